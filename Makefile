@@ -1,0 +1,39 @@
+# `make demo` and `make test` bring the environment up first (.venv).
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
+    $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+    >/dev/null 2>&1 && { echo $$p; break; }; done)
+DEMO := work_dirs/demo
+
+.PHONY: help setup demo test lint
+
+help:
+	@echo 'make demo   train and test a detector on generated images, on the CPU'
+	@echo 'make test   run the tests'
+	@echo 'make lint   run ruff'
+	@echo 'make setup  create .venv (done by all of the above)'
+
+setup:
+	@test -n "$(PYTHON)" || { echo 'setup: Python 3.10, 3.11 or 3.12 is \
+	needed, and none was found.' \
+	'Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev;' \
+	'conda: conda create -n mmlowformer python=3.11;' \
+	'or name it: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+
+demo: setup
+	$(BIN)/python tools/make_shapes.py data/shapes
+	rm -rf $(DEMO)
+	$(BIN)/python tools/train.py configs/retinanet_lowformer_b0_shapes.py \
+	    --work-dir $(DEMO) --seed 0
+	$(BIN)/python tools/test.py configs/retinanet_lowformer_b0_shapes.py \
+	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO) \
+	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .

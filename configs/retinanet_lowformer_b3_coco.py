@@ -1,0 +1,12 @@
+_base_ = [
+    '_base_/models/retinanet_lowformer.py',
+    '_base_/datasets/coco_detection.py',
+    '_base_/schedules/retinanet_1x.py',
+    '_base_/detection_runtime.py',
+]
+
+# 8 GPUs x 2 images, 12 epochs. Start from ImageNet weights with
+# model.backbone.init_cfg=dict(type='Pretrained', checkpoint=PATH).
+model = dict(
+    backbone=dict(arch='b3', drop_path_rate=0.1),
+    neck=dict(in_channels=[64, 128, 256, 512]))

@@ -1,0 +1,16 @@
+"""What the command line tools share, for every task."""
+from .batch_size import describe_batch, scale_learning_rate
+from .checkpoints import (check_checkpoint, check_fits, check_resumable,
+                          latest_checkpoint, load_safely, saved_checkpoints)
+from .datasets import check_datasets
+from .errors import UserError, one_line_errors
+from .launch import (adapt_to_device, add_common_arguments, device_name,
+                     load_config, require_scope)
+
+__all__ = [
+    'UserError', 'adapt_to_device', 'add_common_arguments',
+    'check_checkpoint', 'check_datasets', 'check_fits', 'check_resumable',
+    'describe_batch', 'device_name', 'latest_checkpoint', 'load_config',
+    'load_safely', 'one_line_errors', 'require_scope', 'saved_checkpoints',
+    'scale_learning_rate'
+]

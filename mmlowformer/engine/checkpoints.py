@@ -1,0 +1,198 @@
+"""Checkpoints: read without running code, and checked before they are used."""
+import logging
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from torch import nn
+
+from .errors import UserError
+
+STATISTICS = ('min', 'max', 'mean', 'current')
+# What is in the file of a run in training, beside the weights.
+RESUME_KEYS = ('meta', 'message_hub', 'optimizer')
+
+
+def _statistics_method(owner: object, name: str):
+    """Stand-in for ``builtins.getattr`` while a checkpoint is read.
+
+    A HistoryBuffer pickles its statistics as ``getattr(HistoryBuffer, name)``.
+    """
+    if owner is HistoryBuffer and name in STATISTICS:
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(
+        f'the file asks for the attribute {name!r} of {owner!r}')
+
+
+def _runner_globals() -> list:
+    """All that MMEngine's Runner writes beyond tensors and plain values."""
+    array = np.array([0.])
+    scalar = np.float64(0).__reduce__()[0]
+    reconstruct = array.__reduce__()[0]
+    dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdUS'}
+    # numpy 2 renamed the module; files of both kinds are around.
+    modules = ('numpy.core.multiarray', 'numpy._core.multiarray')
+    return [
+        HistoryBuffer, np.ndarray, np.dtype, *dtypes,
+        *((scalar, f'{module}.scalar') for module in modules),
+        *((reconstruct, f'{module}._reconstruct') for module in modules),
+        (_statistics_method, 'builtins.getattr'),
+        (_statistics_method, '__builtin__.getattr')
+    ]
+
+
+def load_safely(environ: dict) -> None:
+    """Make ``torch.load`` read what Runner writes, and never run code.
+
+    MMEngine 0.10.7 leaves ``weights_only`` to torch. From torch 2.6 on it is
+    True, which refuses Runner's own files; here exactly what they hold is
+    allowed. Loads that ask for ``weights_only=False`` are overruled.
+
+    Args:
+        environ (dict): The process's environment, ``os.environ``.
+    """
+    environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    torch.serialization.add_safe_globals(_runner_globals())
+
+
+def check_checkpoint(file: str | Path) -> dict | None:
+    """Open a checkpoint file and make sure that it holds a state dict.
+
+    Args:
+        file (str | Path): The checkpoint. What has a scheme, like
+            ``https://``, is left to MMEngine.
+
+    Returns:
+        dict | None: The content, its tensors not yet read from disk; None for
+        a URL.
+
+    Raises:
+        UserError: If it is missing, truncated, would run code, or holds
+            something else.
+    """
+    # A single letter is the drive of a Windows path.
+    if len(urlparse(str(file)).scheme) > 1:
+        return None
+    if not Path(file).is_file():
+        raise UserError(f'checkpoint not found: {file}')
+    try:
+        content = _open(file)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        name = re.search(r'GLOBAL (\S+)', str(error))
+        raise UserError(
+            f'checkpoint {file} is refused: reading it would run code'
+            + (f' ({name.group(1)})' if name else f' ({reason})')) from error
+    except Exception as error:
+        raise UserError(
+            f'checkpoint {file} cannot be read, it is truncated or no '
+            f'checkpoint: {str(error).splitlines()[0] or error!r}') from error
+    if not isinstance(content, dict) or not _state_dict(content):
+        raise UserError(f'checkpoint {file} holds no state dict')
+    return content
+
+
+def _open(file: str | Path) -> dict:
+    # Files from before torch 1.6 are no zip archives and cannot be mapped.
+    return torch.load(file, map_location='cpu', weights_only=True,
+                      mmap=zipfile.is_zipfile(file))
+
+
+def _state_dict(content: dict) -> dict:
+    """The tensors by name, without the prefix of a distributed wrapper."""
+    state = content.get('state_dict', content)
+    if not isinstance(state, dict):
+        return {}
+    return {re.sub(r'^module\.', '', key): value
+            for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def check_resumable(file: str | Path) -> None:
+    """Make sure that training can go on from a checkpoint.
+
+    Args:
+        file (str | Path): The checkpoint.
+
+    Raises:
+        UserError: If it is unusable, or holds weights only.
+    """
+    content = check_checkpoint(file)
+    if content is None:
+        raise UserError(f'--resume takes a file, not {file}')
+    missing = [key for key in RESUME_KEYS if key not in content]
+    if missing:
+        raise UserError(
+            f'checkpoint {file} has no {", ".join(missing)}, so training '
+            'cannot go on from it. To start a new training from its weights: '
+            f'--cfg-options load_from={file}')
+    if 'config' in content['meta']:
+        raise UserError(
+            f'checkpoint {file} is refused: it brings a Python config in '
+            "meta['config'], which MMEngine would execute on resuming")
+
+
+def check_fits(model: nn.Module, file: str | Path, *,
+               partial: bool = False) -> None:
+    """Make sure that a checkpoint fits a model.
+
+    Args:
+        model (nn.Module): The model.
+        file (str | Path): The checkpoint.
+        partial (bool): Whether it is enough if some tensors fit, as when
+            fine-tuning. Defaults to False.
+
+    Raises:
+        UserError: If tensors of the model are missing from the file or have
+            another shape there.
+    """
+    content = check_checkpoint(file)
+    if content is None:
+        return
+    loaded, needed = _state_dict(content), model.state_dict()
+    missing = [key for key in needed if key not in loaded]
+    reshaped = [
+        f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
+        for key, value in needed.items()
+        if key in loaded and loaded[key].shape != value.shape]
+    fitting = len(needed) - len(missing) - len(reshaped)
+    if fitting == len(needed) or (partial and fitting):
+        return
+    examples = (reshaped + [f'{key} is missing' for key in missing])[:3]
+    raise UserError(
+        f'checkpoint {file} does not fit the model: {fitting} of its '
+        f'{len(needed)} tensors are there ({"; ".join(examples)}). It is of '
+        'another config or variant.')
+
+
+def saved_checkpoints(work_dir: str | Path) -> list[Path]:
+    """Checkpoints of a training in ``work_dir``, newest first."""
+    files = [file for pattern in ('epoch_*.pth', 'iter_*.pth')
+             for file in Path(work_dir).glob(pattern)]
+    return sorted(files, key=lambda file: file.stat().st_mtime_ns,
+                  reverse=True)
+
+
+def latest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Newest checkpoint in ``work_dir`` that training can go on from.
+
+    One that a crash left half-written is passed over with a warning.
+
+    Args:
+        work_dir (str | Path): Where the training writes.
+
+    Returns:
+        Path | None: The file, or None if there is no usable one.
+    """
+    for file in saved_checkpoints(work_dir):
+        try:
+            check_resumable(file)
+            return file
+        except UserError as error:
+            print_log(f'Passed over: {error}', 'current', level=logging.WARNING)
+    return None

@@ -1,0 +1,136 @@
+"""From the command line to a config that Runner can be built from."""
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
+from torch import distributed
+
+from ..configs import get_config_path
+from .errors import UserError
+
+INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that training and testing share."""
+    parser.add_argument('--work-dir', metavar='D',
+                        help='folder for logs and results (default: '
+                        'work_dirs/<name of the config>)')
+    parser.add_argument('--launcher', default='none',
+                        choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        help='how the processes are started (default: none, '
+                        'a single process)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        default={}, metavar='KEY=VALUE',
+                        help='override settings of the config, for example '
+                        'data_root=/data/coco train_dataloader.batch_size=4')
+    # torchrun sets the environment variable instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the common arguments.
+
+    Args:
+        args (argparse.Namespace): With ``config`` and what
+            :func:`add_common_arguments` adds.
+
+    Returns:
+        Config: The config; its ``work_dir`` and ``launcher`` are set.
+
+    Raises:
+        UserError: If there is no such config or it cannot be read.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    path = _find_config(args.config)
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, OSError, KeyError) as error:
+        raise UserError(f'config {path} cannot be read: {error}') from error
+    options = dict(args.cfg_options)
+    if 'data_root' in options and cfg.get('data_root'):
+        _move_data_root(cfg, cfg.data_root, options['data_root'])
+    cfg.merge_from_dict(options)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+    return cfg
+
+
+def _find_config(name: str) -> str:
+    if os.path.isfile(name):
+        return name
+    try:
+        return get_config_path(os.path.basename(name))
+    except FileNotFoundError as error:
+        raise UserError(f'config not found: {name}. {error}') from error
+
+
+def _move_data_root(node, old: str, new: str) -> None:
+    """Let all paths of the config follow the override of ``data_root``."""
+    items = (node.items() if isinstance(node, (Config, ConfigDict)) else
+             enumerate(node))
+    for key, value in list(items):
+        if isinstance(value, (ConfigDict, list)):
+            _move_data_root(value, old, new)
+        elif isinstance(value, str) and value.startswith(old):
+            node[key] = os.path.join(new, value[len(old):])
+
+
+def require_scope(cfg: Config) -> str:
+    """The library that a config is for.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        str: ``mmdet``, ``mmseg`` or ``mmpretrain``, or the scope of another.
+
+    Raises:
+        UserError: If the config names none, or it is not installed.
+    """
+    scope = cfg.get('default_scope')
+    if not scope:
+        raise UserError('the config has no default_scope, so it is not clear '
+                        "which library it is for; add default_scope='mmdet'")
+    if importlib.util.find_spec(scope) is None:
+        raise UserError(f'the config is for {scope}, which is not installed: '
+                        f'pip install {INSTALL.get(scope, scope)}')
+    return scope
+
+
+def adapt_to_device(cfg: Config) -> None:
+    """Settings that MMEngine leaves to the user on a machine without a GPU.
+
+    Args:
+        cfg (Config): The config, changed in place.
+    """
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name) and not cfg[name].get('num_workers'):
+            cfg[name].persistent_workers = False
+    if cfg.launcher == 'none' or get_device() != 'cpu':
+        return
+    # MMEngine would call torch.cuda.set_device, pin DDP to a GPU, and torch
+    # has no SyncBatchNorm for the CPU.
+    if cfg.launcher != 'pytorch':
+        raise UserError('without a GPU only --launcher pytorch works')
+    distributed.init_process_group('gloo')
+    cfg.sync_bn = None
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def device_name() -> str:
+    """The device in words, for example ``cuda (NVIDIA A100)``."""
+    device = get_device()
+    if device == 'cuda':
+        return f'cuda ({torch.cuda.get_device_name()})'
+    return f'{device} ({torch.get_num_threads()} threads)'

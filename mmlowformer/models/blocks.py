@@ -1,0 +1,201 @@
+"""The building blocks of LowFormer, in the order of the paper's figure.
+
+Shapes are ``(N, C, H, W)``. Sources: LowFormer, https://arxiv.org/abs/2409.03460
+(WACV 2025), and Beyond MACs, https://arxiv.org/abs/2603.26551 (IJCV 2026).
+"""
+import warnings
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule, build_norm_layer
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+# Local convolutions at least this wide are depthwise (MBConv), not dense.
+DEPTHWISE_FROM_CHANNELS = 256
+MLP_RATIO = 4
+LOCAL_EXPAND_RATIO = 4
+
+
+def _group_norm(channels: int) -> nn.Module:
+    """GroupNorm with one group: each image is normalised as a whole."""
+    return build_norm_layer(dict(type='GN', num_groups=1), channels)[1]
+
+
+def _conv_module(*args, **kwargs) -> ConvModule:
+    with warnings.catch_warnings():
+        # Some of LowFormer's convolutions have a bias in front of their
+        # BatchNorm. It has no effect, yet published weights contain it.
+        warnings.filterwarnings('ignore', message='Unnecessary conv bias')
+        return ConvModule(*args, **kwargs)
+
+
+class FusedMBConv(BaseModule):
+    """Dense 3x3 expansion and 1x1 projection, each with a norm.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the 3x3 convolution.
+        expand_ratio (float): Hidden channels over ``in_channels``.
+        norm_cfg (dict): Norm after each convolution.
+        act_cfg (dict): Activation between the two convolutions.
+        bias (bool): Whether the 3x3 convolution has a bias. Defaults to
+            False.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int,
+                 expand_ratio: float, norm_cfg: dict, act_cfg: dict,
+                 bias: bool = False):
+        super().__init__()
+        hidden = round(in_channels * expand_ratio)
+        self.spatial_conv = _conv_module(
+            in_channels, hidden, 3, stride=stride, padding=1, bias=bias,
+            norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.point_conv = ConvModule(
+            hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.point_conv(self.spatial_conv(x))
+
+
+class MBConv(BaseModule):
+    """1x1 expansion, 3x3 depthwise and 1x1 projection, normed only at its end.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the depthwise convolution.
+        expand_ratio (float): Hidden channels over ``in_channels``.
+        norm_cfg (dict): Norm after the projection.
+        act_cfg (dict): Activation after the first two convolutions.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int,
+                 expand_ratio: float, norm_cfg: dict, act_cfg: dict):
+        super().__init__()
+        hidden = round(in_channels * expand_ratio)
+        self.expand_conv = ConvModule(
+            in_channels, hidden, 1, norm_cfg=None, act_cfg=act_cfg)
+        self.depth_conv = ConvModule(
+            hidden, hidden, 3, stride=stride, padding=1, groups=hidden,
+            norm_cfg=None, act_cfg=act_cfg)
+        self.point_conv = ConvModule(
+            hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.point_conv(self.depth_conv(self.expand_conv(x)))
+
+
+class Lowtention(BaseModule):
+    """Self-attention on a lower resolution and halved channels.
+
+    A strided depthwise convolution lowers the resolution, a transposed
+    convolution restores it and is the output projection at the same time.
+
+    Args:
+        channels (int): Channels of input and output.
+        stride (int): Factor by which the resolution is lowered, 1 or 2.
+        norm_cfg (dict): Norm after the depthwise convolution.
+    """
+
+    def __init__(self, channels: int, stride: int, norm_cfg: dict):
+        super().__init__()
+        self.num_heads = max(1, int(channels * 0.5) // 30)
+        self.head_dim = int((channels // self.num_heads) * 0.5)
+        inner = self.num_heads * self.head_dim
+        down_kernel, up_kernel = (3, 3) if stride == 1 else (5, 2 * stride)
+        self.down = ConvModule(
+            channels, channels, down_kernel, stride=stride,
+            padding=down_kernel // 2, groups=channels, norm_cfg=norm_cfg,
+            act_cfg=None)
+        self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=False)
+        self.up = nn.ConvTranspose2d(
+            inner, channels, up_kernel, stride=stride, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x = self.up(self.attend(self.qkv(self.down(x))))
+        # Odd sizes are rounded up on the way down.
+        return x[..., :height, :width]
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Attention over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.
+
+        The channels hold q, k and v head by head.
+        """
+        n, _, height, width = qkv.shape
+        qkv = qkv.reshape(n, self.num_heads, 3 * self.head_dim, -1)
+        q, k, v = qkv.transpose(2, 3).chunk(3, dim=-1)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return x.transpose(2, 3).reshape(n, -1, height, width)
+
+
+class Residual(BaseModule):
+    """``x + drop_path(branch(norm(x)))``.
+
+    Args:
+        branch (nn.Module): Keeps the shape of its input.
+        drop_path (float): Probability to drop the branch for a sample.
+            Defaults to 0.
+        norm (nn.Module, optional): In front of the branch. Defaults to none.
+    """
+
+    def __init__(self, branch: nn.Module, drop_path: float = 0.,
+                 norm: nn.Module | None = None):
+        super().__init__()
+        self.norm = nn.Identity() if norm is None else norm
+        self.branch = branch
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.branch(self.norm(x)))
+
+
+def _mlp(channels: int) -> Sequential:
+    return Sequential(
+        nn.Conv2d(channels, MLP_RATIO * channels, 1), nn.GELU(),
+        nn.Conv2d(MLP_RATIO * channels, channels, 1))
+
+
+def _local(channels: int, norm_cfg: dict, act_cfg: dict) -> BaseModule:
+    shape = dict(in_channels=channels, out_channels=channels, stride=1,
+                 expand_ratio=LOCAL_EXPAND_RATIO, norm_cfg=norm_cfg,
+                 act_cfg=act_cfg)
+    if channels < DEPTHWISE_FROM_CHANNELS:
+        return FusedMBConv(**shape, bias=True)
+    return MBConv(**shape)
+
+
+class LowFormerBlock(BaseModule):
+    """The block of stages 3 and 4: a chain of residual branches.
+
+    Args:
+        channels (int): Channels of input and output.
+        branches (tuple[str]): Which branches, in their order: of
+            :attr:`BRANCHES`, ``norm_`` meaning a GroupNorm in front.
+        attention_stride (int): Stride of the Lowtention.
+        drop_path (float): Drop probability of each branch.
+        norm_cfg (dict): Norm of the convolutions.
+        act_cfg (dict): Activation of the convolutions.
+    """
+
+    BRANCHES = ('norm_lowtention', 'lowtention', 'norm_mlp', 'local')
+
+    def __init__(self, channels: int, branches: tuple, attention_stride: int,
+                 drop_path: float, norm_cfg: dict, act_cfg: dict):
+        super().__init__()
+        build = dict(
+            lowtention=lambda: Lowtention(channels, attention_stride,
+                                          norm_cfg),
+            mlp=lambda: _mlp(channels),
+            local=lambda: _local(channels, norm_cfg, act_cfg))
+        for name in branches:
+            kind = name.removeprefix('norm_')
+            norm = _group_norm(channels) if name != kind else None
+            self.add_module(kind, Residual(build[kind](), drop_path, norm))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for branch in self.children():
+            x = branch(x)
+        return x

@@ -1,0 +1,379 @@
+"""LowFormer, a backbone of convolution and low-resolution attention."""
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule, ModuleList, Sequential
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from ..registry import MODELS
+from .blocks import FusedMBConv, LowFormerBlock, Residual
+
+# Of the residual FusedMBConvs in stages 1 and 2.
+STAGE_EXPAND_RATIO = 4
+
+B_BLOCK = ('norm_lowtention', 'norm_mlp', 'local')
+E_BLOCK = ('local', )
+E3_BLOCK = ('lowtention', 'local')
+
+
+def _arch(widths, depths, downsample_expand_ratio, block):
+    return dict(widths=widths, depths=depths, block=block, stem_expand_ratio=4,
+                downsample_expand_ratio=downsample_expand_ratio)
+
+
+@MMENGINE_MODELS.register_module()
+@MODELS.register_module()
+class LowFormer(BaseModule):
+    """LowFormer backbone: feature maps at strides 4, 8, 16 and 32.
+
+    A convolutional stem and two convolutional stages are followed by two
+    stages of :class:`LowFormerBlock`, whose attention works on a halved
+    resolution (stage 3) and halved channels. Sources: `LowFormer
+    <https://arxiv.org/abs/2409.03460>`_ (WACV 2025) and `Beyond MACs
+    <https://arxiv.org/abs/2603.26551>`_ (IJCV 2026).
+
+    Images of any size are fine: an ``H x W`` image gives maps of
+    ``ceil(H / s) x ceil(W / s)`` for each stride ``s``.
+
+    Args:
+        arch (str | dict): A variant, one of ``b0 b1 b15 b2 b3 e1 e2 e3``, or
+            a dict with all keys of an entry of :attr:`arch_settings`:
+
+            - ``widths``: channels of the stem and of the four stages.
+            - ``depths``: number of blocks likewise. Stages 1 and 2 count
+              their downsampling block and have at least 1; stages 3 and 4
+              do not.
+            - ``stem_expand_ratio``, ``downsample_expand_ratio``: expansion
+              of the FusedMBConvs in the stem, and at the start of each stage.
+            - ``block``: the residual branches of the blocks in stages 3 and
+              4, a sequence from ``norm_lowtention lowtention norm_mlp
+              local``.
+
+            Defaults to ``'b1'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        out_indices (int | Sequence[int]): Which of the four stages to
+            output, increasing; negative ones count from the end. Stages
+            behind the last of them are not built. Defaults to
+            ``(0, 1, 2, 3)``.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, ``k`` the stem
+            and the stages up to the k-th: parameters without gradient,
+            BatchNorm and drop path in eval mode. Defaults to -1.
+        norm_eval (bool): Whether BatchNorm stays in eval mode while training.
+            Defaults to False.
+        norm_cfg (dict, optional): Norm of the convolutions. Defaults to
+            ``dict(type='BN')``.
+        act_cfg (dict, optional): Activation of the convolutions. Defaults to
+            ``dict(type='HSwish', inplace=False)``: autograd clones the input
+            of an in-place one.
+        drop_path_rate (float): Stochastic depth of the last block; rises
+            linearly from 0 in the first. Defaults to 0.
+        with_cp (bool): Whether to recompute the blocks' activations in the
+            backward pass, which saves memory and costs time. Defaults to
+            False.
+        init_cfg (dict, optional): Initialization, for example
+            ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to none.
+        pretrained (None): Not used; only there because base configs of
+            mmsegmentation hand it to every backbone.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+        TypeError: If ``arch`` is neither a name nor a dict.
+
+    Example:
+        >>> import torch
+        >>> from mmlowformer import LowFormer
+        >>> model = LowFormer(arch='b1').eval()
+        >>> with torch.no_grad():
+        ...     outputs = model(torch.rand(1, 3, 512, 512))
+        >>> for output in outputs:
+        ...     print(tuple(output.shape))
+        (1, 32, 128, 128)
+        (1, 64, 64, 64)
+        (1, 128, 32, 32)
+        (1, 256, 16, 16)
+    """
+
+    arch_settings = {
+        'b0': _arch((16, 32, 64, 128, 256), (0, 1, 1, 3, 4), 4, B_BLOCK),
+        'b1': _arch((16, 32, 64, 128, 256), (0, 1, 1, 5, 5), 6, B_BLOCK),
+        'b15': _arch((20, 40, 80, 160, 320), (0, 1, 1, 6, 6), 6, B_BLOCK),
+        'b2': _arch((24, 48, 96, 192, 384), (0, 1, 1, 6, 6), 6, B_BLOCK),
+        'b3': _arch((32, 64, 128, 256, 512), (1, 2, 3, 6, 6), 6, B_BLOCK),
+        'e1': _arch((20, 40, 80, 160, 320), (0, 1, 1, 4, 4), 6, E_BLOCK),
+        'e2': _arch((32, 64, 128, 256, 512), (1, 2, 3, 4, 4), 6, E_BLOCK),
+        'e3': _arch((32, 64, 128, 256, 512), (1, 2, 3, 6, 6), 6, E3_BLOCK),
+    }
+    strides = (4, 8, 16, 32)
+
+    def __init__(self,
+                 arch: str | dict = 'b1',
+                 in_channels: int = 3,
+                 out_indices: int | Sequence[int] = (0, 1, 2, 3),
+                 frozen_stages: int = -1,
+                 norm_eval: bool = False,
+                 norm_cfg: dict | None = None,
+                 act_cfg: dict | None = None,
+                 drop_path_rate: float = 0.,
+                 with_cp: bool = False,
+                 init_cfg: dict | None = None,
+                 pretrained: None = None):
+        super().__init__(init_cfg)
+        if pretrained is not None:
+            raise ValueError(
+                f'LowFormer takes no pretrained={pretrained!r}. Use init_cfg='
+                "dict(type='Pretrained', checkpoint=PATH), and pretrained="
+                'None to overrule the one of a base config.')
+        self.arch = self._check_arch(arch)
+        self.out_indices = self._check_out_indices(out_indices)
+        self.frozen_stages = self._check_frozen_stages(frozen_stages)
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError('drop_path_rate has to be at least 0 and below '
+                             f'1, not {drop_path_rate!r}.')
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self._conv_cfg = dict(
+            norm_cfg=norm_cfg or dict(type='BN'),
+            act_cfg=act_cfg or dict(type='HSwish', inplace=False))
+
+        drop_paths = self._drop_paths(drop_path_rate)
+        self.stem = self._make_stem(in_channels, drop_paths)
+        makers = (self._make_conv_stage, self._make_conv_stage,
+                  self._make_lowformer_stage, self._make_lowformer_stage)
+        self.stages = ModuleList(
+            makers[i](i, drop_paths) for i in range(max(self.out_indices) + 1))
+        self._freeze_stages()
+
+    def _make_stem(self, in_channels: int,
+                   drop_paths: Iterator[float]) -> Sequential:
+        width, depth = self.arch['widths'][0], self.arch['depths'][0]
+        conv = ConvModule(
+            in_channels, width, 3, stride=2, padding=1, **self._conv_cfg)
+        return Sequential(conv, *(
+            self._conv_block(width, self.arch['stem_expand_ratio'],
+                             next(drop_paths)) for _ in range(depth)))
+
+    def _make_conv_stage(self, index: int,
+                         drop_paths: Iterator[float]) -> Sequential:
+        width, depth = (self.arch[key][index + 1] for key in
+                        ('widths', 'depths'))
+        return Sequential(self._downsample(index), *(
+            self._conv_block(width, STAGE_EXPAND_RATIO, next(drop_paths))
+            for _ in range(depth - 1)))
+
+    def _make_lowformer_stage(self, index: int,
+                              drop_paths: Iterator[float]) -> Sequential:
+        width, depth = (self.arch[key][index + 1] for key in
+                        ('widths', 'depths'))
+        # Stage 4 is small enough as it is.
+        attention_stride = 2 if index == 2 else 1
+        return Sequential(self._downsample(index), *(
+            LowFormerBlock(width, self.arch['block'], attention_stride,
+                           next(drop_paths), **self._conv_cfg)
+            for _ in range(depth)))
+
+    def _downsample(self, index: int) -> FusedMBConv:
+        in_width, width = self.arch['widths'][index:index + 2]
+        return FusedMBConv(in_width, width, 2,
+                           self.arch['downsample_expand_ratio'],
+                           **self._conv_cfg)
+
+    def _conv_block(self, width: int, expand_ratio: float,
+                    drop_path: float) -> Residual:
+        return Residual(
+            FusedMBConv(width, width, 1, expand_ratio, **self._conv_cfg),
+            drop_path)
+
+    def _drop_paths(self, rate: float) -> Iterator[float]:
+        """One probability for each residual block, stem first."""
+        n0, n1, n2, n3, n4 = self.arch['depths']
+        blocks = n0 + (n1 - 1) + (n2 - 1) + n3 + n4
+        # Not on the default device, which may be "meta".
+        return iter(torch.linspace(0, rate, blocks, device='cpu').tolist())
+
+    @classmethod
+    def _check_arch(cls, arch: str | dict) -> dict:
+        if isinstance(arch, str):
+            if arch not in cls.arch_settings:
+                raise ValueError(f'LowFormer has no arch {arch!r}. ' + _hint(
+                    arch, cls.arch_settings))
+            return cls.arch_settings[arch]
+        if not isinstance(arch, dict):
+            raise TypeError('arch has to be the name of a variant or a dict, '
+                            f'not {type(arch).__name__}.')
+        keys = cls.arch_settings['b1'].keys()
+        for key in arch:
+            if key not in keys:
+                raise ValueError(
+                    f'The arch dict has an unknown key {key!r}. '
+                    + _hint(key, keys))
+        missing = [key for key in keys if key not in arch]
+        if missing:
+            raise ValueError(f'The arch dict lacks {", ".join(missing)}; it '
+                             f'needs {", ".join(keys)}.')
+        return cls._check_arch_values(dict(arch))
+
+    @staticmethod
+    def _check_arch_values(arch: dict) -> dict:
+        for key, minima in (('widths', (2, ) * 5),
+                            ('depths', (0, 1, 1, 0, 0))):
+            values = arch[key]
+            if len(values) != 5 or any(
+                    not isinstance(value, int) or value < low
+                    for value, low in zip(values, minima)):
+                raise ValueError(
+                    f'{key} of the arch dict has to hold 5 integers, at least '
+                    f'{minima}, not {values!r}.')
+        for key in ('stem_expand_ratio', 'downsample_expand_ratio'):
+            if arch[key] <= 0:
+                raise ValueError(f'{key} of the arch dict has to be positive, '
+                                 f'not {arch[key]!r}.')
+        kinds = []
+        for name in arch['block']:
+            if name not in LowFormerBlock.BRANCHES:
+                raise ValueError(f'block of the arch dict has an unknown '
+                                 f'branch {name!r}. '
+                                 + _hint(name, LowFormerBlock.BRANCHES))
+            kinds.append(name.removeprefix('norm_'))
+        if not kinds or len(set(kinds)) < len(kinds):
+            raise ValueError('block of the arch dict has to hold at least one '
+                             'branch, and each kind at most once, not '
+                             f'{arch["block"]!r}.')
+        return arch
+
+    @classmethod
+    def _check_out_indices(cls, out_indices: int | Sequence[int]) -> tuple:
+        indices = ((out_indices, ) if isinstance(out_indices, int) else
+                   tuple(out_indices))
+        count = len(cls.strides)
+        for index in indices:
+            if not isinstance(index, int) or not -count <= index < count:
+                raise ValueError(
+                    f'out_indices has {index!r}; allowed are 0 to {count - 1}'
+                    f', or -{count} to -1 counted from the end.')
+        positive = tuple(index % count for index in indices)
+        if not positive or list(positive) != sorted(set(positive)):
+            raise ValueError('out_indices has to name at least one stage, in '
+                             f'increasing order, not {out_indices!r}.')
+        return positive
+
+    @classmethod
+    def _check_frozen_stages(cls, frozen_stages: int) -> int:
+        if frozen_stages not in range(-1, len(cls.strides) + 1):
+            raise ValueError(
+                f'frozen_stages is {frozen_stages!r}; allowed are -1 (none), '
+                f'0 (the stem) and 1 to {len(cls.strides)} (the stem and so '
+                'many stages).')
+        return frozen_stages
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each output."""
+        return tuple(self.arch['widths'][i + 1] for i in self.out_indices)
+
+    @property
+    def out_strides(self) -> tuple[int, ...]:
+        """Stride of each output."""
+        return tuple(self.strides[i] for i in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps.
+
+        Args:
+            x (Tensor): Images, ``(N, in_channels, H, W)``.
+
+        Returns:
+            tuple[Tensor]: A map of ``(N, C, ceil(H / s), ceil(W / s))`` for
+            each of ``out_indices``, ``C`` and ``s`` as in ``out_channels``
+            and ``out_strides``.
+        """
+        x = self._run_blocks(self.stem, x)
+        outputs = []
+        for i, stage in enumerate(self.stages):
+            x = self._run_blocks(stage, x)
+            if i in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def _run_blocks(self, blocks: Sequential, x: Tensor) -> Tensor:
+        for block in blocks:
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(
+                    block, x, use_reentrant=False, context_fn=lambda block=
+                    block: (nullcontext(), _keep_running_stats(block)))
+            else:
+                x = block(x)
+        return x
+
+    def train(self, mode: bool = True) -> 'LowFormer':
+        """Set training mode, except for what is frozen."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze_stages(self):
+        if self.frozen_stages < 0:
+            return
+        for frozen in (self.stem, *self.stages[:self.frozen_stages]):
+            frozen.eval()
+            frozen.requires_grad_(False)
+
+    def get_layer_depth(self, param_name: str,
+                        prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning rate decay.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of the backbone's parameters in it. Defaults
+                to none.
+
+        Returns:
+            tuple[int, int]: The depth of the layer, 0 in the stem and rising
+            by 1 with each block, and the number of depths, the last of which
+            is that of everything behind the backbone.
+        """
+        first_blocks = [1]
+        for stage in self.stages:
+            first_blocks.append(first_blocks[-1] + len(stage))
+        num_layers = first_blocks[-1] + 1
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        if name.startswith('stem.'):
+            return 0, num_layers
+        if name.startswith('stages.'):
+            _, stage, block = name.split('.')[:3]
+            return first_blocks[int(stage)] + int(block), num_layers
+        return num_layers - 1, num_layers
+
+
+def _hint(name: str, allowed) -> str:
+    """The allowed names and the one that was probably meant."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(name), allowed, n=1) or sorted(
+        (item for item in allowed if item in str(name)), key=len)[-1:]
+    meant = f' Did you mean {close[0]!r}?' if close else ''
+    return f'Allowed are: {", ".join(allowed)}.{meant}'
+
+
+@contextmanager
+def _keep_running_stats(module: nn.Module):
+    """Recomputing activations must not count a batch twice in BatchNorm."""
+    buffers = [buffer for norm in module.modules()
+               if isinstance(norm, _BatchNorm) for buffer in norm.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept):
+                buffer.copy_(value)

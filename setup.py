@@ -1,0 +1,55 @@
+"""Packaging. torch is not imported here: isolated builds have none."""
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+
+def pins(file, *packages):
+    """Lines of ``requirements/<file>``, of the named packages only if any."""
+    lines = (ROOT / 'requirements' / file).read_text().splitlines()
+    return [line for line in lines if '==' in line and
+            (not packages or line.split('==')[0] in packages)]
+
+
+class BuildWithMim(build_py):
+    """Puts configs/ and tools/ where OpenMMLab packages have them."""
+
+    def run(self):
+        super().run()
+        for folder in ('configs', 'tools'):
+            shutil.copytree(
+                ROOT / folder,
+                Path(self.build_lib) / 'mmlowformer' / '.mim' / folder,
+                ignore=shutil.ignore_patterns('__pycache__', 'setup_env.py'),
+                dirs_exist_ok=True)
+
+
+version = (ROOT / 'mmlowformer' / 'version.py').read_text().split("'")[1]
+ftfy_regex = pins('openmmlab.txt', 'ftfy', 'regex')
+extras = dict(
+    openmmlab=[*pins('openmmlab.txt', 'mmengine'), *pins('mmcv.txt')],
+    det=pins('openmmlab.txt', 'mmdet'),
+    seg=pins('openmmlab.txt', 'mmsegmentation') + ftfy_regex,
+    cls=pins('openmmlab.txt', 'mmpretrain'),
+    tests=pins('tests.txt'))
+
+setup(
+    name='mmlowformer',
+    version=version,
+    description='LowFormer backbones for OpenMMLab',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmlowformer', 'mmlowformer.*']),
+    cmdclass=dict(build_py=BuildWithMim),
+    python_requires='>=3.10',
+    # mmengine and mmcv are needed, too, but each is provided by several
+    # distributions (mmcv, mmcv-lite, onedl-mmcv; mmengine, onedl-mmengine).
+    # Naming one would overwrite the files of another in environments that
+    # work, so, as in mmdet itself, importing the package checks for them.
+    install_requires=['torch>=2.1'],
+    extras_require=extras)

@@ -1,0 +1,102 @@
+"""Test a checkpoint on the test set of its config."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import mmengine
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+
+PREDICTIONS = ('.pkl', '.pickle')
+METRICS = ('.json', )
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config, or the name of one '
+                        'that comes with mmlowformer')
+    parser.add_argument('checkpoint', help='the checkpoint to test')
+    parser.add_argument('--out', metavar='F',
+                        help='write the predictions to F.pkl, or the metrics '
+                        'to F.json')
+    parser.add_argument('--show-dir', metavar='DIR',
+                        help='write images with the predictions drawn in')
+    engine.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Everything that can be wrong is found here, before work starts."""
+    cfg = engine.load_config(args)
+    engine.require_scope(cfg)
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{args.config} has no test_dataloader')
+    if args.out and not args.out.endswith(PREDICTIONS + METRICS):
+        raise UserError(f'--out {args.out} has to end in '
+                        f'{" or ".join(PREDICTIONS + METRICS)}')
+    engine.check_checkpoint(args.checkpoint)
+    engine.check_datasets(cfg, ['test_dataloader'])
+    engine.adapt_to_device(cfg)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.show_dir:
+        set_show_dir(cfg, args.show_dir)
+    if args.out and args.out.endswith(PREDICTIONS):
+        dump = dict(type='mmengine.DumpResults', out_file_path=args.out)
+        evaluators = cfg.test_evaluator
+        if not isinstance(evaluators, list):
+            evaluators = [evaluators]
+        cfg.test_evaluator = [*evaluators, dump]
+    return cfg
+
+
+def set_show_dir(cfg: Config, folder: str) -> None:
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None:
+        raise UserError('--show-dir needs default_hooks.visualization in the '
+                        'config')
+    hook.draw = True
+    hook.interval = 1
+    # The hook joins a relative path to its own folder, once per image.
+    hook.test_out_dir = os.path.abspath(folder)
+
+
+def test(cfg: Config, checkpoint: str) -> dict:
+    runner = Runner.from_cfg(cfg)
+    engine.check_fits(runner.model, checkpoint)
+    runner.logger.info(f'Testing {checkpoint} on {engine.device_name()}, '
+                       f'scope {cfg.default_scope}')
+    return runner.test()
+
+
+def report(metrics: dict, args: argparse.Namespace) -> None:
+    print('\n'.join(f'{name:<24}{value:.4g}' if isinstance(value, float) else
+                    f'{name:<24}{value}' for name, value in metrics.items()))
+    if args.out and args.out.endswith(METRICS):
+        mmengine.dump(metrics, args.out, indent=2)
+    if args.out:
+        print(f'Written: {args.out}')
+    if args.show_dir:
+        count = sum(file.is_file() for file in Path(args.show_dir).iterdir())
+        print(f'Pictures: {count} in {args.show_dir}')
+
+
+def main() -> None:
+    args = parse_args()
+    engine.load_safely(os.environ)
+    with engine.one_line_errors('test.py'):
+        try:
+            metrics = test(prepare(args), args.checkpoint)
+        except KeyboardInterrupt:
+            sys.exit('\nInterrupted.')
+        if is_main_process():
+            report(metrics, args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,130 @@
+"""Train a detector, segmentor or classifier from a config."""
+import argparse
+import os
+import shlex
+import sys
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config, or the name of one '
+                        'that comes with mmlowformer')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
+                        help='go on from a checkpoint; without a path, or '
+                        'with "auto", from the latest in the work dir')
+    parser.add_argument('--amp', nargs='?', const='fp16',
+                        choices=['fp16', 'bf16'],
+                        help='automatic mixed precision (fp16 if no type is '
+                        'given)')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate from the base batch '
+                        'size to the actual one')
+    parser.add_argument('--seed', type=int, metavar='N', help='random seed')
+    engine.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Go on from a checkpoint, or make sure that none is overwritten."""
+    if resume is None:
+        saved = engine.saved_checkpoints(cfg.work_dir)
+        if saved and not cfg.get('resume'):
+            raise UserError(
+                f'{cfg.work_dir} holds checkpoints of an earlier training '
+                f'({saved[0].name}). Add --resume to go on with it, name '
+                'another folder with --work-dir, or delete it.')
+        return
+    cfg.resume = True
+    if resume == 'auto':
+        latest = engine.latest_checkpoint(cfg.work_dir)
+        if latest is None:
+            print_log(f'No checkpoint in {cfg.work_dir}: training starts '
+                      'from the beginning.', 'current')
+            cfg.resume = False
+            return
+        resume = str(latest)
+    engine.check_resumable(resume)
+    cfg.load_from = resume
+
+
+def set_amp(cfg: Config, dtype: str) -> None:
+    if engine.device_name().startswith('cpu'):
+        raise UserError('--amp needs a GPU; on the CPU train without it')
+    if dtype == 'bf16' and "'FocalLoss'" in str(cfg.model):
+        raise UserError("--amp bf16: mmcv's focal loss has no bfloat16 kernel "
+                        'on a GPU. Use --amp fp16.')
+    wrapper = cfg.optim_wrapper
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]
+    # bfloat16 has float32's range, there is nothing to scale.
+    wrapper.loss_scale = 'dynamic' if dtype == 'fp16' else 1.
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Everything that can be wrong is found here, before work starts."""
+    cfg = engine.load_config(args)
+    engine.require_scope(cfg)
+    if not cfg.get('train_dataloader'):
+        raise UserError(f'{args.config} has no train_dataloader')
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+    if args.amp:
+        set_amp(cfg, args.amp)
+    set_resume(cfg, args.resume)
+    engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
+    engine.adapt_to_device(cfg)
+    return cfg
+
+
+def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
+    """Whether to scale the learning rate, which MMEngine must not do again."""
+    wanted = flag or (cfg.get('auto_scale_lr') or {}).get('enable', False)
+    if cfg.get('auto_scale_lr'):
+        cfg.auto_scale_lr.enable = False
+    return wanted
+
+
+def train(cfg: Config, auto_scale_lr: bool) -> None:
+    auto_scale_lr = takes_over_lr_scaling(cfg, auto_scale_lr)
+    recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
+    # A copy, so that the config in the work dir keeps the recipe's rate and
+    # scales once more if it is trained from.
+    scaled = Config(cfg.to_dict())
+    runner = Runner.from_cfg(cfg)
+    if auto_scale_lr:
+        engine.scale_learning_rate(scaled, get_world_size())
+        runner.optim_wrapper = scaled.optim_wrapper
+    text, warning = engine.describe_batch(scaled, get_world_size(), recipe_lr)
+    runner.logger.info(
+        f'Training on {engine.device_name()}, scope {cfg.default_scope}, work '
+        f'dir {cfg.work_dir}: {text}')
+    if warning:
+        runner.logger.warning(warning)
+    if cfg.get('load_from'):
+        engine.check_fits(runner.model, cfg.load_from,
+                          partial=not cfg.get('resume'))
+    runner.train()
+
+
+def main() -> None:
+    args = parse_args()
+    engine.load_safely(os.environ)
+    with engine.one_line_errors('train.py'):
+        try:
+            train(prepare(args), args.auto_scale_lr)
+        except KeyboardInterrupt:
+            again = [arg for arg in sys.argv if not arg.startswith('--resume')]
+            sys.exit('\nInterrupted. To go on from the last checkpoint:\n'
+                     f'  python {shlex.join(again)} --resume')
+
+
+if __name__ == '__main__':
+    main()
