@@ -16,20 +16,20 @@ help:
 	@echo 'make setup  create .venv (done by all of the above)'
 
 setup:
-	@test -n "$(PYTHON)" || { echo 'setup: Python 3.10, 3.11 or 3.12 is \
-	needed, and none was found.' \
-	'Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev;' \
-	'conda: conda create -n mmlowformer python=3.11;' \
-	'or name it: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@test -n "$(PYTHON)" || { printf '%s\n' \
+	    'setup: Python 3.10, 3.11 or 3.12 is needed, and none was found.' \
+	    '  Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev' \
+	    '  conda:         conda create -n mmlowformer python=3.11' \
+	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
 demo: setup
-	$(BIN)/python tools/make_shapes.py data/shapes
+	$(BIN)/python tools/make_shapes.py data/shapes --train 1200 --size 128
 	rm -rf $(DEMO)
 	$(BIN)/python tools/train.py configs/retinanet_lowformer_b0_shapes.py \
 	    --work-dir $(DEMO) --seed 0
 	$(BIN)/python tools/test.py configs/retinanet_lowformer_b0_shapes.py \
-	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO) \
+	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO)/test \
 	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 
 test: setup

@@ -43,7 +43,6 @@ setup(
     description='LowFormer backbones for OpenMMLab',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
     packages=find_packages(include=['mmlowformer', 'mmlowformer.*']),
     cmdclass=dict(build_py=BuildWithMim),
     python_requires='>=3.10',

@@ -3,13 +3,16 @@ _base_ = 'retinanet_lowformer_b0_coco.py'
 
 data_root = 'data/shapes/coco/'
 classes = ('circle', 'square', 'triangle', 'star')
-image_size = (256, 256)
+image_size = (128, 128)
 
 # 256 channels and 4 convolutions are made for 80 classes and big images.
 model = dict(
     backbone=dict(drop_path_rate=0.),
-    neck=dict(out_channels=64),
+    neck=dict(out_channels=64, norm_cfg=dict(type='BN')),
     bbox_head=dict(
+        norm_cfg=dict(type='BN'),
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type='GIoULoss', loss_weight=1.0, _delete_=True),
         num_classes=len(classes),
         in_channels=64,
         feat_channels=64,
@@ -44,9 +47,9 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_epochs = 12
+max_epochs = 8
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=1e-3, fused=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs,

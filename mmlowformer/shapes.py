@@ -16,10 +16,10 @@ from rich.progress import track
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
 # Fraction of a shape that has to stay visible behind those drawn later.
-MIN_VISIBLE = 0.6
-MAX_SHAPES = 4
+MIN_VISIBLE = 0.7
+MAX_SHAPES = 3
 # Radius of a shape, as a fraction of the image size.
-RADIUS = (0.10, 0.24)
+RADIUS = (0.13, 0.26)
 SPLITS = dict(train='training', val='validation')
 
 
@@ -29,7 +29,7 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     grid = rng.random((rng.integers(3, 10), ) * 2).astype(np.float32)
     mix = cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
     image = colours[0] + (colours[1] - colours[0]) * mix[..., None]
-    return image + rng.normal(0, 8, (size, size, 1))
+    return image + rng.normal(0, 5, (size, size, 1))
 
 
 def _outline(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
@@ -86,9 +86,9 @@ def make_scene(rng: np.random.Generator,
     for _, visible in shapes:
         ground = image[visible].mean(0)
         colour = rng.uniform(0, 255, 3)
-        while np.abs(colour - ground).max() < 70:
+        while np.abs(colour - ground).max() < 90:
             colour = rng.uniform(0, 255, 3)
-        image[visible] = colour + rng.normal(0, 8, (visible.sum(), 1))
+        image[visible] = colour + rng.normal(0, 5, (visible.sum(), 1))
     return image.clip(0, 255).astype(np.uint8), shapes
 
 
@@ -102,8 +102,14 @@ def _annotations(shapes: list, image_id: int) -> Iterator[dict]:
         yield dict(
             image_id=image_id, category_id=label + 1, iscrowd=0,
             bbox=[x, y, width, height], area=int(visible.sum()),
-            segmentation=[contour.flatten().tolist() for contour in contours
-                          if len(contour) >= 3])
+            segmentation=[_polygon(contour) for contour in contours])
+
+
+def _polygon(contour: np.ndarray) -> list[int]:
+    """COCO wants three corners, even of what is one pixel wide."""
+    lacking = max(0, 3 - len(contour))
+    return np.pad(contour.reshape(-1, 2), ((0, lacking), (0, 0)),
+                  'edge').flatten().tolist()
 
 
 def _segmentation(shapes: list, size: int) -> np.ndarray:
@@ -148,7 +154,7 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
     """Write the data set; the same arguments give the same files.
 
     ``out/coco`` is laid out like COCO 2017, ``out/ade`` like ADE20K with the
-    classes (ground, \\*:data:`CLASSES`).
+    ground and then :data:`CLASSES` as classes.
 
     Args:
         out (str | Path): The folder to create.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmlowformer import engine
 from mmlowformer.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +25,20 @@ def shapes(tmp_path_factory):
 
 
 @pytest.fixture
+def safe_loading(monkeypatch):
+    """Checkpoints are read as the tools read them."""
+    environ = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
+    allowed = torch.serialization.get_safe_globals()
+    engine.load_safely(environ)
+    monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(allowed)
+
+
+@pytest.fixture
 def run_python(tmp_path):
     """Run Python as a user does, in a folder that is not the checkout."""
 
@@ -31,7 +46,6 @@ def run_python(tmp_path):
         kwargs.setdefault('cwd', tmp_path)
         return subprocess.run(
             [sys.executable, *map(str, arguments)], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600,
-            **kwargs)
+            capture_output=True, timeout=600, **kwargs)
 
     return run

@@ -18,6 +18,6 @@ if [ -n "${NNODES:-}" ]; then
 else
     rendezvous=(--standalone)
 fi
-exec python -m torch.distributed.run "${rendezvous[@]}" \
+exec "${PYTHON:-python}" -m torch.distributed.run "${rendezvous[@]}" \
     --nproc-per-node "$gpus" "$(dirname "$0")/train.py" \
     "$config" --launcher pytorch "$@"

@@ -149,7 +149,7 @@ def show_progress(stream, log):
 
 
 def build_mmcv(python, folder):
-    """Compile mmcv with its ops; the wheel appears in ``folder`` or not at all.
+    """Compile mmcv with its ops; the wheel is in ``folder`` or nothing is.
     """
     version = read_pin('mmcv.txt', 'mmcv')
     folder.parent.mkdir(parents=True, exist_ok=True)

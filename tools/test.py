@@ -34,6 +34,9 @@ def prepare(args: argparse.Namespace) -> Config:
     """Everything that can be wrong is found here, before work starts."""
     cfg = engine.load_config(args)
     engine.require_scope(cfg)
+    if not args.work_dir:
+        # Runner writes the config there; that of the training stays.
+        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):

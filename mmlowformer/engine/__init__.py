@@ -1,11 +1,22 @@
 """What the command line tools share, for every task."""
 from .batch_size import describe_batch, scale_learning_rate
-from .checkpoints import (check_checkpoint, check_fits, check_resumable,
-                          latest_checkpoint, load_safely, saved_checkpoints)
+from .checkpoints import (
+                          check_checkpoint,
+                          check_fits,
+                          check_resumable,
+                          latest_checkpoint,
+                          load_safely,
+                          saved_checkpoints,
+)
 from .datasets import check_datasets
 from .errors import UserError, one_line_errors
-from .launch import (adapt_to_device, add_common_arguments, device_name,
-                     load_config, require_scope)
+from .launch import (
+                          adapt_to_device,
+                          add_common_arguments,
+                          device_name,
+                          load_config,
+                          require_scope,
+)
 
 __all__ = [
     'UserError', 'adapt_to_device', 'add_common_arguments',

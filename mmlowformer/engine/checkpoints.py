@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import is_model_wrapper
 from torch import nn
 
 from .errors import UserError
@@ -84,18 +85,21 @@ def check_checkpoint(file: str | Path) -> dict | None:
     try:
         content = _open(file)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
         name = re.search(r'GLOBAL (\S+)', str(error))
-        raise UserError(
-            f'checkpoint {file} is refused: reading it would run code'
-            + (f' ({name.group(1)})' if name else f' ({reason})')) from error
+        reason = name.group(1) if name else _first_line(error)
+        raise UserError(f'checkpoint {file} is refused: reading it would run '
+                        f'code ({reason})') from error
     except Exception as error:
         raise UserError(
             f'checkpoint {file} cannot be read, it is truncated or no '
-            f'checkpoint: {str(error).splitlines()[0] or error!r}') from error
+            f'checkpoint: {_first_line(error)}') from error
     if not isinstance(content, dict) or not _state_dict(content):
         raise UserError(f'checkpoint {file} holds no state dict')
     return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0]
 
 
 def _open(file: str | Path) -> dict:
@@ -154,6 +158,8 @@ def check_fits(model: nn.Module, file: str | Path, *,
     content = check_checkpoint(file)
     if content is None:
         return
+    if is_model_wrapper(model):
+        model = model.module
     loaded, needed = _state_dict(content), model.state_dict()
     missing = [key for key in needed if key not in loaded]
     reshaped = [
@@ -194,5 +200,6 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
             check_resumable(file)
             return file
         except UserError as error:
-            print_log(f'Passed over: {error}', 'current', level=logging.WARNING)
+            print_log(f'Passed over: {error}', 'current',
+                      level=logging.WARNING)
     return None

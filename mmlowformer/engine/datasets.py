@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from .errors import UserError
+from .errors import UserError, is_first_process
 
 HOW_TO_GET = {
     'CocoDataset':
@@ -27,7 +27,8 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
         UserError: If a file or folder is missing, cannot be read, or the
             categories of a COCO file are not the config's classes.
     """
-    for name in dataloaders:
+    # One process is enough, the files are large.
+    for name in dataloaders if is_first_process() else []:
         if cfg.get(name):
             for dataset in _leaves(cfg[name].dataset):
                 if not dataset.get('backend_args'):
@@ -51,8 +52,9 @@ def _paths(dataset: dict) -> dict[str, str]:
     prefix = dataset.get('data_prefix') or {}
     if isinstance(prefix, str):
         prefix = dict(img_path=prefix)
-    paths = {f'data_prefix.{key}': path for key, path in prefix.items()}
-    paths['ann_file'] = dataset.get('ann_file')
+    paths = dict(ann_file=dataset.get('ann_file'))
+    paths.update(
+        (f'data_prefix.{key}', path) for key, path in prefix.items())
     return {key: os.path.join(root, path) for key, path in paths.items()
             if isinstance(path, str) and path and '://' not in root + path}
 

@@ -5,7 +5,14 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something in the input is wrong; the message says what and the remedy."""
+    """Something in the input is wrong; the message names the remedy."""
+
+
+def is_first_process() -> bool:
+    """Whether this is rank 0, also before the processes know each other."""
+    ranks = (os.environ.get(name) for name in
+             ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+    return next(filter(None, ranks), '0') == '0'
 
 
 @contextmanager
@@ -19,6 +26,6 @@ def one_line_errors(program: str):
         yield
     except UserError as error:
         # Every process of a distributed job finds the same error.
-        if os.environ.get('RANK', '0') != '0':
+        if not is_first_process():
             sys.exit(1)
         sys.exit(f'{program}: error: {error}')

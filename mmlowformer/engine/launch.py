@@ -54,7 +54,7 @@ def load_config(args: argparse.Namespace) -> Config:
         raise UserError(f'config {path} cannot be read: {error}') from error
     options = dict(args.cfg_options)
     if 'data_root' in options and cfg.get('data_root'):
-        _move_data_root(cfg, cfg.data_root, options['data_root'])
+        _move_data_root(cfg, cfg.data_root.rstrip('/'), options['data_root'])
     cfg.merge_from_dict(options)
     cfg.launcher = args.launcher
     if args.work_dir:
@@ -80,8 +80,8 @@ def _move_data_root(node, old: str, new: str) -> None:
     for key, value in list(items):
         if isinstance(value, (ConfigDict, list)):
             _move_data_root(value, old, new)
-        elif isinstance(value, str) and value.startswith(old):
-            node[key] = os.path.join(new, value[len(old):])
+        elif isinstance(value, str) and f'{value}/'.startswith(f'{old}/'):
+            node[key] = os.path.join(new, value[len(old):].lstrip('/'))
 
 
 def require_scope(cfg: Config) -> str:

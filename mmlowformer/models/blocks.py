@@ -8,7 +8,7 @@ import warnings
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import BaseModule, Sequential, constant_init, kaiming_init
 from torch import Tensor, nn
 
 # Local convolutions at least this wide are depthwise (MBConv), not dense.
@@ -22,12 +22,23 @@ def _group_norm(channels: int) -> nn.Module:
     return build_norm_layer(dict(type='GN', num_groups=1), channels)[1]
 
 
-def _conv_module(*args, **kwargs) -> ConvModule:
-    with warnings.catch_warnings():
-        # Some of LowFormer's convolutions have a bias in front of their
-        # BatchNorm. It has no effect, yet published weights contain it.
-        warnings.filterwarnings('ignore', message='Unnecessary conv bias')
-        return ConvModule(*args, **kwargs)
+class ConvNormAct(ConvModule):
+    """mmcv's ConvModule with another initialization."""
+
+    def __init__(self, *args, **kwargs):
+        with warnings.catch_warnings():
+            # Some of LowFormer's convolutions have a bias in front of their
+            # BatchNorm. It has no effect, yet published weights contain it.
+            warnings.filterwarnings('ignore', message='Unnecessary conv bias')
+            super().__init__(*args, **kwargs)
+
+    def init_weights(self):
+        # mmcv counts the fan-out of a depthwise convolution as if it were
+        # dense, so that MBConv, without norms, would start with a signal
+        # close to zero.
+        kaiming_init(self.conv, mode='fan_in')
+        if self.with_norm:
+            constant_init(self.norm, 1)
 
 
 class FusedMBConv(BaseModule):
@@ -49,10 +60,10 @@ class FusedMBConv(BaseModule):
                  bias: bool = False):
         super().__init__()
         hidden = round(in_channels * expand_ratio)
-        self.spatial_conv = _conv_module(
+        self.spatial_conv = ConvNormAct(
             in_channels, hidden, 3, stride=stride, padding=1, bias=bias,
             norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.point_conv = ConvModule(
+        self.point_conv = ConvNormAct(
             hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,12 +86,12 @@ class MBConv(BaseModule):
                  expand_ratio: float, norm_cfg: dict, act_cfg: dict):
         super().__init__()
         hidden = round(in_channels * expand_ratio)
-        self.expand_conv = ConvModule(
+        self.expand_conv = ConvNormAct(
             in_channels, hidden, 1, norm_cfg=None, act_cfg=act_cfg)
-        self.depth_conv = ConvModule(
+        self.depth_conv = ConvNormAct(
             hidden, hidden, 3, stride=stride, padding=1, groups=hidden,
             norm_cfg=None, act_cfg=act_cfg)
-        self.point_conv = ConvModule(
+        self.point_conv = ConvNormAct(
             hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,7 +116,7 @@ class Lowtention(BaseModule):
         self.head_dim = int((channels // self.num_heads) * 0.5)
         inner = self.num_heads * self.head_dim
         down_kernel, up_kernel = (3, 3) if stride == 1 else (5, 2 * stride)
-        self.down = ConvModule(
+        self.down = ConvNormAct(
             channels, channels, down_kernel, stride=stride,
             padding=down_kernel // 2, groups=channels, norm_cfg=norm_cfg,
             act_cfg=None)
@@ -120,7 +131,7 @@ class Lowtention(BaseModule):
         return x[..., :height, :width]
 
     def attend(self, qkv: Tensor) -> Tensor:
-        """Attention over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.
+        """Attend over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.
 
         The channels hold q, k and v head by head.
         """

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList, Sequential
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
-from .blocks import FusedMBConv, LowFormerBlock, Residual
+from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
 
 # Of the residual FusedMBConvs in stages 1 and 2.
 STAGE_EXPAND_RATIO = 4
@@ -152,7 +151,7 @@ class LowFormer(BaseModule):
     def _make_stem(self, in_channels: int,
                    drop_paths: Iterator[float]) -> Sequential:
         width, depth = self.arch['widths'][0], self.arch['depths'][0]
-        conv = ConvModule(
+        conv = ConvNormAct(
             in_channels, width, 3, stride=2, padding=1, **self._conv_cfg)
         return Sequential(conv, *(
             self._conv_block(width, self.arch['stem_expand_ratio'],

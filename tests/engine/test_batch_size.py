@@ -1,0 +1,61 @@
+import pytest
+from mmengine.config import Config
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+
+
+def config(batch_size=2, accumulation=None, base=16):
+    optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4))
+    if accumulation:
+        optim_wrapper['accumulative_counts'] = accumulation
+    return Config(dict(
+        train_dataloader=dict(batch_size=batch_size),
+        optim_wrapper=optim_wrapper,
+        auto_scale_lr=dict(enable=False, base_batch_size=base)))
+
+
+@pytest.mark.parametrize(('cfg', 'world_size', 'lr'), [
+    (config(), 8, 1e-4),
+    (config(), 1, 1.25e-5),
+    (config(accumulation=4), 1, 5e-5),
+    (config(batch_size=4, accumulation=2), 4, 2e-4),
+])
+def test_scales_linearly_and_counts_accumulation(cfg, world_size, lr):
+    engine.scale_learning_rate(cfg, world_size)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr)
+
+
+def test_needs_a_base_batch_size():
+    cfg = config()
+    cfg.pop('auto_scale_lr')
+    with pytest.raises(UserError, match='base_batch_size'):
+        engine.scale_learning_rate(cfg, 1)
+    del cfg.optim_wrapper.optimizer['lr']
+    cfg.auto_scale_lr = dict(base_batch_size=16)
+    with pytest.raises(UserError, match='optimizer.lr'):
+        engine.scale_learning_rate(cfg, 1)
+
+
+def test_says_what_is_about_to_happen():
+    text, warning = engine.describe_batch(config(accumulation=2), 4, 1e-4)
+    assert 'batch size 16 = 4 process(es) x 2 images x 2 accum' in text
+    assert 'base batch size 16' in text
+    assert 'learning rate 0.0001' in text
+    assert warning is None
+
+
+def test_warns_if_not_scaled():
+    cfg = config()
+    text, warning = engine.describe_batch(cfg, 1, 1e-4)
+    assert 'chosen for a batch size of 16, not 2' in warning
+    assert '1.25e-05' in warning
+    engine.scale_learning_rate(cfg, 1)
+    text, warning = engine.describe_batch(cfg, 1, 1e-4)
+    assert 'learning rate 1.25e-05, scaled from 0.0001' in text
+    assert warning is None
+
+
+def test_without_any_of_it():
+    cfg = Config(dict(train_dataloader=dict(batch_size=3), optim_wrapper={}))
+    assert engine.describe_batch(cfg, 1, None) == ('batch size 3', None)

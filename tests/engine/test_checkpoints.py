@@ -1,0 +1,167 @@
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+
+pytestmark = pytest.mark.usefixtures('safe_loading')
+
+RUNNER_CHECKPOINT = dict(
+    state_dict={'weight': torch.ones(2, 3), 'bias': torch.ones(2)},
+    optimizer=dict(state={}, param_groups=[dict(lr=0.1, params=[0, 1])]),
+    message_hub=dict(
+        log_scalars={'train/loss': HistoryBuffer([1., 2.], [1, 1])},
+        runtime_info=dict(best_score=np.float64(0.5), epoch=np.int64(2)),
+        resumed_keys={}),
+    meta=dict(epoch=1, iter=2, seed=0, dataset_meta=dict(
+        classes=('cat', ), palette=np.zeros((1, 3), np.uint8))))
+
+
+class RunsCode:
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.fixture
+def save(tmp_path):
+
+    def save_as(content, name='epoch_1.pth', **kwargs):
+        torch.save(content, tmp_path / name, **kwargs)
+        return tmp_path / name
+
+    return save_as
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_reads_what_runner_writes(save, zipped):
+    file = save(RUNNER_CHECKPOINT, _use_new_zipfile_serialization=zipped)
+    engine.check_resumable(file)
+    content = torch.load(file)
+    buffer = content['message_hub']['log_scalars']['train/loss']
+    assert buffer.mean() == 1.5
+    assert buffer.statistics('max') == 2
+    assert content['meta']['dataset_meta']['palette'].shape == (1, 3)
+
+
+ATTACKS = {
+    'system': RunsCode(os.system, ('touch {}', )),
+    'eval': RunsCode(eval, ("open('{}', 'w')", )),
+    'getattr of a module': RunsCode(getattr, (os, 'system')),
+    'getattr of a class': RunsCode(
+        getattr, (HistoryBuffer, '__init__')),
+    'getattr of a builtin': RunsCode(getattr, (dict, '__class__')),
+}
+
+
+@pytest.mark.parametrize('attack', ATTACKS)
+@pytest.mark.parametrize('zipped', [True, False])
+def test_refuses_code(tmp_path, save, attack, zipped):
+    trace = tmp_path / 'trace'
+    function, arguments = ATTACKS[attack].__reduce__()
+    arguments = tuple(a.format(trace) if isinstance(a, str) else a
+                      for a in arguments)
+    if os in arguments:
+        # A module cannot be pickled; its import can.
+        arguments = (RunsCode(__import__, ('os', )), arguments[1])
+    content = dict(RUNNER_CHECKPOINT, extra=RunsCode(function, arguments))
+    file = save(content, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match='epoch_1.pth is refused') as error:
+        engine.check_checkpoint(file)
+    assert 'run code' in str(error.value)
+    # Not even if a caller insists.
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(file, weights_only=False)
+    assert not trace.exists()
+
+
+def test_the_attack_would_work_without_protection(tmp_path, save,
+                                                  monkeypatch):
+    trace = tmp_path / 'trace'
+    file = save(RunsCode(os.system, (f'touch {trace}', )))
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    with zipfile.ZipFile(file) as archive:
+        name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
+        pickle.loads(archive.read(name))
+    assert trace.exists()
+
+
+def test_refuses_a_config_that_resuming_would_execute(save):
+    meta = dict(RUNNER_CHECKPOINT['meta'], config='import os')
+    file = save(dict(RUNNER_CHECKPOINT, meta=meta))
+    with pytest.raises(UserError, match='Python config'):
+        engine.check_resumable(file)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(UserError, match='not found: .*none.pth'):
+        engine.check_checkpoint(tmp_path / 'none.pth')
+
+
+@pytest.mark.parametrize('keep', [0, 10, 500, -100])
+def test_truncated(save, keep):
+    file = save(RUNNER_CHECKPOINT)
+    content = file.read_bytes()
+    file.write_bytes(content[:keep])
+    with pytest.raises(UserError, match='epoch_1.pth cannot be read'):
+        engine.check_checkpoint(file)
+    assert file.read_bytes() == content[:keep]
+
+
+@pytest.mark.parametrize('content', [[1, 2], {}, {'state_dict': {}},
+                                     {'a': 1}, torch.ones(1)])
+def test_no_state_dict(save, content):
+    with pytest.raises(UserError, match='holds no state dict'):
+        engine.check_checkpoint(save(content))
+
+
+def test_url_is_left_to_mmengine():
+    assert engine.check_checkpoint('https://example.org/a.pth') is None
+    with pytest.raises(UserError, match='--resume takes a file'):
+        engine.check_resumable('https://example.org/a.pth')
+
+
+def test_weights_cannot_be_resumed(save):
+    file = save(dict(state_dict=RUNNER_CHECKPOINT['state_dict']))
+    with pytest.raises(UserError, match=f'load_from={file}'):
+        engine.check_resumable(file)
+
+
+def test_fits(save):
+    model = nn.Linear(3, 2)
+    engine.check_fits(model, save(RUNNER_CHECKPOINT))
+    wrapped = {f'module.{key}': value
+               for key, value in RUNNER_CHECKPOINT['state_dict'].items()}
+    engine.check_fits(model, save(wrapped))
+
+
+def test_does_not_fit(save):
+    file = save(RUNNER_CHECKPOINT)
+    wider = nn.Linear(4, 2)
+    with pytest.raises(UserError, match=r'1 of its 2 .*\(2, 3\), not \(2, 4'):
+        engine.check_fits(wider, file)
+    engine.check_fits(wider, file, partial=True)
+    with pytest.raises(UserError, match='0 of its 3'):
+        engine.check_fits(
+            nn.Sequential(nn.Linear(3, 2), nn.PReLU()), file, partial=True)
+
+
+def test_latest_passes_over_what_a_crash_left(tmp_path, save):
+    assert engine.latest_checkpoint(tmp_path) is None
+    older = save(RUNNER_CHECKPOINT, 'epoch_9.pth')
+    newer = save(RUNNER_CHECKPOINT, 'epoch_10.pth')
+    os.utime(older, (1, 1))
+    assert engine.saved_checkpoints(tmp_path) == [newer, older]
+    assert engine.latest_checkpoint(tmp_path) == newer
+    newer.write_bytes(newer.read_bytes()[:100])
+    assert engine.latest_checkpoint(tmp_path) == older

@@ -1,0 +1,112 @@
+import copy
+import json
+import shutil
+
+import pytest
+
+from mmlowformer import engine, get_config
+from mmlowformer.engine import UserError
+from mmlowformer.shapes import CLASSES
+
+
+@pytest.fixture
+def root(tmp_path, shapes):
+    shutil.copytree(shapes / 'coco', tmp_path / 'coco')
+    return tmp_path / 'coco'
+
+
+@pytest.fixture
+def cfg(root):
+    cfg = get_config('retinanet_lowformer_b0_shapes')
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.data_root = str(root)
+    return cfg
+
+
+def check(cfg):
+    engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader', 'none'])
+
+
+def edit(root, change):
+    file = root / 'annotations' / 'instances_val2017.json'
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def test_complete(cfg):
+    check(cfg)
+
+
+def test_wrapped(cfg, root):
+    dataset = cfg.train_dataloader.dataset
+    other = copy.deepcopy(dataset)
+    other.data_root = 'nowhere'
+    cfg.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=dict(
+            type='ConcatDataset', datasets=[dataset, other]))
+    with pytest.raises(UserError, match='nowhere/annotations'):
+        check(cfg)
+
+
+def test_missing(tmp_path, cfg):
+    cfg.val_dataloader.dataset.data_root = 'data/coco/'
+    with pytest.raises(UserError) as error:
+        check(cfg)
+    message = str(error.value)
+    assert '\n' not in message
+    assert '/data/coco/' in message
+    assert 'val_dataloader' in message
+    assert 'mim download mmdet --dataset coco2017' in message
+    assert 'data_root=' in message
+
+
+def test_remote_data_are_not_looked_for(cfg):
+    cfg.val_dataloader.dataset.data_root = 's3://bucket/coco'
+    cfg.val_dataloader.dataset.backend_args = dict(backend='petrel')
+    check(cfg)
+
+
+def test_missing_image(cfg, root):
+    (root / 'val2017' / '000001.jpg').unlink()
+    with pytest.raises(UserError, match='1 of 2 images .* 000001.jpg'):
+        check(cfg)
+
+
+def test_truncated_annotations(cfg, root):
+    file = root / 'annotations' / 'instances_val2017.json'
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(UserError, match='instances_val2017.json is no COCO'):
+        check(cfg)
+
+
+def test_other_json(cfg, root):
+    (root / 'annotations' / 'instances_val2017.json').write_text('[]')
+    with pytest.raises(UserError, match='no COCO annotation file'):
+        check(cfg)
+
+
+def test_other_categories(cfg, root):
+    edit(root, lambda content: content['categories'][2].update(name='ring'))
+    with pytest.raises(UserError, match='do not match') as error:
+        check(cfg)
+    assert 'file:   circle, square, ring, star' in str(error.value)
+    assert f'config: {", ".join(CLASSES)}' in str(error.value)
+
+
+def test_other_order(cfg, root):
+    edit(root, lambda content: content['categories'].reverse())
+    with pytest.raises(UserError, match='not in the order'):
+        check(cfg)
+
+
+def test_some_of_the_categories(cfg):
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.metainfo.classes = ('circle', 'star')
+    check(cfg)
+
+
+def test_tuple_without_comma(cfg):
+    cfg.train_dataloader.dataset.metainfo.classes = ('circle')
+    with pytest.raises(UserError, match=r"needs a comma: \('circle', \)"):
+        check(cfg)

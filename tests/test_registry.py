@@ -1,0 +1,65 @@
+import pytest
+
+BUILD = """
+from {module} import MODELS
+model = MODELS.build(dict(type='mmlowformer.LowFormer', arch='b0'))
+print(type(model).__name__, model.out_channels)
+"""
+
+
+@pytest.mark.parametrize('module', [
+    'mmengine.registry', 'mmdet.registry', 'mmseg.registry',
+    'mmpretrain.registry'])
+def test_scoped_name_needs_no_import(run_python, module):
+    result = run_python('-c', BUILD.format(module=module))
+    assert result.stdout == 'LowFormer (32, 64, 128, 256)\n', result.stderr
+
+
+BARE = """
+from mmengine.config import Config
+from {library}.registry import MODELS
+open('config.py', 'w').write(
+    "custom_imports = dict(imports=['mmlowformer'])\\n"
+    "model = dict(type='LowFormer', arch='e1')\\n")
+cfg = Config.fromfile('config.py')
+print(type(MODELS.build(cfg.model)).__module__)
+"""
+
+
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg', 'mmpretrain'])
+def test_bare_name_after_custom_imports(run_python, library):
+    result = run_python('-c', BARE.format(library=library))
+    assert result.stdout == 'mmlowformer.models.lowformer\n', result.stderr
+
+
+HOSTS = """
+import sys
+import mmlowformer
+hosts = ('mmdet', 'mmseg', 'mmpretrain', 'torchvision', 'timm')
+print([name for name in hosts if name in sys.modules])
+"""
+
+
+def test_no_host_library_is_imported(run_python):
+    assert run_python('-c', HOSTS).stdout == '[]\n'
+
+
+LITE = """
+import sys
+sys.modules['mmcv._ext'] = None
+import torch, mmlowformer
+print(len(mmlowformer.LowFormer('b0')(torch.rand(1, 3, 32, 32))))
+"""
+
+
+def test_works_without_mmcv_ops(run_python):
+    result = run_python('-c', LITE)
+    assert result.stdout == '4\n', result.stderr
+
+
+@pytest.mark.parametrize('package', ['mmcv', 'mmengine'])
+def test_says_what_is_missing(run_python, package):
+    result = run_python('-c', f"import sys; sys.modules['{package}'] = None\n"
+                        'import mmlowformer')
+    assert f'needs {package}, which is not installed' in result.stderr
+    assert f'pip install onedl-{package}' in result.stderr

@@ -1,0 +1,225 @@
+"""The tools, run as users run them."""
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mmlowformer import engine
+
+from ..conftest import ROOT
+
+CONFIG = ROOT / 'configs' / 'retinanet_lowformer_b0_shapes.py'
+TRAIN, TEST = ROOT / 'tools' / 'train.py', ROOT / 'tools' / 'test.py'
+# The smallest network and schedule that go through everything.
+SMALL = [
+    'train_pipeline.2.scale=(64,64)', 'train_dataloader.batch_size=2',
+    'val_dataloader.batch_size=1', 'test_dataloader.batch_size=1',
+    'train_cfg.max_epochs=2', 'train_cfg.val_interval=2',
+    'default_hooks.logger.interval=1',
+    'train_dataloader.dataset.pipeline.2.scale=(64,64)',
+    'val_dataloader.dataset.pipeline.1.scale=(64,64)',
+    'test_dataloader.dataset.pipeline.1.scale=(64,64)']
+
+
+@pytest.fixture(scope='module')
+def options(shapes):
+    return ['--cfg-options', f'data_root={shapes}/coco/', *SMALL]
+
+
+def run(*arguments, cwd, **kwargs):
+    """One thread: several processes on two cores would wait for each other."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], text=True, cwd=cwd,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+        env=dict(os.environ, OMP_NUM_THREADS='1'), **kwargs)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, options):
+    """A work dir after training from another folder, and what was printed."""
+    folder = tmp_path_factory.mktemp('train')
+    result = run(TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1, *options,
+                 cwd=folder)
+    assert result.returncode == 0, result.stdout
+    return folder / 'run', result.stdout
+
+
+def metrics_of(work_dir, options, *arguments):
+    out = work_dir / f'metrics{len(arguments)}.json'
+    result = run(*(arguments or (TEST, )), CONFIG, work_dir / 'epoch_2.pth',
+                 '--work-dir', work_dir / 'test', '--out', out,
+                 *(['--launcher', 'pytorch'] if arguments else []), *options,
+                 cwd=work_dir)
+    assert result.returncode == 0, result.stdout
+    return json.loads(out.read_text()), result.stdout
+
+
+def test_says_what_it_does(trained):
+    _, output = trained
+    assert 'Training on' in output
+    assert 'scope mmdet' in output
+    assert 'batch size 2 = 1 process(es) x 2 images x 1 accum' in output
+    assert 'chosen for a batch size of 8, not 2' in output
+    assert 'Add --auto-scale-lr to make it 0.00025' in output
+    assert 'bbox_mAP' in output
+
+
+def test_writes_checkpoints(trained):
+    work_dir, _ = trained
+    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint'} <= {
+        file.name for file in work_dir.iterdir()}
+    assert (work_dir / CONFIG.name).is_file()
+
+
+def test_testing_repeats_the_last_validation(trained, options, tmp_path):
+    work_dir, _ = trained
+    log = next(work_dir.glob('2*/vis_data/scalars.json')).read_text()
+    validated = [json.loads(line) for line in log.splitlines()
+                 if 'coco/bbox_mAP' in line][-1]
+    metrics, output = metrics_of(work_dir, options)
+    assert metrics['coco/bbox_mAP'] == validated['coco/bbox_mAP']
+    assert 'coco/bbox_mAP ' in output
+
+
+def test_two_processes_give_the_same_metrics(trained, options):
+    work_dir, _ = trained
+    launch = ('-m', 'torch.distributed.run', '--standalone',
+              '--nproc-per-node', '2', TEST)
+    assert metrics_of(work_dir, options, *launch)[0] == \
+        metrics_of(work_dir, options)[0]
+
+
+def test_predictions_and_pictures(trained, options, tmp_path):
+    work_dir, _ = trained
+    result = run(TEST, CONFIG.stem, work_dir / 'epoch_2.pth', '--out',
+                 'predictions.pkl', '--show-dir', 'pictures', *options,
+                 cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    predictions = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
+    assert len(predictions) == 2
+    assert 'bboxes' in predictions[0]['pred_instances']
+    pictures = sorted(file.name for file in (tmp_path / 'pictures').iterdir())
+    assert pictures == ['000000.jpg', '000001.jpg']
+    assert 'Pictures: 2 in pictures' in result.stdout
+
+
+def test_two_processes_train(options, tmp_path):
+    result = subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(CONFIG), '2',
+         '--work-dir', 'run', '--auto-scale-lr', *options,
+         'train_dataloader.batch_size=1', 'train_cfg.max_epochs=1',
+         'optim_wrapper.accumulative_counts=2'],
+        cwd=tmp_path, text=True, timeout=600, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env=dict(
+            os.environ, OMP_NUM_THREADS='1',
+            PATH=f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'))
+    assert result.returncode == 0, result.stdout
+    assert 'batch size 4 = 2 process(es) x 1 images x 2 acc' in result.stdout
+    assert 'learning rate 0.0005, scaled from 0.001' in result.stdout
+    # 4 images on 2 processes with 1 image each are 2 iterations.
+    assert 'Epoch(train) [1][2/2]' in result.stdout
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.usefixtures('safe_loading')
+def test_killed_and_resumed(trained, options, tmp_path):
+    with open(tmp_path / 'log', 'w') as log:
+        process = subprocess.Popen(
+            [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', '--seed',
+             '1', *options], cwd=tmp_path, stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, OMP_NUM_THREADS='1'))
+        saved = tmp_path / 'run' / 'last_checkpoint'
+        while not saved.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / 'run' / 'epoch_2.pth').exists()
+    command = [TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1]
+    refused = run(*command, *options, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert 'holds checkpoints of an earlier training (epoch_1.pth)' in \
+        refused.stdout
+    result = run(*command, '--resume', *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'resumed epoch: 1, iter: 2' in result.stdout
+    resumed, whole = (
+        engine.check_checkpoint(folder / 'epoch_2.pth')
+        for folder in (tmp_path / 'run', trained[0]))
+    assert resumed['meta']['iter'] == whole['meta']['iter'] == 4
+    assert resumed['param_schedulers'] == whole['param_schedulers']
+    losses = [content['message_hub']['log_scalars']['train/loss'].data[0]
+              for content in (resumed, whole)]
+    assert len(losses[0]) == 4
+    # Until it was killed, it was the same training.
+    assert losses[0][:2] == pytest.approx(losses[1][:2], rel=1e-4)
+
+
+def test_interrupted(options, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', *options,
+         'train_cfg.max_epochs=50'], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    for line in process.stdout:
+        if 'Epoch(train)' in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert 'Interrupted. To go on from the last checkpoint' in rest
+    assert '--resume' in rest
+    assert 'Traceback' not in rest
+
+
+def error_of(*arguments, cwd):
+    result = run(*arguments, cwd=cwd)
+    assert result.returncode != 0
+    assert 'Traceback' not in result.stdout, result.stdout
+    return result.stdout
+
+
+def test_missing_data(tmp_path):
+    name = 'retinanet_lowformer_b2_coco'
+    message = error_of(TRAIN, f'configs/{name}.py', cwd=tmp_path)
+    assert f'{tmp_path}/data/coco/annotations/instances_train2017.json' in \
+        message
+    assert 'mim download mmdet --dataset coco2017' in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ((TRAIN, 'retinanet_lowformer_b4_coco.py'), 'retinanet_lowformer_b3_coco'),
+    ((TRAIN, CONFIG, '--resume', 'none.pth'), 'not found: none.pth'),
+    ((TRAIN, CONFIG, '--amp'), '--amp needs a GPU'),
+    ((TEST, CONFIG, 'none.pth'), 'not found: none.pth'),
+    ((TEST, CONFIG, 'none.pth', '--out', 'x.txt'), 'has to end in .pkl'),
+])
+def test_bad_input(arguments, message, tmp_path):
+    if '--amp' in arguments and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    assert message in error_of(*arguments, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoint_of_another_variant(trained, options, tmp_path):
+    work_dir, _ = trained
+    message = error_of(TEST, CONFIG, work_dir / 'epoch_2.pth', *options,
+                       'model.backbone.arch=e1',
+                       'model.neck.in_channels=(40,80,160,320)', cwd=tmp_path)
+    assert 'epoch_2.pth does not fit the model' in message
+
+
+def test_truncated_checkpoint_is_not_resumed(trained, options, tmp_path):
+    file = tmp_path / 'epoch_1.pth'
+    file.write_bytes((trained[0] / 'epoch_1.pth').read_bytes()[:-1000])
+    message = error_of(TRAIN, CONFIG, '--work-dir', tmp_path, '--resume',
+                       file, *options, cwd=tmp_path)
+    assert 'epoch_1.pth cannot be read' in message
+    assert [entry.name for entry in tmp_path.iterdir()] == ['epoch_1.pth']
