@@ -24,7 +24,7 @@ setup:
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
 demo: setup
-	$(BIN)/python tools/make_shapes.py data/shapes --train 1200 --size 128
+	$(BIN)/python tools/make_shapes.py data/shapes --train 1600 --size 128
 	rm -rf $(DEMO)
 	$(BIN)/python tools/train.py configs/retinanet_lowformer_b0_shapes.py \
 	    --work-dir $(DEMO) --seed 0

@@ -8,11 +8,14 @@ image_size = (128, 128)
 # 256 channels and 4 convolutions are made for 80 classes and big images.
 model = dict(
     backbone=dict(drop_path_rate=0.),
-    neck=dict(out_channels=64, norm_cfg=dict(type='BN')),
+    neck=dict(out_channels=64, num_outs=3, norm_cfg=dict(type='BN')),
     bbox_head=dict(
-        norm_cfg=dict(type='BN'),
+        # All levels share the head's norms, so BatchNorm's statistics would
+        # be those of no level.
+        norm_cfg=dict(type='GN', num_groups=8),
+        anchor_generator=dict(strides=[8, 16, 32]),
         reg_decoded_bbox=True,
-        loss_bbox=dict(type='GIoULoss', loss_weight=1.0, _delete_=True),
+        loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=1.0),
         num_classes=len(classes),
         in_channels=64,
         feat_channels=64,
@@ -47,7 +50,7 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_epochs = 8
+max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=1e-3, fused=True))
 param_scheduler = [

@@ -1,0 +1,78 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+
+
+def load(config, *arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    engine.add_common_arguments(parser)
+    return engine.load_config(parser.parse_args([str(config), *arguments]))
+
+
+def paths(cfg):
+    return [cfg.train_dataloader.dataset.data_root,
+            cfg.test_dataloader.dataset.data_root, cfg.val_evaluator.ann_file]
+
+
+@pytest.mark.parametrize('root', ['/data/coco', '/data/coco/'])
+def test_data_root_moves_all_paths(root):
+    cfg = load('retinanet_lowformer_b1_coco', '--cfg-options',
+               f'data_root={root}')
+    assert paths(cfg) == ['/data/coco/', '/data/coco/', (
+        '/data/coco/annotations/instances_val2017.json')]
+
+
+def test_data_root_moves_only_what_is_below(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text("data_root = 'data/coco'\n"
+                      "a = [dict(b='data/coco/x'), dict(b='data/coco2/x')]\n")
+    cfg = load(config, '--cfg-options', 'data_root=/new')
+    assert cfg.data_root == '/new'
+    assert [item.b for item in cfg.a] == ['/new/x', 'data/coco2/x']
+
+
+def test_other_options_win_over_data_root():
+    cfg = load('retinanet_lowformer_b1_coco', '--cfg-options',
+               'data_root=/new', 'train_dataloader.dataset.data_root=/other')
+    assert paths(cfg)[:2] == ['/other', '/new/']
+
+
+def test_work_dir(tmp_path):
+    assert load('retinanet_lowformer_b1_coco').work_dir == \
+        'work_dirs/retinanet_lowformer_b1_coco'
+    assert load('retinanet_lowformer_b1_coco', '--work-dir',
+                'mine').work_dir == 'mine'
+    config = tmp_path / 'config.py'
+    config.write_text("work_dir = 'of the config'\n")
+    assert load(config).work_dir == 'of the config'
+
+
+def test_unreadable_config(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('a = (\n')
+    with pytest.raises(UserError, match='config.py cannot be read'):
+        load(config)
+    config.write_text("_base_ = 'none.py'\n")
+    with pytest.raises(UserError, match='config.py cannot be read.*none.py'):
+        load(config)
+
+
+def test_scope():
+    assert engine.require_scope(Config(dict(default_scope='mmdet'))) == 'mmdet'
+    with pytest.raises(UserError, match='no default_scope'):
+        engine.require_scope(Config({}))
+    with pytest.raises(UserError, match='mmrotate, which is not installed'):
+        engine.require_scope(Config(dict(default_scope='mmrotate')))
+
+
+def test_no_workers_are_not_persistent():
+    cfg = load('retinanet_lowformer_b1_coco', '--cfg-options',
+               'train_dataloader.num_workers=0')
+    engine.adapt_to_device(cfg)
+    assert not cfg.train_dataloader.persistent_workers
+    assert cfg.val_dataloader.persistent_workers
