@@ -78,6 +78,8 @@ def test(cfg: Config, checkpoint: str) -> dict:
 
 
 def report(metrics: dict, args: argparse.Namespace) -> None:
+    if not metrics:
+        print('No metrics: nothing was predicted.')
     print('\n'.join(f'{name:<24}{value:.4g}' if isinstance(value, float) else
                     f'{name:<24}{value}' for name, value in metrics.items()))
     if args.out and args.out.endswith(METRICS):

@@ -124,7 +124,8 @@ def adapt_to_device(cfg: Config) -> None:
     distributed.init_process_group('gloo')
     cfg.sync_bn = None
     cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel', broadcast_buffers=False,
+        type='MMDistributedDataParallel', device_ids=None,
+        broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 

@@ -8,7 +8,7 @@ import warnings
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule, Sequential, constant_init, kaiming_init
+from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 # Local convolutions at least this wide are depthwise (MBConv), not dense.
@@ -23,7 +23,7 @@ def _group_norm(channels: int) -> nn.Module:
 
 
 class ConvNormAct(ConvModule):
-    """mmcv's ConvModule with another initialization."""
+    """mmcv's ConvModule with torch's initialization."""
 
     def __init__(self, *args, **kwargs):
         with warnings.catch_warnings():
@@ -33,12 +33,10 @@ class ConvNormAct(ConvModule):
             super().__init__(*args, **kwargs)
 
     def init_weights(self):
-        # mmcv counts the fan-out of a depthwise convolution as if it were
-        # dense, so that MBConv, without norms, would start with a signal
-        # close to zero.
-        kaiming_init(self.conv, mode='fan_in')
-        if self.with_norm:
-            constant_init(self.norm, 1)
+        # As the authors do. mmcv would count the fan-out of a depthwise
+        # convolution as if it were dense, so that MBConv, which has no norm
+        # behind it, would start with a signal close to zero.
+        self.conv.reset_parameters()
 
 
 class FusedMBConv(BaseModule):
