@@ -50,7 +50,7 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_epochs = 4
+max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=1e-3, fused=True))
 param_scheduler = [
@@ -60,4 +60,5 @@ param_scheduler = [
 ]
 # 1 CPU x 8 images
 auto_scale_lr = dict(base_batch_size=8)
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(
+    logger=dict(interval=10), visualization=dict(score_thr=0.5))

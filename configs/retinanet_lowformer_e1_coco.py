@@ -5,8 +5,7 @@ _base_ = [
     '_base_/detection_runtime.py',
 ]
 
-# 8 GPUs x 2 images, 12 epochs. Start from ImageNet weights with
-# model.backbone.init_cfg=dict(type='Pretrained', checkpoint=PATH).
+# 8 GPUs x 2 images, 12 epochs.
 model = dict(
     backbone=dict(arch='e1', drop_path_rate=0.05),
     neck=dict(in_channels=[40, 80, 160, 320]))

@@ -48,7 +48,7 @@ LITE = """
 import sys
 sys.modules['mmcv._ext'] = None
 import torch, mmlowformer
-print(len(mmlowformer.LowFormer('b0')(torch.rand(1, 3, 32, 32))))
+print(len(mmlowformer.LowFormer('b0').eval()(torch.rand(1, 3, 32, 32))))
 """
 
 

@@ -1,7 +1,6 @@
 """Train a detector, segmentor or classifier from a config."""
 import argparse
 import os
-import shlex
 import sys
 
 from mmengine.config import Config
@@ -75,10 +74,12 @@ def prepare(args: argparse.Namespace) -> Config:
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
     if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     if args.amp:
         set_amp(cfg, args.amp)
     set_resume(cfg, args.resume)
+    if cfg.get('load_from'):
+        engine.check_checkpoint(cfg.load_from)
     engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
     engine.adapt_to_device(cfg)
     return cfg
@@ -90,6 +91,19 @@ def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
     if cfg.get('auto_scale_lr'):
         cfg.auto_scale_lr.enable = False
     return wanted
+
+
+RANDOM_WEIGHTS = (
+    'The backbone starts from random weights. To start from those of '
+    'ImageNet: --cfg-options model.backbone.init_cfg.type=Pretrained '
+    'model.backbone.init_cfg.checkpoint=PATH, or =hf-hub:timm/'
+    'lowformer_<arch>.in1k')
+
+
+def starts_at_random(cfg: Config) -> bool:
+    backbone = cfg.model.get('backbone') or {}
+    return not (cfg.get('load_from') or backbone.get('init_cfg')
+                or cfg.model.get('init_cfg'))
 
 
 def train(cfg: Config, auto_scale_lr: bool) -> None:
@@ -108,6 +122,8 @@ def train(cfg: Config, auto_scale_lr: bool) -> None:
         f'dir {cfg.work_dir}: {text}')
     if warning:
         runner.logger.warning(warning)
+    if starts_at_random(cfg):
+        runner.logger.info(RANDOM_WEIGHTS)
     if cfg.get('load_from'):
         engine.check_fits(runner.model, cfg.load_from,
                           partial=not cfg.get('resume'))
@@ -121,9 +137,8 @@ def main() -> None:
         try:
             train(prepare(args), args.auto_scale_lr)
         except KeyboardInterrupt:
-            again = [arg for arg in sys.argv if not arg.startswith('--resume')]
-            sys.exit('\nInterrupted. To go on from the last checkpoint:\n'
-                     f'  python {shlex.join(again)} --resume')
+            sys.exit('\nInterrupted. The same command with --resume goes on '
+                     'from the last checkpoint.')
 
 
 if __name__ == '__main__':

@@ -1,3 +1,4 @@
+from . import sources  # registers the loaders
 from .lowformer import LowFormer
 
-__all__ = ['LowFormer']
+__all__ = ['LowFormer', 'sources']

@@ -4,14 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList, Sequential
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _IncompatibleKeys
 from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
 from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
+from .layouts import layout_of, own_name
 
 # Of the residual FusedMBConvs in stages 1 and 2.
 STAGE_EXPAND_RATIO = 4
@@ -325,6 +328,88 @@ class LowFormer(BaseModule):
         for frozen in (self.stem, *self.stages[:self.frozen_stages]):
             frozen.eval()
             frozen.requires_grad_(False)
+
+    def load_state_dict(self, state_dict: dict, strict: bool = True,
+                        assign: bool = False) -> _IncompatibleKeys:
+        """Load tensors of any layout, see ``torch.nn.Module``.
+
+        Args:
+            state_dict (dict): Tensors in our, the authors' or timm's layout.
+                Those of a classifier are left aside.
+            strict (bool): Whether all tensors of the backbone have to be
+                there. Defaults to True.
+            assign (bool): Whether to take the tensors over instead of copying
+                them. Defaults to False.
+
+        Returns:
+            _IncompatibleKeys: ``missing_keys`` and ``unexpected_keys``.
+
+        Raises:
+            ValueError: If tensors are missing or have another shape.
+        """
+        if strict:
+            return super().load_state_dict(state_dict, assign=assign)
+        # torch does not hand "strict" down, so nothing may be missing.
+        given = {own_name(name): value for name, value in state_dict.items()}
+        kept = {name: value for name, value in self.state_dict().items()
+                if name not in given}
+        super().load_state_dict({**given, **kept}, assign=assign)
+        return _IncompatibleKeys(list(kept), [
+            name for name in given if name not in self.state_dict()])
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args):
+        # As a part of a detector its tensors have our names already.
+        if not prefix:
+            self._to_own_layout(state_dict)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _to_own_layout(self, state_dict: dict):
+        """Rename tensors of any layout in place, and leave others aside."""
+        layout = layout_of(state_dict)
+        given = {own_name(name): value for name, value in state_dict.items()}
+        needed = self.state_dict()
+        found = {name: given[name] for name, value in needed.items()
+                 if name in given and given[name].shape == value.shape}
+        text = (f'{self._own_name()}: {len(found)}/{len(needed)} tensors from '
+                f'{self._source()} ({layout})')
+        if len(found) < len(needed):
+            raise ValueError(f'{text}. {self._misfit(given, needed)}')
+        print_log(text, 'current')
+        state_dict.clear()
+        state_dict.update(found)
+
+    def _own_name(self) -> str:
+        names = [name for name, settings in self.arch_settings.items()
+                 if settings is self.arch]
+        return f'LowFormer-{names[0]}' if names else 'LowFormer'
+
+    def _source(self) -> str:
+        configs = (self.init_cfg if isinstance(self.init_cfg, list) else
+                   [self.init_cfg or {}])
+        return next((config['checkpoint'] for config in configs
+                     if 'checkpoint' in config), 'a state dict')
+
+    def _misfit(self, given: dict, needed: dict) -> str:
+        first = [name for name, value in needed.items() if name not in given
+                 or given[name].shape != value.shape][:3]
+        text = f'Missing or of another shape: {", ".join(first)}. '
+        variant = self._variant_of(given)
+        if variant:
+            return text + (f'The file is {variant}: set arch={variant!r}, or '
+                           'take another file.')
+        return text + 'The file holds none of the published variants.'
+
+    @classmethod
+    def _variant_of(cls, tensors: dict) -> str | None:
+        """The variant that tensors, with our names, are of."""
+        shapes = {name: tensor.shape for name, tensor in tensors.items()
+                  if name.startswith(('stem.', 'stages.'))}
+        for arch in cls.arch_settings:
+            with torch.device('meta'):
+                state = cls(arch).state_dict()
+            if shapes == {name: value.shape for name, value in state.items()}:
+                return arch
+        return None
 
     def get_layer_depth(self, param_name: str,
                         prefix: str = '') -> tuple[int, int]:
