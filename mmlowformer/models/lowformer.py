@@ -2,6 +2,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from mmengine.logging import print_log
@@ -305,9 +306,8 @@ class LowFormer(BaseModule):
     def _run_blocks(self, blocks: Sequential, x: Tensor) -> Tensor:
         for block in blocks:
             if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(
-                    block, x, use_reentrant=False, context_fn=lambda block=
-                    block: (nullcontext(), _keep_running_stats(block)))
+                x = checkpoint(block, x, use_reentrant=False,
+                               context_fn=partial(_checkpoint_contexts, block))
             else:
                 x = block(x)
         return x
@@ -380,7 +380,7 @@ class LowFormer(BaseModule):
 
     def _own_name(self) -> str:
         names = [name for name, settings in self.arch_settings.items()
-                 if settings is self.arch]
+                 if settings == self.arch]
         return f'LowFormer-{names[0]}' if names else 'LowFormer'
 
     def _source(self) -> str:
@@ -429,13 +429,10 @@ class LowFormer(BaseModule):
         for stage in self.stages:
             first_blocks.append(first_blocks[-1] + len(stage))
         num_layers = first_blocks[-1] + 1
-        name = param_name.removeprefix(prefix)
-        if not param_name.startswith(prefix):
-            return num_layers - 1, num_layers
-        if name.startswith('stem.'):
+        if param_name.startswith(f'{prefix}stem.'):
             return 0, num_layers
-        if name.startswith('stages.'):
-            _, stage, block = name.split('.')[:3]
+        if param_name.startswith(f'{prefix}stages.'):
+            _, stage, block = param_name.removeprefix(prefix).split('.')[:3]
             return first_blocks[int(stage)] + int(block), num_layers
         return num_layers - 1, num_layers
 
@@ -447,6 +444,11 @@ def _hint(name: str, allowed) -> str:
         (item for item in allowed if item in str(name)), key=len)[-1:]
     meant = f' Did you mean {close[0]!r}?' if close else ''
     return f'Allowed are: {", ".join(allowed)}.{meant}'
+
+
+def _checkpoint_contexts(block: nn.Module) -> tuple:
+    """Contexts of the first computation and of the one in backward."""
+    return nullcontext(), _keep_running_stats(block)
 
 
 @contextmanager
