@@ -1,5 +1,4 @@
 """Bringing the environment up: what can go wrong is named."""
-import os
 import subprocess
 import sys
 
@@ -16,11 +15,12 @@ def test_pins_are_read():
     assert setup_env.read_pin('torch.txt', 'torch') == '2.12.1'
 
 
-def test_missing_compiler(tmp_path):
+def test_missing_compiler(tmp_path, monkeypatch):
+    monkeypatch.delenv('CXX', raising=False)
+    monkeypatch.setenv('PATH', str(tmp_path))
     result = subprocess.run(
         [sys.executable, ROOT / 'tools' / 'setup_env.py', '--venv',
-         tmp_path / 'venv'], env=dict(os.environ, PATH=str(tmp_path)),
-        capture_output=True, text=True)
+         tmp_path / 'venv'], capture_output=True, text=True)
     assert result.returncode == 1
     assert 'No C++ compiler' in result.stderr
     assert 'apt-get install g++' in result.stderr
