@@ -50,7 +50,8 @@ def set_resume(cfg: Config, resume: str | None) -> None:
             cfg.resume = False
             return
         resume = str(latest)
-    engine.check_resumable(resume)
+    else:
+        engine.check_resumable(resume)
     cfg.load_from = resume
 
 
@@ -78,7 +79,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.amp:
         set_amp(cfg, args.amp)
     set_resume(cfg, args.resume)
-    if cfg.get('load_from'):
+    if args.resume is None and cfg.get('load_from'):
         engine.check_checkpoint(cfg.load_from)
     engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
     engine.adapt_to_device(cfg)

@@ -1,21 +1,21 @@
 """What the command line tools share, for every task."""
 from .batch_size import describe_batch, scale_learning_rate
 from .checkpoints import (
-                          check_checkpoint,
-                          check_fits,
-                          check_resumable,
-                          latest_checkpoint,
-                          load_safely,
-                          saved_checkpoints,
+    check_checkpoint,
+    check_fits,
+    check_resumable,
+    latest_checkpoint,
+    load_safely,
+    saved_checkpoints,
 )
 from .datasets import check_datasets
 from .errors import UserError, one_line_errors
 from .launch import (
-                          adapt_to_device,
-                          add_common_arguments,
-                          device_name,
-                          load_config,
-                          require_scope,
+    adapt_to_device,
+    add_common_arguments,
+    device_name,
+    load_config,
+    require_scope,
 )
 
 __all__ = [

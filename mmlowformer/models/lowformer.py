@@ -345,17 +345,24 @@ class LowFormer(BaseModule):
             _IncompatibleKeys: ``missing_keys`` and ``unexpected_keys``.
 
         Raises:
-            ValueError: If tensors are missing or have another shape.
+            ValueError: If ``strict``, and tensors are missing or have another
+                shape.
+            RuntimeError: If not ``strict``, and tensors have another shape.
         """
         if strict:
             return super().load_state_dict(state_dict, assign=assign)
-        # torch does not hand "strict" down, so nothing may be missing.
+        # torch does not hand "strict" down to _load_from_state_dict, which
+        # wants the whole backbone; its parts do not.
         given = {own_name(name): value for name, value in state_dict.items()}
-        kept = {name: value for name, value in self.state_dict().items()
-                if name not in given}
-        super().load_state_dict({**given, **kept}, assign=assign)
-        return _IncompatibleKeys(list(kept), [
-            name for name in given if name not in self.state_dict()])
+        for prefix, part in self.named_children():
+            part.load_state_dict(
+                {name.removeprefix(f'{prefix}.'): value
+                 for name, value in given.items()
+                 if name.startswith(f'{prefix}.')},
+                strict=False, assign=assign)
+        own = self.state_dict()
+        return _IncompatibleKeys([name for name in own if name not in given],
+                                 [name for name in given if name not in own])
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args):
         # As a part of a detector its tensors have our names already.
