@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# Tools that need a checkout.
+DEVELOPERS = ('setup_env.py', 'model_zoo.py')
 
 
 def pins(file, *packages):
@@ -20,12 +22,12 @@ class BuildWithMim(build_py):
 
     def run(self):
         super().run()
+        mim = Path(self.build_lib) / 'mmlowformer' / '.mim'
         for folder in ('configs', 'tools'):
             shutil.copytree(
-                ROOT / folder,
-                Path(self.build_lib) / 'mmlowformer' / '.mim' / folder,
-                ignore=shutil.ignore_patterns('__pycache__', 'setup_env.py'),
-                dirs_exist_ok=True)
+                ROOT / folder, mim / folder, dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns('__pycache__', *DEVELOPERS))
+        shutil.copy(ROOT / 'model-index.yml', mim)
 
 
 version = (ROOT / 'mmlowformer' / 'version.py').read_text().split("'")[1]

@@ -4,8 +4,30 @@ A config of any OpenMMLab library names what is registered here as
 ``type='mmlowformer.X'``: MMEngine then imports this module by itself, and the
 modules in ``locations`` on the first look-up.
 """
+from importlib import import_module
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
-                  locations=['mmlowformer.models'])
+# Built on a library that not everybody has, imported when asked for.
+HOST_MODULES = dict(
+    LowFormerClsHead='mmlowformer.models.cls_head',
+    RetrievalQueries='mmlowformer.retrieval')
+
+
+class HostRegistry(Registry):
+    """A registry that imports modules for one host library when looked up."""
+
+    def get(self, key: str):
+        """See ``mmengine.registry.Registry.get``."""
+        module = HOST_MODULES.get(key.split('.')[-1])
+        if module:
+            import_module(module)
+        return super().get(key)
+
+
+MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
+                      locations=['mmlowformer.models'])
+DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
+                        scope='mmlowformer')

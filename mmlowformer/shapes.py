@@ -1,13 +1,14 @@
 """A synthetic data set: coloured shapes on textured ground.
 
-The same scenes are written as COCO and as ADE20K lay their data out, so that
-detection and segmentation can be tried without a download.
+The same scenes are written as COCO and as ADE20K lay their data out, and
+scenes of a single shape in a folder for each class, so that detection,
+segmentation and classification can be tried without a download.
 """
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,9 @@ MIN_VISIBLE = 0.7
 MAX_SHAPES = 3
 # Radius of a shape, as a fraction of the image size.
 RADIUS = (0.13, 0.26)
+RADIUS_OF_A_SINGLE_SHAPE = (0.3, 0.45)
 SPLITS = dict(train='training', val='validation')
+LAYOUTS = ['coco', 'ade', 'folders']
 
 
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -32,12 +35,13 @@ def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
     return image + rng.normal(0, 5, (size, size, 1))
 
 
-def _outline(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
+def _outline(rng: np.random.Generator, label: int, size: int,
+             radius_range: tuple[float, float]) -> np.ndarray:
     """Corners of a shape of random size, rotation and place, ``(n, 2)``."""
     corners = (40, 4, 3, 10)[label]
     angles = np.arange(corners) * 2 * np.pi / corners
     angles += rng.uniform(0, 2 * np.pi)
-    radius = rng.uniform(*RADIUS) * size
+    radius = rng.uniform(*radius_range) * size
     radii = np.full(corners, radius)
     if CLASSES[label] == 'star':
         radii[1::2] *= 0.45
@@ -52,13 +56,15 @@ def _mask(outline: np.ndarray, size: int) -> np.ndarray:
     return mask.astype(bool)
 
 
-def _place(rng: np.random.Generator, size: int) -> list:
+def _place(rng: np.random.Generator, size: int, labels: Sequence[int],
+           max_shapes: int, radius_range: tuple[float, float]) -> list:
     """Labels and visible masks of the shapes, from back to front."""
     placed = []
-    for _ in range(rng.integers(1, MAX_SHAPES + 1)):
+    for _ in range(rng.integers(1, max_shapes + 1)):
         for _ in range(20):
-            label = int(rng.integers(len(CLASSES)))
-            mask = _mask(_outline(rng, label, size), size)
+            label = labels[rng.integers(len(labels))]
+            outline = _outline(rng, label, size, radius_range)
+            mask = _mask(outline, size)
             if all((visible & ~mask).sum() >= MIN_VISIBLE * area
                    for _, visible, area in placed):
                 placed = [(other, visible & ~mask, area)
@@ -68,13 +74,21 @@ def _place(rng: np.random.Generator, size: int) -> list:
     return [(label, visible) for label, visible, _ in placed]
 
 
-def make_scene(rng: np.random.Generator,
-               size: int) -> tuple[np.ndarray, list]:
+def make_scene(rng: np.random.Generator, size: int,
+               labels: Sequence[int] = range(len(CLASSES)),
+               max_shapes: int = MAX_SHAPES,
+               radius_range: tuple[float, float] = RADIUS
+               ) -> tuple[np.ndarray, list]:
     """Draw one scene.
 
     Args:
         rng (np.random.Generator): Source of all randomness.
         size (int): Height and width in pixels.
+        labels (Sequence[int]): Labels to choose from. Defaults to all.
+        max_shapes (int): The scene has 1 to so many shapes. Defaults to
+            :data:`MAX_SHAPES`.
+        radius_range (tuple[float, float]): Smallest and largest radius of a
+            shape, as a fraction of ``size``. Defaults to :data:`RADIUS`.
 
     Returns:
         tuple[np.ndarray, list]: The image, ``(size, size, 3)`` uint8, and for
@@ -82,7 +96,7 @@ def make_scene(rng: np.random.Generator,
         what is visible of it, ``(size, size)`` bool.
     """
     image = _texture(rng, size)
-    shapes = _place(rng, size)
+    shapes = _place(rng, size, labels, max_shapes, radius_range)
     for _, visible in shapes:
         ground = image[visible].mean(0)
         colour = rng.uniform(0, 255, 3)
@@ -120,7 +134,30 @@ def _segmentation(shapes: list, size: int) -> np.ndarray:
     return mask
 
 
-def _write_split(root: Path, split: str, count: int, size: int,
+def _generator(seed: int, split: str, *index: int) -> np.random.Generator:
+    """Independent of how many images there are, and of the other split."""
+    return np.random.default_rng([seed, list(SPLITS).index(split), *index])
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+def _write_folders(root: Path, split: str, count: int, size: int,
+                   seed: int) -> None:
+    """Scenes of one shape, each class in a folder of its own."""
+    folders = [root / 'folders' / split / name for name in CLASSES]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for index in track(range(count), f'{split} images of one shape'):
+        label = index % len(CLASSES)
+        image, _ = make_scene(_generator(seed, split, index, 1), size,
+                              labels=[label], max_shapes=1,
+                              radius_range=RADIUS_OF_A_SINGLE_SHAPE)
+        _write_image(folders[label] / f'{index:06d}.jpg', image)
+
+
+def _write_scenes(root: Path, split: str, count: int, size: int,
                  seed: int) -> None:
     coco = root / 'coco' / f'{split}2017'
     images, masks = (root / 'ade' / kind / SPLITS[split]
@@ -132,11 +169,9 @@ def _write_split(root: Path, split: str, count: int, size: int,
         annotations=[], categories=[
             dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)])
     for index in track(range(count), f'{split} images'):
-        # Independent of how many images there are, and of the other split.
-        rng = np.random.default_rng([seed, list(SPLITS).index(split), index])
-        image, shapes = make_scene(rng, size)
+        image, shapes = make_scene(_generator(seed, split, index), size)
         name = f'{index:06d}.jpg'
-        cv2.imwrite(str(coco / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        _write_image(coco / name, image)
         shutil.copyfile(coco / name, images / name)
         cv2.imwrite(str((masks / name).with_suffix('.png')),
                     _segmentation(shapes, size))
@@ -154,7 +189,8 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
     """Write the data set; the same arguments give the same files.
 
     ``out/coco`` is laid out like COCO 2017, ``out/ade`` like ADE20K with the
-    ground and then :data:`CLASSES` as classes.
+    ground and then :data:`CLASSES` as classes. ``out/folders`` has as many
+    images of a single shape, like ImageNet in a folder for each class.
 
     Args:
         out (str | Path): The folder to create.
@@ -177,7 +213,8 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
                              f'{arguments[name]}')
     out = Path(out)
     record = out / 'shapes.json'
-    if record.is_file() and json.loads(record.read_text()) == arguments:
+    description = dict(arguments, layouts=LAYOUTS)
+    if record.is_file() and json.loads(record.read_text()) == description:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
@@ -188,8 +225,9 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         root = Path(scratch) / 'shapes'
         for split, count in (('train', train), ('val', val)):
-            _write_split(root, split, count, size, seed)
-        (root / record.name).write_text(json.dumps(arguments))
+            _write_scenes(root, split, count, size, seed)
+            _write_folders(root, split, count, size, seed)
+        (root / record.name).write_text(json.dumps(description))
         if out.exists():
             out.rmdir()
         os.replace(root, out)

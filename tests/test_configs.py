@@ -2,21 +2,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
 
 from mmlowformer import LowFormer, get_config, get_config_path
 from mmlowformer.configs import config_folder
 
-DETECTION = [f'retinanet_lowformer_{arch}_coco'
-             for arch in LowFormer.arch_settings]
+DETECTION, SEGMENTATION, CLASSIFICATION = (
+    [name.format(arch) for arch in LowFormer.arch_settings] for name in
+    ('retinanet_lowformer_{}_coco', 'fpn_lowformer_{}_ade20k',
+     'lowformer_{}_in1k'))
+# Their tests run the tools.
+OTHERS = ('retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
+          'lowformer_b0_shapes', 'lowformer_b1_transfer',
+          'lowformer_b1_retrieval')
 
 
 def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
-    assert names == {*DETECTION, 'retinanet_lowformer_b0_shapes'}
+    assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS}
 
 
 def test_found_with_and_without_suffix():
@@ -30,7 +37,7 @@ def test_found_with_and_without_suffix():
 def test_unknown_config_names_similar_ones():
     with pytest.raises(FileNotFoundError, match='retinanet_lowformer_b2_coco'):
         get_config_path('retinanet_lowformer_b2')
-    with pytest.raises(FileNotFoundError, match='There are: retinanet'):
+    with pytest.raises(FileNotFoundError, match='There are: fpn_lowformer_b0'):
         get_config_path('xyz')
 
 
@@ -51,6 +58,19 @@ def detection_sample(height, width):
         batch_input_shape=shape, scale_factor=(1., 1.)))
 
 
+def step_and_predict(model, samples):
+    """One training step that reaches every parameter, and a prediction."""
+    data = dict(inputs=[torch.randint(0, 255, (3, 64, 96)).byte()
+                        for _ in samples], data_samples=samples)
+    training = model.data_preprocessor(data, training=True)
+    total, _ = model.parse_losses(model(**training, mode='loss'))
+    total.backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+    return model.eval().test_step(data)
+
+
 @pytest.mark.parametrize('name', DETECTION)
 def test_retinanet(name):
     init_default_scope('mmdet')
@@ -60,18 +80,54 @@ def test_retinanet(name):
     assert cfg.optim_wrapper.optimizer.type == 'AdamW'
     assert cfg.train_cfg.max_epochs == 12
     model = MODELS.build(cfg.model)
-    data = dict(inputs=[torch.randint(0, 255, (3, 64, 96)).byte()],
-                data_samples=[detection_sample(64, 96)])
-    data = model.data_preprocessor(data, training=True)
-    losses = model(**data, mode='loss')
-    total = sum(sum(losses[key]) for key in ('loss_cls', 'loss_bbox'))
-    total.backward()
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-    model.eval()
-    with torch.no_grad():
-        predictions = model(**data, mode='predict')
+    predictions = step_and_predict(model, [detection_sample(64, 96)])
     assert predictions[0].pred_instances.bboxes.shape[1] == 4
     strides = [stride[0] for stride in model.bbox_head.prior_generator.strides]
     assert strides == [8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize('name', SEGMENTATION)
+def test_semantic_fpn(name):
+    init_default_scope('mmseg')
+    cfg = get_config(name)
+    assert cfg.default_scope == 'mmseg'
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=32)
+    assert cfg.optim_wrapper.optimizer.lr == 2e-4
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == 40000
+    shape = cfg.model.data_preprocessor.size = (64, 96)
+    model = MODELS.build(cfg.model)
+    samples = [
+        SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape),
+                      gt_sem_seg=PixelData(data=torch.randint(
+                          0, 150, (1, *shape)))) for _ in range(2)]
+    predictions = step_and_predict(model, samples)
+    assert predictions[0].pred_sem_seg.data.shape == (1, *shape)
+    assert model.decode_head.conv_seg.out_channels == 150
+
+
+@pytest.mark.parametrize('name', CLASSIFICATION)
+def test_classification(name):
+    init_default_scope('mmpretrain')
+    cfg = get_config(name)
+    assert cfg.default_scope == 'mmpretrain'
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 320
+    # The published 1e-3 for 512 and 1024, and 3e-3 for 2400 images.
+    recipe = cfg.optim_wrapper.optimizer.lr, cfg.auto_scale_lr.base_batch_size
+    assert recipe in ((1e-3, 512), (1e-3, 1024), (3e-3, 2400))
+    assert cfg.train_dataloader.batch_size * 8 == recipe[1]
+    predictions = step_and_predict(
+        MODELS.build(cfg.model),
+        [DataSample().set_gt_label(label) for label in (3, 999)])
+    assert predictions[0].pred_score.shape == (1000, )
+
+
+@pytest.mark.parametrize('name', CLASSIFICATION)
+def test_mixed_labels_give_a_mean_over_classes(name):
+    """MMPreTrain sums binary cross-entropies; the recipe averages them."""
+    init_default_scope('mmpretrain')
+    loss = MODELS.build(get_config(name).model.head.loss)
+    scores, target = torch.randn(2, 1000), torch.zeros(2, 1000)
+    target[0, 3], target[1, 5], target[1, 7] = 1, 0.4, 0.6
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        scores, target * 0.9 + 0.1 / 1000)
+    torch.testing.assert_close(loss(scores, target, avg_factor=2), expected)

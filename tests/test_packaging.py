@@ -42,9 +42,11 @@ def test_wheel_holds_configs_and_tools(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ('configs', 'tools'):
         for path in (ROOT / folder).rglob('*.*'):
-            if path.suffix in ('.py', '.sh') and path.name != 'setup_env.py':
+            if path.suffix in ('.py', '.sh', '.yml') and path.name not in (
+                    'setup_env.py', 'model_zoo.py'):
                 name = f'mmlowformer/.mim/{path.relative_to(ROOT)}'
                 assert name in names
+    assert 'mmlowformer/.mim/model-index.yml' in names
     assert not any(name.startswith(('tests/', 'configs/')) for name in names)
 
 

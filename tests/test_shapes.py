@@ -5,7 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlowformer.shapes import CLASSES, make_dataset
+from mmlowformer.shapes import (
+    CLASSES,
+    RADIUS_OF_A_SINGLE_SHAPE,
+    make_dataset,
+    make_scene,
+)
 
 
 def files(root):
@@ -107,3 +112,23 @@ def test_bad_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_dataset(tmp_path / 'shapes', **arguments)
     assert not (tmp_path / 'shapes').exists()
+
+
+def test_folders_hold_one_shape_each(shapes):
+    root = shapes / 'folders'
+    for split, count in (('train', 4), ('val', 2)):
+        assert sorted(path.name for path in (root / split).iterdir()) == \
+            sorted(CLASSES)
+        images = sorted((root / split).rglob('*.jpg'))
+        assert sorted(path.name for path in images) == [
+            f'{index:06d}.jpg' for index in range(count)]
+        assert all(cv2.imread(str(path)).shape == (64, 64, 3)
+                   for path in images)
+    # Each image is filed under what it shows.
+    for label, name in enumerate(CLASSES):
+        rng = np.random.default_rng([0, 0, label, 1])
+        image, placed = make_scene(rng, 64, labels=[label], max_shapes=1,
+                                   radius_range=RADIUS_OF_A_SINGLE_SHAPE)
+        assert [kind for kind, _ in placed] == [label]
+        written = cv2.imread(str(root / 'train' / name / f'{label:06d}.jpg'))
+        assert np.abs(written.astype(float) - image).mean() < 3

@@ -47,8 +47,6 @@ def prepare(args: argparse.Namespace) -> Config:
     engine.adapt_to_device(cfg)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    if args.show_dir:
-        set_show_dir(cfg, args.show_dir)
     if args.out and args.out.endswith(PREDICTIONS):
         dump = dict(type='mmengine.DumpResults', out_file_path=args.out)
         evaluators = cfg.test_evaluator
@@ -58,20 +56,12 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def set_show_dir(cfg: Config, folder: str) -> None:
-    hook = cfg.default_hooks.get('visualization')
-    if hook is None:
-        raise UserError('--show-dir needs default_hooks.visualization in the '
-                        'config')
-    hook.draw = True
-    hook.interval = 1
-    # The hook joins a relative path to its own folder, once per image.
-    hook.test_out_dir = os.path.abspath(folder)
-
-
-def test(cfg: Config, checkpoint: str) -> dict:
+def test(cfg: Config, checkpoint: str, show_dir: str | None) -> dict:
     runner = Runner.from_cfg(cfg)
     engine.check_fits(runner.model, checkpoint)
+    runner.register_hook(engine.LoadAnyLayout(checkpoint))
+    if show_dir:
+        engine.draw_predictions(runner, show_dir)
     runner.logger.info(f'Testing {checkpoint} on {engine.device_name()}, '
                        f'scope {cfg.default_scope}')
     return runner.test()
@@ -87,7 +77,7 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
     if args.out:
         print(f'Written: {args.out}')
     if args.show_dir:
-        count = sum(file.is_file() for file in Path(args.show_dir).iterdir())
+        count = sum(file.is_file() for file in Path(args.show_dir).rglob('*'))
         print(f'Pictures: {count} in {args.show_dir}')
 
 
@@ -96,7 +86,7 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('test.py'):
         try:
-            metrics = test(prepare(args), args.checkpoint)
+            metrics = test(prepare(args), args.checkpoint, args.show_dir)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
         if is_main_process():

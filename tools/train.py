@@ -126,8 +126,9 @@ def train(cfg: Config, auto_scale_lr: bool) -> None:
     if starts_at_random(cfg):
         runner.logger.info(RANDOM_WEIGHTS)
     if cfg.get('load_from'):
-        engine.check_fits(runner.model, cfg.load_from,
-                          partial=not cfg.get('resume'))
+        partial = not cfg.get('resume')
+        engine.check_fits(runner.model, cfg.load_from, partial=partial)
+        runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
     runner.train()
 
 

@@ -1,14 +1,17 @@
 """What the command line tools share, for every task."""
 from .batch_size import describe_batch, scale_learning_rate
 from .checkpoints import (
+    LoadAnyLayout,
     check_checkpoint,
     check_fits,
     check_resumable,
+    fitting_state_dict,
     latest_checkpoint,
     load_safely,
     saved_checkpoints,
 )
 from .datasets import check_datasets
+from .drawing import draw_predictions
 from .errors import UserError, one_line_errors
 from .launch import (
     adapt_to_device,
@@ -19,9 +22,10 @@ from .launch import (
 )
 
 __all__ = [
-    'UserError', 'adapt_to_device', 'add_common_arguments',
+    'LoadAnyLayout', 'UserError', 'adapt_to_device', 'add_common_arguments',
     'check_checkpoint', 'check_datasets', 'check_fits', 'check_resumable',
-    'describe_batch', 'device_name', 'latest_checkpoint', 'load_config',
-    'load_safely', 'one_line_errors', 'require_scope', 'saved_checkpoints',
+    'describe_batch', 'device_name', 'draw_predictions',
+    'fitting_state_dict', 'latest_checkpoint', 'load_config', 'load_safely',
+    'one_line_errors', 'require_scope', 'saved_checkpoints',
     'scale_learning_rate'
 ]

@@ -3,15 +3,21 @@ import logging
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.model import is_model_wrapper
-from torch import nn
+from mmengine.runner import Runner
+from torch import Tensor, nn
 
+from ..models import LowFormer
+from ..models.layouts import own_name
+from ..models.sources import load_from_safetensors
 from .errors import UserError
 
 STATISTICS = ('min', 'max', 'mean', 'current')
@@ -103,6 +109,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _open(file: str | Path) -> dict:
+    if str(file).endswith('.safetensors'):
+        return load_from_safetensors(str(file))
     # Files from before torch 1.6 are no zip archives and cannot be mapped.
     return torch.load(file, map_location='cpu', weights_only=True,
                       mmap=zipfile.is_zipfile(file))
@@ -156,11 +164,33 @@ def check_fits(model: nn.Module, file: str | Path, *,
             another shape there.
     """
     content = check_checkpoint(file)
-    if content is None:
-        return
+    if content is not None:
+        fitting_state_dict(model, content, file, partial)
+
+
+def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
+                       partial: bool) -> dict[str, Tensor]:
+    """The tensors of a checkpoint under the names that they have in a model.
+
+    Args:
+        model (nn.Module): The model.
+        content (dict): Content of the checkpoint: this project's, or weights
+            of a LowFormer in the authors' or timm's layout.
+        source (str | Path): Where it is from.
+        partial (bool): Whether it is enough if some tensors fit.
+
+    Returns:
+        dict[str, Tensor]: The state dict.
+
+    Raises:
+        UserError: If tensors of the model are missing or have another shape.
+    """
     if is_model_wrapper(model):
         model = model.module
-    loaded, needed = _state_dict(content), model.state_dict()
+    needed = model.state_dict()
+    rename = _renaming(model, needed)
+    loaded = {rename(key): value
+              for key, value in _state_dict(content).items()}
     missing = [key for key in needed if key not in loaded]
     reshaped = [
         f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
@@ -168,12 +198,59 @@ def check_fits(model: nn.Module, file: str | Path, *,
         if key in loaded and loaded[key].shape != value.shape]
     fitting = len(needed) - len(missing) - len(reshaped)
     if fitting == len(needed) or (partial and fitting):
-        return
+        return loaded
     examples = (reshaped + [f'{key} is missing' for key in missing])[:3]
     raise UserError(
-        f'checkpoint {file} does not fit the model: {fitting} of its '
+        f'checkpoint {source} does not fit the model: {fitting} of its '
         f'{len(needed)} tensors are there ({"; ".join(examples)}). It is of '
         'another config or variant.')
+
+
+def _renaming(model: nn.Module, needed: dict) -> Callable[[str], str]:
+    """From the name of a tensor in any layout to that in the model."""
+    prefix = next((f'{name}.' for name, module in model.named_modules()
+                   if isinstance(module, LowFormer)), '')
+
+    def rename(name: str) -> str:
+        if name in needed:
+            return name
+        own = own_name(name)
+        return prefix + own if prefix + own in needed else own
+
+    return rename
+
+
+class LoadAnyLayout(Hook):
+    """Lets Runner load weights of any layout, if they fit its model.
+
+    Args:
+        source (str): The checkpoint, for messages.
+        partial (bool): Whether it is enough if some tensors fit. Defaults to
+            False.
+    """
+
+    # EMAHook copies the weights.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, source: str, partial: bool = False):
+        self.source = source
+        self.partial = partial
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Rename the tensors in place.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What was read.
+
+        Raises:
+            UserError: If the tensors do not fit.
+        """
+        state = fitting_state_dict(
+            runner.model, checkpoint, self.source, self.partial)
+        if 'state_dict' not in checkpoint:
+            checkpoint.clear()
+        checkpoint['state_dict'] = state
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:

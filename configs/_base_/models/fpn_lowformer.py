@@ -1,0 +1,29 @@
+# Semantic FPN (https://arxiv.org/abs/1901.02446) on all four of LowFormer's
+# maps. A config sets the backbone's arch and the neck's in_channels.
+norm_cfg = dict(type='BN')
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512),
+        test_cfg=dict(size_divisor=32)),
+    backbone=dict(type='mmlowformer.LowFormer'),
+    neck=dict(type='FPN', out_channels=256, num_outs=4),
+    decode_head=dict(
+        type='FPNHead',
+        in_channels=[256, 256, 256, 256],
+        in_index=[0, 1, 2, 3],
+        feature_strides=[4, 8, 16, 32],
+        channels=128,
+        dropout_ratio=0.1,
+        num_classes=150,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

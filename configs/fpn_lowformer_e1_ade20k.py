@@ -1,0 +1,11 @@
+_base_ = [
+    '_base_/models/fpn_lowformer.py',
+    '_base_/datasets/ade20k.py',
+    '_base_/schedules/ade20k_40k.py',
+    '_base_/segmentation_runtime.py',
+]
+
+# 8 GPUs x 4 images, 40k iterations.
+model = dict(
+    backbone=dict(arch='e1', drop_path_rate=0.05),
+    neck=dict(in_channels=[40, 80, 160, 320]))

@@ -1,0 +1,63 @@
+"""Data sets named in a config, checked before anything is built."""
+from collections.abc import Callable, Iterator
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from ..errors import is_first_process
+from .coco import check_coco
+from .folders import check_folders
+from .paths import check_paths
+
+# By where a data set's annotations are read; subclasses mostly inherit that.
+CHECKS = {
+    'CocoDataset.load_data_list': check_coco,
+    'CustomDataset.load_data_list': check_folders,
+}
+
+
+def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
+    """Make sure that files exist and class names fit.
+
+    Args:
+        cfg (Config): The config.
+        dataloaders (list[str]): Which ones, for example
+            ``['train_dataloader']``. Those not in the config are passed over.
+
+    Raises:
+        UserError: If a file or folder is missing, cannot be read, or its
+            categories are not the config's classes.
+    """
+    # One process is enough, the files are large.
+    for name in dataloaders if is_first_process() else []:
+        if cfg.get(name):
+            for dataset in _leaves(cfg[name].dataset):
+                if not dataset.get('backend_args'):
+                    check_paths(dataset, name)
+                    _check_content(dataset, cfg)
+
+
+def _leaves(dataset: dict) -> Iterator[dict]:
+    """The data sets inside of wrappers like RepeatDataset."""
+    inner = dataset.get('dataset') or dataset.get('datasets')
+    if not inner:
+        yield dataset
+    for item in inner if isinstance(inner, list) else [inner]:
+        if item:
+            yield from _leaves(item)
+
+
+def _check_content(dataset: dict, cfg: Config) -> None:
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
+            registry:
+        cls = registry.get(dataset['type'])
+    check = _check_for(cls)
+    if check:
+        metainfo = {**getattr(cls, 'METAINFO', {}),
+                    **(dataset.get('metainfo') or {})}
+        check(dataset, metainfo.get('classes'), cfg)
+
+
+def _check_for(cls: type | None) -> Callable | None:
+    loader = getattr(cls, 'load_data_list', None)
+    return CHECKS.get(getattr(loader, '__qualname__', ''))

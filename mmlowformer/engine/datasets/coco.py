@@ -1,0 +1,73 @@
+"""COCO's annotation files."""
+import json
+import os
+
+from mmengine.config import Config
+
+from ..errors import UserError
+from .paths import paths_of
+
+
+def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
+    """Make sure that categories are the classes, and images are there.
+
+    Args:
+        dataset (dict): Config of the data set.
+        classes (tuple): Names of the classes.
+        cfg (Config): The whole config.
+
+    Raises:
+        UserError: If the annotation file is unusable, its categories are not
+            the classes, or images are missing.
+    """
+    paths = paths_of(dataset)
+    path = paths['ann_file']
+    content = _read_json(path)
+    _check_categories(content, classes, path)
+    _check_images(content, paths.get('data_prefix.img'), path)
+
+
+def _read_json(path: str) -> dict:
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        names = [category['name'] for category in content['categories']]
+        files = [image['file_name'] for image in content['images']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is no COCO annotation file, or a truncated '
+                        f'one: {error!r}') from error
+    return dict(categories=names, images=files)
+
+
+def _check_categories(content: dict, classes, path: str) -> None:
+    if isinstance(classes, str):
+        raise UserError(
+            f"metainfo.classes is the text {classes!r}; it has to be a tuple, "
+            f'and one of a single class needs a comma: ({classes!r}, )')
+    names = content['categories']
+    # MMDetection numbers the classes in the order of the file.
+    if [name for name in names if name in classes] == list(classes):
+        return
+    if set(classes) <= set(names):
+        problem = ("are not in the order of the config's classes, so that "
+                   'names and labels would not match')
+    else:
+        problem = "do not match the config's classes"
+    raise UserError(
+        f'the categories in {path} {problem}.\n'
+        f'  file:   {", ".join(names)}\n'
+        f'  config: {", ".join(classes)}\n'
+        'Set metainfo=dict(classes=(...)) of the data sets to the names in '
+        "the file, and the head's num_classes to their number.")
+
+
+def _check_images(content: dict, folder: str | None, path: str) -> None:
+    if folder is None:
+        return
+    present = {entry.name for entry in os.scandir(folder)}
+    missing = [name for name in content['images'] if name not in present
+               and not os.path.exists(os.path.join(folder, name))]
+    if missing:
+        raise UserError(
+            f'{len(missing)} of {len(content["images"])} images in {path} are '
+            f'not in {os.path.abspath(folder)}, first {missing[0]}')

@@ -1,0 +1,63 @@
+"""Data sets of a folder for each class, as MMPreTrain's CustomDataset."""
+import os
+
+from mmengine.config import Config
+
+from ..errors import UserError
+from .paths import paths_of
+
+
+def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
+    """Make sure that the folders are the classes.
+
+    Args:
+        dataset (dict): Config of the data set.
+        classes (tuple, optional): Names of the classes.
+        cfg (Config): The whole config.
+
+    Raises:
+        UserError: If there are no folders, or others than the classes.
+    """
+    if _has_list(dataset):
+        return
+    folder = paths_of(dataset).get('data_prefix.img_path')
+    if folder is None:
+        return
+    names = sorted(entry.name for entry in os.scandir(folder)
+                   if entry.is_dir())
+    where = os.path.abspath(folder)
+    if not names:
+        raise UserError(f'{where} holds no folders; it needs one for each '
+                        'class, with the images in it')
+    _check_count(names, classes, cfg, where)
+    if classes and dataset['type'].split('.')[-1] == 'CustomDataset':
+        _check_names(names, list(classes), where)
+
+
+def _has_list(dataset: dict) -> bool:
+    """Whether a file lists images and labels."""
+    listed = os.path.join(dataset.get('data_root') or '', 'meta',
+                          f'{dataset.get("split")}.txt')
+    return bool(dataset.get('ann_file')) or os.path.exists(listed)
+
+
+def _check_count(names: list[str], classes: tuple | None, cfg: Config,
+                 where: str) -> None:
+    head = cfg.model.get('head') or {}
+    for count, origin in ((classes and len(classes), 'classes'),
+                          (head.get('num_classes'), "the head's num_classes")):
+        if count and count != len(names):
+            raise UserError(
+                f'{where} has {len(names)} folders ({", ".join(names[:5])}'
+                f'{", ..." if len(names) > 5 else ""}), but {origin} of the '
+                f'config {"are" if origin == "classes" else "is"} {count}')
+
+
+def _check_names(names: list[str], classes: list[str], where: str) -> None:
+    # MMPreTrain numbers the folders in the order of their names.
+    if names != classes:
+        raise UserError(
+            f'the folders in {where} are not the classes of the config, or '
+            f'not in this order.\n  folders: {", ".join(names)}\n'
+            f'  config:  {", ".join(classes)}\n'
+            'Set metainfo=dict(classes=(...)) to the folders, sorted by name')

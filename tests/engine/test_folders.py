@@ -1,0 +1,90 @@
+"""Data sets of a folder for each class."""
+import shutil
+
+import pytest
+
+from mmlowformer import engine, get_config
+from mmlowformer.engine import UserError
+
+
+@pytest.fixture
+def root(tmp_path, shapes):
+    shutil.copytree(shapes / 'folders', tmp_path / 'folders')
+    return tmp_path / 'folders'
+
+
+@pytest.fixture
+def cfg(root):
+    cfg = get_config('lowformer_b0_shapes')
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.data_root = str(root)
+    return cfg
+
+
+def check(cfg):
+    engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
+
+
+def test_complete(cfg):
+    check(cfg)
+
+
+def test_missing_imagenet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        check(get_config('lowformer_b1_in1k'))
+    message = str(error.value)
+    assert '\n' not in message
+    assert f'{tmp_path}/data/imagenet/train' in message
+    assert 'https://image-net.org' in message
+
+
+def test_part_of_imagenet(root):
+    cfg = get_config('lowformer_b1_in1k')
+    cfg.train_dataloader.dataset.data_root = str(root)
+    with pytest.raises(UserError, match='4 folders .circle, .* are 1000'):
+        check(cfg)
+
+
+def test_imagenet_with_a_list(root):
+    cfg = get_config('lowformer_b1_in1k')
+    (root / 'meta').mkdir()
+    for split in ('train', 'val'):
+        (root / 'meta' / f'{split}.txt').write_text('circle/000000.jpg 7\n')
+        cfg[f'{split}_dataloader'].dataset.data_root = str(root)
+    check(cfg)
+
+
+def test_folder_too_many(cfg, root):
+    (root / 'val' / 'hexagon').mkdir()
+    with pytest.raises(UserError, match='val has 5 folders .*, but classes'):
+        check(cfg)
+
+
+def test_num_classes_forgotten(cfg):
+    cfg.model.head.num_classes = 1000
+    with pytest.raises(UserError, match="the head's num_classes of the "
+                       'config is 1000'):
+        check(cfg)
+
+
+def test_other_names(cfg, root):
+    (root / 'val' / 'star').rename(root / 'val' / 'hexagon')
+    with pytest.raises(UserError, match='not the classes') as error:
+        check(cfg)
+    assert 'folders: circle, hexagon, square, triangle' in str(error.value)
+
+
+def test_classes_in_another_order(cfg):
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.metainfo.classes = (
+            'circle', 'square', 'triangle', 'star')
+    with pytest.raises(UserError, match='not in this order'):
+        check(cfg)
+
+
+def test_no_folders(cfg, root):
+    shutil.rmtree(root / 'val')
+    (root / 'val').mkdir()
+    with pytest.raises(UserError, match='val holds no folders'):
+        check(cfg)

@@ -1,0 +1,102 @@
+"""The tools on a folder data set, as users run them."""
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from mmlowformer import LowFormer, engine
+
+from .test_train_and_test import TEST, TRAIN, error_of, run
+
+SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_epochs=1',
+         'train_dataloader.num_workers=0',
+         'train_dataloader.persistent_workers=False',
+         'val_dataloader.num_workers=0',
+         'val_dataloader.persistent_workers=False',
+         'test_dataloader.num_workers=0',
+         'test_dataloader.persistent_workers=False',
+         'default_hooks.logger.interval=1']
+
+
+@pytest.fixture(scope='module')
+def options(shapes):
+    return ['--cfg-options', f'data_root={shapes}/folders/', *SMALL]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, options):
+    folder = tmp_path_factory.mktemp('cls')
+    result = run(TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run', '--seed',
+                 1, *options, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    return folder / 'run' / 'epoch_1.pth', result.stdout
+
+
+def test_train_and_test(trained, options, tmp_path):
+    checkpoint, log = trained
+    assert 'scope mmpretrain' in log
+    assert 'Epoch(train) [1][2/2]' in log
+    result = run(TEST, 'lowformer_b0_shapes', checkpoint, '--out', 'm.json',
+                 '--show-dir', 'pictures', *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    accuracy = json.loads((tmp_path / 'm.json').read_text())['accuracy/top1']
+    assert f'accuracy/top1: {accuracy:.4f}' in log
+    pictures = [str(path.relative_to(tmp_path / 'pictures')) for path in
+                sorted((tmp_path / 'pictures').rglob('*.jpg'))]
+    assert pictures == ['circle/000000.jpg', 'square/000001.jpg']
+
+
+def test_published_layout_is_tested_as_it_is(shapes, tmp_path):
+    """With 1000 folders the same command is the published evaluation."""
+    torch.manual_seed(0)
+    model = timm.create_model('lowformer_b0', num_classes=4)
+    save_file(model.state_dict(), tmp_path / 'model.safetensors')
+    result = run(TEST, 'lowformer_b0_shapes', 'model.safetensors',
+                 '--cfg-options', f'data_root={shapes}/folders/', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'accuracy/top1' in result.stdout
+    message = error_of(TEST, 'lowformer_b1_transfer', 'model.safetensors',
+                       '--cfg-options', f'data_root={shapes}/folders/',
+                       cwd=tmp_path)
+    assert 'model.safetensors does not fit the model' in message
+
+
+@pytest.mark.usefixtures('safe_loading')
+def test_transfer_takes_the_backbone(shapes, options, tmp_path):
+    """From a classifier of 1000 classes to one of 4."""
+    published = timm.create_model('lowformer_b1').state_dict()
+    torch.save(published, tmp_path / 'b1.pth')
+    result = run(
+        TRAIN, 'lowformer_b1_transfer', '--work-dir', 'run', *options,
+        'model.backbone.init_cfg.checkpoint=b1.pth', 'train_cfg.max_epochs=2',
+        'train_dataloader.dataset.pipeline.1.scale=64',
+        'val_dataloader.dataset.pipeline.2.crop_size=64',
+        'param_scheduler.0.end=1', 'param_scheduler.1.begin=1',
+        'optim_wrapper.optimizer.lr=0.0', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    count = len(LowFormer('b1').state_dict())
+    assert (f"LowFormer-b1: {count}/{count} tensors from b1.pth (timm's "
+            'layout)') in result.stdout
+    assert 'accuracy/top1' in result.stdout
+    state = engine.check_checkpoint(
+        tmp_path / 'run' / 'epoch_2.pth')['state_dict']
+    assert state['head.layers.classifier.weight'].shape == (4, 1600)
+    # At a learning rate of 0 the backbone is still the published one.
+    torch.testing.assert_close(state['backbone.stem.0.conv.weight'],
+                               published['stem.0.conv.weight'])
+
+
+def test_retrieval(trained, shapes, tmp_path):
+    result = run(
+        TEST, 'lowformer_b1_retrieval', trained[0], '--out', 'm.json',
+        '--cfg-options', f'data_root={shapes}/folders/',
+        'model.image_encoder.0.arch=b0', 'test_dataloader.num_workers=0',
+        'model.prototype.num_workers=0', 'test_evaluator.topk=(1,4)',
+        cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    metrics = json.loads((tmp_path / 'm.json').read_text())
+    # The gallery has four images.
+    assert metrics['retrieval/Recall@4'] == 100.0
+    assert 0 <= metrics['retrieval/Recall@1'] <= 100

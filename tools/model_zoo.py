@@ -1,0 +1,213 @@
+"""Write the metafiles, model-index.yml and the model-zoo tables.
+
+Parameters and multiply-accumulates are counted anew; accuracies are reported
+ones, with their source. A test runs this with --check.
+"""
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmlowformer import LowFormer, get_config
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER = dict(
+    URL='https://arxiv.org/abs/2409.03460',
+    Title='LowFormer: Hardware Efficient Design for Convolutional Transformer '
+    'Backbones')
+# Top-1 accuracy on ImageNet-1K at 224x224.
+PUBLISHED = dict(b0=78.4, b1=79.9, b15=81.2, b2=81.6, b3=83.6, e1=78.8,
+                 e2=81.6, e3=83.0)
+PUBLISHED_BY = ('reported by the authors, https://arxiv.org/abs/2409.03460 '
+                'and https://arxiv.org/abs/2603.26551')
+READ_OFF_A_FIGURE = ('b2', )
+# The published weights in timm 1.0.31, in float32 at a crop of 0.95; there are
+# none of b2.
+EVALUATED = dict(b0=78.388, b1=79.806, b15=81.102, b3=83.656, e1=78.772,
+                 e2=81.612, e3=83.044)
+EVALUATED_BY = 'reported by timm, https://github.com/huggingface/' \
+    'pytorch-image-models'
+
+
+@dataclass
+class Task:
+    """A family of configs, one for each variant."""
+
+    name: str
+    config: str
+    scope: str
+    dataset: str
+    height: int
+    width: int
+    metafile: str
+
+
+TASKS = (
+    Task('Image Classification', 'lowformer_{}_in1k', 'mmpretrain',
+         'ImageNet-1K', 224, 224, 'lowformer_metafile.yml'),
+    Task('Object Detection', 'retinanet_lowformer_{}_coco', 'mmdet', 'COCO',
+         800, 1280, 'retinanet_lowformer_metafile.yml'),
+    Task('Semantic Segmentation', 'fpn_lowformer_{}_ade20k', 'mmseg',
+         'ADE20K', 512, 512, 'fpn_lowformer_metafile.yml'),
+)
+
+
+def count(model: nn.Module, height: int, width: int) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for an image of this size."""
+    with torch.device('meta'), torch.no_grad(), \
+            FlopCounterMode(display=False) as counter:
+        model.eval()(torch.empty(1, 3, height, width))
+    parameters = sum(p.numel() for p in model.parameters())
+    return parameters, counter.get_total_flops() // 2
+
+
+def build(cfg: Config) -> nn.Module:
+    init_default_scope(cfg.default_scope)
+    with torch.device('meta'):
+        return MODELS.build(cfg.model)
+
+
+def entry(task: Task, arch: str) -> dict:
+    """What the metafile says about one config."""
+    config = task.config.format(arch)
+    parameters, macs = count(build(get_config(config)), task.height,
+                             task.width)
+    result = dict(Task=task.name, Dataset=task.dataset)
+    model = {
+        'Name': config,
+        'In Collection': 'LowFormer',
+        'Config': f'configs/{config}.py',
+        'Metadata': {
+            'Training Data': task.dataset,
+            # Multiply-accumulates, as in MMPreTrain's metafiles.
+            'FLOPs': macs,
+            'Parameters': parameters,
+            'Input Size': [task.height, task.width]},
+    }
+    if task.name == 'Image Classification':
+        result['Metrics'] = {'Top 1 Accuracy': PUBLISHED[arch]}
+        result['Source'] = PUBLISHED_BY + (
+            ', read off a figure' if arch in READ_OFF_A_FIGURE else '')
+        model['Results'] = [result]
+        if arch in EVALUATED:
+            model['Results'].append(dict(
+                result, Metrics={'Top 1 Accuracy': EVALUATED[arch]},
+                Source=EVALUATED_BY))
+            model['Weights'] = f'hf-hub:timm/lowformer_{arch}.in1k'
+    return model
+
+
+def metafile(task: Task) -> dict:
+    collection = dict(Name='LowFormer', Paper=PAPER, README='README.md',
+                      Code=dict(URL='https://github.com/altair199797/'
+                                'LowFormer'))
+    content = dict(
+        Models=[entry(task, arch) for arch in LowFormer.arch_settings])
+    # A collection is described once.
+    return dict(Collections=[collection], **content) \
+        if task is TASKS[0] else content
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def millions(value: int, digits: int = 0) -> str:
+    return f'{value / 1e6:.{digits}f}'
+
+
+def variants_table() -> str:
+    rows = []
+    for arch in LowFormer.arch_settings:
+        with torch.device('meta'):
+            model = LowFormer(arch)
+        parameters, macs = count(model, 224, 224)
+        note = ' (read off a figure)' if arch in READ_OFF_A_FIGURE else ''
+        rows.append([
+            f'`{arch}`' + (' (b1.5)' if arch == 'b15' else ''),
+            millions(parameters, 2), millions(macs),
+            millions(count(model, 512, 512)[1]),
+            ', '.join(map(str, model.out_channels)),
+            f'{PUBLISHED[arch]}{note}'])
+    return table(['arch', 'parameters (M)', 'MACs at 224×224 (M)',
+                  'MACs at 512×512 (M)', 'channels', 'published top-1'], rows)
+
+
+def task_table(content: dict) -> str:
+    """The table of one metafile."""
+    height, width = content['Models'][0]['Metadata']['Input Size']
+    header = ['config', 'parameters (M)', f'MACs at {width}×{height} (G)']
+    reported = 'Results' in content['Models'][0]
+    if reported:
+        header += ['top-1, authors', 'top-1, timm', 'weights']
+    rows = []
+    for model in content['Models']:
+        name, data = model['Name'], model['Metadata']
+        row = [f'[`{name}`](../{model["Config"]})',
+               millions(data['Parameters'], 2), f'{data["FLOPs"] / 1e9:.2f}']
+        if reported:
+            metrics = [result['Metrics']['Top 1 Accuracy']
+                       for result in model['Results']]
+            weights = model.get('Weights')
+            row += [*metrics, *['–'] * (2 - len(metrics)),
+                    f'`{weights}`' if weights else 'never published']
+        rows.append(row)
+    return table(header, rows)
+
+
+def fill_in(path: Path, tables: dict[str, str]) -> str:
+    """A page with its tables, each between two comments, replaced."""
+    text = path.read_text(encoding='utf-8')
+    for name, content in tables.items():
+        pattern = rf'(<!-- table: {name} -->\n).*?(<!-- end of table -->)'
+        text, replaced = re.subn(
+            pattern, lambda match, new=content: f'{match[1]}{new}\n{match[2]}',
+            text, flags=re.S)
+        if replaced != 1:
+            sys.exit(f'model_zoo.py: error: {path} needs one table {name}')
+    return text
+
+
+def generate() -> dict[Path, str]:
+    """All files that come from here."""
+    contents = [metafile(task) for task in TASKS]
+    files = {
+        ROOT / 'configs' / task.metafile:
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        for task, content in zip(TASKS, contents)}
+    files[ROOT / 'model-index.yml'] = yaml.safe_dump(
+        dict(Import=[f'configs/{task.metafile}' for task in TASKS]))
+    readme, page = ROOT / 'README.md', ROOT / 'docs' / 'model_zoo.md'
+    files[readme] = fill_in(readme, dict(variants=variants_table()))
+    files[page] = fill_in(page, {
+        task.name.lower(): task_table(content)
+        for task, content in zip(TASKS, contents)})
+    return files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true',
+                        help='write nothing, fail if a file would change')
+    args = parser.parse_args()
+    stale = {path: text for path, text in generate().items()
+             if not path.exists() or path.read_text(encoding='utf-8') != text}
+    if args.check and stale:
+        sys.exit('model_zoo.py: out of date, run tools/model_zoo.py: '
+                 + ', '.join(str(path.relative_to(ROOT)) for path in stale))
+    for path, text in stale.items():
+        path.write_text(text, encoding='utf-8')
+        print(f'Written: {path.relative_to(ROOT)}')
+
+
+if __name__ == '__main__':
+    main()
