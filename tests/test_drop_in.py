@@ -1,0 +1,283 @@
+"""All that docs/drop_in.md says about the libraries' configs is run."""
+import re
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import timm
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from mmlowformer import LowFormer
+
+from .conftest import ROOT
+
+PAGE = (ROOT / 'docs' / 'drop_in.md').read_text(encoding='utf-8')
+SIZES = dict(mmdet=64, mmseg=32)
+FAMILY = re.compile(
+    r'^(mmdet|mmseg): (`[^#]+?`)\n\n```python\n(.*?)```', re.M | re.S)
+# By config: the library and the lines that go below `_base_`.
+SNIPPETS = {
+    base: (library, snippet) for library, bases, snippet in
+    FAMILY.findall(PAGE) for base in re.findall('`(.+?)`', bases)}
+
+
+def base_named(family):
+    return next(base for base in SNIPPETS if base.startswith(f'{family}/'))
+
+
+def user_config(folder, base, old='', new=''):
+    """The config of somebody who has changed ``old`` in a snippet."""
+    library, snippet = SNIPPETS[base]
+    assert old in snippet
+    path = Path(import_module(library).__path__[0], '.mim', 'configs', base)
+    file = folder / 'my_config.py'
+    file.write_text(f'_base_ = [{str(path)!r}]\n{snippet.replace(old, new)}')
+    cfg = Config.fromfile(file)
+    if library == 'mmseg':
+        cfg.model.data_preprocessor.size = (SIZES['mmseg'], ) * 2
+    return cfg
+
+
+def build(cfg):
+    """Model and optimizer, as Runner builds them on a CPU."""
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model = revert_sync_batchnorm(model)
+    return model, build_optim_wrapper(model, cfg.optim_wrapper)
+
+
+def inputs_for(cfg, images=2):
+    size = SIZES[cfg.default_scope]
+    if cfg.default_scope == 'mmdet':
+        return demo_mm_inputs(
+            1, (3, size, size), num_items=[2], num_classes=80,
+            with_mask='mask_head' in cfg.model.get('roi_head', {}))
+    labels = torch.randint(0, 150, (images, 1, size, size))
+    shape = dict(img_shape=(size, size), ori_shape=(size, size))
+    return dict(
+        inputs=[*torch.randint(0, 256, (images, 3, size, size)).byte()],
+        data_samples=[
+            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=shape)
+            for label in labels])
+
+
+def items(node, path='model'):
+    """All settings below a part of a config, with the path to each."""
+    if not isinstance(node, (dict, list)):
+        return {path: node}
+    pairs = node.items() if isinstance(node, dict) else enumerate(node)
+    return {key: value for name, child in pairs
+            for key, value in items(child, f'{path}.{name}').items()}
+
+
+def settings_of(optim_wrapper, parameters, key):
+    """Values of a setting that an optimizer has for parameters."""
+    wanted = {id(parameter) for parameter in parameters}
+    return {group[key] for group in optim_wrapper.optimizer.param_groups
+            if id(group['params'][0]) in wanted}
+
+
+def norm_parameters(model):
+    return [parameter for module in model.modules()
+            if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm))
+            for parameter in module.parameters()]
+
+
+def test_page_is_read_completely():
+    others = 4  # `_base_`, printing channels and configs, own data
+    assert PAGE.count('```python') == len(FAMILY.findall(PAGE)) + others
+    assert {library for library, _ in SNIPPETS.values()} == {'mmdet', 'mmseg'}
+
+
+def test_table_of_channels():
+    rows = re.findall(r'^\| `(\w+)` \| ([\d, ]+) \|$', PAGE, re.M)
+    with torch.device('meta'):
+        assert rows == [
+            (arch, ', '.join(map(str, LowFormer(arch).out_channels)))
+            for arch in LowFormer.arch_settings]
+
+
+def test_channels_can_be_printed(capsys):
+    code = re.search(r'```python\n(from mmlowformer .*?)```', PAGE, re.S)
+    exec(code.group(1))
+    assert capsys.readouterr().out == '(96, 192, 384)\n'
+
+
+def test_parts_of_a_config_can_be_printed(tmp_path, capsys):
+    user_config(tmp_path, base_named('upernet'))
+    code = re.search(r'```python\n(from mmengine.*?)```', PAGE, re.S).group(1)
+    exec(code.replace('/path/to/its_base.py', str(tmp_path / 'my_config.py')))
+    output = capsys.readouterr().out
+    assert "'in_channels': [32, 64, 128, 256]" in output
+    assert "'in_index': [0, 1, 2, 3]" in output
+
+
+@pytest.mark.parametrize('base', SNIPPETS)
+def test_base_batch_size(base, tmp_path):
+    numbers = re.search(r'_(\d+)xb(\d+)', base)
+    gpus, images = map(int, numbers.groups()) if numbers else (8, 2)
+    cfg = user_config(tmp_path, base)
+    if cfg.default_scope == 'mmseg':
+        assert 'auto_scale_lr' not in cfg
+        line = re.search(r'`(auto_scale_lr = .*)` for that', PAGE).group(1)
+        cfg.merge_from_dict(Config.fromstring(line, '.py').to_dict())
+    assert cfg.auto_scale_lr.base_batch_size == gpus * images
+
+
+@pytest.mark.parametrize('base', SNIPPETS)
+def test_snippet_trains_and_predicts(base, tmp_path):
+    assert len(SNIPPETS[base][1].splitlines()) <= 10
+    cfg = user_config(tmp_path, base)
+    # Nothing of another backbone would be downloaded.
+    assert not [path for path, value in items(cfg.model).items()
+                if '://' in str(value)]
+    check_normalization(cfg.model.data_preprocessor)
+    model, optim_wrapper = build(cfg)
+    check_optimizer(cfg, model, optim_wrapper)
+    assert isinstance(model.backbone, LowFormer)
+    before = {name: parameter.detach().clone() for name, parameter in
+              model.backbone.named_parameters()}
+    losses = model.train_step(inputs_for(cfg), optim_wrapper)
+    assert losses['loss'].isfinite()
+    assert [name for name, parameter in model.backbone.named_parameters()
+            if parameter.equal(before[name])] == []
+    model.eval()
+    with torch.no_grad():
+        result = model.test_step(inputs_for(cfg))[0]
+    if cfg.default_scope == 'mmseg':
+        assert result.pred_sem_seg.shape == (SIZES['mmseg'], ) * 2
+    else:
+        assert result.pred_instances.bboxes.shape[1] == 4
+        assert result.pred_instances.scores.isfinite().all()
+
+
+def check_normalization(preprocessor):
+    """As the published weights want it."""
+    published = timm.models.get_pretrained_cfg('lowformer_b1')
+    assert preprocessor.bgr_to_rgb
+    assert torch.tensor(preprocessor.mean).allclose(
+        255 * torch.tensor(published.mean))
+    assert torch.tensor(preprocessor.std).allclose(
+        255 * torch.tensor(published.std))
+
+
+def check_optimizer(cfg, model, optim_wrapper):
+    settings = cfg.optim_wrapper
+    assert settings.optimizer.type == 'AdamW'
+    assert all(scheduler.get('eta_min', 0) < settings.optimizer.lr
+               for scheduler in cfg.param_scheduler)
+    custom = 'backbone' in settings.paramwise_cfg.get('custom_keys', {})
+    assert settings_of(optim_wrapper, norm_parameters(model.backbone),
+                       'weight_decay') == {
+        settings.optimizer.weight_decay if custom else 0.}
+
+
+def test_backbone_of_a_detr_from_random_weights(tmp_path):
+    line = re.search(r'^`(optim_wrapper = .*custom_keys.*)`', PAGE, re.M)
+    cfg = user_config(tmp_path, base_named('detr'))
+    model = nn.Module()
+    model.backbone = LowFormer('b0')
+    for rate in (1e-5, 1e-4):
+        optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        assert settings_of(optim_wrapper, model.parameters(), 'lr') == {rate}
+        cfg.merge_from_dict(Config.fromstring(line.group(1), '.py').to_dict())
+
+
+def test_weights_of_the_backbone(tmp_path):
+    file = tmp_path / 'weights.pth'
+    trained = LowFormer('b1').state_dict()
+    torch.save(trained, file)
+    init_cfg = re.search(r"`(init_cfg=dict\(type='Pretrained', .*\))`", PAGE)
+    line = re.sub(r'hf-hub:[\w./]+', str(file), init_cfg.group(1))
+    model, _ = build(user_config(tmp_path, base_named('segformer'),
+                                 "arch='b1'", f"arch='b1', {line}"))
+    for name, value in model.backbone.state_dict().items():
+        assert value.equal(trained[name]), name
+
+
+@pytest.mark.parametrize('base', SNIPPETS)
+def test_number_of_classes(base, tmp_path):
+    family = base.split('/')[0]
+    row = re.search(rf'^\|.*`{family}`.*\| (`model\..*) \|$', PAGE, re.M)
+    keys = re.findall('`(.+?)`', row.group(1))
+    cfg = user_config(tmp_path, base)
+    cfg.merge_from_dict(dict.fromkeys(keys, 2))
+    assert {path: value for path, value in items(cfg.model).items()
+            if path.endswith('num_classes')} == dict.fromkeys(keys, 2)
+
+
+def test_own_data_for_segmentation(tmp_path):
+    base = base_named('upernet')
+    code = re.search(r'```python\n(mine = .*?)```', PAGE, re.S).group(1)
+    # Stripes, so that each crop of the pipeline has all values.
+    mask = np.array([0, 1, 255], np.uint8)[np.indices((30, 30)).sum(0) % 3]
+    for part in ('training', 'validation'):
+        mmcv.imwrite(mask, str(tmp_path / 'annotations' / part / 'a.png'))
+        mmcv.imwrite(mask, str(tmp_path / 'images' / part / 'a.jpg'))
+    line = SNIPPETS[base][1].splitlines(keepends=True)[-1]
+    cfg = user_config(tmp_path, base, line,
+                      line + code.replace('data/mine', str(tmp_path)))
+    init_default_scope(cfg.default_scope)
+    for dataloader in (cfg.train_dataloader, cfg.test_dataloader):
+        dataset = DATASETS.build(dataloader.dataset)
+        assert dataset.metainfo['classes'] == ('road', 'grass')
+        labels = dataset[0]['data_samples'].gt_sem_seg.data
+        assert set(labels.unique().tolist()) == {0, 1, 255}
+
+
+# By the text in the page: the config, what is changed in its snippet, and to
+# what.
+BACKBONE = "_delete_=True, type='mmlow"
+MISTAKES = {
+    "unexpected keyword argument 'depth'":
+    ('sem_fpn', BACKBONE, BACKBONE.removeprefix('_delete_=True, ')),
+    "unexpected keyword argument 'momentum'":
+    ('sem_fpn', "_delete_=True, type='AdamW'", "type='AdamW'"),
+    "LowFormer takes no pretrained='open-mmlab://resnet50_v1c'":
+    ('sem_fpn', 'pretrained=None,', ''),
+    'to have 256 channels, but got 32 channels instead':
+    ('sem_fpn', 'neck=dict(in_channels=[32, 64, 128, 256])', ''),
+    'to have 1024 channels, but got 128 channels instead':
+    ('pspnet', 'auxiliary_head=dict(in_channels=128)', ''),
+    'assert len(inputs) == len(self.in_channels)':
+    ('sem_fpn', "arch='b1'", "arch='b1', out_indices=(1, 2, 3)"),
+    'assert len(inputs) == len(self.convs)':
+    ('detr', 'out_indices=(3, )', ''),
+    'Expected more than 1 value per channel when training':
+    ('pspnet', '', ''),
+}
+
+
+def test_all_errors_of_the_page_are_provoked():
+    headings = re.findall(r'^### (`.*`)$', PAGE, re.M)
+    assert list(MISTAKES) == [
+        text for line in headings for text in re.findall('`(.+?)`', line)]
+
+
+def build_and_train(cfg, images):
+    model, optim_wrapper = build(cfg)
+    return model.train_step(inputs_for(cfg, images), optim_wrapper)
+
+
+@pytest.mark.parametrize('text', MISTAKES)
+def test_error(text, tmp_path):
+    family, old, new = MISTAKES[text]
+    cfg = user_config(tmp_path, base_named(family), old, new)
+    images = 1 if 'more than 1 value' in text else 2
+    with pytest.raises((AssertionError, RuntimeError, TypeError,
+                        ValueError)) as error:
+        build_and_train(cfg, images)
+    # An assertion without text shows its line.
+    assert text in ''.join(traceback.format_exception(error.value))
