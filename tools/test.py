@@ -24,6 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='F',
                         help='write the predictions to F.pkl, or the metrics '
                         'to F.json')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation: several scales, and '
+                        'flipped')
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
     engine.add_common_arguments(parser)
@@ -44,6 +47,8 @@ def prepare(args: argparse.Namespace) -> Config:
                         f'{" or ".join(PREDICTIONS + METRICS)}')
     engine.check_checkpoint(args.checkpoint)
     engine.check_datasets(cfg, ['test_dataloader'])
+    if args.tta:
+        engine.use_tta(cfg)
     engine.adapt_to_device(cfg)
     cfg.load_from = args.checkpoint
     cfg.resume = False

@@ -19,6 +19,7 @@ from .launch import (
     device_name,
     load_config,
     require_scope,
+    use_tta,
 )
 
 __all__ = [
@@ -27,5 +28,5 @@ __all__ = [
     'describe_batch', 'device_name', 'draw_predictions',
     'fitting_state_dict', 'latest_checkpoint', 'load_config', 'load_safely',
     'one_line_errors', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate'
+    'scale_learning_rate', 'use_tta'
 ]

@@ -3,7 +3,7 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..models import LowFormer
-from ..models.layouts import own_name
+from ..models.layouts import by_own_name, own_name
 from ..models.sources import load_from_safetensors
 from .errors import UserError
 
@@ -91,6 +91,9 @@ def check_checkpoint(file: str | Path) -> dict | None:
     try:
         content = _open(file)
     except pickle.UnpicklingError as error:
+        if 'Unsupported operand' in str(error):
+            raise UserError(f'checkpoint {file} cannot be read, it is no '
+                            'checkpoint') from error
         name = re.search(r'GLOBAL (\S+)', str(error))
         reason = name.group(1) if name else _first_line(error)
         raise UserError(f'checkpoint {file} is refused: reading it would run '
@@ -185,39 +188,59 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
     Raises:
         UserError: If tensors of the model are missing or have another shape.
     """
-    if is_model_wrapper(model):
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     needed = model.state_dict()
-    rename = _renaming(model, needed)
-    loaded = {rename(key): value
-              for key, value in _state_dict(content).items()}
+    loaded = _renamed(_state_dict(content), model, needed, source)
     missing = [key for key in needed if key not in loaded]
     reshaped = [
         f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
         for key, value in needed.items()
         if key in loaded and loaded[key].shape != value.shape]
+    surplus = _surplus(model, loaded)
     fitting = len(needed) - len(missing) - len(reshaped)
-    if fitting == len(needed) or (partial and fitting):
+    if not surplus and (fitting == len(needed) or (partial and fitting)):
         return loaded
-    examples = (reshaped + [f'{key} is missing' for key in missing])[:3]
+    examples = [*reshaped, *(f'{key} is missing' for key in missing),
+                *(f'{key} is not part of the model' for key in surplus)][:3]
     raise UserError(
         f'checkpoint {source} does not fit the model: {fitting} of its '
         f'{len(needed)} tensors are there ({"; ".join(examples)}). It is of '
         'another config or variant.')
 
 
-def _renaming(model: nn.Module, needed: dict) -> Callable[[str], str]:
-    """From the name of a tensor in any layout to that in the model."""
-    prefix = next((f'{name}.' for name, module in model.named_modules()
-                   if isinstance(module, LowFormer)), '')
+def _lowformers(model: nn.Module) -> dict[str, LowFormer]:
+    """The backbones in a model, by the prefix of their tensors."""
+    return {f'{name}.' if name else '': module
+            for name, module in model.named_modules()
+            if isinstance(module, LowFormer)}
+
+
+def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
+             source: str | Path) -> dict[str, Tensor]:
+    """From the names of tensors in any layout to those in the model."""
+    prefix = next(iter(_lowformers(model)), '')
 
     def rename(name: str) -> str:
         if name in needed:
             return name
         own = own_name(name)
-        return prefix + own if prefix + own in needed else own
+        return prefix + own if own.startswith(('stem.', 'stages.')) else own
 
-    return rename
+    try:
+        names = by_own_name(state, rename)
+    except ValueError as error:
+        raise UserError(f'checkpoint {source} {error}') from error
+    return {own: state[name] for own, name in names.items()}
+
+
+def _surplus(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Tensors of a larger backbone, of which the model's is a part."""
+    names = list(names)
+    return [prefix + name for prefix, backbone in _lowformers(model).items()
+            for name in backbone.surplus(
+                name.removeprefix(prefix) for name in names
+                if name.startswith(prefix))]
 
 
 class LoadAnyLayout(Hook):

@@ -10,6 +10,7 @@ from mmengine.device import get_device
 from torch import distributed
 
 from ..configs import get_config_path
+from .datasets import datasets_in
 from .errors import UserError
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
@@ -104,6 +105,24 @@ def require_scope(cfg: Config) -> str:
         raise UserError(f'the config is for {scope}, which is not installed: '
                         f'pip install {INSTALL.get(scope, scope)}')
     return scope
+
+
+def use_tta(cfg: Config) -> None:
+    """Test with the config's test-time augmentation.
+
+    Args:
+        cfg (Config): The config, changed in place.
+
+    Raises:
+        UserError: If it describes none.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline')
+               if not cfg.get(key)]
+    if missing:
+        raise UserError(f'--tta needs {" and ".join(missing)} in the config')
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+    for dataset in datasets_in(cfg.test_dataloader):
+        dataset.pipeline = cfg.tta_pipeline
 
 
 def adapt_to_device(cfg: Config) -> None:

@@ -1,23 +1,45 @@
 """The layouts that LowFormer's weights are published in.
 
 Besides ours there are the authors' (github.com/altair199797/LowFormer) and
-that of timm's port. They differ in the names of the tensors alone.
+that of timm's port. They differ in the names of the tensors alone. In ours a
+classifier is MMPreTrain's ``ImageClassifier`` with ``LowFormerClsHead``.
 """
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-# What surrounds a backbone: distributed wrappers, detectors, mmpretrain's
-# TIMMBackbone. timm's features_only writes stages_0 for stages.0.
+CLASSIFIER = 'head.layers.'
+# How our names of its tensors begin.
+CLASSIFIER_PARTS = (f'{CLASSIFIER}in_conv.', f'{CLASSIFIER}pre_classifier.',
+                    f'{CLASSIFIER}classifier.')
+
+# DistributedDataParallel, torch.compile, and averages of the weights.
+_WRAPPERS = r'(?:(?:module|_orig_mod|ema|ema_model|model_ema)\.)'
 WRAPPERS_TO_NONE = (
-    (r'^module\.', ''),
-    (r'^backbone\.(?=input_stem|stem|stages|timm_model)', ''),
-    (r'^timm_model\.', ''),
+    # Models, and detectors around a backbone; mmpretrain's TIMMBackbone.
+    (rf'^(?:{_WRAPPERS}|backbone\.|timm_model\.)+'
+     r'(?=(?:input_stem|stem|stages)[._])', ''),
+    (rf'^{_WRAPPERS}+'
+     r'(?=(?:head\.(?:op_list|opseq)\.|(?:head\.layers\.)?'
+     r'(?:in_conv|pre_classifier|classifier)\.))', ''),
+    # timm's features_only flattens the stem and the stages.
     (r'^(stem|stages)_(\d+)\.', r'\1.\2.'),
 )
 
-# The authors' blocks are nested sequences.
+# What the rules below are for; all else keeps its name.
+_LOWFORMER = re.compile(
+    r'(?:input_stem|stem|stages|head\.op_list|head\.opseq'
+    r'|(?:head\.layers\.)?(?:in_conv|pre_classifier|classifier))\.')
+
 AUTHORS_TO_TIMM = (
+    # Trained as TorchScript, the classifier is nested once more.
+    (r'^head\.opseq\.', 'head.'),
+    # Entry 1 is the pooling, which has no tensors.
+    (r'^head\.op_list\.0\.', 'in_conv.'),
+    (r'^head\.op_list\.2\.linear\.', 'pre_classifier.0.'),
+    (r'^head\.op_list\.2\.norm\.', 'pre_classifier.1.'),
+    (r'^head\.op_list\.3\.linear\.', 'classifier.'),
     (r'^input_stem\.', 'stem.'),
+    # The authors' blocks are nested sequences.
     (r'\.op_list\.', '.'),
     # A block is (context, local); the context is (attention, MLP) or, in E3,
     # the attention alone.
@@ -25,21 +47,30 @@ AUTHORS_TO_TIMM = (
     (r'\.total\.0\.1\.', '.mlp.'),
     (r'\.total\.0\.', '.attn.'),
     (r'\.total\.1\.', '.local.'),
+    # The attention's convolution and its norm are a sequence.
     (r'\.conv_proj\.0\.', '.conv_proj.conv.'),
     (r'\.conv_proj\.1\.', '.conv_proj.norm.'),
+    # A sequence of one.
     (r'\.pwise\.0\.', '.pwise.'),
 )
 
 TIMM_TO_OWN = (
+    # MMPreTrain calls a classifier's parts backbone and head.
+    (r'^(in_conv|pre_classifier|classifier)\.', rf'{CLASSIFIER}\1.'),
     # The first block of a stage has no residual connection.
     (r'^(stages\.\d+\.0)\.main\.', r'\1.'),
+    # (norm, attention) or, in E3, the attention alone.
     (r'\.attn\.main\.0\.', '.lowtention.norm.'),
     (r'\.attn\.main\.(?:1\.)?', '.lowtention.branch.'),
+    # (norm, convolution, activation, convolution).
     (r'\.mlp\.main\.0\.', '.mlp.norm.'),
     (r'\.mlp\.main\.1\.', '.mlp.branch.0.'),
     (r'\.mlp\.main\.3\.', '.mlp.branch.2.'),
+    # All other residual blocks.
     (r'\.main\.', '.branch.'),
+    # The first layer of MBConv.
     (r'\.inverted_conv\.', '.expand_conv.'),
+    # The attention's layers.
     (r'\.conv_proj\.', '.down.'),
     (r'\.pwise\.', '.qkv.'),
     (r'\.upsampling\.', '.up.'),
@@ -47,21 +78,149 @@ TIMM_TO_OWN = (
     (r'(^stem\.0|_conv|\.down)\.norm\.', r'\1.bn.'),
 )
 
+OWN_TO_TIMM = (
+    # The classifier has no prefix.
+    (rf'^{re.escape(CLASSIFIER)}', ''),
+    # Norms of convolutions are called as all other norms are.
+    (r'\.bn\.', '.norm.'),
+    # The first block of a stage is a residual block without the residual.
+    (r'^(stages\.\d+\.0)\.(?=spatial_conv|point_conv)', r'\1.main.'),
+    # (norm, attention); see _ATTENTION_ALONE.
+    (r'\.lowtention\.norm\.', '.attn.main.0.'),
+    (r'\.lowtention\.branch\.', '.attn.main.1.'),
+    # (norm, convolution, activation, convolution).
+    (r'\.mlp\.norm\.', '.mlp.main.0.'),
+    (r'\.mlp\.branch\.0\.', '.mlp.main.1.'),
+    (r'\.mlp\.branch\.2\.', '.mlp.main.3.'),
+    # All other residual blocks.
+    (r'\.branch\.', '.main.'),
+    # The first layer of MBConv.
+    (r'\.expand_conv\.', '.inverted_conv.'),
+    # The attention's layers.
+    (r'\.down\.', '.conv_proj.'),
+    (r'\.qkv\.', '.pwise.'),
+    (r'\.up\.', '.upsampling.'),
+)
 
-def own_name(name: str) -> str:
-    """Our name of a tensor of the backbone.
+# E3 has no norm in front of the attention, so it is no sequence.
+_ATTENTION_ALONE = (r'\.lowtention\.branch\.', '.attn.main.')
 
-    Args:
-        name (str): Its name in any layout. What is no tensor of the backbone,
-            or already has our name, keeps it.
+TIMM_TO_AUTHORS = (
+    # Every sequence is an op_list.
+    (r'^stem\.', 'backbone.input_stem.op_list.'),
+    (r'^(stages\.\d+)\.', r'backbone.\1.op_list.'),
+    # The classifier is a sequence with the pooling as its entry 1.
+    (r'^in_conv\.', 'head.op_list.0.'),
+    (r'^pre_classifier\.0\.', 'head.op_list.2.linear.'),
+    (r'^pre_classifier\.1\.', 'head.op_list.2.norm.'),
+    (r'^classifier\.', 'head.op_list.3.linear.'),
+    # A block is (context, local); the context is (attention, MLP) or, in E3,
+    # the attention alone.
+    (r'\.attn\.main\.(?=\d)', '.total.0.0.main.'),
+    (r'\.attn\.main\.', '.total.0.main.'),
+    (r'\.mlp\.', '.total.0.1.'),
+    (r'\.local\.', '.total.1.'),
+    # The attention's convolution and its norm are a sequence.
+    (r'\.conv_proj\.conv\.', '.conv_proj.0.'),
+    (r'\.conv_proj\.norm\.', '.conv_proj.1.'),
+    # A sequence of one.
+    (r'\.pwise\.', '.pwise.0.'),
+)
 
-    Returns:
-        str: Its name in ``LowFormer().state_dict()``.
-    """
-    for pattern, replacement in (*WRAPPERS_TO_NONE, *AUTHORS_TO_TIMM,
-                                 *TIMM_TO_OWN):
+
+def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def own_name(name: str) -> str:
+    """Our name of a tensor of the backbone or of the classifier.
+
+    Args:
+        name (str): Its name in any layout. What is of neither, or already has
+            our name, keeps it.
+
+    Returns:
+        str: Its name in ``LowFormer().state_dict()``, or in the classifier
+        behind :data:`CLASSIFIER`.
+    """
+    bare = _rename(name, WRAPPERS_TO_NONE)
+    if not _LOWFORMER.match(bare):
+        return name
+    return _rename(bare, (*AUTHORS_TO_TIMM, *TIMM_TO_OWN))
+
+
+def by_own_name(names: Iterable[str],
+                rename: Callable[[str], str] = own_name) -> dict[str, str]:
+    """The names of a file's tensors, by those that they have here.
+
+    Args:
+        names (Iterable[str]): The names in the file.
+        rename (Callable): From a name there to the one here. Defaults to
+            :func:`own_name`.
+
+    Returns:
+        dict[str, str]: The file's name by the one here.
+
+    Raises:
+        ValueError: If two would have the same, as those of a network and of
+            an average of it.
+    """
+    given = {}
+    for name in names:
+        own = rename(name)
+        if own in given:
+            raise ValueError(f'holds {own} twice, as {given[own]} and as '
+                             f'{name}; take one of the networks out of it')
+        given[own] = name
+    return given
+
+
+def timm_names(names: Iterable[str]) -> dict[str, str]:
+    """The names of a network's tensors in timm.
+
+    Args:
+        names (Iterable[str]): All of our names, see :func:`own_name`. Those
+            of a single tensor would not tell whether its attention has a norm.
+
+    Returns:
+        dict[str, str]: timm's name by ours.
+    """
+    names = list(names)
+    normed = any('.lowtention.norm.' in name for name in names)
+    rules = OWN_TO_TIMM if normed else (_ATTENTION_ALONE, *OWN_TO_TIMM)
+    return {name: _rename(name, rules) for name in names}
+
+
+def authors_names(names: Iterable[str]) -> dict[str, str]:
+    """The names of a network's tensors in the authors' files.
+
+    Args:
+        names (Iterable[str]): All of our names, see :func:`timm_names`.
+
+    Returns:
+        dict[str, str]: The authors' name by ours.
+    """
+    return {name: _rename(timm_name, TIMM_TO_AUTHORS)
+            for name, timm_name in timm_names(names).items()}
+
+
+def model_names(names: Iterable[str]) -> dict[str, str]:
+    """Our names of a network's tensors in a file.
+
+    Args:
+        names (Iterable[str]): All of our names, see :func:`own_name`.
+
+    Returns:
+        dict[str, str]: The name in MMPreTrain's ``ImageClassifier`` if there
+        is a classifier, else in the backbone, by our name.
+    """
+    names = list(names)
+    if not any(name.startswith(CLASSIFIER) for name in names):
+        return {name: name for name in names}
+    return {name: name if name.startswith(CLASSIFIER) else f'backbone.{name}'
+            for name in names}
 
 
 def layout_of(names: Iterable[str]) -> str:

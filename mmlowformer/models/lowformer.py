@@ -1,6 +1,6 @@
 """LowFormer, a backbone of convolution and low-resolution attention."""
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
 from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
-from .layouts import layout_of, own_name
+from .layouts import by_own_name, layout_of
 
 # Of the residual FusedMBConvs in stages 1 and 2.
 STAGE_EXPAND_RATIO = 4
@@ -353,7 +353,7 @@ class LowFormer(BaseModule):
             return super().load_state_dict(state_dict, assign=assign)
         # torch does not hand "strict" down to _load_from_state_dict, which
         # wants the whole backbone; its parts do not.
-        given = {own_name(name): value for name, value in state_dict.items()}
+        given = self._by_own_name(state_dict)
         for prefix, part in self.named_children():
             part.load_state_dict(
                 {name.removeprefix(f'{prefix}.'): value
@@ -373,17 +373,42 @@ class LowFormer(BaseModule):
     def _to_own_layout(self, state_dict: dict):
         """Rename tensors of any layout in place, and leave others aside."""
         layout = layout_of(state_dict)
-        given = {own_name(name): value for name, value in state_dict.items()}
+        given = self._by_own_name(state_dict)
         needed = self.state_dict()
         found = {name: given[name] for name, value in needed.items()
                  if name in given and given[name].shape == value.shape}
         text = (f'{self._own_name()}: {len(found)}/{len(needed)} tensors from '
                 f'{self._source()} ({layout})')
-        if len(found) < len(needed):
+        if len(found) < len(needed) or self.surplus(given):
             raise ValueError(f'{text}. {self._misfit(given, needed)}')
         print_log(text, 'current')
         state_dict.clear()
         state_dict.update(found)
+
+    @staticmethod
+    def _by_own_name(state_dict: dict) -> dict:
+        return {own: state_dict[name]
+                for own, name in by_own_name(state_dict).items()}
+
+    def surplus(self, names: Iterable[str]) -> list[str]:
+        """Tensors of a larger network, of which this one is a part.
+
+        The E variants are parts of B variants with the same widths.
+
+        Args:
+            names (Iterable[str]): Names of tensors, ours.
+
+        Returns:
+            list[str]: Those of a stem or of stages that are not in it. Stages
+            behind the last of ``out_indices``, which are not built, do not
+            count.
+        """
+        own = self.state_dict()
+        not_built = tuple(f'stages.{i}.' for i in
+                          range(len(self.stages), len(self.strides)))
+        return [name for name in names if name not in own
+                and name.startswith(('stem.', 'stages.'))
+                and not name.startswith(not_built)]
 
     def _own_name(self) -> str:
         names = [name for name, settings in self.arch_settings.items()
@@ -397,9 +422,14 @@ class LowFormer(BaseModule):
                      if 'checkpoint' in config), 'a state dict')
 
     def _misfit(self, given: dict, needed: dict) -> str:
-        first = [name for name, value in needed.items() if name not in given
-                 or given[name].shape != value.shape][:3]
-        text = f'Missing or of another shape: {", ".join(first)}. '
+        misfits = [name for name, value in needed.items() if name not in given
+                   or given[name].shape != value.shape]
+        surplus = self.surplus(given)
+        if misfits:
+            text = f'Missing or of another shape: {", ".join(misfits[:3])}. '
+        else:
+            text = (f'{len(surplus)} more are not part of it: '
+                    f'{", ".join(surplus[:3])}. ')
         variant = self._variant_of(given)
         if variant:
             return text + (f'The file is {variant}: set arch={variant!r}, or '

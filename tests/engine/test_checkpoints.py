@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmlowformer import engine
+from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
 
 pytestmark = pytest.mark.usefixtures('safe_loading')
@@ -118,6 +118,15 @@ def test_truncated(save, keep):
     assert file.read_bytes() == content[:keep]
 
 
+@pytest.mark.parametrize('text', ['text\n', 'hello', '<html>', '{"a": 1}'])
+def test_text(tmp_path, text):
+    file = tmp_path / 'epoch_1.pth'
+    file.write_text(text)
+    with pytest.raises(UserError, match='epoch_1.pth cannot be read') as error:
+        engine.check_checkpoint(file)
+    assert 'run code' not in str(error.value)
+
+
 @pytest.mark.parametrize('content', [[1, 2], {}, {'state_dict': {}},
                                      {'a': 1}, torch.ones(1)])
 def test_no_state_dict(save, content):
@@ -154,6 +163,30 @@ def test_does_not_fit(save):
     with pytest.raises(UserError, match='0 of its 3'):
         engine.check_fits(
             nn.Sequential(nn.Linear(3, 2), nn.PReLU()), file, partial=True)
+
+
+def classifier(arch):
+    with torch.device('meta'):
+        return nn.ModuleDict(dict(backbone=LowFormer(arch)))
+
+
+@pytest.mark.parametrize(('arch', 'larger'), [
+    ('e1', 'b15'), ('e2', 'b3'), ('e3', 'b3')])
+def test_part_of_a_larger_variant(arch, larger):
+    """All tensors of an E variant are in the B variant of its widths."""
+    state = classifier(larger).state_dict()
+    for partial in (False, True):
+        with pytest.raises(UserError, match='is not part of the model'):
+            engine.fitting_state_dict(
+                classifier(arch), dict(state_dict=state), 'a.pth', partial)
+
+
+def test_network_and_its_average():
+    model = classifier('b0')
+    state = model.state_dict()
+    twice = {**state, **{f'ema.{key}': value for key, value in state.items()}}
+    with pytest.raises(UserError, match='a.pth holds backbone.stem.* twice'):
+        engine.fitting_state_dict(model, twice, 'a.pth', False)
 
 
 def test_latest_passes_over_what_a_crash_left(tmp_path, save):

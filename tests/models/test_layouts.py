@@ -12,9 +12,17 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from safetensors.torch import save_file
+from timm.models.lowformer import checkpoint_filter_fn
 
 from mmlowformer import LowFormer
-from mmlowformer.models.layouts import own_name
+from mmlowformer.models.classifier import Classifier
+from mmlowformer.models.layouts import (
+    CLASSIFIER,
+    authors_names,
+    model_names,
+    own_name,
+    timm_names,
+)
 
 from .test_lowformer import SMALL, VARIANTS, images, randomise
 
@@ -42,15 +50,13 @@ def authors_name(name, arch):
     return name
 
 
-@pytest.fixture(scope='module', params=VARIANTS)
-def published(request):
+def published(arch):
     """timm's classifier with random weights, and its stage outputs."""
-    torch.manual_seed(0)
-    model = randomise(timm.create_model(f'lowformer_{request.param}')).eval()
+    model = randomise(timm.create_model(f'lowformer_{arch}')).eval()
     x = images()
     with torch.no_grad():
         outputs = model.forward_intermediates(x, intermediates_only=True)
-    return request.param, model.state_dict(), x, outputs[-4:]
+    return model.state_dict(), x, outputs[-4:]
 
 
 def assert_same_outputs(model, x, expected):
@@ -72,40 +78,107 @@ def initialise(file, **kwargs):
     return model
 
 
-def test_every_layout_gives_the_same_outputs(published, tmp_path):
-    arch, state, x, expected = published
+@pytest.mark.parametrize('arch', VARIANTS)
+def test_every_layout_gives_the_same_outputs(arch):
+    state, x, expected = published(arch)
     authors = {authors_name(key, arch): value for key, value in state.items()}
     own = LowFormer(arch)
     own.load_state_dict(state)
-    layouts = dict(
-        timm=state, authors=dict(state_dict=authors, epoch=3, best_val=1.5),
-        own=own.state_dict(),
-        parallel={f'module.{key}': value for key, value in authors.items()},
-        detector={**{f'backbone.{key}': value
-                     for key, value in own.state_dict().items()},
-                  'neck.weight': torch.ones(1)})
-    for content in layouts.values():
-        model = initialise(save(tmp_path, content), arch=arch)
-        assert_same_outputs(model, x, expected)
+    own = own.state_dict()
     model = LowFormer(arch)
-    load_checkpoint(model, save(tmp_path, layouts['authors']))
+    for content in (state, authors, own):
+        for tensor in model.state_dict().values():
+            tensor.zero_()
+        model.load_state_dict(content)
+        assert_same_outputs(model, x, expected)
+
+
+def test_every_kind_of_file(tmp_path):
+    state, x, expected = published('b0')
+    authors = {authors_name(key, 'b0'): value for key, value in state.items()}
+    own = initialise(save(tmp_path, state), arch='b0').state_dict()
+    for content in (
+            dict(state_dict=authors, epoch=3, best_val=1.5),
+            dict(state_dict=own),
+            {f'module.{key}': value for key, value in authors.items()},
+            {**{f'backbone.{key}': value for key, value in own.items()},
+             'neck.weight': torch.ones(1)}):
+        model = initialise(save(tmp_path, content), arch='b0')
+        assert_same_outputs(model, x, expected)
+    model = LowFormer('b0')
+    load_checkpoint(model, save(tmp_path, authors))
     assert_same_outputs(model, x, expected)
 
 
-@pytest.mark.parametrize('arch', VARIANTS)
-def test_renaming_is_idempotent(arch):
+@pytest.fixture(scope='module', params=VARIANTS)
+def names(request):
+    """A variant, our names of a whole classifier, and timm's."""
     with torch.device('meta'):
-        own = LowFormer(arch).state_dict()
-        other = timm.create_model(f'lowformer_{arch}').state_dict()
-    assert all(own_name(name) == name for name in own)
-    for name in (*other, *(authors_name(name, arch) for name in other)):
-        assert own_name(own_name(name)) == own_name(name)
+        own = [*LowFormer(request.param).state_dict(),
+               *(CLASSIFIER + name
+                 for name in Classifier(1, (1, 1), 1).state_dict())]
+        reference = timm.create_model(f'lowformer_{request.param}')
+    return request.param, own, reference
+
+
+def test_names_in_every_layout(names):
+    arch, own, reference = names
+    timms = list(reference.state_dict())
+    authors = [authors_name(name, arch) for name in timms]
+    assert list(timm_names(own).items()) == list(zip(own, timms))
+    assert list(authors_names(own).items()) == list(zip(own, authors))
+    scripted = [name.replace('head.', 'head.opseq.') for name in authors]
+    for layout in (own, timms, authors, scripted, model_names(own).values()):
+        assert [own_name(name) for name in layout] == own
+
+
+def test_timm_understands_our_names_for_the_authors(names):
+    _, own, reference = names
+    expected = list(reference.state_dict())
+    state = dict.fromkeys(authors_names(own).values())
+    assert list(checkpoint_filter_fn(state, reference)) == expected
+
+
+def test_names_of_a_backbone_alone(names):
+    _, own, _ = names
+    backbone = [name for name in own if not name.startswith(CLASSIFIER)]
+    assert list(model_names(backbone).values()) == backbone
+    for layout in (timm_names, authors_names):
+        assert layout(backbone).items() < layout(own).items()
+
+
+@pytest.mark.parametrize('wrappers', [
+    'module.', '_orig_mod.', 'ema.', 'ema_model.', 'model_ema.',
+    'module._orig_mod.', '_orig_mod.module.', 'ema.module.',
+    'ema_model.module.', 'model_ema.module._orig_mod.', 'module.ema.'])
+def test_wrappers(wrappers):
+    for name in ('stem.0.conv.weight', 'stages.0.0.point_conv.bn.bias',
+                 f'{CLASSIFIER}in_conv.bn.weight',
+                 f'{CLASSIFIER}classifier.bias'):
+        layouts = (timm_names, authors_names, model_names)
+        for foreign in (name, *(names([name])[name] for names in layouts)):
+            assert own_name(wrappers + foreign) == name
+    stem = 'stem.0.conv.weight'
+    assert own_name(f'{wrappers}backbone.{stem}') == stem
+    assert own_name(f'backbone.{wrappers}{stem}') == stem
+    assert own_name(f'{wrappers}neck.{stem}') == f'{wrappers}neck.{stem}'
 
 
 def test_names_of_features_only_and_mmpretrain():
     assert own_name('stages_0.0.main.spatial_conv.conv.weight') == \
         'stages.0.0.spatial_conv.conv.weight'
     assert own_name('backbone.timm_model.stem.0.norm.bias') == 'stem.0.bn.bias'
+
+
+@pytest.mark.parametrize('name', [
+    'neck.lateral_convs.0.conv.weight', 'neck.down_conv.norm.weight',
+    'bbox_head.retina_cls.bias', 'bbox_head.head.classifier.weight',
+    'decode_head.stages.0.main.0.weight', 'head.fc.weight',
+    'head.layers.0.fc.weight', 'head.layers.0.cls_conv.norm.weight',
+    'module.neck.main.0.weight', 'ema_neck.main.weight', 'backbone.norm3.bias',
+    'backbone.timm_model.in_conv.conv.weight'])
+def test_names_of_others_stay(name):
+    assert own_name(name) == name
 
 
 @pytest.fixture
@@ -141,6 +214,17 @@ def test_other_variant_is_named(tmp_path):
         initialise(file, arch='b1')
     assert file in str(error.value)
     assert 'stem.0.conv.weight' in str(error.value)
+
+
+@pytest.mark.parametrize(('arch', 'larger'), [
+    ('e1', 'b15'), ('e2', 'b3'), ('e3', 'b3')])
+def test_part_of_a_larger_variant(arch, larger):
+    with torch.device('meta'):
+        state = LowFormer(larger).state_dict()
+        model = LowFormer(arch)
+    with pytest.raises(ValueError, match='more are not part of it: .*The file '
+                       f"is {larger}: set arch='{larger}'"):
+        model.load_state_dict(state)
 
 
 def test_incomplete_and_foreign_files(tmp_path):

@@ -7,12 +7,14 @@ from mmengine.registry import DATASETS
 from ..errors import is_first_process
 from .coco import check_coco
 from .folders import check_folders
+from .masks import check_masks
 from .paths import check_paths
 
 # By where a data set's annotations are read; subclasses mostly inherit that.
 CHECKS = {
     'CocoDataset.load_data_list': check_coco,
     'CustomDataset.load_data_list': check_folders,
+    'BaseSegDataset.load_data_list': check_masks,
 }
 
 
@@ -31,14 +33,25 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
     # One process is enough, the files are large.
     for name in dataloaders if is_first_process() else []:
         if cfg.get(name):
-            for dataset in _leaves(cfg[name].dataset):
+            for dataset in datasets_in(cfg[name]):
                 if not dataset.get('backend_args'):
                     check_paths(dataset, name)
                     _check_content(dataset, cfg)
 
 
+def datasets_in(dataloader: dict) -> Iterator[dict]:
+    """The data sets of a data loader, also those inside of wrappers.
+
+    Args:
+        dataloader (dict): Config of the data loader.
+
+    Yields:
+        dict: Config of a data set that is no wrapper like RepeatDataset.
+    """
+    yield from _leaves(dataloader['dataset'])
+
+
 def _leaves(dataset: dict) -> Iterator[dict]:
-    """The data sets inside of wrappers like RepeatDataset."""
     inner = dataset.get('dataset') or dataset.get('datasets')
     if not inner:
         yield dataset

@@ -7,6 +7,9 @@ HOW_TO_GET = {
     'CocoDataset':
     'COCO 2017: "pip install -U openmim && mim download mmdet --dataset '
     'coco2017" puts it into data/coco',
+    'ADE20KDataset':
+    'ADE20K: unpack http://data.csail.mit.edu/places/ADEchallenge/'
+    'ADEChallengeData2016.zip into data/ade',
     'ImageNet':
     'ImageNet-1K: get it from https://image-net.org (an account is needed) '
     'and unpack it into data/imagenet/train and val, a folder for each class '

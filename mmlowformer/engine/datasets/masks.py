@@ -1,0 +1,112 @@
+"""Segmentation masks, read as MMSegmentation reads them."""
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, TRANSFORMS
+from PIL import Image
+from rich.progress import track
+
+from ..errors import UserError
+
+IGNORED = 255
+# Decoding so many takes half a minute; of more, evenly spaced ones are read.
+MOST_MASKS = 25_000
+EXIF_ORIENTATION = 0x0112
+
+
+def check_masks(dataset: dict, classes: tuple | None, cfg: Config) -> None:
+    """Make sure that each image has a mask that fits image and classes.
+
+    Args:
+        dataset (dict): Config of the data set.
+        classes (tuple, optional): Names of the classes.
+        cfg (Config): The whole config.
+
+    Raises:
+        UserError: If a mask is missing or unreadable, its size is not that of
+            its image, it holds values beyond the classes, or the head has
+            another number of classes.
+    """
+    _check_num_classes(classes, cfg)
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
+            registry:
+        built = registry.build(
+            dict(dataset, pipeline=[], serialize_data=False))
+    if not len(built):
+        raise UserError(f'no images in {_folder(dataset)}: the names have to '
+                        f'end in {built.img_suffix}')
+    load = _loader(dataset, cfg)
+    if load is None:
+        return
+    some = range(0, len(built), -(-len(built) // MOST_MASKS))
+    check = partial(_check_mask, load=load, classes=classes)
+    with ThreadPoolExecutor() as pool:
+        checked = pool.map(check, map(built.get_data_info, some))
+        for _ in track(checked, 'Checking masks', total=len(some),
+                       transient=True):
+            pass
+
+
+def _folder(dataset: dict) -> str:
+    prefix = dataset.get('data_prefix') or {}
+    return os.path.abspath(os.path.join(
+        dataset.get('data_root') or '', prefix.get('img_path') or ''))
+
+
+def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
+    head = cfg.model.get('decode_head') or {}
+    heads = head if isinstance(head, list) else [head]
+    for count in (item.get('num_classes') for item in heads):
+        if classes and count and count != len(classes):
+            raise UserError(
+                f"the head's num_classes is {count}, but the data set has "
+                f'{len(classes)} classes: {", ".join(classes[:5])}'
+                f'{", ..." if len(classes) > 5 else ""}')
+
+
+def _loader(dataset: dict, cfg: Config):
+    """What reads masks in the data set's pipeline, if anything does."""
+    for step in dataset.get('pipeline') or ():
+        if step['type'].split('.')[-1] == 'LoadAnnotations':
+            with TRANSFORMS.switch_scope_and_registry(
+                    cfg.get('default_scope')) as registry:
+                return registry.build(step)
+    return None
+
+
+def _check_mask(info: dict, load, classes: tuple | None) -> None:
+    path = info['seg_map_path']
+    if not os.path.exists(path):
+        raise UserError(f'mask not found: {path}, of image '
+                        f'{info["img_path"]}')
+    try:
+        mask = load(info)['gt_seg_map']
+        size = _image_size(info['img_path'])
+    except (OSError, AssertionError, ValueError) as error:
+        raise UserError(f'mask {path} or its image {info["img_path"]} cannot '
+                        f'be read: {error}') from error
+    if mask.ndim != 2:
+        raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
+                        'single channel of class numbers')
+    if mask.shape != size:
+        raise UserError(
+            f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
+            f'image {info["img_path"]} has {size[1]}x{size[0]}')
+    beyond = mask[(mask != IGNORED) & (mask >= len(classes or range(IGNORED)))]
+    if beyond.size:
+        shift = 1 if info['reduce_zero_label'] else 0
+        raise UserError(
+            f'mask {path} holds the value {int(beyond[0]) + shift}; with '
+            f'{len(classes)} classes it may hold {shift} to '
+            f'{len(classes) - 1 + shift}, and '
+            + ('0 or ' if shift else '') + f'{IGNORED} for no class')
+
+
+def _image_size(path: str) -> tuple[int, int]:
+    """Height and width, as OpenCV reads the image."""
+    with Image.open(path) as image:
+        # 5 to 8 are the orientations that lie on their side.
+        turned = image.getexif().get(EXIF_ORIENTATION, 1) > 4
+        return image.size if turned else image.size[::-1]

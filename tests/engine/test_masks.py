@@ -1,0 +1,134 @@
+"""Segmentation masks that do not fit."""
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmlowformer import engine, get_config
+from mmlowformer.engine import UserError
+
+
+@pytest.fixture
+def root(tmp_path, shapes):
+    shutil.copytree(shapes / 'ade', tmp_path / 'ade')
+    return tmp_path / 'ade'
+
+
+@pytest.fixture
+def cfg(root):
+    cfg = get_config('fpn_lowformer_b0_shapes')
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.data_root = str(root)
+    return cfg
+
+
+@pytest.fixture
+def mask(root):
+    return root / 'annotations' / 'training' / '000002.png'
+
+
+def check(cfg):
+    engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
+
+
+def test_complete(cfg):
+    check(cfg)
+
+
+def test_missing_ade20k(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        check(get_config('fpn_lowformer_b1_ade20k'))
+    message = str(error.value)
+    assert '\n' not in message
+    assert (f'{tmp_path}/data/ade/ADEChallengeData2016/images/training'
+            in message)
+    assert 'ADEChallengeData2016.zip' in message
+    assert 'data_root=FOLDER' in message
+
+
+def test_value_beyond_the_classes(cfg, mask):
+    image = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    image[3, 4] = 6
+    cv2.imwrite(str(mask), image)
+    with pytest.raises(UserError, match='000002.png holds the value 6; with 5 '
+                       'classes it may hold 1 to 5, and 0 or 255'):
+        check(cfg)
+
+
+def test_values_without_a_class(cfg, mask):
+    image = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    image[:2], image[2:4] = 0, 255
+    cv2.imwrite(str(mask), image)
+    check(cfg)
+
+
+def test_zero_is_a_class(cfg, mask):
+    """Without reduce_zero_label the 5 of the last class is one too many."""
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.reduce_zero_label = False
+    cv2.imwrite(str(mask), np.full((64, 64), 5, np.uint8))
+    with pytest.raises(UserError, match='holds the value 5; .* 0 to 4, and '
+                       '255 for no class'):
+        check(cfg)
+
+
+def test_other_size(cfg, mask):
+    cv2.imwrite(str(mask), np.ones((64, 32), np.uint8))
+    with pytest.raises(UserError, match='000002.png has 32x64 pixels, its '
+                       'image .*000002.jpg has 64x64'):
+        check(cfg)
+
+
+def test_image_on_its_side(cfg, root, mask):
+    """OpenCV turns images as EXIF says, so the mask has to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (64, 32)).save(
+        root / 'images' / 'training' / '000002.jpg', exif=exif)
+    cv2.imwrite(str(mask), np.ones((64, 32), np.uint8))
+    check(cfg)
+
+
+def test_colours(cfg, mask):
+    cv2.imwrite(str(mask), np.ones((64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match='needs a single channel'):
+        check(cfg)
+
+
+def test_missing_mask(cfg, mask):
+    mask.unlink()
+    with pytest.raises(UserError, match='mask not found: .*000002.png, of '
+                       'image .*000002.jpg'):
+        check(cfg)
+
+
+@pytest.mark.parametrize('which', ['mask', 'image'])
+def test_truncated(cfg, root, mask, which):
+    file = mask if which == 'mask' else (
+        root / 'images' / 'training' / '000002.jpg')
+    file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(UserError, match='000002.* cannot be read'):
+        check(cfg)
+
+
+def test_no_images(cfg):
+    cfg.train_dataloader.dataset.img_suffix = '.webp'
+    with pytest.raises(UserError, match=r'no images in .*training.*\.webp'):
+        check(cfg)
+
+
+def test_num_classes_forgotten(cfg):
+    cfg.model.decode_head.num_classes = 150
+    with pytest.raises(UserError, match='num_classes is 150, .* 5 classes'):
+        check(cfg)
+
+
+def test_images_alone(cfg):
+    """Without masks, as for a test set, there is nothing to check."""
+    dataset = cfg.val_dataloader.dataset
+    dataset.pipeline = [dataset.pipeline[0], dataset.pipeline[-1]]
+    dataset.data_prefix = dict(img_path=dataset.data_prefix.img_path)
+    check(cfg)

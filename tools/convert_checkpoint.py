@@ -1,0 +1,78 @@
+"""Rewrite a LowFormer's weights in another layout: ours, the authors', timm's.
+
+SRC is a file of any of them, or a checkpoint of a detector or segmenter, whose
+backbone is taken. DST is written only if it holds the same network.
+"""
+import argparse
+import logging
+import os
+import sys
+
+from mmengine.logging import MMLogger
+
+from mmlowformer import engine
+from mmlowformer.engine.conversion import (
+    IMAGE_SIZE,
+    LAYOUTS,
+    Conversion,
+    convert,
+)
+from mmlowformer.models.layouts import CLASSIFIER
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='SRC',
+                        help='hf-hub:REPOSITORY, or a file: .pth, .pt, .bin '
+                        'or .safetensors')
+    parser.add_argument('target', metavar='DST',
+                        help='file to write, safetensors if its name ends so')
+    parser.add_argument('--arch', metavar='A',
+                        help='variant: b0 b1 b15 b2 b3 e1 e2 e3 (default: '
+                        'what the tensors tell)')
+    parser.add_argument('--to', dest='layout', default='own', choices=LAYOUTS,
+                        help='layout to write (default: own)')
+    parser.add_argument('--force', action='store_true',
+                        help='replace DST if it exists')
+    return parser.parse_args()
+
+
+def report(conversion: Conversion, target: str) -> None:
+    weights = conversion.weights
+    head = sum(name.startswith(CLASSIFIER) for name in weights.tensors)
+    left_aside = [f'{name}.* ({count})'
+                  for name, count in weights.left_aside.items()]
+    outputs = '4 feature maps' + (' and the class scores' if head else '')
+    height, width = IMAGE_SIZE
+    lines = {
+        'layout': f'{weights.layout} -> {conversion.layout}',
+        'arch': weights.arch,
+        'tensors': f'{len(weights.tensors) - head} of the backbone, {head} of '
+                   'the classifier',
+        'left aside': ', '.join(left_aside + weights.entries) or 'nothing',
+        'parameters': f'{weights.parameters:,}',
+        'comparison': f'{outputs} of a {height}x{width} image are equal, bit '
+                      'for bit',
+        'sha256': conversion.sha256}
+    for name, text in lines.items():
+        print(f'{name:<12}{text}')
+    print(f'Written: {target}')
+
+
+def main() -> None:
+    args = parse_args()
+    engine.load_safely(os.environ)
+    # The networks say twice what is reported at the end.
+    MMLogger.get_current_instance().setLevel(logging.WARNING)
+    with engine.one_line_errors('convert_checkpoint.py'):
+        try:
+            conversion = convert(**vars(args))
+        except KeyboardInterrupt:
+            sys.exit('\nInterrupted.')
+    report(conversion, args.target)
+
+
+if __name__ == '__main__':
+    main()
