@@ -5,15 +5,23 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
     >/dev/null 2>&1 && { echo $$p; break; }; done)
-DEMO := work_dirs/demo
+demo: DEMO := work_dirs/demo
+demo: CONFIG := retinanet_lowformer_b0_shapes
+demo-seg: DEMO := work_dirs/demo-seg
+demo-seg: CONFIG := fpn_lowformer_b0_shapes
+demo-cls: DEMO := work_dirs/demo-cls
+demo-cls: CONFIG := lowformer_b0_shapes
 
-.PHONY: help setup demo test lint
+.PHONY: help setup demo demo-seg demo-cls test lint
 
 help:
-	@echo 'make demo   train and test a detector on generated images, on the CPU'
-	@echo 'make test   run the tests'
-	@echo 'make lint   run ruff'
-	@echo 'make setup  create .venv (done by all of the above)'
+	@echo 'make demo      train and test a detector on generated images, on the'
+	@echo '               CPU'
+	@echo 'make demo-seg  the same for segmentation'
+	@echo 'make demo-cls  the same for classification'
+	@echo 'make test      run the tests'
+	@echo 'make lint      run ruff'
+	@echo 'make setup     create .venv (done by all of the above)'
 
 setup:
 	@test -n "$(PYTHON)" || { printf '%s\n' \
@@ -23,12 +31,12 @@ setup:
 	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) tools/setup_env.py --venv $(VENV)
 
-demo: setup
+demo demo-seg demo-cls: setup
 	$(BIN)/python tools/make_shapes.py data/shapes --train 1600 --size 128
 	rm -rf $(DEMO)
-	$(BIN)/python tools/train.py configs/retinanet_lowformer_b0_shapes.py \
+	$(BIN)/python tools/train.py configs/$(CONFIG).py \
 	    --work-dir $(DEMO) --seed 0
-	$(BIN)/python tools/test.py configs/retinanet_lowformer_b0_shapes.py \
+	$(BIN)/python tools/test.py configs/$(CONFIG).py \
 	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO)/test \
 	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 

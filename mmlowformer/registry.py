@@ -7,6 +7,7 @@ modules in ``locations`` on the first look-up.
 from importlib import import_module
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
@@ -29,5 +30,7 @@ class HostRegistry(Registry):
 
 MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
+                 locations=['mmlowformer.hooks'])
 DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')

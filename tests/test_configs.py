@@ -19,11 +19,14 @@ DETECTION, SEGMENTATION, CLASSIFICATION = (
 OTHERS = ('retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
           'lowformer_b0_shapes', 'lowformer_b1_transfer',
           'lowformer_b1_retrieval')
+DEPLOYED = ('retinanet_lowformer_b1_deploy_coco',
+            'fpn_lowformer_b1_deploy_ade20k', 'lowformer_b1_deploy_in1k')
 
 
 def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
-    assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS}
+    assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS,
+                     *DEPLOYED}
 
 
 def test_found_with_and_without_suffix():
@@ -131,3 +134,11 @@ def test_mixed_labels_give_a_mean_over_classes(name):
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         scores, target * 0.9 + 0.1 / 1000)
     torch.testing.assert_close(loss(scores, target, avg_factor=2), expected)
+
+
+@pytest.mark.parametrize('name', DEPLOYED)
+def test_deployed(name):
+    cfg, plain = get_config(name), get_config(name.replace('_deploy', ''))
+    hooks = plain.get('custom_hooks') or []
+    assert cfg.custom_hooks == [*hooks, dict(type='mmlowformer.DeployHook')]
+    assert cfg.model == plain.model

@@ -27,6 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true',
                         help='test-time augmentation: several scales, and '
                         'flipped')
+    parser.add_argument('--deploy', action='store_true',
+                        help='fuse the backbone for inference, which leaves '
+                        'its outputs unchanged')
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
     engine.add_common_arguments(parser)
@@ -47,6 +50,9 @@ def prepare(args: argparse.Namespace) -> Config:
                         f'{" or ".join(PREDICTIONS + METRICS)}')
     engine.check_checkpoint(args.checkpoint)
     engine.check_datasets(cfg, ['test_dataloader'])
+    if args.deploy:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
+                            dict(type='mmlowformer.DeployHook')]
     if args.tta:
         engine.use_tta(cfg)
     engine.adapt_to_device(cfg)

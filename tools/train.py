@@ -81,6 +81,8 @@ def prepare(args: argparse.Namespace) -> Config:
     set_resume(cfg, args.resume)
     if args.resume is None and cfg.get('load_from'):
         engine.check_checkpoint(cfg.load_from)
+    if not cfg.get('resume'):
+        engine.check_pretrained(cfg.model)
     engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
     engine.adapt_to_device(cfg)
     return cfg
@@ -129,6 +131,7 @@ def train(cfg: Config, auto_scale_lr: bool) -> None:
         partial = not cfg.get('resume')
         engine.check_fits(runner.model, cfg.load_from, partial=partial)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
+    runner.register_hook(engine.SaveSafely())
     runner.train()
 
 
@@ -137,7 +140,9 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('train.py'):
         try:
-            train(prepare(args), args.auto_scale_lr)
+            cfg = prepare(args)
+            with engine.full_disk_errors(cfg.work_dir):
+                train(cfg, args.auto_scale_lr)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted. The same command with --resume goes on '
                      'from the last checkpoint.')

@@ -4,6 +4,7 @@ from .checkpoints import (
     LoadAnyLayout,
     check_checkpoint,
     check_fits,
+    check_pretrained,
     check_resumable,
     fitting_state_dict,
     latest_checkpoint,
@@ -21,12 +22,13 @@ from .launch import (
     require_scope,
     use_tta,
 )
+from .saving import SaveSafely, full_disk_errors
 
 __all__ = [
-    'LoadAnyLayout', 'UserError', 'adapt_to_device', 'add_common_arguments',
-    'check_checkpoint', 'check_datasets', 'check_fits', 'check_resumable',
-    'describe_batch', 'device_name', 'draw_predictions',
-    'fitting_state_dict', 'latest_checkpoint', 'load_config', 'load_safely',
-    'one_line_errors', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate', 'use_tta'
+    'LoadAnyLayout', 'SaveSafely', 'UserError', 'adapt_to_device',
+    'add_common_arguments', 'check_checkpoint', 'check_datasets', 'check_fits',
+    'check_pretrained', 'check_resumable', 'describe_batch', 'device_name',
+    'draw_predictions', 'fitting_state_dict', 'full_disk_errors',
+    'latest_checkpoint', 'load_config', 'load_safely', 'one_line_errors',
+    'require_scope', 'saved_checkpoints', 'scale_learning_rate', 'use_tta'
 ]

@@ -3,7 +3,7 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..models import LowFormer
 from ..models.layouts import by_own_name, own_name
-from ..models.sources import load_from_safetensors
+from ..models.lowformer import DEPLOYED_MISFIT, is_deployed
+from ..models.sources import HUB_PREFIX, load_from_hub, load_from_safetensors
 from .errors import UserError
 
 STATISTICS = ('min', 'max', 'mean', 'current')
@@ -72,8 +73,8 @@ def check_checkpoint(file: str | Path) -> dict | None:
     """Open a checkpoint file and make sure that it holds a state dict.
 
     Args:
-        file (str | Path): The checkpoint. What has a scheme, like
-            ``https://``, is left to MMEngine.
+        file (str | Path): The checkpoint, or ``hf-hub:REPOSITORY``. What has
+            another scheme, like ``https://``, is left to MMEngine.
 
     Returns:
         dict | None: The content, its tensors not yet read from disk; None for
@@ -83,6 +84,11 @@ def check_checkpoint(file: str | Path) -> dict | None:
         UserError: If it is missing, truncated, would run code, or holds
             something else.
     """
+    if str(file).startswith(HUB_PREFIX):
+        try:
+            return load_from_hub(str(file))
+        except RuntimeError as error:
+            raise UserError(str(error)) from error
     # A single letter is the drive of a Windows path.
     if len(urlparse(str(file)).scheme) > 1:
         return None
@@ -152,6 +158,45 @@ def check_resumable(file: str | Path) -> None:
             "meta['config'], which MMEngine would execute on resuming")
 
 
+def check_pretrained(model: dict) -> None:
+    """Make sure that the weights named in ``init_cfg`` can be loaded.
+
+    Args:
+        model (dict): Config of the model.
+
+    Raises:
+        UserError: If one cannot be read, or is of another LowFormer.
+    """
+    for part in _parts(model):
+        init = part.get('init_cfg')
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        content = check_checkpoint(init['checkpoint'])
+        name = str(part.get('type')).split('.')[-1]
+        if content and name == 'LowFormer' and not init.get('prefix'):
+            _check_backbone(part, content)
+
+
+def _parts(node: object) -> Iterator[dict]:
+    """All dicts in a config."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _parts(child)
+
+
+def _check_backbone(backbone: dict, content: dict) -> None:
+    arguments = {key: value for key, value in backbone.items()
+                 if key not in ('type', '_scope_')}
+    with torch.device('meta'):
+        model = LowFormer(**arguments)
+    try:
+        model.load_state_dict(_state_dict(content))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def check_fits(model: nn.Module, file: str | Path, *,
                partial: bool = False) -> None:
     """Make sure that a checkpoint fits a model.
@@ -197,6 +242,7 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
         f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
         for key, value in needed.items()
         if key in loaded and loaded[key].shape != value.shape]
+    _check_deployed(model, loaded, source)
     surplus = _surplus(model, loaded)
     fitting = len(needed) - len(missing) - len(reshaped)
     if not surplus and (fitting == len(needed) or (partial and fitting)):
@@ -232,6 +278,17 @@ def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
     except ValueError as error:
         raise UserError(f'checkpoint {source} {error}') from error
     return {own: state[name] for own, name in names.items()}
+
+
+def _check_deployed(model: nn.Module, names: Iterable[str],
+                    source: str | Path) -> None:
+    names = list(names)
+    for prefix, backbone in _lowformers(model).items():
+        own = [name.removeprefix(prefix) for name in names
+               if name.startswith(prefix)]
+        if own and is_deployed(own) != backbone.deployed:
+            raise UserError(f'checkpoint {source} does not fit the model. '
+                            + DEPLOYED_MISFIT[backbone.deployed])
 
 
 def _surplus(model: nn.Module, names: Iterable[str]) -> list[str]:

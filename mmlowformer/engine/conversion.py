@@ -28,7 +28,6 @@ from ..models.layouts import (
     model_names,
     timm_names,
 )
-from ..models.sources import HUB_PREFIX, load_from_hub
 from ..version import __version__
 from .checkpoints import check_checkpoint
 from .errors import UserError
@@ -213,11 +212,6 @@ def _run(network: Network) -> tuple[Tensor, ...]:
 
 
 def _open(source: str) -> dict:
-    if source.startswith(HUB_PREFIX):
-        try:
-            return load_from_hub(source, 'cpu')
-        except (ImportError, RuntimeError) as error:
-            raise UserError(str(error)) from error
     # timm's trainings keep their arguments, which are plain data.
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = check_checkpoint(source)

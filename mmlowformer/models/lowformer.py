@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
 from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
+from .deploy import fuse_for_inference
 from .layouts import by_own_name, layout_of
 
 # Of the residual FusedMBConvs in stages 1 and 2.
@@ -140,6 +141,7 @@ class LowFormer(BaseModule):
                              f'1, not {drop_path_rate!r}.')
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self.deployed = False
         self._conv_cfg = dict(
             norm_cfg=norm_cfg or dict(type='BN'),
             act_cfg=act_cfg or dict(type='HSwish', inplace=False))
@@ -313,7 +315,16 @@ class LowFormer(BaseModule):
         return x
 
     def train(self, mode: bool = True) -> 'LowFormer':
-        """Set training mode, except for what is frozen."""
+        """Set training mode, except for what is frozen.
+
+        Raises:
+            RuntimeError: If the network was deployed.
+        """
+        if mode and self.deployed:
+            raise RuntimeError(
+                'A deployed LowFormer cannot be trained: its BatchNorms are '
+                'gone. Build a new one and load the checkpoint of the '
+                'training.')
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
@@ -328,6 +339,28 @@ class LowFormer(BaseModule):
         for frozen in (self.stem, *self.stages[:self.frozen_stages]):
             frozen.eval()
             frozen.requires_grad_(False)
+
+    def switch_to_deploy(self) -> 'LowFormer':
+        """Rewrite the network for inference, in place and for good.
+
+        BatchNorms, what can be of GroupNorms, and transposed convolutions of
+        stride 1 become plain convolutions; weights become channels-last. The
+        outputs stay what they are up to rounding. A second call does nothing.
+
+        Returns:
+            LowFormer: The network itself.
+
+        Raises:
+            RuntimeError: If it is in training mode.
+        """
+        if self.deployed:
+            return self
+        if self.training:
+            raise RuntimeError('LowFormer is in training mode; call eval() '
+                               'before switch_to_deploy().')
+        fuse_for_inference(self)
+        self.deployed = True
+        return self.to(memory_format=torch.channels_last)
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:
@@ -424,6 +457,8 @@ class LowFormer(BaseModule):
     def _misfit(self, given: dict, needed: dict) -> str:
         misfits = [name for name, value in needed.items() if name not in given
                    or given[name].shape != value.shape]
+        if self.deployed != is_deployed(given):
+            return DEPLOYED_MISFIT[self.deployed]
         surplus = self.surplus(given)
         if misfits:
             text = f'Missing or of another shape: {", ".join(misfits[:3])}. '
@@ -472,6 +507,23 @@ class LowFormer(BaseModule):
             _, stage, block = param_name.removeprefix(prefix).split('.')[:3]
             return first_blocks[int(stage)] + int(block), num_layers
         return num_layers - 1, num_layers
+
+
+# By whether the network is the deployed one.
+DEPLOYED_MISFIT = {
+    True: 'This LowFormer is deployed, the weights are those of a training: '
+    'load them before switch_to_deploy().',
+    False: 'The weights are those of a deployed LowFormer, without its '
+    'BatchNorms. Take the checkpoint of the training, or call '
+    'switch_to_deploy() before loading.',
+}
+
+
+def is_deployed(names: Iterable[str]) -> bool:
+    """Whether tensors, with our names, are of a deployed LowFormer."""
+    names = list(names)
+    return ('stem.0.conv.bias' in names
+            and not any('.bn.' in name for name in names))
 
 
 def _hint(name: str, allowed) -> str:

@@ -2,9 +2,11 @@ import os
 import pickle
 import zipfile
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
@@ -198,3 +200,26 @@ def test_latest_passes_over_what_a_crash_left(tmp_path, save):
     assert engine.latest_checkpoint(tmp_path) == newer
     newer.write_bytes(newer.read_bytes()[:100])
     assert engine.latest_checkpoint(tmp_path) == older
+
+
+def pretrained(arch, checkpoint):
+    """A detector's config with the weights a level down."""
+    backbone = dict(type='mmlowformer.LowFormer', arch=arch, init_cfg=dict(
+        type='Pretrained', checkpoint=str(checkpoint)))
+    return ConfigDict(type='Detector', parts=[dict(backbone=backbone)])
+
+
+def test_pretrained_weights(save):
+    file = save(LowFormer('e1').state_dict())
+    engine.check_pretrained(pretrained('e1', file))
+    with pytest.raises(UserError, match="The file is e1: set arch='e1'"):
+        engine.check_pretrained(pretrained('b15', file))
+
+
+def test_pretrained_weights_that_are_missing(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match='not found: .*none.pth'):
+        engine.check_pretrained(pretrained('b1', tmp_path / 'none.pth'))
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', None)
+    with pytest.raises(UserError, match='get model.safetensors of https'):
+        engine.check_pretrained(
+            pretrained('b1', 'hf-hub:timm/lowformer_b1.in1k'))

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmlowformer import engine
+from mmlowformer import engine, get_config
 from mmlowformer.engine import UserError
 
 
@@ -76,3 +76,20 @@ def test_no_workers_are_not_persistent():
     engine.adapt_to_device(cfg)
     assert not cfg.train_dataloader.persistent_workers
     assert cfg.val_dataloader.persistent_workers
+
+
+def test_augmentation_has_to_be_in_the_config():
+    with pytest.raises(UserError, match='tta_model and tta_pipeline'):
+        engine.use_tta(get_config('lowformer_b1_in1k'))
+
+
+def test_augmentation_reaches_wrapped_data_sets():
+    cfg = get_config('fpn_lowformer_b1_ade20k')
+    inner = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(
+        type='ConcatDataset', datasets=[inner, inner])
+    engine.use_tta(cfg)
+    assert cfg.model.type == 'SegTTAModel'
+    assert cfg.model.module.backbone.arch == 'b1'
+    for dataset in cfg.test_dataloader.dataset.datasets:
+        assert dataset.pipeline == cfg.tta_pipeline

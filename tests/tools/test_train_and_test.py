@@ -112,6 +112,15 @@ def test_predictions_and_pictures(trained, options, tmp_path):
     assert 'Pictures: 2 in pictures' in result.stdout
 
 
+def test_augmented(trained, options, tmp_path):
+    work_dir, _ = trained
+    result = run(TEST, CONFIG, work_dir / 'epoch_2.pth', '--tta', '--out',
+                 'metrics.json', *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'coco/bbox_mAP' in json.loads(
+        (tmp_path / 'metrics.json').read_text())
+
+
 def test_two_processes_train(options, tmp_path):
     result = subprocess.run(
         ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(CONFIG), '2',

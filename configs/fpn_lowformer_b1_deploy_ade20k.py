@@ -1,0 +1,5 @@
+# Validated and tested with a fused copy of the backbone, whose outputs are the
+# same. Checkpoints are those of the plain network.
+_base_ = 'fpn_lowformer_b1_ade20k.py'
+
+custom_hooks = [dict(type='mmlowformer.DeployHook')]

@@ -1,0 +1,8 @@
+# Validated and tested with a fused copy of the backbone, whose outputs are the
+# same. Checkpoints are those of the plain network.
+_base_ = 'lowformer_b1_in1k.py'
+
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='mmlowformer.DeployHook'),
+]

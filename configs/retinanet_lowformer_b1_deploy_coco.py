@@ -1,0 +1,8 @@
+# Validated and tested with a fused copy of the backbone, whose outputs are the
+# same. Checkpoints are those of the plain network.
+_base_ = 'retinanet_lowformer_b1_coco.py'
+
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='mmlowformer.DeployHook'),
+]

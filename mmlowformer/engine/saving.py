@@ -1,0 +1,160 @@
+"""Checkpoints are written so that a crash or a full disk loses none."""
+import errno
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+
+from .checkpoints import latest_checkpoint
+from .errors import UserError
+
+BACKEND = 'mmlowformer.whole_files'
+PARTIAL = '.partial'
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@register_backend(BACKEND)
+class WholeFiles(LocalBackend):
+    """Files of this machine, of which none is ever half-written.
+
+    MMEngine's own backend writes into the file itself.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file under another name, and give it its own when complete.
+
+        Args:
+            obj (bytes): The content.
+            filepath (str | Path): The file, which may exist.
+
+        Raises:
+            OSError: If it cannot be written; it names the file, which is as
+                it was before.
+        """
+        partial = Path(f'{filepath}{PARTIAL}')
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                # Or the name could survive a power cut, and the content not.
+                os.fsync(file.fileno())
+            partial.replace(filepath)
+        except OSError as error:
+            # A failed write does not say where.
+            raise OSError(error.errno, error.strerror, str(filepath)) \
+                from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class _RemovesLater(WholeFiles):
+    """Collects what is to be removed."""
+
+    def __init__(self):
+        self.outdated = []
+
+    def remove(self, filepath: str | Path) -> None:
+        self.outdated.append(Path(filepath))
+
+    def remove_now(self) -> None:
+        while self.outdated:
+            self.outdated.pop().unlink(missing_ok=True)
+
+
+class SaveSafely(Hook):
+    """Lets CheckpointHook lose nothing when saving fails half-way.
+
+    CheckpointHook removes outdated checkpoints, the best one among them,
+    before it has written the new one, and writes over the latest one to note
+    a new best. With this hook files appear as a whole and old ones go last,
+    so that there has to be room for one checkpoint more.
+    """
+
+    # After CheckpointHook.
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self._backend = _RemovesLater()
+
+    def before_train(self, runner: Runner) -> None:
+        """Replace the backend of hooks that save on this machine.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        for hook in runner.hooks:
+            if (isinstance(hook, CheckpointHook)
+                    and type(hook.file_backend) is LocalBackend):
+                hook.file_backend = self._backend
+                hook.backend_args = dict(backend=BACKEND)
+                self._remove_partial(hook.out_dir)
+
+    @staticmethod
+    def _remove_partial(folder: str) -> None:
+        """Remove what a killed training was writing."""
+        if is_main_process():
+            for file in Path(folder).glob(f'*.pth{PARTIAL}'):
+                file.unlink()
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Remove what an iteration-based checkpoint outdated."""
+        self._backend.remove_now()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Remove what an epoch-based checkpoint outdated."""
+        self._backend.remove_now()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None
+                        ) -> None:
+        """Remove the checkpoint that was the best."""
+        self._backend.remove_now()
+
+
+@contextmanager
+def full_disk_errors(work_dir: str | Path):
+    """Tell what to do when there is no room for what a training writes.
+
+    Args:
+        work_dir (str | Path): Where the training writes.
+
+    Raises:
+        UserError: In place of the ``OSError`` of a full disk, an exhausted
+            quota or a limit on the size of files.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        file = Path(error.filename or work_dir)
+        what = error.filename or f'A file in {work_dir}'
+        raise UserError(
+            f'{what} could not be written: {error.strerror} '
+            f'({_free_space(file)} free there). {_way_out(work_dir)}'
+        ) from error
+
+
+def _free_space(file: Path) -> str:
+    folder = next(folder for folder in (file, *file.absolute().parents)
+                  if folder.is_dir())
+    return _megabytes(shutil.disk_usage(folder).free)
+
+
+def _way_out(work_dir: str | Path) -> str:
+    latest = latest_checkpoint(work_dir)
+    if latest is None:
+        return ('There is no earlier checkpoint: free space, or name another '
+                'disk with --work-dir, and start again.')
+    return (f'The checkpoint before, {latest} '
+            f'({_megabytes(latest.stat().st_size)}), is intact: free space, '
+            'and go on with the same command and --resume.')
+
+
+def _megabytes(size: int) -> str:
+    return f'{size / 1e6:.1f} MB'

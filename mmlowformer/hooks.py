@@ -1,0 +1,42 @@
+"""Hooks for MMEngine's Runner; imported when a config names one."""
+import copy
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from .models import LowFormer
+from .registry import HOOKS
+
+
+@HOOKS.register_module()
+class DeployHook(Hook):
+    """Validates and tests with deployed backbones.
+
+    A copy of each backbone is rewritten for inference, see
+    ``LowFormer.switch_to_deploy``, and stands in for it meanwhile. The model
+    itself, its parameters and its checkpoints stay those of the training.
+    """
+
+    # Behind EMAHook, which puts the averaged weights in.
+    priority = 'LOW'
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Let copies compute."""
+        for backbone in _backbones(runner):
+            stand_in = copy.deepcopy(backbone).eval().switch_to_deploy()
+            # A function is no submodule: parameters() stays as it is.
+            backbone.forward = stand_in.forward
+            runner.logger.info('Deployed copy of the backbone in use')
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Let the backbones compute again."""
+        for backbone in _backbones(runner):
+            vars(backbone).pop('forward', None)
+
+    before_test_epoch = before_val_epoch
+    after_test_epoch = after_val_epoch
+
+
+def _backbones(runner: Runner) -> list[LowFormer]:
+    return [module for module in runner.model.modules()
+            if isinstance(module, LowFormer)]

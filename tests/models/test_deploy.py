@@ -1,0 +1,122 @@
+"""Deployed networks have the outputs of those they were made from."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmlowformer import LowFormer, engine
+
+from .test_lowformer import SMALL, VARIANTS, images, randomise
+
+SIZES = ((64, 64), (65, 97), (33, 250))
+
+
+def trained(arch, **kwargs):
+    """A network whose norms and biases are those of no initialization."""
+    model = randomise(LowFormer(arch, **kwargs))
+    for module in model.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return model.eval()
+
+
+def largest_errors(model, other, x):
+    with torch.inference_mode():
+        return [((output - target).abs().max() / target.abs().max()).item()
+                for output, target in zip(other(x), model(x), strict=True)]
+
+
+@pytest.mark.parametrize('arch', VARIANTS)
+def test_same_outputs(arch):
+    model = trained(arch)
+    deployed = copy.deepcopy(model).switch_to_deploy()
+    for size in SIZES:
+        errors = largest_errors(model, deployed, images(*size, batch=1))
+        assert max(errors) <= 1e-5, (size, errors)
+    kinds = [type(module) for module in deployed.modules()]
+    assert not any(issubclass(kind, _BatchNorm) for kind in kinds)
+    strides = {module.stride for module in deployed.modules()
+               if isinstance(module, nn.ConvTranspose2d)}
+    assert strides <= {(2, 2)}
+
+
+def test_every_step_is_needed():
+    """What is folded is not the identity."""
+    model = trained('b0')
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            assert not torch.equal(module.running_mean,
+                                   torch.zeros_like(module.running_mean))
+    deployed = copy.deepcopy(model).switch_to_deploy()
+    assert not any(module.affine for name, module in deployed.named_modules()
+                   if isinstance(module, nn.GroupNorm) and '.mlp.' in name)
+    assert sum(p.numel() for p in deployed.parameters()) < sum(
+        p.numel() for p in model.parameters())
+
+
+def test_maps_stay_channels_last():
+    deployed = trained('b1').switch_to_deploy()
+    with torch.inference_mode():
+        for output in deployed(images()):
+            assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_again_does_nothing():
+    model = trained(SMALL)
+    once = model.switch_to_deploy()
+    assert once is model
+    state = copy.deepcopy(model.state_dict())
+    model.switch_to_deploy()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, state[key])
+               for key, value in model.state_dict().items())
+
+
+def test_not_while_training():
+    model = LowFormer(SMALL)
+    with pytest.raises(RuntimeError, match=r'call eval\(\)'):
+        model.switch_to_deploy()
+    model.eval().switch_to_deploy()
+    with pytest.raises(RuntimeError, match='cannot be trained'):
+        model.train()
+    model.train(False)
+
+
+def test_a_part_of_the_stages():
+    model = trained('b0', out_indices=(0, 2), frozen_stages=1)
+    deployed = copy.deepcopy(model).switch_to_deploy()
+    assert max(largest_errors(model, deployed, images())) <= 1e-5
+
+
+def test_other_norms_stay():
+    model = trained(SMALL, norm_cfg=dict(type='GN', num_groups=1))
+    deployed = copy.deepcopy(model).switch_to_deploy()
+    assert max(largest_errors(model, deployed, images())) <= 1e-5
+
+
+def test_checkpoint_of_a_training_into_a_deployed_network():
+    state = LowFormer('b0').state_dict()
+    deployed = LowFormer('b0').eval().switch_to_deploy()
+    with pytest.raises(ValueError, match='load them before switch_to_deploy'):
+        deployed.load_state_dict(state)
+
+
+def test_deployed_weights():
+    deployed = trained('b0').switch_to_deploy()
+    state = deployed.state_dict()
+    with pytest.raises(ValueError, match='those of a deployed LowFormer'):
+        LowFormer('b0').load_state_dict(state)
+    again = LowFormer('b0').eval().switch_to_deploy()
+    again.load_state_dict(state)
+    assert max(largest_errors(deployed, again, images())) == 0
+
+
+def test_detector_of_deployed_weights():
+    model = nn.ModuleDict(dict(backbone=LowFormer(SMALL)))
+    state = copy.deepcopy(model).eval()
+    state.backbone.switch_to_deploy()
+    with pytest.raises(engine.UserError, match='those of a deployed LowForm'):
+        engine.fitting_state_dict(model, state.state_dict(), 'a.pth', False)

@@ -1,0 +1,25 @@
+"""Snippets in the docs run; those of drop_in.md have a test of their own."""
+import re
+
+from .conftest import ROOT
+
+
+def test_features_with_mmpretrain(run_python):
+    page = (ROOT / 'docs' / 'classification.md').read_text(encoding='utf-8')
+    listed, features = re.findall(r'```python\n(.*?)```', page, re.S)
+    assert listed.split('\n')[:2] == [
+        'from mmpretrain import ModelHub, get_model', features.split('\n')[2]]
+    result = run_python('-c', features + 'print(*(tuple(map_.shape) for map_ '
+                        'in maps), tuple(features.shape))', cwd=ROOT)
+    # MMPreTrain logs to stdout, too.
+    assert result.stdout.splitlines()[-1] == '(1, 256, 7, 7) (1, 1600)', \
+        result.stderr
+
+
+def test_files_named_in_the_docs_exist():
+    for page in (ROOT / 'docs').glob('*.md'):
+        text = page.read_text(encoding='utf-8')
+        for path in re.findall(r'(?:tools|tests|docs)/[\w./]+\w\.\w+', text):
+            assert (ROOT / path).exists(), f'{page.name}: {path}'
+        for path in re.findall(r'\]\(([\w./]+)\)', text):
+            assert (page.parent / path).exists(), f'{page.name}: {path}'
