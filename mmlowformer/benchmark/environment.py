@@ -1,0 +1,75 @@
+"""What a measurement depends on beside the models."""
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
+            'mmsegmentation', 'mmpretrain', 'timm', 'onnxruntime', 'openvino')
+
+
+def describe_environment(device: str) -> dict:
+    """Hardware, software and settings, as they are now.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+
+    Returns:
+        dict: Plain values.
+    """
+    cuda = device == 'cuda'
+    return dict(
+        device=torch.cuda.get_device_name() if cuda else _cpu_name(),
+        driver=_driver() if cuda else None,
+        cuda=torch.version.cuda if cuda else None,
+        cudnn=torch.backends.cudnn.version() if cuda else None,
+        threads=torch.get_num_threads(),
+        cores=os.cpu_count(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        tf32=torch.backends.cuda.matmul.allow_tf32,
+        cudnn_benchmark=torch.backends.cudnn.benchmark,
+        platform=platform.platform(),
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES
+                  if (version := _version(name))},
+        commit=_commit())
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':')[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _driver() -> str | None:
+    return _output('nvidia-smi', '--query-gpu=driver_version',
+                   '--format=csv,noheader')
+
+
+def _commit() -> str | None:
+    folder = str(Path(__file__).resolve().parents[2])
+    if not (Path(folder) / '.git').exists():
+        return None
+    return _output('git', '-C', folder, 'rev-parse', 'HEAD')
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True,
+                              check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

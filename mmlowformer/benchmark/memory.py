@@ -1,0 +1,45 @@
+"""Peak memory of the device, or of the process on a CPU."""
+import contextlib
+from pathlib import Path
+
+import torch
+
+_STATUS = Path('/proc/self/status')
+_RESET = Path('/proc/self/clear_refs')
+
+
+def _resident(key: str) -> int | None:
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(f'{key}:'):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+class PeakMemory:
+    """Bytes that are needed on top of what was there at the start.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, device: str):
+        self.device = device
+        if device == 'cuda':
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+        else:
+            with contextlib.suppress(OSError):
+                # Linux: start the peak of the resident set anew.
+                _RESET.write_text('5')
+            self._before = _resident('VmRSS')
+
+    def read(self) -> dict[str, int | None]:
+        """``allocated`` and ``reserved`` on CUDA, ``rss`` on a CPU."""
+        if self.device == 'cuda':
+            return dict(
+                allocated=torch.cuda.max_memory_allocated() - self._before,
+                reserved=torch.cuda.max_memory_reserved())
+        peak = _resident('VmHWM')
+        known = peak is not None and self._before is not None
+        return dict(rss=max(0, peak - self._before) if known else None)

@@ -1,0 +1,229 @@
+"""From what a user types to a backbone."""
+import difflib
+import fnmatch
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..engine import UserError
+from ..models import LowFormer
+
+PREFIX = 'lowformer_'
+PYRAMID = 'feature pyramid'
+
+
+@dataclass
+class Spec:
+    """A model to be built.
+
+    Attributes:
+        name (str): As it is shown.
+        family (str): Models that get the same colour.
+        build (Callable): Makes the module, without arguments.
+        kind (str): What the module computes.
+        options (str, optional): What was behind an ``@`` in its name.
+    """
+
+    name: str
+    family: str
+    build: Callable[[], nn.Module]
+    kind: str = PYRAMID
+    options: str | None = None
+
+
+@dataclass
+class Facts:
+    """What is known about a model without running it.
+
+    Attributes:
+        parameters (int): Number of parameters.
+        macs (int): Multiply-accumulates per image, counted by
+            ``torch.utils.flop_counter``.
+        channels (list[int]): Channels of each output.
+        strides (list[int]): Stride of each output that is a map.
+    """
+
+    parameters: int
+    macs: int
+    channels: list[int] = field(default_factory=list)
+    strides: list[int] = field(default_factory=list)
+
+
+def find_models(patterns: list[str], whole: bool = False) -> list[Spec]:
+    """The models that a user names.
+
+    Args:
+        patterns (list[str]): Each ``lowformer_b2``, ``timm:NAME`` (wildcards
+            allowed), ``mmpretrain:NAME``, the path of a config, or
+            ``package.module:callable``; with options of its own behind an
+            ``@``.
+        whole (bool): Whether to take a config's whole model rather than its
+            backbone. Defaults to False.
+
+    Returns:
+        list[Spec]: The models, each once.
+
+    Raises:
+        UserError: If there is no such model; the message names similar ones.
+    """
+    specs = {}
+    for pattern in patterns:
+        model, at, options = pattern.partition('@')
+        for spec in _find(model, whole):
+            if at:
+                spec.name, spec.options = f'{spec.name}@{options}', options
+            specs.setdefault(spec.name, spec)
+    return list(specs.values())
+
+
+def _find(pattern: str, whole: bool) -> Iterator[Spec]:
+    source, _, name = pattern.rpartition(':')
+    if source == 'timm':
+        yield from _find_timm(name)
+    elif source == 'mmpretrain':
+        yield _find_mmpretrain(name)
+    elif pattern.endswith('.py'):
+        yield _find_config(pattern, whole)
+    elif source:
+        yield _find_callable(source, name)
+    else:
+        yield from _find_lowformer(pattern)
+
+
+def _find_lowformer(pattern: str) -> Iterator[Spec]:
+    names = [PREFIX + arch for arch in LowFormer.arch_settings]
+    for name in _matching(pattern, names, 'LowFormer'):
+        yield Spec(name, 'LowFormer',
+                   partial(LowFormer, name.removeprefix(PREFIX)))
+
+
+def _matching(pattern: str, names: list[str], library: str) -> list[str]:
+    found = fnmatch.filter(names, pattern)
+    if not found:
+        close = difflib.get_close_matches(pattern, names, n=3)
+        raise UserError(
+            f'{library} has no model {pattern!r}. '
+            + (f'Did you mean {" or ".join(close)}?' if close else
+               f'There are: {", ".join(names[:8])}'
+               f'{", ..." if len(names) > 8 else ""}'))
+    return found
+
+
+def _find_timm(pattern: str) -> Iterator[Spec]:
+    timm = _import('timm', 'timm')
+    for name in _matching(pattern, timm.list_models(), 'timm'):
+        family = timm.model_entrypoint(name).__module__.split('.')[-1]
+        kind = PYRAMID if _timm_has_pyramid(timm, name) else \
+            'last feature map'
+        yield Spec(f'timm:{name}', f'timm {family}',
+                   partial(_build_timm, timm, name), kind)
+
+
+def _timm_has_pyramid(timm, name: str) -> bool:
+    try:
+        with torch.device('meta'):
+            timm.create_model(name, features_only=True)
+    except (RuntimeError, AttributeError, NotImplementedError, AssertionError,
+            TypeError):
+        return False
+    return True
+
+
+def _build_timm(timm, name: str) -> nn.Module:
+    if _timm_has_pyramid(timm, name):
+        return timm.create_model(name, features_only=True)
+    return _Features(timm.create_model(name, num_classes=0))
+
+
+class _Features(nn.Module):
+    """A timm model up to its last feature map."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model.forward_features(x)
+
+
+def _find_mmpretrain(name: str) -> Spec:
+    mmpretrain = _import('mmpretrain', 'mmpretrain')
+    found = _matching(name, mmpretrain.list_models(), 'mmpretrain')[0]
+    cfg = mmpretrain.ModelHub.get(found).config
+    return Spec(f'mmpretrain:{found}', f'mmpretrain {cfg.model.backbone.type}',
+                partial(_build_part, cfg, 'backbone'), 'outputs of its config')
+
+
+def _find_config(path: str, whole: bool) -> Spec:
+    if not os.path.isfile(path):
+        raise UserError(f'config not found: {path}')
+    cfg = Config.fromfile(path)
+    name = os.path.splitext(os.path.basename(path))[0]
+    part = None if whole else 'backbone'
+    return Spec(name, cfg.get('default_scope') or 'config',
+                partial(_build_part, cfg, part),
+                'whole model' if whole else 'outputs of its config')
+
+
+def _build_part(cfg: Config, part: str | None) -> nn.Module:
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    settings = cfg.model[part] if part else cfg.model
+    return MODELS.build(dict(settings, init_cfg=None))
+
+
+def _find_callable(module: str, name: str) -> Spec:
+    try:
+        build = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f'{module}:{name} cannot be imported: {error}') \
+            from error
+    return Spec(f'{module}:{name}', module, build, 'as it is')
+
+
+def _import(module: str, package: str):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f'{module}: models need: pip install {package}') \
+            from error
+
+
+def outputs_of(result) -> list[torch.Tensor]:
+    """The tensors in whatever a model returns."""
+    if isinstance(result, torch.Tensor):
+        return [result]
+    if isinstance(result, dict):
+        result = list(result.values())
+    return [tensor for item in result for tensor in outputs_of(item)] \
+        if isinstance(result, (list, tuple)) else []
+
+
+def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
+    """Count, and look at the outputs' shapes.
+
+    Args:
+        model (nn.Module): The model, on any device.
+        shape (tuple[int, int]): Height and width of an image.
+
+    Returns:
+        Facts: For one image.
+    """
+    parameter = next(model.parameters())
+    x = torch.zeros(1, 3, *shape, device=parameter.device,
+                    dtype=parameter.dtype)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        outputs = outputs_of(model(x))
+    maps = [output for output in outputs if output.ndim == 4]
+    return Facts(
+        sum(p.numel() for p in model.parameters()),
+        counter.get_total_flops() // 2,
+        [output.shape[1] for output in maps],
+        [round(shape[0] / output.shape[2]) for output in maps])

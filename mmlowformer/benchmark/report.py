@@ -1,0 +1,195 @@
+"""Tables, files, comparisons and pictures of measurements."""
+import csv
+import io
+import json
+from pathlib import Path
+
+from ..engine import UserError
+from .run import SCHEMA
+
+# Settings that may differ without making a comparison doubtful.
+HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
+
+
+def table_header(record: dict) -> list[str]:
+    if record['settings']['mode'] == 'train':
+        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ms per step',
+                'spread', 'memory (MiB)']
+    return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'p50',
+            'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak', 'error',
+            'memory (MiB)']
+
+
+def table_rows(record: dict) -> list[list[str]]:
+    """The measurement as text, a model a line."""
+    training = record['settings']['mode'] == 'train'
+    return [_cells(row, training) for row in record['rows']]
+
+
+def _cells(row: dict, training: bool) -> list[str]:
+    cells = [row['name']]
+    if not training:
+        cells.append(_outputs(row))
+    if row['failure']:
+        return [*cells, f'failed: {row["failure"]}']
+    cells += [f'{row["parameters"] / 1e6:.2f}', f'{row["macs"] / 1e9:.2f}',
+              f'{row["images_per_second"]:.2f}']
+    spread = f'{row["spread"]:.1%}' + (' !' if row['unsteady'] else '')
+    memory = next(iter(row['memory'].values()), None)
+    megabytes = '–' if memory is None else f'{memory / 2**20:.0f}'
+    times = [f'{value:.1f}' for value in row['milliseconds'].values()]
+    if training:
+        return [*cells, times[0], spread, megabytes]
+    return [*cells, *times, spread, f'{row["macs_per_second"] / 1e9:.1f}',
+            f'{row["fraction_of_peak"]:.0%}', f'{row["error"]:.0e}',
+            megabytes]
+
+
+def _outputs(row: dict) -> str:
+    strides = '/'.join(map(str, row.get('strides', [])))
+    return strides if row['kind'] == 'feature pyramid' else \
+        f'{row["kind"]} {strides}'.strip()
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ['---'] * len(header),
+             *(row + [''] * (len(header) - len(row)) for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+
+
+def describe(record: dict) -> str:
+    """The settings and the machine in a line."""
+    settings, machine = record['settings'], record['environment']
+    options = settings['options']
+    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
+            if options[name]]
+    if options['compile']:
+        done.append(f'compile {options["compile"]}')
+    height, width = settings['shape']
+    return (
+        f'{settings["mode"]}, {height}x{width}, batch size '
+        f'{settings["batch_size"]}, {options["dtype"]}, '
+        f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
+        f'{machine["device"]}, {machine["threads"]} threads, torch '
+        f'{machine["packages"].get("torch")}; peak '
+        + ', '.join(f'{peak["flops"] / 2e9:.0f} GMACs/s {dtype}'
+                    for dtype, peak in record['peak'].items()))
+
+
+def as_csv(record: dict) -> str:
+    """One line for each model, nested values spread over columns."""
+    rows = [_flat(row) for row in record['rows']]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _flat(value: dict, prefix: str = '') -> dict:
+    flat = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat.update(_flat(item, f'{prefix}{key}.'))
+        else:
+            flat[prefix + key] = ' '.join(map(str, item)) if isinstance(
+                item, list) else item
+    return flat
+
+
+def read(path: str) -> dict:
+    """Read a measurement.
+
+    Args:
+        path (str): A file that was written with ``--json``.
+
+    Returns:
+        dict: The measurement.
+
+    Raises:
+        UserError: If it is none.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {error}') from error
+    if not isinstance(record, dict) or record.get('schema') != SCHEMA:
+        raise UserError(f'{path} is no measurement of this version')
+    return record
+
+
+def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
+    """Ratios of two measurements, and the settings that differ.
+
+    Args:
+        one (dict): A measurement.
+        other (dict): Another one.
+
+    Returns:
+        tuple[list[list[str]], list[str]]: A row for each model: name, images
+        per second in each, and their ratio; and a line for each setting that
+        is not the same.
+    """
+    rates = [{row['name']: row['images_per_second'] for row in record['rows']
+              if not row['failure']} for record in (one, other)]
+    rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
+             f'{rates[1][name] / rates[0][name]:.3f}']
+            for name in rates[0] if name in rates[1]]
+    first, second = (_flat(dict(settings=record['settings'],
+                                **record['environment']))
+                     for record in (one, other))
+    differing = [
+        f'{key}: {first.get(key)} and {second.get(key)}'
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key) != second.get(key) and key not in HARMLESS]
+    return rows, differing
+
+
+def plot(record: dict, path: str) -> None:
+    """Speed against multiply-accumulates and against parameters.
+
+    Args:
+        record (dict): A measurement.
+        path (str): The picture to write.
+
+    Raises:
+        UserError: If there is nothing to draw.
+    """
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    rows = [row for row in record['rows'] if not row['failure']]
+    if not rows:
+        raise UserError('--plot: no model was measured')
+    latency = record['settings']['mode'] == 'latency'
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 5.5), sharey=True,
+                                   layout='constrained')
+    for axis, key, label in zip(
+            axes, ('macs', 'parameters'),
+            ('multiply-accumulates (G)', 'parameters (M)')):
+        _scatter(axis, rows, key, 1e9 if key == 'macs' else 1e6, latency)
+        axis.set(xscale='log', yscale='log', xlabel=label)
+        axis.grid(which='both', alpha=0.25)
+    axes[0].set_ylabel('latency (ms)' if latency else 'images/s')
+    axes[0].legend()
+    figure.suptitle(describe(record), fontsize=9)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _scatter(axis, rows: list[dict], key: str, unit: float,
+             latency: bool) -> None:
+    for family in dict.fromkeys(row['family'] for row in rows):
+        members = sorted((row for row in rows if row['family'] == family),
+                         key=lambda row: row[key])
+        x = [row[key] / unit for row in members]
+        y = [row['milliseconds']['p50'] if latency else
+             row['images_per_second'] for row in members]
+        axis.plot(x, y, 'o-', label=family, markersize=5, linewidth=1)
+        for row, place in zip(members, zip(x, y)):
+            short = row['name'].split(':')[-1].removeprefix('lowformer_')
+            axis.annotate(short, place, xytext=(4, 4), fontsize=7,
+                          textcoords='offset points')

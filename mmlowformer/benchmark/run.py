@@ -1,0 +1,284 @@
+"""A whole measurement: build, check, warm up, take turns, report."""
+import copy
+import gc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..engine import UserError
+from .environment import describe_environment
+from .memory import PeakMemory
+from .models import Facts, Spec, facts_of, outputs_of
+from .timing import (
+    WIDE_SPREAD,
+    Candidate,
+    Timer,
+    median,
+    percentile,
+    spread,
+    take_turns,
+    take_turns_call_by_call,
+    warm_up,
+)
+from .variants import (
+    TOLERANCES,
+    Options,
+    Variant,
+    options_for,
+    prepare,
+    relative_error,
+)
+
+SCHEMA = 1
+MODES = ('throughput', 'latency', 'train')
+# Multiplications of two square matrices show what the device can do. They are
+# so large, unless the device is slow at this type: then half a second's worth.
+PEAK_SIZE = dict(cpu=2048, cuda=8192)
+PEAK_SECONDS = 0.5
+
+
+@dataclass
+class Settings:
+    """What is measured, and how thoroughly.
+
+    Attributes:
+        shape (tuple[int, int]): Height and width of the images.
+        batch_size (int): Images in a call.
+        mode (str): One of :data:`MODES`.
+        options (Options): What is done to the models.
+        min_time (float): Seconds that each model is timed for, in all turns
+            together.
+        repeats (int): Number of turns of each model.
+        warm_up_calls (int): At least so many calls before timing.
+        warm_up_time (float): At least so many seconds before timing.
+        seed (int): Of the images, and of the models' weights.
+    """
+
+    shape: tuple[int, int] = (512, 512)
+    batch_size: int = 2
+    mode: str = 'throughput'
+    options: Options = field(default_factory=Options)
+    min_time: float = 5.
+    repeats: int = 9
+    warm_up_calls: int = 3
+    warm_up_time: float = 1.
+    seed: int = 0
+
+
+@dataclass
+class Entrant:
+    """A model on its way through the measurement."""
+
+    spec: Spec
+    options: Options
+    facts: Facts | None = None
+    variant: Variant | None = None
+    candidate: Candidate | None = None
+    error: float | None = None
+    memory: dict = field(default_factory=dict)
+    failure: str | None = None
+
+
+def timer_for(device: str) -> Timer:
+    return Timer(synchronize=torch.cuda.synchronize) if device == 'cuda' \
+        else Timer()
+
+
+def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
+            progress: Callable[[str], None] = lambda _: None) -> dict:
+    """Measure models side by side.
+
+    Args:
+        specs (list[Spec]): The models.
+        settings (Settings): What and how.
+        timer (Timer, optional): Defaults to that of the device.
+        progress (Callable): Is told what is being done. Defaults to nothing.
+
+    Returns:
+        dict: ``schema``, ``settings``, ``environment``, ``peak`` and
+        ``rows``, plain values.
+
+    Raises:
+        UserError: If not even a batch of one image fits into memory.
+    """
+    timer = timer or timer_for(settings.options.device)
+    _set_up(settings.options)
+    while True:
+        try:
+            entrants, peaks = _attempt(specs, settings, timer, progress)
+            break
+        except torch.OutOfMemoryError as error:
+            if settings.batch_size == 1:
+                raise UserError('out of memory with a single image; name '
+                                'smaller models or a smaller --shape') \
+                    from error
+        # Outside of the except clause, whose traceback holds on to tensors.
+        settings.batch_size //= 2
+        progress(f'out of memory: all models again with a batch size of '
+                 f'{settings.batch_size}')
+        _free(settings.options.device)
+    return dict(
+        schema=SCHEMA, settings=asdict(settings),
+        environment=describe_environment(settings.options.device),
+        peak=peaks,
+        rows=[_row(entrant, settings,
+                   peaks[entrant.options.dtype]['flops'])
+              for entrant in entrants])
+
+
+def _set_up(options: Options) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    tf32 = options.dtype == 'tf32'
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    # Sizes never change, so the fastest kernel can be looked for.
+    torch.backends.cudnn.benchmark = True
+
+
+def _free(device: str) -> None:
+    gc.collect()
+    if device == 'cuda':
+        torch.cuda.empty_cache()
+
+
+def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
+             progress: Callable[[str], None]) -> tuple[list[Entrant], dict]:
+    """Measure with the batch size as it is."""
+    entrants = [Entrant(spec, options_for(settings.options, spec.options))
+                for spec in specs]
+    for entrant in entrants:
+        progress(f'{entrant.spec.name}: build, check, warm up')
+        _enter(entrant, settings, timer)
+    running = [entrant.candidate for entrant in entrants
+               if entrant.candidate]
+    peaks = {dtype: _peak_candidate(settings.options.device, dtype, timer)
+             for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
+    for _, peak in peaks.values():
+        warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
+    turns = settings.repeats * (len(running) + len(peaks))
+    done = iter(range(1, turns + 1))
+    by_call = settings.mode == 'latency'
+    (take_turns_call_by_call if by_call else take_turns)(
+        [*running, *(peak for _, peak in peaks.values())], timer,
+        settings.repeats,
+        lambda: progress(f'turn {next(done)} of {turns}'))
+    return entrants, {
+        dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
+        for dtype, (size, peak) in peaks.items()}
+
+
+def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
+    """Get a model ready, or note why it cannot take part."""
+    try:
+        memory = PeakMemory(settings.options.device)
+        _build(entrant, settings)
+        warm_up(entrant.candidate, timer, settings.warm_up_calls,
+                settings.warm_up_time, settings.min_time / settings.repeats)
+        entrant.memory = memory.read()
+    except torch.OutOfMemoryError:
+        raise
+    # Whatever is wrong with one model, the others are measured.
+    except Exception as error:
+        if 'out of memory' in str(error):
+            raise torch.OutOfMemoryError(str(error)) from error
+        entrant.candidate = None
+        entrant.failure = f'{type(error).__name__}: ' + (
+            str(error) or 'no message').splitlines()[0]
+
+
+def _build(entrant: Entrant, settings: Settings) -> None:
+    options = entrant.options
+    torch.manual_seed(settings.seed)
+    images = torch.randn(settings.batch_size, 3, *settings.shape,
+                         device=options.device)
+    model = entrant.spec.build().to(options.device)
+    # Some backbones of MMPreTrain return nothing here.
+    model.eval()
+    entrant.facts = facts_of(model, settings.shape)
+    if settings.mode == 'train':
+        entrant.candidate = Candidate(_training_step(model, options, images))
+        return
+    with torch.inference_mode():
+        reference = [output.clone() for output in outputs_of(model(images))]
+    # Compiling and tracing do not go together with inference mode.
+    with torch.no_grad():
+        entrant.variant = prepare(copy.deepcopy(model), options, images)
+        del model
+        cast = entrant.variant.cast(images)
+        outputs = entrant.variant.call(cast)
+    entrant.error = relative_error(outputs, reference)
+    if not entrant.error <= TOLERANCES[options.dtype]:
+        raise UserError(f'outputs differ from those of eager float32 by '
+                        f'{entrant.error:.1e}')
+    entrant.candidate = Candidate(partial(_infer, entrant.variant, cast))
+
+
+def _infer(variant: Variant, images: Tensor) -> None:
+    with variant.guard():
+        variant.call(images)
+
+
+def _training_step(model: nn.Module, options: Options,
+                   images: Tensor) -> Callable[[], None]:
+    """Forward, backward and AdamW."""
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters())
+    low = dict(fp16=torch.float16, bf16=torch.bfloat16).get(options.dtype)
+
+    def step() -> None:
+        with torch.autocast(options.device, low, enabled=low is not None):
+            outputs = outputs_of(model(images))
+        sum(output.float().pow(2).mean() for output in outputs).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _peak_candidate(device: str, dtype: str,
+                    timer: Timer) -> tuple[int, Candidate]:
+    """The size of the matrices, and their multiplication."""
+    low = dict(fp16=torch.float16, bf16=torch.bfloat16)
+    size = min(256, PEAK_SIZE[device])
+    while True:
+        one, other = torch.randn(2, size, size, device=device,
+                                 dtype=low.get(dtype, torch.float32))
+        candidate = Candidate(partial(torch.matmul, one, other))
+        # Twice the size takes eight times as long.
+        if (size == PEAK_SIZE[device]
+                or 8 * timer.measure(candidate.call) > PEAK_SECONDS):
+            return size, candidate
+        size *= 2
+
+
+def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
+    spec, facts, variant = entrant.spec, entrant.facts, entrant.variant
+    row = dict(name=spec.name, family=spec.family, kind=spec.kind,
+               options=asdict(entrant.options), failure=entrant.failure)
+    if facts:
+        row.update(asdict(facts))
+    if not entrant.candidate:
+        return row
+    seconds = entrant.candidate.seconds
+    rate = settings.batch_size / median(seconds)
+    row.update(
+        batch_size=settings.batch_size,
+        images_per_second=rate,
+        milliseconds={f'p{p}': 1e3 * percentile(seconds, p)
+                      for p in (50, 90, 99)},
+        spread=spread(seconds), unsteady=spread(seconds) > WIDE_SPREAD,
+        turns=len(seconds), memory=entrant.memory)
+    if settings.mode != 'train':
+        row.update(
+            macs_per_second=rate * facts.macs,
+            fraction_of_peak=2 * rate * facts.macs / peak,
+            error=entrant.error, steps=variant.steps,
+            compile_seconds=variant.compile_seconds)
+    return row

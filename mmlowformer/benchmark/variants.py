@@ -1,0 +1,303 @@
+"""From a model to what is timed: fused, laid out, cast, compiled."""
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..engine import UserError
+from ..models import LowFormer
+from .models import outputs_of
+
+DTYPES = dict(fp32=torch.float32, tf32=torch.float32, fp16=torch.float16,
+              bf16=torch.bfloat16)
+BACKENDS = ('torch', 'torchscript', 'onnxruntime', 'openvino')
+# Largest relative error of an output against eager float32 that passes.
+TOLERANCES = dict(fp32=1e-3, tf32=2e-2, fp16=5e-2, bf16=3e-1)
+
+
+@dataclass
+class Options:
+    """How a model is prepared; the order of the fields is that of the steps.
+
+    Attributes:
+        deploy (bool): Fuse for inference: LowFormer's own fusions, timm's
+            reparameterization, or a model's ``switch_to_deploy``.
+        channels_last (bool): Lay weights and input out channels-last.
+        dtype (str): One of :data:`DTYPES`.
+        amp (bool): Autocast instead of casting the weights.
+        compile (str, optional): Mode of ``torch.compile``.
+        cuda_graph (bool): Record and replay the calls.
+        backend (str): One of :data:`BACKENDS`.
+        device (str): ``cpu`` or ``cuda``.
+        threads (int, optional): Threads on a CPU.
+    """
+
+    deploy: bool = False
+    channels_last: bool = False
+    dtype: str = 'fp32'
+    amp: bool = False
+    compile: str | None = None
+    cuda_graph: bool = False
+    backend: str = 'torch'
+    device: str = 'cpu'
+    threads: int | None = None
+
+
+FLAGS = ('deploy', 'channels_last', 'amp', 'cuda_graph')
+# TF32 is a switch of the whole process.
+OWN_DTYPES = ('fp32', 'fp16', 'bf16')
+
+
+def options_for(options: Options, text: str | None) -> Options:
+    """The options of a single model.
+
+    Args:
+        options (Options): Those of all models.
+        text (str, optional): What is behind the ``@`` of a model's name:
+            ``eager``, or names of options, data types and backends with
+            commas between, instead of those of all models. Defaults to none.
+
+    Returns:
+        Options: Device and threads as those of all models.
+
+    Raises:
+        UserError: If there is no such option.
+    """
+    if text is None:
+        return options
+    own = Options(device=options.device, threads=options.threads)
+    for word in text.split(','):
+        if word in FLAGS:
+            setattr(own, word, True)
+        elif word in OWN_DTYPES:
+            own.dtype = word
+        elif word in BACKENDS:
+            own.backend = word
+        elif word.partition('=')[0] == 'compile':
+            own.compile = word.partition('=')[2] or 'default'
+        elif word != 'eager':
+            allowed = ('eager', *FLAGS, 'compile', *OWN_DTYPES, *BACKENDS)
+            raise UserError(f'@{text}: {word!r} is none of '
+                            f'{", ".join(allowed)}')
+    return own
+
+
+@dataclass
+class Variant:
+    """Something to call.
+
+    Attributes:
+        call (Callable): Takes the images, returns the outputs.
+        cast (Callable): From float32 images to what ``call`` takes.
+        steps (list[str]): What was done to the model, in order.
+        compile_seconds (float): Time for compiling, in the first call.
+        guard (Callable): The context to call it in.
+    """
+
+    call: Callable[[Tensor], object]
+    cast: Callable[[Tensor], Tensor]
+    steps: list[str] = field(default_factory=list)
+    compile_seconds: float = 0.
+    guard: Callable = torch.inference_mode
+
+
+def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
+    """Make a variant of a model.
+
+    Args:
+        model (nn.Module): In eval mode, on the device; is changed.
+        options (Options): What to do.
+        example (Tensor): Images of the shape that is going to be used,
+            float32, on the device.
+
+    Returns:
+        Variant: What is to be timed.
+
+    Raises:
+        UserError: If a library is missing.
+    """
+    steps = ['build']
+    if options.deploy:
+        steps.append(_deploy(model))
+    cast = _caster(options)
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)
+        steps.append('channels_last')
+    if not options.amp:
+        model.to(DTYPES[options.dtype])
+    if options.dtype != 'fp32':
+        steps.append(f'{"autocast " if options.amp else ""}{options.dtype}')
+    images = cast(example)
+    if options.backend != 'torch':
+        steps.append(options.backend)
+        call, seconds = EXPORTS[options.backend](model, images, options)
+        return Variant(call, cast, steps, seconds)
+    variant = Variant(_autocast(model, options) if options.amp else model,
+                      cast, steps)
+    if options.compile:
+        variant.compile_seconds = _compile(variant, options.compile, images)
+    if options.cuda_graph:
+        variant.call = _cuda_graph(variant.call, images)
+        steps.append('cuda graph')
+    return variant
+
+
+def _caster(options: Options) -> Callable[[Tensor], Tensor]:
+    dtype = torch.float32 if options.amp else DTYPES[options.dtype]
+    layout = (torch.channels_last if options.channels_last else
+              torch.contiguous_format)
+    return lambda x: x.to(dtype).contiguous(memory_format=layout)
+
+
+def _deploy(model: nn.Module) -> str:
+    """Fuse what can be fused, and say which way."""
+    if type(model).__module__.startswith('timm.'):
+        from timm.utils import reparameterize_model
+        before = len(list(model.modules()))
+        reparameterize_model(model, inplace=True)
+        changed = len(list(model.modules())) != before
+        return 'deploy (timm)' if changed else 'deploy (nothing to do)'
+    found = [module for module in model.modules()
+             if hasattr(module, 'switch_to_deploy')]
+    for module in found:
+        module.switch_to_deploy()
+    if isinstance(model, LowFormer):
+        return 'deploy'
+    return 'deploy (own)' if found else 'deploy (nothing to do)'
+
+
+def _autocast(model: nn.Module, options: Options) -> Callable:
+    def call(x: Tensor):
+        with torch.autocast(options.device, DTYPES[options.dtype]):
+            return model(x)
+
+    return call
+
+
+def _compile(variant: Variant, mode: str, images: Tensor) -> float:
+    from torch._inductor import config
+    torch._dynamo.reset()
+    # Weights are constants of an inference.
+    config.freezing = True
+    variant.call = torch.compile(variant.call, mode=mode, dynamic=False)
+    variant.steps.append(f'compile {mode}')
+    # In inference mode it would be compiled once more.
+    variant.guard = torch.no_grad
+    start = time.perf_counter()
+    with torch.no_grad():
+        variant.call(images)
+    return time.perf_counter() - start
+
+
+def _cuda_graph(call: Callable, images: Tensor) -> Callable:
+    static = images.clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call(static)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = call(static)
+
+    def replay(x: Tensor):
+        static.copy_(x)
+        graph.replay()
+        return outputs
+
+    return replay
+
+
+class _Flat(nn.Module):
+    """Returns a tuple of tensors, whatever the model returns."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(outputs_of(self.model(x)))
+
+
+def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    """As the authors measure: traced, frozen, optimized for inference."""
+    start = time.perf_counter()
+    traced = torch.jit.trace(_Flat(model), images)
+    call = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
+    for _ in range(3):
+        call(images)
+    return call, time.perf_counter() - start
+
+
+def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+    import io
+    stream = io.BytesIO()
+    with contextlib.redirect_stdout(io.StringIO()):
+        torch.onnx.export(_Flat(model), (images, ), stream, dynamo=False,
+                          input_names=['images'], opset_version=17)
+    return stream.getvalue()
+
+
+def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    onnxruntime = _need('onnxruntime', 'onnx onnxruntime')
+    _need('onnx', 'onnx onnxruntime')
+    start = time.perf_counter()
+    settings = onnxruntime.SessionOptions()
+    if options.threads:
+        settings.intra_op_num_threads = options.threads
+    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
+        'CPUExecutionProvider'
+    session = onnxruntime.InferenceSession(
+        _onnx_bytes(model, images), settings, providers=[provider])
+
+    def call(x: Tensor):
+        results = session.run(None, {'images': x.cpu().numpy()})
+        return [torch.from_numpy(result) for result in results]
+
+    return call, time.perf_counter() - start
+
+
+def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    openvino = _need('openvino', 'openvino')
+    start = time.perf_counter()
+    converted = openvino.convert_model(_Flat(model.float()),
+                                       example_input=images.float(),
+                                       input=list(images.shape))
+    precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
+    settings = {'INFERENCE_PRECISION_HINT': precision}
+    if options.threads:
+        settings['INFERENCE_NUM_THREADS'] = options.threads
+    compiled = openvino.Core().compile_model(converted, 'CPU', settings)
+
+    def call(x: Tensor):
+        results = compiled(x.float().numpy())
+        return [torch.from_numpy(results[i]) for i in range(len(results))]
+
+    return call, time.perf_counter() - start
+
+
+def _need(module: str, packages: str):
+    import importlib
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f'--backend needs: pip install {packages}') from error
+
+
+EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
+               openvino=_openvino)
+
+
+def relative_error(outputs, reference) -> float:
+    """The largest difference over the largest value, of all outputs."""
+    pairs = list(zip(outputs_of(outputs), outputs_of(reference), strict=True))
+    if not pairs:
+        raise UserError('the model returns no tensors')
+    return max(
+        ((output.float().cpu() - target.float().cpu()).abs().max()
+         / target.float().cpu().abs().max().clamp_min(1e-12)).item()
+        for output, target in pairs)

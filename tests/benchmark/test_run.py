@@ -1,0 +1,238 @@
+"""A whole measurement, with models of known cost."""
+import json
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from mmlowformer import LowFormer
+from mmlowformer.benchmark import report
+from mmlowformer.benchmark import run as running
+from mmlowformer.benchmark.models import Spec
+from mmlowformer.benchmark.run import Settings, measure
+from mmlowformer.benchmark.timing import Timer
+from mmlowformer.benchmark.variants import Options, options_for
+from mmlowformer.engine import UserError
+
+from ..models.test_lowformer import SMALL
+
+SHAPE = (32, 64)
+
+
+class Clock:
+
+    now = 0.
+
+    def __call__(self):
+        return self.now
+
+
+class Costly(nn.Module):
+    """One convolution that takes so many seconds."""
+
+    def __init__(self, clock, seconds, fits=99):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.spend = lambda: setattr(clock, 'now', clock.now + seconds)
+        self.fits = fits
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, x):
+        if len(x) > self.fits:
+            raise torch.OutOfMemoryError('too many images')
+        self.spend()
+        return (self.conv(x), )
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that also the multiplication of the peak moves, by 0.5 s."""
+    clock = Clock()
+    matmul = torch.matmul
+
+    def slow(one, other):
+        clock.now += 0.5
+        return matmul(one[:8, :8], other[:8, :8])
+
+    monkeypatch.setattr(running.torch, 'matmul', slow)
+    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+    return clock
+
+
+def record(clock, models, **settings):
+    specs = [Spec(name, 'test', lambda model=model: model)
+             for name, model in models.items()]
+    settings = dict(shape=SHAPE, batch_size=4, min_time=1., repeats=3,
+                    **settings)
+    return measure(specs, Settings(**settings), Timer(clock))
+
+
+def test_numbers(clock):
+    result = record(clock, dict(fast=Costly(clock, 0.1),
+                                slow=Costly(clock, 0.4)))
+    fast, slow = result['rows']
+    assert fast['images_per_second'] == pytest.approx(40)
+    assert slow['images_per_second'] == pytest.approx(10)
+    assert fast['milliseconds']['p50'] == pytest.approx(100)
+    assert fast['parameters'] == 3 * 8 * 16 + 8
+    macs = 3 * 8 * 16 * (32 // 4) * (64 // 4)
+    assert fast['macs'] == macs
+    assert fast['macs_per_second'] == pytest.approx(40 * macs)
+    # 2 x 64^3 operations in 0.5 s.
+    assert result['peak']['fp32']['flops'] == pytest.approx(4 * 64**3)
+    assert fast['fraction_of_peak'] == pytest.approx(
+        2 * 40 * macs / (4 * 64**3))
+    assert (fast['channels'], fast['strides']) == ([8], [4])
+    assert fast['error'] == 0
+    assert not fast['unsteady']
+
+
+def test_latency(clock):
+    result = record(clock, dict(model=Costly(clock, 0.05)), mode='latency')
+    row = result['rows'][0]
+    assert row['milliseconds'] == pytest.approx(dict(p50=50, p90=50, p99=50))
+    # A third of a second in each of three turns.
+    assert row['turns'] == 3 * 7
+
+
+def test_out_of_memory_halves_the_batch_for_all(clock):
+    said = []
+    models = dict(small=Costly(clock, 0.1), big=Costly(clock, 0.1, fits=1))
+    specs = [Spec(name, 'test', lambda model=model: model)
+             for name, model in models.items()]
+    result = measure(
+        specs, Settings(shape=SHAPE, batch_size=4, min_time=1., repeats=3),
+        Timer(clock), said.append)
+    assert [row['batch_size'] for row in result['rows']] == [1, 1]
+    assert result['settings']['batch_size'] == 1
+    assert [text for text in said if 'out of memory' in text] == [
+        'out of memory: all models again with a batch size of 2',
+        'out of memory: all models again with a batch size of 1']
+
+
+def test_out_of_memory_with_one_image(clock):
+    with pytest.raises(UserError, match='out of memory with a single image'):
+        record(clock, dict(model=Costly(clock, 0.1, fits=0)))
+
+
+def test_one_model_fails_the_others_run(clock):
+    class Broken(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            raise ValueError('no such shape\nand more')
+
+    result = record(clock, dict(broken=Broken(), good=Costly(clock, 0.1)))
+    broken, good = result['rows']
+    assert broken['failure'] == 'ValueError: no such shape'
+    assert good['failure'] is None
+    text = report.markdown(report.table_header(result),
+                           report.table_rows(result))
+    assert 'failed: ValueError: no such shape' in text
+    assert text.count('\n') == 4
+
+
+def test_wrong_outputs_are_not_timed(clock):
+    class Wrong(Costly):
+
+        def switch_to_deploy(self):
+            self.conv.weight.data.mul_(1.1)
+
+    result = record(clock, dict(wrong=Wrong(clock, 0.1)),
+                    options=Options(deploy=True))
+    row = result['rows'][0]
+    assert 'outputs differ from those of eager float32' in row['failure']
+    assert 'images_per_second' not in row
+
+
+def test_unsteady(clock):
+    model = Costly(clock, 0.1)
+    costs = iter([0.1] * 20)
+    model.spend = lambda: setattr(
+        clock, 'now', clock.now + next(costs, 0.1 + 0.05 * (clock.now % 1)))
+    row = record(clock, dict(model=model))['rows'][0]
+    assert row['unsteady'] == (row['spread'] > 0.05)
+
+
+def test_options_are_applied_in_order():
+    spec = Spec('small', 'LowFormer', lambda: LowFormer(SMALL))
+    result = measure(
+        [spec], Settings(
+            shape=(64, 96), batch_size=1, min_time=0.02, repeats=2,
+            warm_up_calls=1, warm_up_time=0,
+            options=Options(deploy=True, channels_last=True, dtype='bf16')))
+    row = result['rows'][0]
+    assert row['failure'] is None
+    assert row['steps'] == ['build', 'deploy', 'channels_last', 'bf16']
+    assert 1e-5 < row['error'] < 0.3
+    assert row['strides'] == [4, 8, 16, 32]
+
+
+def test_options_of_a_single_model():
+    build = partial(LowFormer, SMALL)
+    specs = [Spec('plain', 'LowFormer', build, options='eager'),
+             Spec('low', 'LowFormer', build, options='channels_last,bf16'),
+             Spec('common', 'LowFormer', build)]
+    result = measure(
+        specs, Settings(
+            shape=(64, 64), batch_size=1, min_time=0.02, repeats=1,
+            warm_up_calls=1, warm_up_time=0, options=Options(deploy=True)))
+    assert [row['steps'] for row in result['rows']] == [
+        ['build'], ['build', 'channels_last', 'bf16'], ['build', 'deploy']]
+    assert result['peak'].keys() == {'fp32', 'bf16'}
+
+
+def test_unknown_option():
+    with pytest.raises(UserError, match="'fast' is none of eager, deploy"):
+        options_for(Options(), 'deploy,fast')
+    assert options_for(Options(threads=2), 'compile=max-autotune') == Options(
+        threads=2, compile='max-autotune')
+
+
+def test_training(clock):
+    result = record(clock, dict(model=Costly(clock, 0.2)), mode='train')
+    row = result['rows'][0]
+    assert row['images_per_second'] == pytest.approx(20)
+    assert len(report.table_header(result)) == len(
+        report.table_rows(result)[0])
+
+
+def test_training_updates_the_weights():
+    model = LowFormer(SMALL)
+    before = model.stem[0].conv.weight.clone()
+    measure([Spec('small', 'LowFormer', lambda: model)],
+            Settings(shape=(32, 32), batch_size=2, mode='train',
+                     min_time=0.02, repeats=1, warm_up_calls=1,
+                     warm_up_time=0))
+    assert not torch.equal(before, model.stem[0].conv.weight)
+
+
+def test_comparison(clock):
+    one = record(clock, dict(a=Costly(clock, 0.1), b=Costly(clock, 0.1)))
+    other = record(clock, dict(a=Costly(clock, 0.05), c=Costly(clock, 1)),
+                   options=Options(channels_last=True))
+    rows, differing = report.compare(one, other)
+    assert rows == [['a', '40.00', '80.00', '2.000']]
+    assert differing == ['settings.options.channels_last: False and True']
+    assert report.compare(one, one)[1] == []
+
+
+def test_files(clock, tmp_path):
+    result = record(clock, dict(a=Costly(clock, 0.1), b=Costly(clock, 0.2)))
+    lines = report.as_csv(result).splitlines()
+    assert len(lines) == 3
+    assert 'milliseconds.p99' in lines[0].split(',')
+    report.plot(result, str(tmp_path / 'plot.png'))
+    assert (tmp_path / 'plot.png').stat().st_size > 10_000
+    file = tmp_path / 'a.json'
+    file.write_text(json.dumps(result))
+    assert report.read(str(file)) == json.loads(json.dumps(result))
+    file.write_text('{}')
+    with pytest.raises(UserError, match='a.json is no measurement'):
+        report.read(str(file))

@@ -1,0 +1,51 @@
+"""tools/benchmark.py as users run it."""
+import json
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from ..conftest import ROOT
+from .test_train_and_test import error_of, run
+
+BENCHMARK = ROOT / 'tools' / 'benchmark.py'
+QUICK = ('--shape', 32, 32, '--min-time', 0.05, '--repeats', 2, '--batch-size',
+         1, '--device', 'cpu')
+
+
+def test_measures_and_compares(tmp_path):
+    files = [argument for kind in ('json', 'csv', 'markdown', 'plot')
+             for argument in (f'--{kind}', f'out.{kind}')]
+    files[-1] = 'out.png'
+    result = run(BENCHMARK, 'lowformer_b0', 'timm:resnet18', *QUICK,
+                 '--deploy', '--channels-last', *files, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'timm:resnet18' in result.stdout
+    record = json.loads((tmp_path / 'out.json').read_text())
+    assert record['rows'][0]['images_per_second'] > 0
+    assert record['environment']['packages']['torch'] == version('torch')
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'out.json', 'out.csv', 'out.markdown', 'out.png'}
+    result = run(BENCHMARK, '--compare', 'out.json', 'out.json', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert '| 1.000 |' in result.stdout
+    assert 'differs' not in result.stdout
+
+
+def test_list(tmp_path):
+    result = run(BENCHMARK, '--list', cwd=tmp_path)
+    assert result.stdout.count('feature pyramid') == 8
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('lowformer_b9', ), 'LowFormer has no model'),
+    (('--device', 'cuda'), '--device cuda: torch finds no GPU'),
+    (('--amp', ), '--amp needs --dtype fp16 or bf16'),
+    (('--batch-size', 'many'), '--batch-size many'),
+    (('--json', 'none/a.json'), 'there is no such folder'),
+    (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
+])
+def test_bad_input(arguments, message, tmp_path):
+    if 'cuda' in arguments and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    assert message in error_of(BENCHMARK, *arguments, cwd=tmp_path)

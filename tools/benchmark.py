@@ -1,0 +1,215 @@
+"""Measure the speed of backbones side by side, or compare measurements.
+
+MODEL is lowformer_b2 (the default is all eight variants), timm:NAME with
+wildcards, mmpretrain:NAME, the path of a config, or package.module:callable.
+With options of its own behind an @ it runs beside the others in the same
+measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
+"""
+import argparse
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mmlowformer import engine
+from mmlowformer.benchmark import report
+from mmlowformer.benchmark.models import find_models
+from mmlowformer.benchmark.run import MODES, Settings, measure
+from mmlowformer.benchmark.variants import (
+    BACKENDS,
+    DTYPES,
+    Options,
+    options_for,
+)
+from mmlowformer.engine import UserError
+
+PRESETS = {
+    # What the authors did, but for the batch size: 200 at 224x224.
+    'paper': dict(backend='torchscript', dtype='fp32'),
+    'deploy': dict(deploy=True, channels_last=True, compile='default'),
+}
+# Images in a call when --batch-size is auto.
+AUTOMATIC = dict(cpu=2, cuda=64)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('models', nargs='*', metavar='MODEL')
+    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512),
+                        metavar=('H', 'W'))
+    parser.add_argument('--batch-size', nargs='+', default=['auto'],
+                        metavar='N', help='images in a call, several to '
+                        'measure one after the other; "auto" (default) is 2 '
+                        'on a CPU, 64 on a GPU, and 1 for latency')
+    parser.add_argument('--mode', choices=MODES, default='throughput')
+    parser.add_argument('--device', choices=['cpu', 'cuda'],
+                        default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--dtype', choices=DTYPES, default='fp32')
+    parser.add_argument('--amp', action='store_true',
+                        help='autocast instead of casting the weights')
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--deploy', action='store_true',
+                        help='fuse the models for inference')
+    parser.add_argument('--compile', nargs='?', const='default',
+                        metavar='MODE', help='torch.compile, with freezing')
+    parser.add_argument('--cuda-graph', action='store_true')
+    parser.add_argument('--backend', choices=BACKENDS, default='torch')
+    parser.add_argument('--preset', choices=PRESETS,
+                        help='paper: TorchScript, frozen and optimized, '
+                        'float32; deploy: --deploy --channels-last --compile')
+    parser.add_argument('--threads', type=int, metavar='N')
+    parser.add_argument('--min-time', type=float, default=5., metavar='S',
+                        help='seconds that each model is timed for (5)')
+    parser.add_argument('--repeats', type=int, default=9, metavar='N',
+                        help='turns that each model takes (9)')
+    parser.add_argument('--whole', action='store_true',
+                        help="of a config, the whole model's forward")
+    for kind in ('json', 'csv', 'markdown', 'plot'):
+        parser.add_argument(f'--{kind}', metavar='F',
+                            help=f'write {kind if kind != "plot" else "PNG"}')
+    parser.add_argument('--list', action='store_true',
+                        help='list the models that are found, and stop')
+    parser.add_argument('--compare', nargs=2, metavar=('A', 'B'),
+                        help='ratios of two files written with --json')
+    return parser.parse_args()
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be wrong is said before anything is built."""
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise UserError('--device cuda: torch finds no GPU')
+    if args.cuda_graph and args.device != 'cuda':
+        raise UserError('--cuda-graph needs --device cuda')
+    if args.amp and args.dtype not in ('fp16', 'bf16'):
+        raise UserError('--amp needs --dtype fp16 or bf16')
+    if args.backend != 'torch' and (args.compile or args.mode == 'train'):
+        raise UserError('--backend is for inference, and compiles by itself')
+    if args.mode == 'train' and (args.deploy or args.compile):
+        raise UserError('--mode train measures the plain network: no --deploy '
+                        'and no --compile')
+    check_values(args)
+
+
+def check_values(args: argparse.Namespace) -> None:
+    for name in ('repeats', 'min_time'):
+        if getattr(args, name) <= 0:
+            raise UserError(f'--{name.replace("_", "-")} has to be positive')
+    if min(args.shape) < 32:
+        raise UserError(f'--shape {args.shape[0]} {args.shape[1]}: images '
+                        'have to be at least 32 pixels high and wide')
+    for kind in ('json', 'csv', 'markdown', 'plot'):
+        path = getattr(args, kind)
+        if path and not Path(path).resolve().parent.is_dir():
+            raise UserError(f'--{kind} {path}: there is no such folder')
+
+
+def batch_sizes(args: argparse.Namespace) -> list[int]:
+    sizes = []
+    for text in args.batch_size:
+        if text == 'auto':
+            text = 1 if args.mode == 'latency' else AUTOMATIC[args.device]
+        elif not text.isdigit() or int(text) < 1:
+            raise UserError(f'--batch-size {text}: positive numbers, or auto')
+        sizes.append(int(text))
+    return sizes
+
+
+def show(record: dict) -> None:
+    table = Table(*report.table_header(record), box=None, pad_edge=False)
+    for row in report.table_rows(record):
+        table.add_row(*row)
+    # Wide enough for every column, also when it is written to a file.
+    console = Console(width=max(160, Console().width))
+    console.print(report.describe(record), highlight=False)
+    console.print(table, highlight=False)
+    unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]
+    if unsteady:
+        console.print(f'! spread above 5 %: {", ".join(unsteady)}. Close '
+                      'other programs, or raise --min-time and --repeats.',
+                      highlight=False)
+
+
+def write(records: list[dict], args: argparse.Namespace) -> None:
+    """With several batch sizes a number goes into each file's name."""
+    for record in records:
+        texts = dict(
+            json=json.dumps(record, indent=1) + '\n',
+            csv=report.as_csv(record),
+            markdown=report.markdown(report.table_header(record),
+                                     report.table_rows(record)))
+        for kind, text in texts.items():
+            if getattr(args, kind):
+                path = numbered(getattr(args, kind), record, records)
+                path.write_text(text, encoding='utf-8')
+        if args.plot:
+            report.plot(record, str(numbered(args.plot, record, records)))
+
+
+def numbered(name: str, record: dict, records: list[dict]) -> Path:
+    path = Path(name)
+    if len(records) == 1:
+        return path
+    size = record['settings']['batch_size']
+    return path.with_name(f'{path.stem}_batch{size}{path.suffix}')
+
+
+def show_comparison(paths: list[str]) -> None:
+    rows, differing = report.compare(*map(report.read, paths))
+    print(report.markdown(
+        ['model', f'{paths[0]} (images/s)', f'{paths[1]} (images/s)',
+         'ratio'], rows), end='')
+    for line in differing:
+        print(f'! differs: {line}')
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    values = {item.name: getattr(args, item.name) for item in fields(Options)}
+    values.update(PRESETS.get(args.preset, {}))
+    return Options(**values)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Measure; whether any model could be measured."""
+    check(args)
+    sizes = batch_sizes(args)
+    specs = find_models(args.models or ['lowformer_*'], args.whole)
+    for spec in specs:
+        options_for(options_of(args), spec.options)
+    if args.list:
+        print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
+        return True
+    records = []
+    console = Console(stderr=True)
+    for size in sizes:
+        settings = Settings(
+            shape=tuple(args.shape), batch_size=size, mode=args.mode,
+            options=options_of(args), min_time=args.min_time,
+            repeats=args.repeats)
+        with console.status('') as status:
+            records.append(measure(specs, settings, progress=status.update))
+        show(records[-1])
+    write(records, args)
+    return any(not row['failure'] for record in records
+               for row in record['rows'])
+
+
+def main() -> None:
+    args = parse_args()
+    with engine.one_line_errors('benchmark.py'):
+        try:
+            if args.compare:
+                show_comparison(args.compare)
+            elif not run(args):
+                sys.exit('benchmark.py: no model could be measured')
+        except KeyboardInterrupt:
+            sys.exit('\nInterrupted: nothing was written.')
+
+
+if __name__ == '__main__':
+    main()
