@@ -37,6 +37,7 @@ extras = dict(
     det=pins('openmmlab.txt', 'mmdet'),
     seg=pins('openmmlab.txt', 'mmsegmentation') + ftfy_regex,
     cls=pins('openmmlab.txt', 'mmpretrain'),
+    benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino'),
     tests=pins('tests.txt'))
 
 setup(

@@ -77,4 +77,5 @@ def test_metadata(wheel):
     assert needed == ['Requires-Dist: torch>=2.1']
     extras = {line.split()[-1] for line in lines
               if line.startswith('Provides-Extra')}
-    assert extras == {'openmmlab', 'det', 'seg', 'cls', 'tests'}
+    assert extras == {
+        'openmmlab', 'det', 'seg', 'cls', 'benchmark', 'tests'}

@@ -121,11 +121,13 @@ def batch_sizes(args: argparse.Namespace) -> list[int]:
 
 
 def show(record: dict) -> None:
-    table = Table(*report.table_header(record), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in report.table_header(record):
+        table.add_column(name, no_wrap=name == 'model')
     for row in report.table_rows(record):
         table.add_row(*row)
     # Wide enough for every column, also when it is written to a file.
-    console = Console(width=max(160, Console().width))
+    console = Console(width=max(200, Console().width))
     console.print(report.describe(record), highlight=False)
     console.print(table, highlight=False)
     unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]

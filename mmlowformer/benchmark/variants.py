@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch._dynamo
+import torch._inductor.config
 from torch import Tensor, nn
 
 from ..engine import UserError
@@ -178,10 +180,11 @@ def _autocast(model: nn.Module, options: Options) -> Callable:
 
 
 def _compile(variant: Variant, mode: str, images: Tensor) -> float:
-    from torch._inductor import config
-    torch._dynamo.reset()
+    # Each model is a variant of the same code; none may push another out.
+    torch._dynamo.config.recompile_limit = 1000
+    torch._dynamo.config.accumulated_recompile_limit = 1000
     # Weights are constants of an inference.
-    config.freezing = True
+    torch._inductor.config.freezing = True
     variant.call = torch.compile(variant.call, mode=mode, dynamic=False)
     variant.steps.append(f'compile {mode}')
     # In inference mode it would be compiled once more.
@@ -218,6 +221,8 @@ class _Flat(nn.Module):
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        # An exporter restores the mode that it finds.
+        self.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(outputs_of(self.model(x)))

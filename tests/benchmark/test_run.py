@@ -188,6 +188,23 @@ def test_options_of_a_single_model():
     assert result['peak'].keys() == {'fp32', 'bf16'}
 
 
+@pytest.mark.parametrize('option', [
+    'torchscript', 'onnxruntime', 'openvino', 'channels_last,compile'])
+def test_exported_and_compiled(option):
+    """Every way of running a deployed network gives its outputs."""
+    if option == 'onnxruntime':
+        pytest.importorskip(option, reason='not made for this Python')
+    spec = Spec('small', 'LowFormer', partial(LowFormer, SMALL),
+                options=f'deploy,{option}')
+    row, = measure([spec], Settings(
+        shape=(33, 64), batch_size=2, min_time=0.02, repeats=1,
+        warm_up_calls=1, warm_up_time=0))['rows']
+    assert row['failure'] is None
+    assert row['error'] < 1e-5
+    assert row['compile_seconds'] > 0
+    assert row['steps'][:2] == ['build', 'deploy']
+
+
 def test_unknown_option():
     with pytest.raises(UserError, match="'fast' is none of eager, deploy"):
         options_for(Options(), 'deploy,fast')
