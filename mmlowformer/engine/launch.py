@@ -51,7 +51,7 @@ def load_config(args: argparse.Namespace) -> Config:
     path = _find_config(args.config)
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, OSError, KeyError) as error:
+    except (SyntaxError, OSError, KeyError, TypeError) as error:
         raise UserError(f'config {path} cannot be read: {error}') from error
     options = dict(args.cfg_options)
     if 'data_root' in options and cfg.get('data_root'):

@@ -1,0 +1,54 @@
+"""Draw losses, learning rate and metrics of trainings into a picture."""
+import argparse
+from pathlib import Path
+
+from mmlowformer.engine import UserError, one_line_errors
+from mmlowformer.engine.curves import choose_keys, draw_curves, read_logs
+
+DEFAULT_NAME = 'curves.png'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR',
+                        help='work dir of a training; several are compared')
+    parser.add_argument('--out', metavar='F.png',
+                        help='the picture, which must not exist (default: '
+                        f'{DEFAULT_NAME} in the work dir, written anew)')
+    parser.add_argument('--keys', nargs='+', metavar='KEY',
+                        help='what to draw, for example loss coco/bbox_mAP '
+                        '(default: losses, learning rate and metrics; only '
+                        'the sum of the losses and the main metric when '
+                        'several are compared)')
+    return parser.parse_args()
+
+
+def output_file(args: argparse.Namespace) -> Path:
+    if args.out is None:
+        if len(args.work_dirs) > 1:
+            raise UserError('several work dirs need --out F.png')
+        return Path(args.work_dirs[0]) / DEFAULT_NAME
+    if not args.out.lower().endswith('.png'):
+        raise UserError(f'--out {args.out} has to end in .png')
+    if Path(args.out).exists():
+        raise UserError(f'--out {args.out} exists; delete it, or name '
+                        'another file')
+    return Path(args.out)
+
+
+def main() -> None:
+    args = parse_args()
+    with one_line_errors('analyze_log.py'):
+        out = output_file(args)
+        logs = read_logs(args.work_dirs)
+        figure = draw_curves(logs, choose_keys(logs, args.keys))
+        try:
+            figure.savefig(out, dpi=120)
+        except OSError as error:
+            raise UserError(f'{out} cannot be written ({error.strerror}); '
+                            'name another file with --out') from error
+        print(*logs, f'Written: {out}', sep='\n')
+
+
+if __name__ == '__main__':
+    main()
