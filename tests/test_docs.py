@@ -1,6 +1,10 @@
 """Snippets in the docs run; those of drop_in.md have a test of their own."""
 import re
 
+import pytest
+
+from mmlowformer.benchmark import report
+
 from .conftest import ROOT
 
 
@@ -23,3 +27,20 @@ def test_files_named_in_the_docs_exist():
             assert (ROOT / path).exists(), f'{page.name}: {path}'
         for path in re.findall(r'\]\(([\w./]+)\)', text):
             assert (page.parent / path).exists(), f'{page.name}: {path}'
+
+
+MEASUREMENTS = sorted((ROOT / 'docs' / 'benchmark').glob('*.json'))
+
+
+def test_there_are_measurements():
+    assert MEASUREMENTS
+
+
+@pytest.mark.parametrize('file', MEASUREMENTS, ids=lambda file: file.stem)
+def test_tables_are_those_of_the_measurements(file):
+    page = (ROOT / 'docs' / 'benchmark.md').read_text(encoding='utf-8')
+    record = report.read(str(file))
+    assert report.markdown(report.table_header(record),
+                           report.table_rows(record)) in page
+    assert report.describe(record) in page
+    assert f'--json docs/benchmark/{file.name}' in page

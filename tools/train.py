@@ -60,7 +60,8 @@ def set_amp(cfg: Config, dtype: str) -> None:
         raise UserError('--amp needs a GPU; on the CPU train without it')
     if dtype == 'bf16' and "'FocalLoss'" in str(cfg.model):
         raise UserError("--amp bf16: mmcv's focal loss has no bfloat16 kernel "
-                        'on a GPU. Use --amp fp16.')
+                        'on a GPU. Use --amp fp16, or the same loss in torch, '
+                        'see docs/precision.md.')
     wrapper = cfg.optim_wrapper
     wrapper.type = 'AmpOptimWrapper'
     wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]

@@ -160,6 +160,7 @@ def plot(record: dict, path: str) -> None:
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot
+    from matplotlib.ticker import LogFormatter
 
     rows = [row for row in record['rows'] if not row['failure']]
     if not rows:
@@ -173,6 +174,9 @@ def plot(record: dict, path: str) -> None:
         _scatter(axis, rows, key, 1e9 if key == 'macs' else 1e6, latency)
         axis.set(xscale='log', yscale='log', xlabel=label)
         axis.grid(which='both', alpha=0.25)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(LogFormatter())
+            side.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes[0].set_ylabel('latency (ms)' if latency else 'images/s')
     axes[0].legend()
     figure.suptitle(describe(record), fontsize=9)
@@ -183,12 +187,11 @@ def plot(record: dict, path: str) -> None:
 def _scatter(axis, rows: list[dict], key: str, unit: float,
              latency: bool) -> None:
     for family in dict.fromkeys(row['family'] for row in rows):
-        members = sorted((row for row in rows if row['family'] == family),
-                         key=lambda row: row[key])
+        members = [row for row in rows if row['family'] == family]
         x = [row[key] / unit for row in members]
         y = [row['milliseconds']['p50'] if latency else
              row['images_per_second'] for row in members]
-        axis.plot(x, y, 'o-', label=family, markersize=5, linewidth=1)
+        axis.plot(x, y, 'o', label=family, markersize=5)
         for row, place in zip(members, zip(x, y)):
             short = row['name'].split(':')[-1].removeprefix('lowformer_')
             axis.annotate(short, place, xytext=(4, 4), fontsize=7,

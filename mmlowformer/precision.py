@@ -1,0 +1,230 @@
+"""What automatic mixed precision does to the blocks of a LowFormer."""
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from .engine import UserError
+from .models import LowFormer
+from .models.blocks import LowFormerBlock, Residual
+
+DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+# What the tools call the addition in a residual block, which is no module.
+SUM = '.sum'
+
+
+@dataclass(frozen=True)
+class BlockError:
+    """What low precision does to a block.
+
+    Errors are relative: the norm of the difference from float32 over the norm
+    in float32, both over all images.
+
+    Attributes:
+        name (str): Name of the block in the backbone.
+        largest (float): Largest magnitude of an output of the block's layers,
+            in float32.
+        accumulated (float): Error of the block's output when the backbone
+            runs in low precision.
+        alone (float): Its error when only this block does: its input is that
+            of float32, in the type that the low precision run gives it.
+    """
+    name: str
+    largest: float
+    accumulated: float
+    alone: float
+
+
+def find_backbone(model: nn.Module) -> LowFormer:
+    """The LowFormer in a model.
+
+    Args:
+        model (nn.Module): The model.
+
+    Returns:
+        LowFormer: The first one in it.
+
+    Raises:
+        UserError: If there is none.
+    """
+    for module in model.modules():
+        if isinstance(module, LowFormer):
+            return module
+    raise UserError(f'the model, a {type(model).__name__}, has no LowFormer '
+                    'in it')
+
+
+def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
+    """The blocks in their order, those of stages 3 and 4 by residual branch.
+
+    Args:
+        backbone (LowFormer): The backbone.
+
+    Returns:
+        dict[str, nn.Module]: By the name of the module in the backbone.
+    """
+    blocks = {}
+    for prefix in ('stem', *(f'stages.{i}' for i in
+                             range(len(backbone.stages)))):
+        for name, block in backbone.get_submodule(prefix).named_children():
+            name = f'{prefix}.{name}'
+            if isinstance(block, LowFormerBlock):
+                blocks.update((f'{name}.{branch}', module)
+                              for branch, module in block.named_children())
+            else:
+                blocks[name] = block
+    return blocks
+
+
+@torch.no_grad()
+def measure(backbone: LowFormer, batches: Iterable[Tensor],
+            dtype: torch.dtype) -> list[BlockError]:
+    """Compare autocast with float32, block by block.
+
+    Args:
+        backbone (LowFormer): The backbone, in eval mode.
+        batches (Iterable[Tensor]): Images, ``(N, in_channels, H, W)`` each,
+            on the backbone's device.
+        dtype (torch.dtype): Low precision type of ``torch.autocast``.
+
+    Returns:
+        list[BlockError]: Those of :func:`named_blocks`.
+    """
+    blocks = named_blocks(backbone)
+    totals = {name: _Total() for name in blocks}
+    for images in batches:
+        precise = _run(backbone, blocks, images, totals)
+        with torch.autocast(images.device.type, dtype):
+            low = _run(backbone, blocks, images)
+            for name, (given, wanted) in precise.items():
+                low_given, output = low[name]
+                alone = blocks[name](given.to(low_given.dtype))
+                totals[name].add(wanted, output, alone)
+    return [total.result(name) for name, total in totals.items()]
+
+
+class _Total:
+    """Sums over batches for a block."""
+
+    def __init__(self):
+        self.largest = 0.
+        self.squares = torch.zeros(3, dtype=torch.float64)
+
+    def see(self, values: Tensor):
+        self.largest = max(self.largest, values.abs().max().item())
+
+    def add(self, wanted: Tensor, *outputs: Tensor):
+        differences = (output.float() - wanted for output in outputs)
+        self.squares += torch.stack([
+            values.double().square().sum().cpu()
+            for values in (wanted, *differences)])
+
+    def result(self, name: str) -> BlockError:
+        norm, *errors = self.squares.sqrt().tolist()
+        return BlockError(name, self.largest, *(
+            error / norm if norm else math.nan for error in errors))
+
+
+def _run(backbone: LowFormer, blocks: dict[str, nn.Module], images: Tensor,
+         totals: dict[str, _Total] | None = None) -> dict[str, tuple]:
+    """Input and output of each block; ``totals`` see its layers' outputs."""
+    calls = {}
+
+    def keep(name, module, args, output):
+        calls[name] = (args[0], output)
+
+    def see(name, module, args, output):
+        totals[name].see(output)
+
+    hooks = [(block, partial(keep, name)) for name, block in blocks.items()]
+    if totals:
+        hooks += [(layer, partial(see, name)) for name, block in
+                  blocks.items() for layer in block.modules()]
+    with _forward_hooks(hooks):
+        backbone(images)
+    return calls
+
+
+@contextmanager
+def _forward_hooks(hooks: Sequence[tuple[nn.Module, Callable]]):
+    handles = [module.register_forward_hook(hook) for module, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def float32_layers(backbone: LowFormer, pattern: str):
+    """Compute layers in float32 whatever autocast says.
+
+    Args:
+        backbone (LowFormer): The backbone.
+        pattern (str): Regular expression that is searched for in the names of
+            the modules; what is in a module goes with it. The addition in a
+            residual block has the name of the block with ``.sum`` behind it:
+            ``sum$`` keeps the residual stream in float32.
+
+    Raises:
+        UserError: If it is no regular expression, or matches nothing.
+    """
+    try:
+        found = re.compile(pattern).search
+    except re.error as error:
+        raise UserError(f'{pattern!r} is no regular expression: {error}'
+                        ) from error
+    modules = dict(backbone.named_modules())
+    islands = {part for name, module in modules.items() if found(name)
+               for part in module.modules()}
+    sums = [module for name, module in modules.items()
+            if isinstance(module, Residual) and found(name + SUM)]
+    if not islands and not sums:
+        raise UserError(
+            f'{pattern!r} is in no name of a layer. Names are, for example, '
+            f'{", ".join(list(named_blocks(backbone))[-3:])}')
+    with ExitStack() as restore:
+        for module in islands:
+            module.forward = partial(_in_float32, module.forward)
+            restore.callback(delattr, module, 'forward')
+        for residual in sums:
+            handle = residual.register_forward_pre_hook(_sum_in_float32)
+            restore.callback(handle.remove)
+        yield
+
+
+def _in_float32(forward: Callable, x: Tensor, *args, **kwargs) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return forward(x.float(), *args, **kwargs)
+
+
+def _sum_in_float32(residual: Residual, args: tuple) -> tuple:
+    """A float32 input makes the sum float32, whatever the branch gives."""
+    return (args[0].float(), *args[1:])
+
+
+@contextmanager
+def low_precision(backbone: LowFormer, dtype: torch.dtype | None):
+    """Run a backbone, and only it, under autocast.
+
+    Args:
+        backbone (LowFormer): The backbone; it gives float32 maps.
+        dtype (torch.dtype, optional): Low precision type; None for float32.
+    """
+    forward = backbone.forward
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(images.device.type, dtype,
+                            enabled=dtype is not None):
+            return tuple(output.float() for output in forward(images))
+
+    backbone.forward = run
+    try:
+        yield
+    finally:
+        del backbone.forward

@@ -1,0 +1,145 @@
+"""Measure what automatic mixed precision costs a LowFormer, block by block.
+
+Test images go through the backbone in float32 and in low precision. For each
+block this prints the largest magnitude of a value in it, and the relative
+error of its output: accumulated, and if only this block is in low precision.
+"""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmlowformer import LowFormer, engine, precision
+from mmlowformer.engine import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='path of a config, or the name of one '
+                        'that comes with mmlowformer')
+    parser.add_argument('checkpoint', help='the trained weights')
+    parser.add_argument('--dtype', nargs='+', default=['bf16', 'fp16'],
+                        choices=list(precision.DTYPES),
+                        help='types to compare with float32 (default: both)')
+    parser.add_argument('--images', type=int, default=64, metavar='N',
+                        help='number of test images, taken evenly from all '
+                        '(default: 64)')
+    parser.add_argument('--float32', metavar='REGEX',
+                        help='keep the layers in float32 in whose names this '
+                        'is found; "sum$" are the residual additions')
+    parser.add_argument('--metrics', action='store_true',
+                        help='also test on the whole test set in each type')
+    engine.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    if args.images < 1:
+        raise UserError(f'--images has to be at least 1, not {args.images}')
+    cfg = engine.load_config(args)
+    if cfg.launcher != 'none':
+        raise UserError('one process measures: leave --launcher out')
+    engine.require_scope(cfg)
+    if not args.work_dir:
+        # Runner writes the config there; that of the training stays.
+        cfg.work_dir = os.path.join(cfg.work_dir, 'precision')
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{args.config} has no test_dataloader')
+    engine.check_checkpoint(args.checkpoint)
+    engine.check_datasets(cfg, ['test_dataloader'])
+    engine.adapt_to_device(cfg)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    # The tables are the output; Runner's reports would bury them.
+    cfg.log_level = 'WARNING'
+    return cfg
+
+
+def build(cfg: Config, checkpoint: str) -> Runner:
+    runner = Runner.from_cfg(cfg)
+    engine.check_fits(runner.model, checkpoint)
+    runner.register_hook(engine.LoadAnyLayout(checkpoint))
+    runner.load_or_resume()
+    runner.model.eval()
+    return runner
+
+
+def preprocessed(runner: Runner, count: int) -> Iterator[Tensor]:
+    """Batches of test images as the backbone gets them."""
+    loader = runner.test_loop.dataloader
+    size = len(loader.dataset)
+    chosen = torch.linspace(0, size - 1, min(count, size)).round().int()
+    for indices in chosen.split(loader.batch_size):
+        batch = loader.collate_fn([loader.dataset[i] for i in
+                                   indices.tolist()])
+        yield runner.model.data_preprocessor(batch, False)['inputs']
+
+
+def print_errors(errors: list[precision.BlockError], title: str) -> None:
+    width = max(len(error.name) for error in errors)
+    print(f'\n{title}\n{"block":<{width}} {"largest":>9} {"accumulated":>12} '
+          f'{"alone":>9}')
+    for error in errors:
+        print(f'{error.name:<{width}} {error.largest:>9.2f} '
+              f'{error.accumulated:>12.5f} {error.alone:>9.5f}')
+
+
+def print_metrics(metrics: dict[str, dict]) -> None:
+    """One row for each metric, one column for each type."""
+    names = list(next(iter(metrics.values())))
+    width = max(len(name) for name in ['metric', *names])
+    print(f'\n{"metric":<{width}}'
+          + ''.join(f'{dtype:>10}' for dtype in metrics))
+    for name in names:
+        values = [columns[name] for columns in metrics.values()]
+        print(f'{name:<{width}}' + ''.join(
+            f'{value:>10.4g}' if isinstance(value, float) else f'{value:>10}'
+            for value in values))
+
+
+def test_in_each(runner: Runner, backbone: LowFormer,
+                 dtypes: list[str]) -> dict[str, dict]:
+    """The metrics of the config, by type."""
+    metrics = {}
+    for dtype in ['float32', *dtypes]:
+        with precision.low_precision(backbone, precision.DTYPES.get(dtype)):
+            metrics[dtype] = runner.test()
+    return metrics
+
+
+def measure(runner: Runner, args: argparse.Namespace) -> None:
+    backbone = precision.find_backbone(runner.model)
+    count = min(args.images, len(runner.test_loop.dataloader.dataset))
+    kept = (precision.float32_layers(backbone, args.float32)
+            if args.float32 else nullcontext())
+    with kept:
+        for dtype in args.dtype:
+            errors = precision.measure(
+                backbone, preprocessed(runner, args.images),
+                precision.DTYPES[dtype])
+            print_errors(errors, f'{dtype} on {engine.device_name()}, {count} '
+                         'images')
+        if args.metrics:
+            print_metrics(test_in_each(runner, backbone, args.dtype))
+
+
+def main() -> None:
+    args = parse_args()
+    engine.load_safely(os.environ)
+    with engine.one_line_errors('precision.py'):
+        try:
+            measure(build(prepare(args), args.checkpoint), args)
+        except KeyboardInterrupt:
+            sys.exit('\nInterrupted.')
+
+
+if __name__ == '__main__':
+    main()
