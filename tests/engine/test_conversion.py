@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from safetensors.torch import load_file, save_file
 
@@ -142,6 +143,7 @@ def assert_computes_as_timm(arch, own, state):
 def test_own_file_is_a_classifier_of_mmpretrain(save, target):
     state = timm_state('b0')
     convert(save(state), target)
+    init_default_scope('mmpretrain')
     model = MODELS.build(dict(
         type='mmpretrain.ImageClassifier',
         backbone=dict(type='mmlowformer.LowFormer', arch='b0'),
