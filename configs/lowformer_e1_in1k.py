@@ -1,18 +1,4 @@
-_base_ = [
-    '_base_/models/lowformer_classifier.py',
-    '_base_/datasets/imagenet_strong.py',
-    '_base_/schedules/imagenet_320e.py',
-    '_base_/classification_runtime.py',
-]
-
 # The recipe published for b1.5, of the same widths; none is for e1.
-# 8 GPUs x 128 images, 320 epochs.
-model = dict(
-    backbone=dict(arch='e1', drop_path_rate=0.1),
-    head=dict(in_channels=320, hidden_channels=(2304, 2560)),
-    train_cfg=dict(augments=[
-        dict(type='Mixup', alpha=0.2),
-        dict(type='CutMix', alpha=0.2),
-    ]))
-train_dataloader = dict(batch_size=128)
-auto_scale_lr = dict(base_batch_size=1024)
+_base_ = 'lowformer_b15_in1k.py'
+
+model = dict(backbone=dict(arch='e1'))

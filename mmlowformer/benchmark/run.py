@@ -24,6 +24,7 @@ from .timing import (
     warm_up,
 )
 from .variants import (
+    DTYPES,
     TOLERANCES,
     Options,
     Variant,
@@ -230,10 +231,11 @@ def _training_step(model: nn.Module, options: Options,
         images = images.contiguous(memory_format=torch.channels_last)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters())
-    low = dict(fp16=torch.float16, bf16=torch.bfloat16).get(options.dtype)
+    dtype = DTYPES[options.dtype]
 
     def step() -> None:
-        with torch.autocast(options.device, low, enabled=low is not None):
+        with torch.autocast(options.device, dtype,
+                            enabled=dtype != torch.float32):
             outputs = outputs_of(model(images))
         sum(output.float().pow(2).mean() for output in outputs).backward()
         optimizer.step()
@@ -245,11 +247,10 @@ def _training_step(model: nn.Module, options: Options,
 def _peak_candidate(device: str, dtype: str,
                     timer: Timer) -> tuple[int, Candidate]:
     """The size of the matrices, and their multiplication."""
-    low = dict(fp16=torch.float16, bf16=torch.bfloat16)
     size = min(256, PEAK_SIZE[device])
     while True:
         one, other = torch.randn(2, size, size, device=device,
-                                 dtype=low.get(dtype, torch.float32))
+                                 dtype=DTYPES[dtype])
         candidate = Candidate(partial(torch.matmul, one, other))
         # Twice the size takes eight times as long.
         if (size == PEAK_SIZE[device]

@@ -3,7 +3,7 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -242,8 +242,12 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
         f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
         for key, value in needed.items()
         if key in loaded and loaded[key].shape != value.shape]
-    _check_deployed(model, loaded, source)
-    surplus = _surplus(model, loaded)
+    surplus = []
+    for prefix, backbone in _lowformers(model).items():
+        own = [name.removeprefix(prefix) for name in loaded
+               if name.startswith(prefix)]
+        _check_deployed(backbone, own, source)
+        surplus += [prefix + name for name in backbone.surplus(own)]
     fitting = len(needed) - len(missing) - len(reshaped)
     if not surplus and (fitting == len(needed) or (partial and fitting)):
         return loaded
@@ -280,24 +284,11 @@ def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
     return {own: state[name] for own, name in names.items()}
 
 
-def _check_deployed(model: nn.Module, names: Iterable[str],
+def _check_deployed(backbone: LowFormer, names: list[str],
                     source: str | Path) -> None:
-    names = list(names)
-    for prefix, backbone in _lowformers(model).items():
-        own = [name.removeprefix(prefix) for name in names
-               if name.startswith(prefix)]
-        if own and is_deployed(own) != backbone.deployed:
-            raise UserError(f'checkpoint {source} does not fit the model. '
-                            + DEPLOYED_MISFIT[backbone.deployed])
-
-
-def _surplus(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """Tensors of a larger backbone, of which the model's is a part."""
-    names = list(names)
-    return [prefix + name for prefix, backbone in _lowformers(model).items()
-            for name in backbone.surplus(
-                name.removeprefix(prefix) for name in names
-                if name.startswith(prefix))]
+    if names and is_deployed(names) != backbone.deployed:
+        raise UserError(f'checkpoint {source} does not fit the model. '
+                        + DEPLOYED_MISFIT[backbone.deployed])
 
 
 class LoadAnyLayout(Hook):
