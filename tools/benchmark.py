@@ -6,6 +6,7 @@ With options of its own behind an @ it runs beside the others in the same
 measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import fields
@@ -13,12 +14,19 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from mmlowformer import engine
 from mmlowformer.benchmark import report
 from mmlowformer.benchmark.models import find_models
-from mmlowformer.benchmark.run import MODES, Settings, measure
+from mmlowformer.benchmark.run import MODES, Progress, Settings, measure
 from mmlowformer.benchmark.variants import (
     BACKENDS,
     DTYPES,
@@ -28,12 +36,15 @@ from mmlowformer.benchmark.variants import (
 from mmlowformer.engine import UserError
 
 PRESETS = {
-    # What the authors did, but for the batch size: 200 at 224x224.
+    # What the authors did.
     'paper': dict(backend='torchscript', dtype='fp32'),
     'deploy': dict(deploy=True, channels_last=True, compile='default'),
 }
+SHAPES = dict(paper=[(224, 224), (512, 512)])
+BATCH_SIZES = dict(paper=200)
 # Images in a call when --batch-size is auto.
 AUTOMATIC = dict(cpu=2, cuda=64)
+FILES = ('json', 'csv', 'markdown', 'plot')
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,12 +52,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('models', nargs='*', metavar='MODEL')
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512),
-                        metavar=('H', 'W'))
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
+                        help='of the images (512 512)')
     parser.add_argument('--batch-size', nargs='+', default=['auto'],
                         metavar='N', help='images in a call, several to '
                         'measure one after the other; "auto" (default) is 2 '
-                        'on a CPU, 64 on a GPU, and 1 for latency')
+                        'on a CPU, 64 on a GPU, 1 for latency, and 200 for '
+                        '--preset paper')
     parser.add_argument('--mode', choices=MODES, default='throughput')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -62,7 +74,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--backend', choices=BACKENDS, default='torch')
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
-                        'float32; deploy: --deploy --channels-last --compile')
+                        'float32, 200 images of 224x224, then of 512x512; '
+                        'deploy: --deploy --channels-last --compile')
     parser.add_argument('--threads', type=int, metavar='N')
     parser.add_argument('--min-time', type=float, default=5., metavar='S',
                         help='seconds that each model is timed for (5)')
@@ -70,7 +83,7 @@ def parse_args() -> argparse.Namespace:
                         help='turns that each model takes (9)')
     parser.add_argument('--whole', action='store_true',
                         help="of a config, the whole model's forward")
-    for kind in ('json', 'csv', 'markdown', 'plot'):
+    for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
                             help=f'write {kind if kind != "plot" else "PNG"}')
     parser.add_argument('--list', action='store_true',
@@ -100,10 +113,10 @@ def check_values(args: argparse.Namespace) -> None:
     for name in ('repeats', 'min_time'):
         if getattr(args, name) <= 0:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')
-    if min(args.shape) < 32:
+    if args.shape and min(args.shape) < 32:
         raise UserError(f'--shape {args.shape[0]} {args.shape[1]}: images '
                         'have to be at least 32 pixels high and wide')
-    for kind in ('json', 'csv', 'markdown', 'plot'):
+    for kind in FILES:
         path = getattr(args, kind)
         if path and not Path(path).resolve().parent.is_dir():
             raise UserError(f'--{kind} {path}: there is no such folder')
@@ -113,11 +126,40 @@ def batch_sizes(args: argparse.Namespace) -> list[int]:
     sizes = []
     for text in args.batch_size:
         if text == 'auto':
-            text = 1 if args.mode == 'latency' else AUTOMATIC[args.device]
+            text = 1 if args.mode == 'latency' else BATCH_SIZES.get(
+                args.preset, AUTOMATIC[args.device])
         elif not text.isdigit() or int(text) < 1:
             raise UserError(f'--batch-size {text}: positive numbers, or auto')
         sizes.append(int(text))
-    return sizes
+    return list(dict.fromkeys(sizes))
+
+
+def shapes(args: argparse.Namespace) -> list[tuple[int, int]]:
+    if args.shape:
+        return [tuple(args.shape)]
+    return SHAPES.get(args.preset, [(512, 512)])
+
+
+class ProgressBar(Progress):
+    """How far a measurement is, on the terminal."""
+
+    def __init__(self):
+        self.bar = Bar(
+            TextColumn('{task.description}'), BarColumn(),
+            MofNCompleteColumn(), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task('', total=None)
+
+    def message(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False)
+
+    def phase(self, text: str, steps: int) -> None:
+        self.title = text
+        self.bar.reset(self.task, total=steps, description=text)
+
+    def step(self, text: str = '') -> None:
+        self.bar.update(self.task, description=f'{self.title} {text}')
+        self.bar.advance(self.task)
 
 
 def show(record: dict) -> None:
@@ -137,28 +179,24 @@ def show(record: dict) -> None:
                       highlight=False)
 
 
-def write(records: list[dict], args: argparse.Namespace) -> None:
-    """With several batch sizes a number goes into each file's name."""
-    for record in records:
-        texts = dict(
-            json=json.dumps(record, indent=1) + '\n',
-            csv=report.as_csv(record),
-            markdown=report.markdown(report.table_header(record),
-                                     report.table_rows(record)))
-        for kind, text in texts.items():
-            if getattr(args, kind):
-                path = numbered(getattr(args, kind), record, records)
-                path.write_text(text, encoding='utf-8')
-        if args.plot:
-            report.plot(record, str(numbered(args.plot, record, records)))
+def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
+    """Write the files that were asked for, the suffix in their names."""
+    texts = dict(
+        json=json.dumps(record, indent=1) + '\n',
+        csv=report.as_csv(record),
+        markdown=report.markdown(report.table_header(record),
+                                 report.table_rows(record)))
+    for kind, text in texts.items():
+        if getattr(args, kind):
+            path = with_suffix(getattr(args, kind), suffix)
+            path.write_text(text, encoding='utf-8')
+    if args.plot:
+        report.plot(record, str(with_suffix(args.plot, suffix)))
 
 
-def numbered(name: str, record: dict, records: list[dict]) -> Path:
+def with_suffix(name: str, suffix: str) -> Path:
     path = Path(name)
-    if len(records) == 1:
-        return path
-    size = record['settings']['batch_size']
-    return path.with_name(f'{path.stem}_batch{size}{path.suffix}')
+    return path.with_name(f'{path.stem}{suffix}{path.suffix}')
 
 
 def show_comparison(paths: list[str]) -> None:
@@ -180,25 +218,29 @@ def run(args: argparse.Namespace) -> bool:
     """Measure; whether any model could be measured."""
     check(args)
     sizes = batch_sizes(args)
-    specs = find_models(args.models or ['lowformer_*'], args.whole)
+    found = {shape: find_models(args.models or ['lowformer_*'], args.whole,
+                                shape) for shape in shapes(args)}
+    specs = next(iter(found.values()))
     for spec in specs:
         options_for(options_of(args), spec.options)
     if args.list:
         print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
         return True
-    records = []
-    console = Console(stderr=True)
-    for size in sizes:
+    several = [len(found) > 1, len(sizes) > 1]
+    measured = False
+    for shape, size in itertools.product(found, sizes):
         settings = Settings(
-            shape=tuple(args.shape), batch_size=size, mode=args.mode,
+            shape=shape, batch_size=size, mode=args.mode,
             options=options_of(args), min_time=args.min_time,
             repeats=args.repeats)
-        with console.status('') as status:
-            records.append(measure(specs, settings, progress=status.update))
-        show(records[-1])
-    write(records, args)
-    return any(not row['failure'] for record in records
-               for row in record['rows'])
+        progress = ProgressBar()
+        with progress.bar:
+            record = measure(found[shape], settings, progress=progress)
+        show(record)
+        parts = (f'_{shape[0]}x{shape[1]}', f'_batch{size}')
+        write(record, args, ''.join(itertools.compress(parts, several)))
+        measured |= any(not row['failure'] for row in record['rows'])
+    return measured
 
 
 def main() -> None:
@@ -210,7 +252,8 @@ def main() -> None:
             elif not run(args):
                 sys.exit('benchmark.py: no model could be measured')
         except KeyboardInterrupt:
-            sys.exit('\nInterrupted: nothing was written.')
+            sys.exit('\nInterrupted: what is not shown above was not '
+                     'measured.')
 
 
 if __name__ == '__main__':

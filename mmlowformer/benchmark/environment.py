@@ -9,6 +9,11 @@ import torch
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'timm', 'onnxruntime', 'openvino')
+# Of the process's environment, what changes how fast it is.
+VARIABLES = ('CUDA_LAUNCH_BLOCKING', 'GLIBC_TUNABLES', 'LD_PRELOAD',
+             'NVIDIA_TF32_OVERRIDE', 'PYTORCH_ALLOC_CONF',
+             'PYTORCH_CUDA_ALLOC_CONF', 'THP_MEM_ALLOC_ENABLE')
+PREFIXES = ('GOMP_', 'KMP_', 'MALLOC_', 'MKL_', 'OMP_', 'ONEDNN_')
 
 
 def describe_environment(device: str) -> dict:
@@ -35,6 +40,8 @@ def describe_environment(device: str) -> dict:
         python=platform.python_version(),
         packages={name: version for name in PACKAGES
                   if (version := _version(name))},
+        variables={name: value for name, value in sorted(os.environ.items())
+                   if name in VARIABLES or name.startswith(PREFIXES)},
         commit=_commit())
 
 

@@ -57,7 +57,8 @@ class Facts:
     strides: list[int] = field(default_factory=list)
 
 
-def find_models(patterns: list[str], whole: bool = False) -> list[Spec]:
+def find_models(patterns: list[str], whole: bool = False,
+                shape: tuple[int, int] = (512, 512)) -> list[Spec]:
     """The models that a user names.
 
     Args:
@@ -67,6 +68,8 @@ def find_models(patterns: list[str], whole: bool = False) -> list[Spec]:
             ``@``.
         whole (bool): Whether to take a config's whole model rather than its
             backbone. Defaults to False.
+        shape (tuple[int, int]): Height and width of the images, for models
+            of timm that are built for a size.
 
     Returns:
         list[Spec]: The models, each once.
@@ -77,17 +80,18 @@ def find_models(patterns: list[str], whole: bool = False) -> list[Spec]:
     specs = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
-        for spec in _find(model, whole):
+        for spec in _find(model, whole, shape):
             if at:
                 spec.name, spec.options = f'{spec.name}@{options}', options
             specs.setdefault(spec.name, spec)
     return list(specs.values())
 
 
-def _find(pattern: str, whole: bool) -> Iterator[Spec]:
+def _find(pattern: str, whole: bool,
+          shape: tuple[int, int]) -> Iterator[Spec]:
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
-        yield from _find_timm(name)
+        yield from _find_timm(name, shape)
     elif source == 'mmpretrain':
         yield _find_mmpretrain(name)
     elif pattern.endswith('.py'):
@@ -117,30 +121,39 @@ def _matching(pattern: str, names: list[str], library: str) -> list[str]:
     return found
 
 
-def _find_timm(pattern: str) -> Iterator[Spec]:
-    timm = _import('timm', 'timm')
-    for name in _matching(pattern, timm.list_models(), 'timm'):
+def _find_timm(name: str, shape: tuple[int, int]) -> Iterator[Spec]:
+    timm = need('timm', 'timm')
+    for name in _matching(name, timm.list_models(), 'timm'):
         family = timm.model_entrypoint(name).__module__.split('.')[-1]
-        kind = PYRAMID if _timm_has_pyramid(timm, name) else \
+        kind = PYRAMID if _timm_has_pyramid(name, shape) else \
             'last feature map'
         yield Spec(f'timm:{name}', f'timm {family}',
-                   partial(_build_timm, timm, name), kind)
+                   partial(_build_timm, name, shape), kind)
 
 
-def _timm_has_pyramid(timm, name: str) -> bool:
+def _create_timm(name: str, shape: tuple[int, int], **kwargs) -> nn.Module:
+    """Some models are built for a size; the others do not take one."""
+    import timm
+    try:
+        return timm.create_model(name, img_size=shape, **kwargs)
+    except TypeError:
+        return timm.create_model(name, **kwargs)
+
+
+def _timm_has_pyramid(name: str, shape: tuple[int, int]) -> bool:
     try:
         with torch.device('meta'):
-            timm.create_model(name, features_only=True)
+            _create_timm(name, shape, features_only=True)
     except (RuntimeError, AttributeError, NotImplementedError, AssertionError,
             TypeError):
         return False
     return True
 
 
-def _build_timm(timm, name: str) -> nn.Module:
-    if _timm_has_pyramid(timm, name):
-        return timm.create_model(name, features_only=True)
-    return _Features(timm.create_model(name, num_classes=0))
+def _build_timm(name: str, shape: tuple[int, int]) -> nn.Module:
+    if _timm_has_pyramid(name, shape):
+        return _create_timm(name, shape, features_only=True)
+    return _Features(_create_timm(name, shape, num_classes=0))
 
 
 class _Features(nn.Module):
@@ -155,7 +168,7 @@ class _Features(nn.Module):
 
 
 def _find_mmpretrain(name: str) -> Spec:
-    mmpretrain = _import('mmpretrain', 'mmpretrain')
+    mmpretrain = need('mmpretrain', 'mmpretrain')
     found = _matching(name, mmpretrain.list_models(), 'mmpretrain')[0]
     cfg = mmpretrain.ModelHub.get(found).config
     return Spec(f'mmpretrain:{found}', f'mmpretrain {cfg.model.backbone.type}',
@@ -188,11 +201,16 @@ def _find_callable(module: str, name: str) -> Spec:
     return Spec(f'{module}:{name}', module, build, 'as it is')
 
 
-def _import(module: str, package: str):
+def need(module: str, packages: str):
+    """Import a module that an installation may lack.
+
+    Raises:
+        UserError: If it is missing; the message says what to install.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f'{module}: models need: pip install {package}') \
+        raise UserError(f'{module} is missing: pip install {packages}') \
             from error
 
 
@@ -221,9 +239,17 @@ def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = outputs_of(model(x))
+    channels, strides = _channels_and_strides(model, outputs, shape)
+    return Facts(sum(p.numel() for p in model.parameters()),
+                 counter.get_total_flops() // 2, channels, strides)
+
+
+def _channels_and_strides(model: nn.Module, outputs: list[torch.Tensor],
+                          shape: tuple[int, int]) -> tuple[list, list]:
+    # timm knows; channels are not always where they are expected.
+    info = getattr(model, 'feature_info', None)
+    if hasattr(info, 'reduction'):
+        return info.channels(), info.reduction()
     maps = [output for output in outputs if output.ndim == 4]
-    return Facts(
-        sum(p.numel() for p in model.parameters()),
-        counter.get_total_flops() // 2,
-        [output.shape[1] for output in maps],
-        [round(shape[0] / output.shape[2]) for output in maps])
+    return ([output.shape[1] for output in maps],
+            [round(shape[0] / output.shape[2]) for output in maps])

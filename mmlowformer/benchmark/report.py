@@ -41,8 +41,15 @@ def _cells(row: dict, training: bool) -> list[str]:
     if training:
         return [*cells, times[0], spread, megabytes]
     return [*cells, *times, spread, f'{row["macs_per_second"] / 1e9:.1f}',
-            f'{row["fraction_of_peak"]:.0%}', f'{row["error"]:.0e}',
-            megabytes]
+            f'{row["fraction_of_peak"]:.0%}', _errors(row), megabytes]
+
+
+def _errors(row: dict) -> str:
+    """For each output, in the order of its strides, unless all are tiny."""
+    errors = row['errors']
+    if row['options']['dtype'] == 'fp32':
+        errors = [max(errors)]
+    return '/'.join(f'{error:.0e}' for error in errors)
 
 
 def _outputs(row: dict) -> str:
@@ -69,12 +76,21 @@ def describe(record: dict) -> str:
     height, width = settings['shape']
     return (
         f'{settings["mode"]}, {height}x{width}, batch size '
-        f'{settings["batch_size"]}, {options["dtype"]}, '
+        f'{_batch_size(record)}, {options["dtype"]}, '
         f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
         f'{machine["device"]}, {machine["threads"]} threads, torch '
         f'{machine["packages"].get("torch")}; peak '
         + ', '.join(f'{peak["flops"] / 2e9:.0f} GMACs/s {dtype}'
-                    for dtype, peak in record['peak'].items()))
+                    for dtype, peak in record['peak'].items())
+        + ''.join(f'; {name}={value}'
+                  for name, value in machine['variables'].items()))
+
+
+def _batch_size(record: dict) -> str:
+    size, requested = (record['settings']['batch_size'],
+                       record['requested_batch_size'])
+    return f'{size}' if size == requested else \
+        f'{size} (out of memory with {requested})'
 
 
 def as_csv(record: dict) -> str:

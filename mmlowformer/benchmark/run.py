@@ -15,12 +15,14 @@ from .models import Facts, Spec, facts_of, outputs_of
 from .timing import (
     WIDE_SPREAD,
     Candidate,
+    CudaTimer,
     Timer,
     median,
     percentile,
     spread,
     take_turns,
-    take_turns_call_by_call,
+    time_each_call,
+    time_window,
     warm_up,
 )
 from .variants import (
@@ -30,10 +32,10 @@ from .variants import (
     Variant,
     options_for,
     prepare,
-    relative_error,
+    relative_errors,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 MODES = ('throughput', 'latency', 'train')
 # Multiplications of two square matrices show what the device can do. They are
 # so large, unless the device is slow at this type: then half a second's worth.
@@ -69,6 +71,19 @@ class Settings:
     seed: int = 0
 
 
+class Progress:
+    """Is told how a measurement goes; this one keeps it to itself."""
+
+    def message(self, text: str) -> None:
+        """Something that a user has to know."""
+
+    def phase(self, text: str, steps: int) -> None:
+        """The next part begins, of so many steps."""
+
+    def step(self, text: str = '') -> None:
+        """A step of the part begins."""
+
+
 @dataclass
 class Entrant:
     """A model on its way through the measurement."""
@@ -78,34 +93,37 @@ class Entrant:
     facts: Facts | None = None
     variant: Variant | None = None
     candidate: Candidate | None = None
-    error: float | None = None
+    errors: list[float] = field(default_factory=list)
     memory: dict = field(default_factory=dict)
     failure: str | None = None
 
 
 def timer_for(device: str) -> Timer:
-    return Timer(synchronize=torch.cuda.synchronize) if device == 'cuda' \
-        else Timer()
+    return CudaTimer() if device == 'cuda' else Timer()
 
 
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
-            progress: Callable[[str], None] = lambda _: None) -> dict:
+            progress: Progress | None = None) -> dict:
     """Measure models side by side.
 
     Args:
         specs (list[Spec]): The models.
         settings (Settings): What and how.
         timer (Timer, optional): Defaults to that of the device.
-        progress (Callable): Is told what is being done. Defaults to nothing.
+        progress (Progress, optional): Is told what is being done. Defaults
+            to nobody.
 
     Returns:
-        dict: ``schema``, ``settings``, ``environment``, ``peak`` and
-        ``rows``, plain values.
+        dict: ``schema``, ``settings``, ``requested_batch_size`` (memory may
+        not have allowed it), ``environment``, ``peak`` and ``rows``, plain
+        values.
 
     Raises:
         UserError: If not even a batch of one image fits into memory.
     """
     timer = timer or timer_for(settings.options.device)
+    progress = progress or Progress()
+    requested = settings.batch_size
     _set_up(settings.options)
     while True:
         try:
@@ -118,11 +136,12 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
                     from error
         # Outside of the except clause, whose traceback holds on to tensors.
         settings.batch_size //= 2
-        progress(f'out of memory: all models again with a batch size of '
-                 f'{settings.batch_size}')
+        progress.message('out of memory: all models again with a batch size '
+                         f'of {settings.batch_size}')
         _free(settings.options.device)
     return dict(
         schema=SCHEMA, settings=asdict(settings),
+        requested_batch_size=requested,
         environment=describe_environment(settings.options.device),
         peak=peaks,
         rows=[_row(entrant, settings,
@@ -147,12 +166,13 @@ def _free(device: str) -> None:
 
 
 def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
-             progress: Callable[[str], None]) -> tuple[list[Entrant], dict]:
+             progress: Progress) -> tuple[list[Entrant], dict]:
     """Measure with the batch size as it is."""
     entrants = [Entrant(spec, options_for(settings.options, spec.options))
                 for spec in specs]
+    progress.phase('build, check, warm up', len(entrants))
     for entrant in entrants:
-        progress(f'{entrant.spec.name}: build, check, warm up')
+        progress.step(entrant.spec.name)
         _enter(entrant, settings, timer)
     running = [entrant.candidate for entrant in entrants
                if entrant.candidate]
@@ -160,13 +180,12 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
              for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
     for _, peak in peaks.values():
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
-    turns = settings.repeats * (len(running) + len(peaks))
-    done = iter(range(1, turns + 1))
-    by_call = settings.mode == 'latency'
-    (take_turns_call_by_call if by_call else take_turns)(
-        [*running, *(peak for _, peak in peaks.values())], timer,
-        settings.repeats,
-        lambda: progress(f'turn {next(done)} of {turns}'))
+    progress.phase('take turns',
+                   settings.repeats * (len(running) + len(peaks)))
+    take_turns([*running, *(peak for _, peak in peaks.values())], timer,
+               settings.repeats,
+               time_each_call if settings.mode == 'latency' else time_window,
+               progress.step)
     return entrants, {
         dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
         for dtype, (size, peak) in peaks.items()}
@@ -211,10 +230,12 @@ def _build(entrant: Entrant, settings: Settings) -> None:
         del model
         cast = entrant.variant.cast(images)
         outputs = entrant.variant.call(cast)
-    entrant.error = relative_error(outputs, reference)
-    if not entrant.error <= TOLERANCES[options.dtype]:
+    entrant.errors = relative_errors(outputs, reference)
+    # A comparison that is false for NaN.
+    if not all(error <= TOLERANCES[options.dtype]
+               for error in entrant.errors):
         raise UserError(f'outputs differ from those of eager float32 by '
-                        f'{entrant.error:.1e}')
+                        f'{max(entrant.errors):.1e}')
     entrant.candidate = Candidate(partial(_infer, entrant.variant, cast))
 
 
@@ -280,6 +301,6 @@ def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
         row.update(
             macs_per_second=rate * facts.macs,
             fraction_of_peak=2 * rate * facts.macs / peak,
-            error=entrant.error, steps=variant.steps,
+            errors=entrant.errors, steps=variant.steps,
             compile_seconds=variant.compile_seconds)
     return row

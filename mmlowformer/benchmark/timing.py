@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 # Wide enough to make a difference of models doubtful.
 WIDE_SPREAD = 0.05
 
@@ -35,6 +37,29 @@ class Timer:
             call()
         self.synchronize()
         return self.clock() - start
+
+    def measure_each(self, call: Callable, times: int) -> list[float]:
+        """Seconds of each of so many calls."""
+        return [self.measure(call) for _ in range(times)]
+
+
+class CudaTimer(Timer):
+    """Waits for the GPU once in a window, not once in a call."""
+
+    def __init__(self):
+        super().__init__(synchronize=torch.cuda.synchronize)
+
+    def measure_each(self, call: Callable, times: int) -> list[float]:
+        """Seconds of each call, between events on the GPU."""
+        marks = [[torch.cuda.Event(enable_timing=True) for _ in range(2)]
+                 for _ in range(times)]
+        self.synchronize()
+        for start, end in marks:
+            start.record()
+            call()
+            end.record()
+        self.synchronize()
+        return [start.elapsed_time(end) / 1e3 for start, end in marks]
 
 
 @dataclass
@@ -72,7 +97,20 @@ def warm_up(candidate: Candidate, timer: Timer, min_calls: int,
     candidate.calls = max(1, math.ceil(turn_seconds / max(last, 1e-9)))
 
 
+def time_window(candidate: Candidate, timer: Timer) -> None:
+    """Time all calls of a turn together."""
+    seconds = timer.measure(candidate.call, candidate.calls)
+    candidate.seconds.append(seconds / candidate.calls)
+
+
+def time_each_call(candidate: Candidate, timer: Timer) -> None:
+    """Time the calls of a turn one by one, for percentiles."""
+    candidate.seconds.extend(
+        timer.measure_each(candidate.call, candidate.calls))
+
+
 def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
+               time_turn: Callable[[Candidate, Timer], None] = time_window,
                after_turn: Callable[[], None] = lambda: None) -> None:
     """Time all candidates, one turn of each after the other.
 
@@ -80,23 +118,16 @@ def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
         candidates (Sequence[Candidate]): What to time.
         timer (Timer): Where time comes from.
         repeats (int): Number of turns of each.
+        time_turn (Callable): :func:`time_window` (the default) or
+            :func:`time_each_call`.
         after_turn (Callable): Called after each turn. Defaults to nothing.
     """
     for _ in range(repeats):
         for candidate in candidates:
-            seconds = timer.measure(candidate.call, candidate.calls)
-            candidate.seconds.append(seconds / candidate.calls)
-            after_turn()
-
-
-def take_turns_call_by_call(
-        candidates: Sequence[Candidate], timer: Timer, repeats: int,
-        after_turn: Callable[[], None] = lambda: None) -> None:
-    """Like :func:`take_turns`, but each call is timed, for percentiles."""
-    for _ in range(repeats):
-        for candidate in candidates:
-            candidate.seconds.extend(
-                timer.measure(candidate.call) for _ in range(candidate.calls))
+            # The caches are full of another model's data, and the threads of
+            # another library may still wait for work at full speed.
+            candidate.call()
+            time_turn(candidate, timer)
             after_turn()
 
 

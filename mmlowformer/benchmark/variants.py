@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..engine import UserError
 from ..models import LowFormer
-from .models import outputs_of
+from .models import need, outputs_of
 
 DTYPES = dict(fp32=torch.float32, tf32=torch.float32, fp16=torch.float16,
               bf16=torch.bfloat16)
@@ -185,6 +185,8 @@ def _compile(variant: Variant, mode: str, images: Tensor) -> float:
     torch._dynamo.config.accumulated_recompile_limit = 1000
     # Weights are constants of an inference.
     torch._inductor.config.freezing = True
+    # The calls between the kernels take time, too, in Python.
+    torch._inductor.config.cpp_wrapper = images.device.type == 'cpu'
     variant.call = torch.compile(variant.call, mode=mode, dynamic=False)
     variant.steps.append(f'compile {mode}')
     # In inference mode it would be compiled once more.
@@ -248,12 +250,15 @@ def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
 
 
 def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
-    onnxruntime = _need('onnxruntime', 'onnx onnxruntime')
-    _need('onnx', 'onnx onnxruntime')
+    onnxruntime = need('onnxruntime', 'onnx onnxruntime')
+    need('onnx', 'onnx onnxruntime')
     start = time.perf_counter()
     settings = onnxruntime.SessionOptions()
     if options.threads:
         settings.intra_op_num_threads = options.threads
+    # Or its threads would go on waiting for work, at full speed, while the
+    # next model is timed.
+    settings.add_session_config_entry('session.force_spinning_stop', '1')
     provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
         'CPUExecutionProvider'
     session = onnxruntime.InferenceSession(
@@ -267,7 +272,7 @@ def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 
 def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
-    openvino = _need('openvino', 'openvino')
+    openvino = need('openvino', 'openvino')
     start = time.perf_counter()
     converted = openvino.convert_model(_Flat(model.float()),
                                        example_input=images.float(),
@@ -285,24 +290,16 @@ def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
     return call, time.perf_counter() - start
 
 
-def _need(module: str, packages: str):
-    import importlib
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f'--backend needs: pip install {packages}') from error
-
-
 EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
                openvino=_openvino)
 
 
-def relative_error(outputs, reference) -> float:
-    """The largest difference over the largest value, of all outputs."""
-    pairs = list(zip(outputs_of(outputs), outputs_of(reference), strict=True))
+def relative_errors(outputs, reference) -> list[float]:
+    """The largest difference over the largest value, for each output."""
+    pairs = [(output.float().cpu(), target.float().cpu()) for output, target
+             in zip(outputs_of(outputs), outputs_of(reference), strict=True)]
     if not pairs:
         raise UserError('the model returns no tensors')
-    return max(
-        ((output.float().cpu() - target.float().cpu()).abs().max()
-         / target.float().cpu().abs().max().clamp_min(1e-12)).item()
-        for output, target in pairs)
+    return [((output - target).abs().max()
+             / target.abs().max().clamp_min(1e-12)).item()
+            for output, target in pairs]

@@ -148,7 +148,13 @@ class Residual(BaseModule):
         drop_path (float): Probability to drop the branch for a sample.
             Defaults to 0.
         norm (nn.Module, optional): In front of the branch. Defaults to none.
+
+    Attributes:
+        inplace (bool): Whether the sum takes the place of the branch's
+            output. False, until the network is deployed.
     """
+
+    inplace = False
 
     def __init__(self, branch: nn.Module, drop_path: float = 0.,
                  norm: nn.Module | None = None):
@@ -158,7 +164,8 @@ class Residual(BaseModule):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.drop_path(self.branch(self.norm(x)))
+        output = self.drop_path(self.branch(self.norm(x)))
+        return output.add_(x) if self.inplace else x + output
 
 
 def _mlp(channels: int) -> Sequential:

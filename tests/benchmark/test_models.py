@@ -47,6 +47,15 @@ def test_kinds(pattern, kind, strides):
         assert facts.macs > 0
 
 
+def test_built_for_a_size():
+    """This one refuses other sizes, and has its channels last."""
+    spec, = find_models(['timm:swin_tiny_patch4_window7_224'],
+                        shape=(64, 96))
+    facts = facts_of(spec.build().eval(), (64, 96))
+    assert facts.channels == [96, 192, 384, 768]
+    assert facts.strides == [4, 8, 16, 32]
+
+
 def test_whole_model_of_a_config():
     spec, = find_models([get_config_path('fpn_lowformer_b0_shapes')],
                         whole=True)

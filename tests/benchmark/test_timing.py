@@ -2,14 +2,16 @@
 import itertools
 
 import pytest
+import torch
 
 from mmlowformer.benchmark.timing import (
     Candidate,
+    CudaTimer,
     Timer,
     percentile,
     spread,
     take_turns,
-    take_turns_call_by_call,
+    time_each_call,
     warm_up,
 )
 
@@ -49,13 +51,21 @@ def test_seconds_of_one_call(clock, timer):
     candidate = Candidate(clock.call('a', 0.5), calls=4)
     take_turns([candidate], timer, 3)
     assert candidate.seconds == [0.5, 0.5, 0.5]
-    assert len(clock.log) == 12
+    # Four that count, after one that does not.
+    assert len(clock.log) == 15
+
+
+def test_first_call_of_a_turn_does_not_count(clock, timer):
+    """It pays for what the model before has left behind."""
+    candidate = Candidate(clock.call('a', 9, 1, 1, 9, 1, 1), calls=2)
+    take_turns([candidate], timer, 2)
+    assert candidate.seconds == [1, 1]
 
 
 def test_models_take_turns(clock, timer):
     candidates = [Candidate(clock.call(name, 1), calls=2) for name in 'ab']
     take_turns(candidates, timer, 2)
-    assert ''.join(clock.log) == 'aabbaabb'
+    assert ''.join(clock.log) == 'aaabbbaaabbb'
 
 
 def test_drift_hits_all_alike(clock, timer):
@@ -104,12 +114,41 @@ def test_device_is_waited_for(clock):
 
 
 def test_percentiles_of_single_calls(clock, timer):
-    candidate = Candidate(clock.call('a', *range(1, 101)), calls=25)
-    take_turns_call_by_call([candidate], timer, 4)
+    costs = [cost for turn in range(4)
+             for cost in (999, *range(25 * turn + 1, 25 * turn + 26))]
+    candidate = Candidate(clock.call('a', *costs), calls=25)
+    take_turns([candidate], timer, 4, time_each_call)
     assert sorted(candidate.seconds) == list(range(1, 101))
     assert [percentile(candidate.seconds, p) for p in (50, 90, 99)] == [
         50, 90, 99]
     assert percentile([7.], 99) == 7
+
+
+def test_single_calls_on_a_gpu(monkeypatch):
+    """Events are recorded around each call, and waited for once."""
+    gpu, waits = [0.], []
+
+    class Event:
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.milliseconds = gpu[0]
+
+        def elapsed_time(self, end):
+            assert len(waits) == 2, 'the GPU may not have got there'
+            return end.milliseconds - self.milliseconds
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: waits.append(1))
+    costs = iter([5, 7, 6])
+
+    def call():
+        gpu[0] += next(costs)
+
+    assert CudaTimer().measure_each(call, 3) == [0.005, 0.007, 0.006]
+    assert len(waits) == 2
 
 
 def test_spread():

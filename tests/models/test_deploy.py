@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
+from mmlowformer.models.deploy import ImageNorm
 
 from .test_lowformer import SMALL, VARIANTS, images, randomise
 
@@ -51,8 +52,9 @@ def test_every_step_is_needed():
             assert not torch.equal(module.running_mean,
                                    torch.zeros_like(module.running_mean))
     deployed = copy.deepcopy(model).switch_to_deploy()
-    assert not any(module.affine for name, module in deployed.named_modules()
-                   if isinstance(module, nn.GroupNorm) and '.mlp.' in name)
+    assert not any('.mlp.' in name for name, module
+                   in deployed.named_modules()
+                   if isinstance(module, nn.GroupNorm))
     assert sum(p.numel() for p in deployed.parameters()) < sum(
         p.numel() for p in model.parameters())
 
@@ -62,6 +64,38 @@ def test_maps_stay_channels_last():
     with torch.inference_mode():
         for output in deployed(images()):
             assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('arch', ['b1', 'e1'])
+def test_no_hidden_copies(arch):
+    deployed = trained(arch).switch_to_deploy()
+    x = images().to(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        deployed(x)
+    names = {event.key for event in profile.key_averages()}
+    assert 'aten::mkldnn_convolution' in names
+    assert not names & {'aten::copy_', 'aten::clone', 'aten::contiguous'}
+
+
+def test_norm_keeps_the_layout():
+    norm, x = ImageNorm(eps=1e-5), 3 * torch.randn(2, 6, 5, 7) + 1
+    expected = nn.GroupNorm(1, 6, affine=False)(x)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        output = norm(x.contiguous(memory_format=layout))
+        assert output.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(output, expected)
+
+
+def test_input_stays_as_it_is():
+    """Sums take the place of their own terms, not of what a user gave."""
+    deployed = trained(SMALL).switch_to_deploy()
+    x = images()
+    before = x.clone()
+    with torch.inference_mode():
+        first, second = deployed(x), deployed(x)
+    assert torch.equal(x, before)
+    assert all(map(torch.equal, first, second))
 
 
 def test_again_does_nothing():

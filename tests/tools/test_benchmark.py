@@ -32,6 +32,27 @@ def test_measures_and_compares(tmp_path):
     assert 'differs' not in result.stdout
 
 
+def test_paper_preset_and_file_names(tmp_path, monkeypatch):
+    """Each shape and batch size gets files of its own."""
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    (tmp_path / 'mine.py').write_text(
+        'from torch import nn\n\n\ndef build():\n'
+        '    return nn.Conv2d(3, 2, 16, 16)\n')
+    result = run(BENCHMARK, 'mine:build', '--preset', 'paper', '--batch-size',
+                 1, 2, '--min-time', 0.05, '--repeats', 2, '--device', 'cpu',
+                 '--json', 'out.json', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    records = {path.name: json.loads(path.read_text())
+               for path in tmp_path.glob('*.json')}
+    assert records.keys() == {
+        f'out_{shape}_batch{size}.json'
+        for shape in ('224x224', '512x512') for size in (1, 2)}
+    record = records['out_512x512_batch2.json']
+    assert record['rows'][0]['steps'] == ['build', 'torchscript']
+    assert record['settings']['shape'] == [512, 512]
+    assert record['settings']['batch_size'] == 2
+
+
 def test_list(tmp_path):
     result = run(BENCHMARK, '--list', cwd=tmp_path)
     assert result.stdout.count('feature pyramid') == 8
