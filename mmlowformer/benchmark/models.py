@@ -123,12 +123,12 @@ def _matching(pattern: str, names: list[str], library: str) -> list[str]:
 
 def _find_timm(name: str, shape: tuple[int, int]) -> Iterator[Spec]:
     timm = need('timm', 'timm')
-    for name in _matching(name, timm.list_models(), 'timm'):
-        family = timm.model_entrypoint(name).__module__.split('.')[-1]
-        kind = PYRAMID if _timm_has_pyramid(name, shape) else \
+    for found in _matching(name, timm.list_models(), 'timm'):
+        family = timm.model_entrypoint(found).__module__.split('.')[-1]
+        kind = PYRAMID if _timm_has_pyramid(found, shape) else \
             'last feature map'
-        yield Spec(f'timm:{name}', f'timm {family}',
-                   partial(_build_timm, name, shape), kind)
+        yield Spec(f'timm:{found}', f'timm {family}',
+                   partial(_build_timm, found, shape), kind)
 
 
 def _create_timm(name: str, shape: tuple[int, int], **kwargs) -> nn.Module:
