@@ -81,6 +81,9 @@ def parse_args() -> argparse.Namespace:
                         help='seconds that each model is timed for (5)')
     parser.add_argument('--repeats', type=int, default=9, metavar='N',
                         help='turns that each model takes (9)')
+    parser.add_argument('--profile', nargs='?', type=int, const=11, default=0,
+                        metavar='N', help='list what the operators of each '
+                        'model take, medians of N calls (11)')
     parser.add_argument('--whole', action='store_true',
                         help="of a config, the whole model's forward")
     for kind in FILES:
@@ -113,6 +116,8 @@ def check_values(args: argparse.Namespace) -> None:
     for name in ('repeats', 'min_time'):
         if getattr(args, name) <= 0:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')
+    if args.profile < 0:
+        raise UserError('--profile has to be positive')
     if args.shape and min(args.shape) < 32:
         raise UserError(f'--shape {args.shape[0]} {args.shape[1]}: images '
                         'have to be at least 32 pixels high and wide')
@@ -147,7 +152,8 @@ class ProgressBar(Progress):
         self.bar = Bar(
             TextColumn('{task.description}'), BarColumn(),
             MofNCompleteColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True)
+            # Nothing may draw while a model is timed.
+            console=Console(stderr=True), transient=True, auto_refresh=False)
         self.task = self.bar.add_task('', total=None)
 
     def message(self, text: str) -> None:
@@ -156,22 +162,31 @@ class ProgressBar(Progress):
     def phase(self, text: str, steps: int) -> None:
         self.title = text
         self.bar.reset(self.task, total=steps, description=text)
+        self.bar.refresh()
 
     def step(self, text: str = '') -> None:
-        self.bar.update(self.task, description=f'{self.title} {text}')
-        self.bar.advance(self.task)
+        self.bar.update(self.task, description=f'{self.title} {text}',
+                        advance=1, refresh=True)
+
+
+def table_of(header: list[str], rows: list[list[str]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, no_wrap=name == 'model')
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def show(record: dict) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in report.table_header(record):
-        table.add_column(name, no_wrap=name == 'model')
-    for row in report.table_rows(record):
-        table.add_row(*row)
     # Wide enough for every column, also when it is written to a file.
     console = Console(width=max(200, Console().width))
     console.print(report.describe(record), highlight=False)
-    console.print(table, highlight=False)
+    console.print(table_of(report.table_header(record),
+                           report.table_rows(record)), highlight=False)
+    if profile := report.profile_rows(record):
+        console.print(table_of(report.PROFILE_HEADER, profile),
+                      highlight=False)
     unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]
     if unsteady:
         console.print(f'! spread above 5 %: {", ".join(unsteady)}. Close '
@@ -184,8 +199,7 @@ def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
     texts = dict(
         json=json.dumps(record, indent=1) + '\n',
         csv=report.as_csv(record),
-        markdown=report.markdown(report.table_header(record),
-                                 report.table_rows(record)))
+        markdown='\n'.join(report.tables(record)))
     for kind, text in texts.items():
         if getattr(args, kind):
             path = with_suffix(getattr(args, kind), suffix)
@@ -232,7 +246,7 @@ def run(args: argparse.Namespace) -> bool:
         settings = Settings(
             shape=shape, batch_size=size, mode=args.mode,
             options=options_of(args), min_time=args.min_time,
-            repeats=args.repeats)
+            repeats=args.repeats, profiled_calls=args.profile)
         progress = ProgressBar()
         with progress.bar:
             record = measure(found[shape], settings, progress=progress)

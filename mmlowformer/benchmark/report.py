@@ -13,10 +13,10 @@ HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
 
 def table_header(record: dict) -> list[str]:
     if record['settings']['mode'] == 'train':
-        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ms per step',
-                'spread', 'memory (MiB)']
-    return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'p50',
-            'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak', 'error',
+        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'min',
+                'p50 (ms)', 'spread', 'memory (MiB)']
+    return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'min',
+            'p50', 'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak', 'error',
             'memory (MiB)']
 
 
@@ -39,7 +39,7 @@ def _cells(row: dict, training: bool) -> list[str]:
     megabytes = '–' if memory is None else f'{memory / 2**20:.0f}'
     times = [f'{value:.1f}' for value in row['milliseconds'].values()]
     if training:
-        return [*cells, times[0], spread, megabytes]
+        return [*cells, *times[:2], spread, megabytes]
     return [*cells, *times, spread, f'{row["macs_per_second"] / 1e9:.1f}',
             f'{row["fraction_of_peak"]:.0%}', _errors(row), megabytes]
 
@@ -50,6 +50,34 @@ def _errors(row: dict) -> str:
     if row['options']['dtype'] == 'fp32':
         errors = [max(errors)]
     return '/'.join(f'{error:.0e}' for error in errors)
+
+
+PROFILE_HEADER = ['model', 'operator', 'count', 'ms', 'share', 'GMACs/s',
+                  'of peak']
+# A smaller share of a call is not worth a line.
+WORTH_A_LINE = 0.01
+
+
+def profile_rows(record: dict) -> list[list[str]]:
+    """Where the time goes, a kind of operator a line."""
+    return [line for row in record['rows'] if row.get('profile')
+            for line in _profile_lines(row, record['peak'])]
+
+
+def _profile_lines(row: dict, peaks: dict) -> list[list[str]]:
+    total = sum(share['milliseconds'] for share in row['profile'])
+    peak = peaks[row['options']['dtype']]['flops'] / 2e9
+    lines = []
+    for share in row['profile']:
+        milliseconds = share['milliseconds']
+        if milliseconds < WORTH_A_LINE * total:
+            continue
+        rate = share['macs'] / milliseconds / 1e6
+        lines.append([
+            row['name'], share['operator'], str(share['count']),
+            f'{milliseconds:.1f}', f'{milliseconds / total:.1%}',
+            *([f'{rate:.1f}', f'{rate / peak:.0%}'] if rate else ['–', '–'])])
+    return lines
 
 
 def _outputs(row: dict) -> str:
@@ -63,6 +91,14 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ['---'] * len(header),
              *(row + [''] * (len(header) - len(row)) for row in rows)]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+
+
+def tables(record: dict) -> list[str]:
+    """The measurement, and the profiles if there are any, in Markdown."""
+    found = [markdown(table_header(record), table_rows(record))]
+    if profile := profile_rows(record):
+        found.append(markdown(PROFILE_HEADER, profile))
+    return found
 
 
 def describe(record: dict) -> str:

@@ -12,6 +12,7 @@ from ..engine import UserError
 from .environment import describe_environment
 from .memory import PeakMemory
 from .models import Facts, Spec, facts_of, outputs_of
+from .profiling import Share, profile
 from .timing import (
     WIDE_SPREAD,
     Candidate,
@@ -58,6 +59,8 @@ class Settings:
         warm_up_calls (int): At least so many calls before timing.
         warm_up_time (float): At least so many seconds before timing.
         seed (int): Of the images, and of the models' weights.
+        profiled_calls (int): How many calls of each model to look into,
+            after timing. Defaults to 0.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -69,6 +72,7 @@ class Settings:
     warm_up_calls: int = 3
     warm_up_time: float = 1.
     seed: int = 0
+    profiled_calls: int = 0
 
 
 class Progress:
@@ -95,6 +99,7 @@ class Entrant:
     candidate: Candidate | None = None
     errors: list[float] = field(default_factory=list)
     memory: dict = field(default_factory=dict)
+    shares: list[Share] = field(default_factory=list)
     failure: str | None = None
 
 
@@ -186,9 +191,22 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
                settings.repeats,
                time_each_call if settings.mode == 'latency' else time_window,
                progress.step)
+    if settings.profiled_calls:
+        _profile(entrants, settings, progress)
     return entrants, {
         dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
         for dtype, (size, peak) in peaks.items()}
+
+
+def _profile(entrants: list[Entrant], settings: Settings,
+             progress: Progress) -> None:
+    running = [entrant for entrant in entrants if entrant.candidate]
+    progress.phase('profile', len(running))
+    for entrant in running:
+        progress.step(entrant.spec.name)
+        entrant.shares = profile(entrant.candidate.call,
+                                 settings.profiled_calls,
+                                 settings.options.device)
 
 
 def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
@@ -293,10 +311,12 @@ def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
     row.update(
         batch_size=settings.batch_size,
         images_per_second=rate,
-        milliseconds={f'p{p}': 1e3 * percentile(seconds, p)
-                      for p in (50, 90, 99)},
+        milliseconds=dict(
+            min=1e3 * min(seconds),
+            **{f'p{p}': 1e3 * percentile(seconds, p) for p in (50, 90, 99)}),
         spread=spread(seconds), unsteady=spread(seconds) > WIDE_SPREAD,
-        turns=len(seconds), memory=entrant.memory)
+        turns=len(seconds), memory=entrant.memory,
+        profile=[asdict(share) for share in entrant.shares])
     if settings.mode != 'train':
         row.update(
             macs_per_second=rate * facts.macs,

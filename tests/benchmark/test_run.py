@@ -93,7 +93,8 @@ def test_numbers(clock):
 def test_latency(clock):
     result = record(clock, dict(model=Costly(clock, 0.05)), mode='latency')
     row = result['rows'][0]
-    assert row['milliseconds'] == pytest.approx(dict(p50=50, p90=50, p99=50))
+    assert row['milliseconds'] == pytest.approx(
+        dict(min=50, p50=50, p90=50, p99=50))
     # A third of a second in each of three turns.
     assert row['turns'] == 3 * 7
 
@@ -267,6 +268,37 @@ def test_comparison(clock):
     assert rows == [['a', '40.00', '80.00', '2.000']]
     assert differing == ['settings.options.channels_last: False and True']
     assert report.compare(one, one)[1] == []
+
+
+def test_profile():
+    """Operators with their multiply-accumulates, the dearest first."""
+    class Two(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.wide = nn.Conv2d(3, 64, 3, padding=1)
+            self.deep = nn.Conv2d(64, 64, 5, padding=2, groups=64)
+
+        def forward(self, x):
+            return self.deep(self.wide(x)).relu_()
+
+    result = measure([Spec('two', 'test', Two)], Settings(
+        shape=(64, 64), batch_size=2, min_time=0.02, repeats=1,
+        warm_up_calls=1, warm_up_time=0, profiled_calls=3))
+    shares = {share['operator']: share
+              for share in result['rows'][0]['profile']}
+    assert shares.keys() == {'conv2d 3x3', 'conv2d 5x5 depthwise', 'relu_'}
+    assert shares['conv2d 3x3']['macs'] == 2 * 3 * 64 * 9 * 64 * 64
+    assert shares['conv2d 5x5 depthwise']['macs'] == 2 * 64 * 25 * 64 * 64
+    assert shares['relu_']['macs'] == 0
+    times = [share['milliseconds'] for share in result['rows'][0]['profile']]
+    assert times == sorted(times, reverse=True)
+    assert min(times) > 0
+    rows = report.profile_rows(result)
+    assert len(report.tables(result)) == 2
+    assert {row[0] for row in rows} == {'two'}
+    assert sum(float(row[4].rstrip('%')) for row in rows) == pytest.approx(
+        100, abs=3)
 
 
 def test_environment_variables_are_settings(clock, monkeypatch):
