@@ -44,29 +44,16 @@ def parse_args() -> argparse.Namespace:
 def prepare(args: argparse.Namespace) -> Config:
     if args.images < 1:
         raise UserError(f'--images has to be at least 1, not {args.images}')
-    cfg = engine.load_config(args)
-    if cfg.launcher != 'none':
+    if args.launcher != 'none':
         raise UserError('one process measures: leave --launcher out')
-    engine.require_scope(cfg)
-    if not args.work_dir:
-        # Runner writes the config there; that of the training stays.
-        cfg.work_dir = os.path.join(cfg.work_dir, 'precision')
-    if not cfg.get('test_dataloader'):
-        raise UserError(f'{args.config} has no test_dataloader')
-    engine.check_checkpoint(args.checkpoint)
-    engine.check_datasets(cfg, ['test_dataloader'])
-    engine.adapt_to_device(cfg)
-    cfg.load_from = args.checkpoint
-    cfg.resume = False
+    cfg = engine.prepare_test(args, 'precision')
     # The tables are the output; Runner's reports would bury them.
     cfg.log_level = 'WARNING'
     return cfg
 
 
 def build(cfg: Config, checkpoint: str) -> Runner:
-    runner = Runner.from_cfg(cfg)
-    engine.check_fits(runner.model, checkpoint)
-    runner.register_hook(engine.LoadAnyLayout(checkpoint))
+    runner = engine.build_tester(cfg, checkpoint)
     runner.load_or_resume()
     runner.model.eval()
     return runner

@@ -7,7 +7,6 @@ from pathlib import Path
 import mmengine
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
@@ -38,26 +37,15 @@ def parse_args() -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> Config:
     """Everything that can be wrong is found here, before work starts."""
-    cfg = engine.load_config(args)
-    engine.require_scope(cfg)
-    if not args.work_dir:
-        # Runner writes the config there; that of the training stays.
-        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
-    if not cfg.get('test_dataloader'):
-        raise UserError(f'{args.config} has no test_dataloader')
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):
         raise UserError(f'--out {args.out} has to end in '
                         f'{" or ".join(PREDICTIONS + METRICS)}')
-    engine.check_checkpoint(args.checkpoint)
-    engine.check_datasets(cfg, ['test_dataloader'])
+    cfg = engine.prepare_test(args, 'test')
     if args.deploy:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
                             dict(type='mmlowformer.DeployHook')]
     if args.tta:
         engine.use_tta(cfg)
-    engine.adapt_to_device(cfg)
-    cfg.load_from = args.checkpoint
-    cfg.resume = False
     if args.out and args.out.endswith(PREDICTIONS):
         dump = dict(type='mmengine.DumpResults', out_file_path=args.out)
         evaluators = cfg.test_evaluator
@@ -68,9 +56,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def test(cfg: Config, checkpoint: str, show_dir: str | None) -> dict:
-    runner = Runner.from_cfg(cfg)
-    engine.check_fits(runner.model, checkpoint)
-    runner.register_hook(engine.LoadAnyLayout(checkpoint))
+    runner = engine.build_tester(cfg, checkpoint)
     if show_dir:
         engine.draw_predictions(runner, show_dir)
     runner.logger.info(f'Testing {checkpoint} on {engine.device_name()}, '

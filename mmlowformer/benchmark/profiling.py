@@ -1,4 +1,5 @@
 """Where the time of a call goes, operator by operator."""
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ def profile(call: Callable[[], object], times: int,
     Returns:
         list[Share]: The most expensive kind first.
     """
+    # Or several lines would be printed for each call.
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     calls = [_profile_once(call, device) for _ in range(times)]
     shares = calls[0]
     for operator, share in shares.items():
@@ -55,7 +58,7 @@ def _profile_once(call: Callable[[], object], device: str) -> dict[str, Share]:
     if device == 'cuda':
         activities.append(ProfilerActivity.CUDA)
     with torch_profile(activities=activities, record_shapes=True,
-                       with_flops=True) as recorded:
+                       with_flops=True, acc_events=True) as recorded:
         call()
     shares: dict[str, Share] = {}
     for event in recorded.events():

@@ -1,6 +1,7 @@
 """Tables, files, comparisons and pictures of measurements."""
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -13,27 +14,37 @@ HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
 
 def table_header(record: dict) -> list[str]:
     if record['settings']['mode'] == 'train':
-        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'min',
+        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ratio', 'min',
                 'p50 (ms)', 'spread', 'memory (MiB)']
-    return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'min',
-            'p50', 'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak', 'error',
-            'memory (MiB)']
+    return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'ratio',
+            'min', 'p50', 'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak',
+            'error', 'memory (MiB)']
 
 
 def table_rows(record: dict) -> list[list[str]]:
     """The measurement as text, a model a line."""
     training = record['settings']['mode'] == 'train'
-    return [_cells(row, training) for row in record['rows']]
+    first: dict[str, float] = {}
+    for row in record['rows']:
+        if not row['failure']:
+            first.setdefault(_model(row), row['images_per_second'])
+    return [_cells(row, training, first) for row in record['rows']]
 
 
-def _cells(row: dict, training: bool) -> list[str]:
+def _model(row: dict) -> str:
+    """The same for a variant of ours and of timm, whatever the options."""
+    return row['name'].split('@')[0].removeprefix('timm:')
+
+
+def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
     cells = [row['name']]
     if not training:
         cells.append(_outputs(row))
     if row['failure']:
         return [*cells, f'failed: {row["failure"]}']
     cells += [f'{row["parameters"] / 1e6:.2f}', f'{row["macs"] / 1e9:.2f}',
-              f'{row["images_per_second"]:.2f}']
+              f'{row["images_per_second"]:.2f}',
+              f'{row["images_per_second"] / first[_model(row)]:.2f}']
     spread = f'{row["spread"]:.1%}' + (' !' if row['unsteady'] else '')
     memory = next(iter(row['memory'].values()), None)
     megabytes = '–' if memory is None else f'{memory / 2**20:.0f}'
@@ -218,7 +229,7 @@ def plot(record: dict, path: str) -> None:
     if not rows:
         raise UserError('--plot: no model was measured')
     latency = record['settings']['mode'] == 'latency'
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 5.5), sharey=True,
+    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5.5), sharey=True,
                                    layout='constrained')
     for axis, key, label in zip(
             axes, ('macs', 'parameters'),
@@ -230,21 +241,66 @@ def plot(record: dict, path: str) -> None:
             side.set_major_formatter(LogFormatter())
             side.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes[0].set_ylabel('latency (ms)' if latency else 'images/s')
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(),
+                  loc='outside right upper', fontsize=8)
     figure.suptitle(describe(record), fontsize=9)
+    figure.draw_without_rendering()
+    for axis, key, unit in zip(axes, ('macs', 'parameters'), (1e9, 1e6)):
+        _label(axis, rows, key, unit, latency)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
 
 def _scatter(axis, rows: list[dict], key: str, unit: float,
              latency: bool) -> None:
-    for family in dict.fromkeys(row['family'] for row in rows):
+    from matplotlib import colormaps
+
+    families = list(dict.fromkeys(row['family'] for row in rows))
+    colors = colormaps['tab10' if len(families) <= 10 else 'tab20'].colors
+    for family, color in zip(families, itertools.cycle(colors)):
         members = [row for row in rows if row['family'] == family]
-        x = [row[key] / unit for row in members]
-        y = [row['milliseconds']['p50'] if latency else
-             row['images_per_second'] for row in members]
-        axis.plot(x, y, 'o', label=family, markersize=5)
-        for row, place in zip(members, zip(x, y)):
-            short = row['name'].split(':')[-1].removeprefix('lowformer_')
-            axis.annotate(short, place, xytext=(4, 4), fontsize=7,
-                          textcoords='offset points')
+        axis.plot(*zip(*(_place(row, key, unit, latency) for row in members)),
+                  'o', label=family, markersize=5, color=color)
+
+
+def _place(row: dict, key: str, unit: float,
+           latency: bool) -> tuple[float, float]:
+    return row[key] / unit, (row['milliseconds']['p50'] if latency else
+                             row['images_per_second'])
+
+
+def _first_of_each_model(rows: list[dict]) -> list[dict]:
+    """With other options, or of timm, a model has the same place, nearly."""
+    return list({_model(row): row for row in reversed(rows)}.values())[::-1]
+
+
+# Where a label can be, seen from its point: alignments are those of the text.
+SIDES = [(dx, dy, 'left' if dx > 0 else 'right', 'bottom' if dy > 0 else 'top')
+         for distance in (3, 9, 16)
+         for dx, dy in ((distance, distance), (distance, -distance),
+                        (-distance, distance), (-distance, -distance))]
+
+
+def _label(axis, rows: list[dict], key: str, unit: float,
+           latency: bool) -> None:
+    """Write names where they cover neither each other nor a point."""
+    from matplotlib.transforms import Bbox
+
+    points = axis.transData.transform(
+        [_place(row, key, unit, latency) for row in rows])
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in points]
+    for row in _first_of_each_model(rows):
+        place = _place(row, key, unit, latency)
+        name = row['name'].split(':')[-1].removeprefix('lowformer_')
+        for dx, dy, horizontal, vertical in SIDES:
+            text = axis.annotate(name, place, (dx, dy), fontsize=7,
+                                 textcoords='offset points', ha=horizontal,
+                                 va=vertical)
+            box = text.get_window_extent()
+            if (box.x1 < axis.bbox.x1 and box.x0 > axis.bbox.x0
+                    and not any(map(box.overlaps, taken))):
+                break
+            text.remove()
+        else:
+            axis.add_artist(text)
+        taken.append(box)

@@ -23,12 +23,14 @@ from .launch import (
     use_tta,
 )
 from .saving import SaveSafely, full_disk_errors
+from .testing import build_tester, prepare_test
 
 __all__ = [
     'LoadAnyLayout', 'SaveSafely', 'UserError', 'adapt_to_device',
-    'add_common_arguments', 'check_checkpoint', 'check_datasets', 'check_fits',
-    'check_pretrained', 'check_resumable', 'describe_batch', 'device_name',
-    'draw_predictions', 'fitting_state_dict', 'full_disk_errors',
-    'latest_checkpoint', 'load_config', 'load_safely', 'one_line_errors',
-    'require_scope', 'saved_checkpoints', 'scale_learning_rate', 'use_tta'
+    'add_common_arguments', 'build_tester', 'check_checkpoint',
+    'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
+    'describe_batch', 'device_name', 'draw_predictions', 'fitting_state_dict',
+    'full_disk_errors', 'latest_checkpoint', 'load_config', 'load_safely',
+    'one_line_errors', 'prepare_test', 'require_scope', 'saved_checkpoints',
+    'scale_learning_rate', 'use_tta'
 ]

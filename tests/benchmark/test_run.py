@@ -310,6 +310,15 @@ def test_environment_variables_are_settings(clock, monkeypatch):
     assert 'MALLOC_TRIM_THRESHOLD_=4000000000' in report.describe(other)
 
 
+def test_ratio_to_the_first_of_the_same_model(clock):
+    result = record(clock, {
+        'timm:a@eager': Costly(clock, 0.2), 'b': Costly(clock, 1),
+        'a@deploy': Costly(clock, 0.1)})
+    column = report.table_header(result).index('ratio')
+    assert [row[column] for row in report.table_rows(result)] == [
+        '1.00', '1.00', '2.00']
+
+
 def test_files(clock, tmp_path):
     result = record(clock, dict(a=Costly(clock, 0.1), b=Costly(clock, 0.2)))
     lines = report.as_csv(result).splitlines()
