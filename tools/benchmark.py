@@ -204,7 +204,7 @@ def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
         if getattr(args, kind):
             path = with_suffix(getattr(args, kind), suffix)
             path.write_text(text, encoding='utf-8')
-    if args.plot:
+    if args.plot and any(not row['failure'] for row in record['rows']):
         report.plot(record, str(with_suffix(args.plot, suffix)))
 
 

@@ -1,7 +1,7 @@
 """Where the time of a call goes, operator by operator."""
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity
@@ -45,12 +45,11 @@ def profile(call: Callable[[], object], times: int,
     # Or several lines would be printed for each call.
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     calls = [_profile_once(call, device) for _ in range(times)]
-    shares = calls[0]
-    for operator, share in shares.items():
-        share.milliseconds = median(
-            [shares[operator].milliseconds for shares in calls
-             if operator in shares])
-    return sorted(shares.values(), key=lambda share: -share.milliseconds)
+    shares = [
+        replace(share, milliseconds=median(
+            [one[kind].milliseconds for one in calls if kind in one]))
+        for kind, share in calls[0].items()]
+    return sorted(shares, key=lambda share: -share.milliseconds)
 
 
 def _profile_once(call: Callable[[], object], device: str) -> dict[str, Share]:

@@ -269,9 +269,10 @@ def _place(row: dict, key: str, unit: float,
                              row['images_per_second'])
 
 
-def _first_of_each_model(rows: list[dict]) -> list[dict]:
-    """With other options, or of timm, a model has the same place, nearly."""
-    return list({_model(row): row for row in reversed(rows)}.values())[::-1]
+def _without_twins(rows: list[dict]) -> list[dict]:
+    """A variant of ours and of timm have nearly the same place."""
+    first = {row['name'].removeprefix('timm:'): row for row in reversed(rows)}
+    return list(first.values())[::-1]
 
 
 # Where a label can be, seen from its point: alignments are those of the text.
@@ -289,7 +290,7 @@ def _label(axis, rows: list[dict], key: str, unit: float,
     points = axis.transData.transform(
         [_place(row, key, unit, latency) for row in rows])
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in points]
-    for row in _first_of_each_model(rows):
+    for row in _without_twins(rows):
         place = _place(row, key, unit, latency)
         name = row['name'].split(':')[-1].removeprefix('lowformer_')
         for dx, dy, horizontal, vertical in SIDES:

@@ -2,11 +2,12 @@
 
 Each step is an identity of linear algebra, so outputs differ by rounding only.
 
-Not rewritten: the affine part of a GroupNorm in front of an attention, whose
-depthwise convolution pads with zeros, which the norm would not have shifted;
-and the transposed convolution of stride 2. As a convolution that makes the
-four pixels of each position, it multiplies 9/4 times as much, and took about
-twice as long on a CPU.
+Not rewritten: a GroupNorm in front of an attention, whose depthwise
+convolution pads with zeros, which the norm would not have shifted (on CUDA it
+copies its input to channels-first; what that costs was not measured); and the
+transposed convolution of stride 2. As a convolution that makes the four pixels
+of each position, it multiplies 9/4 times as much, and took about twice as long
+on a CPU.
 """
 import torch
 import torch.nn.functional as F
