@@ -23,8 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='path of a config, or the name of one '
-                        'that comes with mmlowformer')
+    engine.add_common_arguments(parser)
     parser.add_argument('checkpoint', help='the trained weights')
     parser.add_argument('--dtype', nargs='+', default=['bf16', 'fp16'],
                         choices=list(precision.DTYPES),
@@ -37,7 +36,6 @@ def parse_args() -> argparse.Namespace:
                         'is found; "sum$" are the residual additions')
     parser.add_argument('--metrics', action='store_true',
                         help='also test on the whole test set in each type')
-    engine.add_common_arguments(parser)
     return parser.parse_args()
 
 

@@ -17,8 +17,7 @@ METRICS = ('.json', )
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config, or the name of one '
-                        'that comes with mmlowformer')
+    engine.add_common_arguments(parser)
     parser.add_argument('checkpoint', help='the checkpoint to test')
     parser.add_argument('--out', metavar='F',
                         help='write the predictions to F.pkl, or the metrics '
@@ -31,7 +30,6 @@ def parse_args() -> argparse.Namespace:
                         'its outputs unchanged')
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
-    engine.add_common_arguments(parser)
     return parser.parse_args()
 
 

@@ -14,8 +14,7 @@ from mmlowformer.engine import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config, or the name of one '
-                        'that comes with mmlowformer')
+    engine.add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
                         help='go on from a checkpoint; without a path, or '
                         'with "auto", from the latest in the work dir')
@@ -27,7 +26,6 @@ def parse_args() -> argparse.Namespace:
                         help='scale the learning rate from the base batch '
                         'size to the actual one')
     parser.add_argument('--seed', type=int, metavar='N', help='random seed')
-    engine.add_common_arguments(parser)
     return parser.parse_args()
 
 

@@ -125,10 +125,11 @@ def _find_timm(name: str, shape: tuple[int, int]) -> Iterator[Spec]:
     timm = need('timm', 'timm')
     for found in _matching(name, timm.list_models(), 'timm'):
         family = timm.model_entrypoint(found).__module__.split('.')[-1]
-        kind = PYRAMID if _timm_has_pyramid(found, shape) else \
-            'last feature map'
-        yield Spec(f'timm:{found}', f'timm {family}',
-                   partial(_build_timm, found, shape), kind)
+        kind, build = (
+            (PYRAMID, partial(_create_timm, found, shape, features_only=True))
+            if _timm_has_pyramid(found, shape) else
+            ('last feature map', partial(_last_map_of_timm, found, shape)))
+        yield Spec(f'timm:{found}', f'timm {family}', build, kind)
 
 
 def _create_timm(name: str, shape: tuple[int, int], **kwargs) -> nn.Module:
@@ -150,9 +151,7 @@ def _timm_has_pyramid(name: str, shape: tuple[int, int]) -> bool:
     return True
 
 
-def _build_timm(name: str, shape: tuple[int, int]) -> nn.Module:
-    if _timm_has_pyramid(name, shape):
-        return _create_timm(name, shape, features_only=True)
+def _last_map_of_timm(name: str, shape: tuple[int, int]) -> nn.Module:
     return _Features(_create_timm(name, shape, num_classes=0))
 
 

@@ -231,10 +231,13 @@ def plot(record: dict, path: str) -> None:
     latency = record['settings']['mode'] == 'latency'
     figure, axes = pyplot.subplots(1, 2, figsize=(13, 5.5), sharey=True,
                                    layout='constrained')
-    for axis, key, label in zip(
-            axes, ('macs', 'parameters'),
+    places = []
+    for axis, key, unit, label in zip(
+            axes, ('macs', 'parameters'), (1e9, 1e6),
             ('multiply-accumulates (G)', 'parameters (M)')):
-        _scatter(axis, rows, key, 1e9 if key == 'macs' else 1e6, latency)
+        places.append([(row[key] / unit, _height(row, latency))
+                       for row in rows])
+        _scatter(axis, rows, places[-1])
         axis.set(xscale='log', yscale='log', xlabel=label)
         axis.grid(which='both', alpha=0.25)
         for side in (axis.xaxis, axis.yaxis):
@@ -245,34 +248,26 @@ def plot(record: dict, path: str) -> None:
                   loc='outside right upper', fontsize=8)
     figure.suptitle(describe(record), fontsize=9)
     figure.draw_without_rendering()
-    for axis, key, unit in zip(axes, ('macs', 'parameters'), (1e9, 1e6)):
-        _label(axis, rows, key, unit, latency)
+    # Now that it is known where on the page they are.
+    for axis, points in zip(axes, places):
+        _label(axis, rows, points)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
 
-def _scatter(axis, rows: list[dict], key: str, unit: float,
-             latency: bool) -> None:
+def _height(row: dict, latency: bool) -> float:
+    return row['milliseconds']['p50'] if latency else row['images_per_second']
+
+
+def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
     from matplotlib import colormaps
 
     families = list(dict.fromkeys(row['family'] for row in rows))
     colors = colormaps['tab10' if len(families) <= 10 else 'tab20'].colors
     for family, color in zip(families, itertools.cycle(colors)):
-        members = [row for row in rows if row['family'] == family]
-        axis.plot(*zip(*(_place(row, key, unit, latency) for row in members)),
-                  'o', label=family, markersize=5, color=color)
-
-
-def _place(row: dict, key: str, unit: float,
-           latency: bool) -> tuple[float, float]:
-    return row[key] / unit, (row['milliseconds']['p50'] if latency else
-                             row['images_per_second'])
-
-
-def _without_twins(rows: list[dict]) -> list[dict]:
-    """A variant of ours and of timm have nearly the same place."""
-    first = {row['name'].removeprefix('timm:'): row for row in reversed(rows)}
-    return list(first.values())[::-1]
+        members = [point for row, point in zip(rows, points)
+                   if row['family'] == family]
+        axis.plot(*zip(*members), 'o', label=family, markersize=5, color=color)
 
 
 # Where a label can be, seen from its point: alignments are those of the text.
@@ -282,26 +277,26 @@ SIDES = [(dx, dy, 'left' if dx > 0 else 'right', 'bottom' if dy > 0 else 'top')
                         (-distance, distance), (-distance, -distance))]
 
 
-def _label(axis, rows: list[dict], key: str, unit: float,
-           latency: bool) -> None:
+def _label(axis, rows: list[dict], points: list[tuple]) -> None:
     """Write names where they cover neither each other nor a point."""
     from matplotlib.transforms import Bbox
 
-    points = axis.transData.transform(
-        [_place(row, key, unit, latency) for row in rows])
-    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in points]
-    for row in _without_twins(rows):
-        place = _place(row, key, unit, latency)
-        name = row['name'].split(':')[-1].removeprefix('lowformer_')
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6)
+             for x, y in axis.transData.transform(points)]
+    named = set()
+    for row, point in zip(rows, points):
+        name = row['name'].removeprefix('timm:')
+        # A variant of ours and of timm have nearly the same place.
+        if name in named:
+            continue
+        named.add(name)
+        text = axis.annotate(name.split(':')[-1].removeprefix('lowformer_'),
+                             point, (0, 0), textcoords='offset points',
+                             fontsize=7)
         for dx, dy, horizontal, vertical in SIDES:
-            text = axis.annotate(name, place, (dx, dy), fontsize=7,
-                                 textcoords='offset points', ha=horizontal,
-                                 va=vertical)
+            text.set(position=(dx, dy), ha=horizontal, va=vertical)
             box = text.get_window_extent()
             if (box.x1 < axis.bbox.x1 and box.x0 > axis.bbox.x0
                     and not any(map(box.overlaps, taken))):
                 break
-            text.remove()
-        else:
-            axis.add_artist(text)
         taken.append(box)

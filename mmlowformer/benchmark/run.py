@@ -179,28 +179,27 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
     for entrant in entrants:
         progress.step(entrant.spec.name)
         _enter(entrant, settings, timer)
-    running = [entrant.candidate for entrant in entrants
-               if entrant.candidate]
+    running = [entrant for entrant in entrants if entrant.candidate]
     peaks = {dtype: _peak_candidate(settings.options.device, dtype, timer)
              for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
     for _, peak in peaks.values():
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
     progress.phase('take turns',
                    settings.repeats * (len(running) + len(peaks)))
-    take_turns([*running, *(peak for _, peak in peaks.values())], timer,
-               settings.repeats,
+    take_turns([*(entrant.candidate for entrant in running),
+                *(peak for _, peak in peaks.values())],
+               timer, settings.repeats,
                time_each_call if settings.mode == 'latency' else time_window,
                progress.step)
     if settings.profiled_calls:
-        _profile(entrants, settings, progress)
+        _profile(running, settings, progress)
     return entrants, {
         dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
         for dtype, (size, peak) in peaks.items()}
 
 
-def _profile(entrants: list[Entrant], settings: Settings,
+def _profile(running: list[Entrant], settings: Settings,
              progress: Progress) -> None:
-    running = [entrant for entrant in entrants if entrant.candidate]
     progress.phase('profile', len(running))
     for entrant in running:
         progress.step(entrant.spec.name)

@@ -17,7 +17,9 @@ INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that training and testing share."""
+    """Arguments that training and testing share, the config first."""
+    parser.add_argument('config', help='path of a config, or the name of one '
+                        'that comes with mmlowformer')
     parser.add_argument('--work-dir', metavar='D',
                         help='folder for logs and results (default: '
                         'work_dirs/<name of the config>)')
@@ -38,8 +40,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common arguments.
 
     Args:
-        args (argparse.Namespace): With ``config`` and what
-            :func:`add_common_arguments` adds.
+        args (argparse.Namespace): With what :func:`add_common_arguments`
+            adds.
 
     Returns:
         Config: The config; its ``work_dir`` and ``launcher`` are set.

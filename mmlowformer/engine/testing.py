@@ -15,7 +15,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     """The config to test with; all that can be wrong with it is found here.
 
     Args:
-        args (argparse.Namespace): With ``config``, ``checkpoint`` and what
+        args (argparse.Namespace): With ``checkpoint`` and what
             :func:`add_common_arguments` adds.
         folder (str): Where results go, inside the config's ``work_dir``,
             unless the user names one.

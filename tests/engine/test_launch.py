@@ -9,7 +9,6 @@ from mmlowformer.engine import UserError
 
 def load(config, *arguments):
     parser = argparse.ArgumentParser()
-    parser.add_argument('config')
     engine.add_common_arguments(parser)
     return engine.load_config(parser.parse_args([str(config), *arguments]))
 
