@@ -1,6 +1,8 @@
 """Rewriting a trained LowFormer for inference, with the same outputs.
 
 Each step is an identity of linear algebra, so outputs differ by rounding only.
+On a CPU, where wide maps do not fit into the caches, FusedMBConvs of stride 1
+are computed part by part; with stride 2 that was slower.
 
 Not rewritten: a GroupNorm in front of an attention, whose depthwise
 convolution pads with zeros, which the norm would not have shifted (on CUDA it
@@ -14,7 +16,12 @@ import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 
-from .blocks import Lowtention, Residual
+from .blocks import FusedMBConv, Lowtention, Residual
+from .partwise import MAX_COMPILED_PARTS, is_exported, join
+from .winograd import WinogradConv2d
+
+# Values of a hidden map that are computed at once: 4 MiB in float32.
+PART_SIZE = 2**20
 
 
 @torch.no_grad()
@@ -35,6 +42,8 @@ def fuse_for_inference(network: nn.Module) -> None:
         elif isinstance(module, nn.Hardswish):
             # Nobody needs its input any more.
             module.inplace = True
+    _replace(network, PartwiseFusedMBConv)
+    _replace(network, WinogradConv2d)
 
 
 def _fold_affine(residual: Residual) -> None:
@@ -87,3 +96,68 @@ def _make_dense(attention: Lowtention) -> None:
     dense.weight.copy_(up.weight.transpose(0, 1).flip(2, 3))
     dense.bias.copy_(up.bias)
     attention.up = dense.requires_grad_(up.weight.requires_grad)
+
+
+class PartwiseFusedMBConv(nn.Module):
+    """FusedMBConv of stride 1 whose wide hidden map never exists as a whole.
+
+    On a CPU, if that map is large. The parameters, and the outputs up to
+    rounding, are those of the block that it takes the place of.
+
+    Args:
+        block (FusedMBConv): One that :meth:`can_replace`. Its parts are
+            shared.
+    """
+
+    def __init__(self, block: FusedMBConv):
+        super().__init__()
+        self.spatial_conv, self.point_conv = block.children()
+        self.train(block.training)
+
+    @staticmethod
+    def can_replace(module: nn.Module) -> bool:
+        """Whether it is a FusedMBConv of stride 1 with its norms folded."""
+        return (isinstance(module, FusedMBConv)
+                and module.spatial_conv.stride == (1, 1)
+                and isinstance(module.spatial_conv.norm, nn.Identity)
+                and isinstance(module.point_conv.norm, nn.Identity))
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv = self.spatial_conv.conv
+        if isinstance(conv, WinogradConv2d) and conv.pays(x):
+            return conv.convolve_tiles(x, self._behind_conv)
+        rows = max(1, PART_SIZE // (conv.out_channels * x.shape[3]))
+        if not self._pays(x, rows):
+            return self._behind_conv(conv(x))
+        return join([self._by_rows(image, rows) for image in x.split(1)], 0)
+
+    @staticmethod
+    def _pays(x: Tensor, rows: int) -> bool:
+        parts = -(-x.shape[2] // rows)
+        return (x.device.type == 'cpu' and parts > 1 and not is_exported()
+                and (len(x) * parts <= MAX_COMPILED_PARTS
+                     or not torch.compiler.is_compiling()))
+
+    def _by_rows(self, x: Tensor, rows: int) -> Tensor:
+        conv, height = self.spatial_conv.conv, x.shape[2]
+        parts = []
+        for start in range(0, height, rows):
+            stop = min(start + rows, height)
+            above, below = int(start == 0), int(stop == height)
+            part = x[:, :, start - 1 + above:stop + 1 - below]
+            if above or below:
+                part = F.pad(part, (0, 0, above, below))
+            part = F.conv2d(part, conv.weight, conv.bias, padding=(0, 1))
+            parts.append(self._behind_conv(part))
+        return join(parts, dim=2)
+
+    def _behind_conv(self, x: Tensor) -> Tensor:
+        return self.point_conv(self.spatial_conv.activate(x))
+
+
+def _replace(network: nn.Module, kind: type[nn.Module]) -> None:
+    """Put a module of a kind in the place of each that it can replace."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if kind.can_replace(child):
+                setattr(parent, name, kind(child))

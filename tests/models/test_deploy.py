@@ -7,11 +7,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.models.deploy import ImageNorm
+from mmlowformer.models.deploy import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.models.winograd import WinogradConv2d
 
 from .test_lowformer import SMALL, VARIANTS, images, randomise
 
-SIZES = ((64, 64), (65, 97), (33, 250))
+# The last one is large enough for what is computed part by part.
+SIZES = ((64, 64), (65, 97), (33, 250), (490, 470))
 
 
 def trained(arch, **kwargs):
@@ -59,10 +61,12 @@ def test_every_step_is_needed():
         p.numel() for p in model.parameters())
 
 
-def test_maps_stay_channels_last():
+@pytest.mark.parametrize('size', [(64, 64), (490, 470)])
+def test_maps_stay_channels_last(size):
     deployed = trained('b1').switch_to_deploy()
+    x = images(*size, batch=1).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        for output in deployed(images()):
+        for output in deployed(x):
             assert output.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -76,6 +80,56 @@ def test_no_hidden_copies(arch):
     names = {event.key for event in profile.key_averages()}
     assert 'aten::mkldnn_convolution' in names
     assert not names & {'aten::copy_', 'aten::clone', 'aten::contiguous'}
+
+
+def positions_at_once(block, x):
+    """How many positions of the hidden map each call computes."""
+    counts = []
+    hook = block.point_conv.register_forward_pre_hook(
+        lambda module, inputs: counts.append(inputs[0][:, 0].numel()))
+    block(x)
+    hook.remove()
+    return counts
+
+
+@pytest.mark.parametrize('grad', [False, True])
+@pytest.mark.parametrize('layout', [torch.contiguous_format,
+                                    torch.channels_last])
+@pytest.mark.parametrize('name', ['stem.1', 'stages.1.1'])
+def test_parts_of_a_wide_map(name, layout, grad):
+    """In rows, or in tiles of Winograd's algorithm."""
+    model = trained('b3')
+    block = copy.deepcopy(model).get_submodule(name).branch
+    deployed = model.switch_to_deploy().get_submodule(name).branch
+    assert isinstance(deployed, PartwiseFusedMBConv)
+    channels = block.spatial_conv.in_channels
+    x = torch.randn(2, channels, 101, 150).to(memory_format=layout)
+    with torch.set_grad_enabled(grad):
+        counts = positions_at_once(deployed, x)
+        assert len(counts) > 2
+        assert 2 * 101 * 150 <= sum(counts) <= 1.1 * 2 * 101 * 150
+        torch.testing.assert_close(deployed(x), block(x), rtol=1e-4, atol=1e-4)
+        assert len(positions_at_once(deployed, x[..., :16, :16])) == 1
+
+
+def test_which_blocks_are_replaced():
+    deployed = trained('b1').switch_to_deploy()
+    names = [name for name, module in deployed.named_modules()
+             if isinstance(module, (PartwiseFusedMBConv, WinogradConv2d))]
+    assert names == [
+        name for block in range(5) for name in (
+            f'stages.2.{block + 1}.local.branch',
+            f'stages.2.{block + 1}.local.branch.spatial_conv.conv')] + [
+        f'stages.3.{block + 1}.lowtention.branch.up' for block in range(5)]
+    # Outside, they look like what they take the place of.
+    assert not [key for key in deployed.state_dict() if 'values' in key]
+
+
+def test_norms_that_stay_need_the_whole_map():
+    model = trained(SMALL, norm_cfg=dict(type='GN', num_groups=1))
+    model.switch_to_deploy()
+    assert not any(isinstance(module, PartwiseFusedMBConv)
+                   for module in model.modules())
 
 
 def test_norm_keeps_the_layout():

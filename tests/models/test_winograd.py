@@ -1,0 +1,156 @@
+"""Winograd's convolutions have the outputs of direct ones."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmlowformer.models import winograd
+from mmlowformer.models.winograd import WinogradConv2d
+
+
+def build(in_channels=128, out_channels=24, **kwargs):
+    arguments = dict(padding=1) | kwargs
+    return nn.Conv2d(in_channels, out_channels, 3, **arguments)
+
+
+def maps(n=2, channels=128, height=16, width=16):
+    torch.manual_seed(1)
+    x = torch.randn(n, channels, height, width)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    conv = build()
+    return conv, WinogradConv2d(conv)
+
+
+def error(output, conv, x):
+    """Against the convolution in float64, over its largest value."""
+    target = copy.deepcopy(conv).double()(x.double())
+    return ((output - target).abs().max() / target.abs().max()).item()
+
+
+@pytest.mark.parametrize('size', [(16, 16), (15, 30), (13, 17), (4, 64),
+                                  (1, 90)])
+@pytest.mark.parametrize('n', [1, 3])
+def test_outputs(pair, n, size):
+    conv, fast = pair
+    x = maps(n, 128, *size)
+    with torch.no_grad():
+        assert fast.pays(x)
+        output, direct = fast(x), conv(x)
+    assert output.shape == direct.shape
+    assert error(output, conv, x) <= 1e-5
+    assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_rounding(pair):
+    """The usual points, 0, 1, -1, 2 and -2, have four times its errors."""
+    conv, fast = pair
+    x = maps(4, 128, 64, 64)
+    with torch.no_grad():
+        target = copy.deepcopy(conv).double()(x.double())
+        errors = [(output - target).pow(2).mean().sqrt().item()
+                  for output in (conv(x), fast(x))]
+    assert errors[1] <= 3 * errors[0]
+
+
+@pytest.mark.parametrize('part_size', [1, 24 * 4, 24 * 8, 24 * 16 * 2])
+def test_parts_make_the_whole(pair, monkeypatch, part_size):
+    """A row of tiles, two, an image, two images at once."""
+    _, fast = pair
+    x = maps(5)
+    with torch.no_grad():
+        whole = fast(x)
+        monkeypatch.setattr(winograd, 'PART_SIZE', part_size)
+        torch.testing.assert_close(fast(x), whole)
+
+
+def test_pointwise_sees_all_positions(pair):
+    conv, fast = pair
+    behind = nn.Sequential(nn.ReLU(), nn.Conv2d(24, 5, 1))
+    x = maps(2, 128, 14, 19)
+    with torch.no_grad():
+        torch.testing.assert_close(fast.convolve_tiles(x, behind),
+                                   behind(conv(x)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(stride=2), dict(padding=0), dict(dilation=2), dict(groups=2),
+    dict(bias=False), dict(padding_mode='reflect'), dict(in_channels=64)])
+def test_others_are_not_replaced(kwargs):
+    assert WinogradConv2d.can_replace(build())
+    assert not WinogradConv2d.can_replace(build(**kwargs))
+    assert not WinogradConv2d.can_replace(nn.Conv2d(128, 128, 1))
+
+
+def test_direct_where_it_does_not_pay(pair):
+    conv, fast = pair
+    few, channels_first = maps(1, 128, 8, 9), maps().contiguous()
+    with torch.no_grad():
+        for x in (few, channels_first):
+            assert not fast.pays(x)
+            assert torch.equal(fast(x), conv(x))
+        with torch.autocast('cpu', torch.bfloat16):
+            assert not fast.pays(maps())
+        assert fast.pays(maps())
+
+
+def test_gradients(pair):
+    conv, fast = pair
+    x = maps().requires_grad_()
+    assert not fast.pays(x)
+    fast(x).sum().backward()
+    expected = torch.autograd.grad(conv(x).sum(), [x, conv.weight])
+    assert torch.equal(x.grad, expected[0])
+    assert torch.equal(fast.weight.grad, expected[1])
+
+
+def test_other_types(pair):
+    conv, fast = pair
+    with torch.no_grad():
+        expected = fast(maps())
+        double = copy.deepcopy(fast).double()
+        assert double.kernel_values is None
+        assert torch.equal(double(maps().double()),
+                           copy.deepcopy(conv).double()(maps().double()))
+        assert torch.equal(double.float()(maps()), expected)
+        assert copy.deepcopy(fast).to('meta').kernel_values is None
+
+
+def test_weights_that_are_loaded(pair):
+    _, fast = pair
+    other = build()
+    assert fast.state_dict().keys() == other.state_dict().keys()
+    fast.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        assert error(fast(maps()), other, maps()) <= 1e-5
+
+
+def test_exports_are_direct(pair):
+    _, fast = pair
+    with torch.no_grad():
+        traced = torch.jit.trace(fast, maps())
+        exported = torch.export.export(fast, (maps(), ))
+    assert 'bmm' not in str(traced.inlined_graph)
+    assert 'bmm' not in str(exported.graph)
+
+
+def test_compiled(pair, monkeypatch):
+    """Without a break in the graph, and without endless loops in it."""
+    _, fast = pair
+    compile = dict(fullgraph=True, dynamic=False, backend='aot_eager')
+    with torch.no_grad():
+        torch._dynamo.reset()
+        expected = fast(maps())
+        assert torch.equal(torch.compile(fast, **compile)(maps()), expected)
+        monkeypatch.setattr(winograd, 'PART_SIZE', 24 * 8)
+        monkeypatch.setattr(winograd, 'MAX_COMPILED_PARTS', 3)
+        torch._dynamo.reset()
+        direct = F.conv2d(maps(), fast.weight, fast.bias, padding=1)
+        assert torch.equal(torch.compile(fast, **compile)(maps()), direct)
+    assert not torch.equal(direct, expected)
