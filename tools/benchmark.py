@@ -117,7 +117,7 @@ def check_values(args: argparse.Namespace) -> None:
         if getattr(args, name) <= 0:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')
     if args.profile < 0:
-        raise UserError('--profile has to be positive')
+        raise UserError('--profile has to be at least 0')
     if args.shape and min(args.shape) < 32:
         raise UserError(f'--shape {args.shape[0]} {args.shape[1]}: images '
                         'have to be at least 32 pixels high and wide')

@@ -344,7 +344,9 @@ class LowFormer(BaseModule):
         """Rewrite the network for inference, in place and for good.
 
         BatchNorms, what can be of GroupNorms, and transposed convolutions of
-        stride 1 become plain convolutions; weights become channels-last. The
+        stride 1 become plain convolutions; weights become channels-last. On a
+        CPU, without gradients, convolutions with many channels go by
+        Winograd's algorithm, and wide maps are computed part by part. The
         outputs stay what they are up to rounding. A second call does nothing.
 
         Returns:
