@@ -271,10 +271,11 @@ def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
 
 
 # Where a label can be, seen from its point: alignments are those of the text.
-SIDES = [(dx, dy, 'left' if dx > 0 else 'right', 'bottom' if dy > 0 else 'top')
+HORIZONTAL = {1: 'left', 0: 'center', -1: 'right'}
+VERTICAL = {1: 'bottom', -1: 'top', 0: 'center'}
+SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
          for distance in (3, 9, 16)
-         for dx, dy in ((distance, distance), (distance, -distance),
-                        (-distance, distance), (-distance, -distance))]
+         for right in HORIZONTAL for up in VERTICAL if right or up]
 
 
 def _label(axis, rows: list[dict], points: list[tuple]) -> None:
@@ -295,7 +296,7 @@ def _label(axis, rows: list[dict], points: list[tuple]) -> None:
                              fontsize=7)
         for dx, dy, horizontal, vertical in SIDES:
             text.set(position=(dx, dy), ha=horizontal, va=vertical)
-            box = text.get_window_extent()
+            box = text.get_window_extent().padded(1)
             if (box.x1 < axis.bbox.x1 and box.x0 > axis.bbox.x0
                     and not any(map(box.overlaps, taken))):
                 break
