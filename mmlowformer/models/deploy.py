@@ -18,7 +18,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 
 from .blocks import FusedMBConv, Lowtention, Residual
-from .partwise import MAX_COMPILED_PARTS, is_exported, join
+from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
 
 # Values of a hidden map that are computed at once: 4 MiB in float32.
@@ -43,6 +43,8 @@ def fuse_for_inference(network: nn.Module) -> None:
         elif isinstance(module, nn.Hardswish):
             # Nobody needs its input any more.
             module.inplace = True
+    # First, or kernels would be transformed once more.
+    network.to(memory_format=torch.channels_last)
     _replace(network, PartwiseFusedMBConv)
     _replace(network, WinogradConv2d)
 
@@ -112,7 +114,8 @@ class PartwiseFusedMBConv(nn.Module):
 
     def __init__(self, block: FusedMBConv):
         super().__init__()
-        self.spatial_conv, self.point_conv = block.children()
+        self.spatial_conv = block.spatial_conv
+        self.point_conv = block.point_conv
         self.train(block.training)
 
     @staticmethod
@@ -134,10 +137,9 @@ class PartwiseFusedMBConv(nn.Module):
 
     @staticmethod
     def _pays(x: Tensor, rows: int) -> bool:
-        parts = -(-x.shape[2] // rows)
+        parts = count_parts(x.shape[2], rows)
         return (x.device.type == 'cpu' and parts > 1 and not is_exported()
-                and (len(x) * parts <= MAX_COMPILED_PARTS
-                     or not torch.compiler.is_compiling()))
+                and may_loop(len(x) * parts))
 
     def _by_rows(self, x: Tensor, rows: int) -> Tensor:
         conv, height = self.spatial_conv.conv, x.shape[2]

@@ -362,7 +362,7 @@ class LowFormer(BaseModule):
                                'before switch_to_deploy().')
         fuse_for_inference(self)
         self.deployed = True
-        return self.to(memory_format=torch.channels_last)
+        return self
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .partwise import MAX_COMPILED_PARTS, is_exported, join
+from .partwise import count_parts, is_exported, join, may_loop
 
 KERNEL = 3
 TILE = 4
@@ -113,11 +113,11 @@ class WinogradConv2d(nn.Conv2d):
             return False
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
         images_at_once, rows_at_once = self._part(rows, columns)
-        parts = -(-len(x) // images_at_once) * -(-rows // rows_at_once)
+        parts = (count_parts(len(x), images_at_once)
+                 * count_parts(rows, rows_at_once))
         return (x.is_contiguous(memory_format=torch.channels_last)
                 and len(x) * rows * columns >= MIN_TILES
-                and (parts <= MAX_COMPILED_PARTS
-                     or not torch.compiler.is_compiling()))
+                and may_loop(parts))
 
     def _part(self, rows: int, columns: int) -> tuple[int, int]:
         """How many images, and how many rows of tiles, to compute at once."""
@@ -176,7 +176,7 @@ def _autocasts() -> bool:
 
 
 def _tiles(size: int) -> int:
-    return -(-size // TILE)
+    return count_parts(size, TILE)
 
 
 def _patches(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmlowformer.models import winograd
+from mmlowformer.models import partwise, winograd
 from mmlowformer.models.winograd import WinogradConv2d
 
 
@@ -149,7 +149,7 @@ def test_compiled(pair, monkeypatch):
         expected = fast(maps())
         assert torch.equal(torch.compile(fast, **compile)(maps()), expected)
         monkeypatch.setattr(winograd, 'PART_SIZE', 24 * 8)
-        monkeypatch.setattr(winograd, 'MAX_COMPILED_PARTS', 3)
+        monkeypatch.setattr(partwise, 'MAX_COMPILED_PARTS', 3)
         torch._dynamo.reset()
         direct = F.conv2d(maps(), fast.weight, fast.bias, padding=1)
         assert torch.equal(torch.compile(fast, **compile)(maps()), direct)
