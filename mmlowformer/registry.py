@@ -14,7 +14,7 @@ from mmengine.registry import Registry
 # Built on a library that not everybody has, imported when asked for.
 HOST_MODULES = dict(
     LowFormerClsHead='mmlowformer.models.cls_head',
-    RetrievalQueries='mmlowformer.retrieval')
+    RetrievalQueries='mmlowformer.data.retrieval')
 
 
 class HostRegistry(Registry):
@@ -31,6 +31,6 @@ class HostRegistry(Registry):
 MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                 locations=['mmlowformer.hooks'])
+                 locations=['mmlowformer.deploy.hook'])
 DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmlowformer import engine
-from mmlowformer.shapes import make_dataset
+from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 

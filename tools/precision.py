@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmlowformer import LowFormer, engine, precision
+from mmlowformer import LowFormer, engine
+from mmlowformer.analysis import precision
 from mmlowformer.engine import UserError
 
 

@@ -1,19 +1,20 @@
 """What the command line tools share, for every task."""
-from .batch_size import describe_batch, scale_learning_rate
-from .checkpoints import (
+from ..data.checks import check_datasets
+from ..errors import UserError, one_line_errors
+from ..weights.fitting import (
     LoadAnyLayout,
-    check_checkpoint,
     check_fits,
     check_pretrained,
-    check_resumable,
     fitting_state_dict,
+)
+from ..weights.reading import check_checkpoint, load_safely
+from ..weights.resuming import (
+    check_resumable,
     latest_checkpoint,
-    load_safely,
     saved_checkpoints,
 )
-from .datasets import check_datasets
+from .batch_size import describe_batch, scale_learning_rate
 from .drawing import draw_predictions
-from .errors import UserError, one_line_errors
 from .launch import (
     adapt_to_device,
     add_common_arguments,

@@ -10,8 +10,8 @@ from mmengine.device import get_device
 from torch import distributed
 
 from ..configs import get_config_path
-from .datasets import datasets_in
-from .errors import UserError
+from ..data.checks import datasets_in
+from ..errors import UserError
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 

@@ -5,9 +5,10 @@ import os
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from .checkpoints import LoadAnyLayout, check_checkpoint, check_fits
-from .datasets import check_datasets
-from .errors import UserError
+from ..data.checks import check_datasets
+from ..errors import UserError
+from ..weights.fitting import LoadAnyLayout, check_fits
+from ..weights.reading import check_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
 
 

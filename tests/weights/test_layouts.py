@@ -16,7 +16,7 @@ from timm.models.lowformer import checkpoint_filter_fn
 
 from mmlowformer import LowFormer
 from mmlowformer.models.classifier import Classifier
-from mmlowformer.models.layouts import (
+from mmlowformer.weights.layouts import (
     CLASSIFIER,
     authors_names,
     model_names,
@@ -24,7 +24,7 @@ from mmlowformer.models.layouts import (
     timm_names,
 )
 
-from .test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
 # The authors' key layout, restated from timm's names.
 TIMM_TO_AUTHORS = (

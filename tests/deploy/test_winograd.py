@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmlowformer.models import partwise, winograd
-from mmlowformer.models.winograd import WinogradConv2d
+from mmlowformer.deploy import partwise, winograd
+from mmlowformer.deploy.winograd import WinogradConv2d
 
 
 def build(in_channels=128, out_channels=24, **kwargs):

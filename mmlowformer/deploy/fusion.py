@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 
-from .blocks import FusedMBConv, Lowtention, Residual
+from ..models.blocks import FusedMBConv, Lowtention, Residual
 from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
 

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.models.deploy import ImageNorm, PartwiseFusedMBConv
-from mmlowformer.models.winograd import WinogradConv2d
+from mmlowformer.deploy.fusion import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.deploy.winograd import WinogradConv2d
 
-from .test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
 # The last one is large enough for what is computed part by part.
 SIZES = ((64, 64), (65, 97), (33, 250), (490, 470))

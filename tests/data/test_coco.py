@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from mmlowformer import engine, get_config
+from mmlowformer.data.shapes import CLASSES
 from mmlowformer.engine import UserError
-from mmlowformer.shapes import CLASSES
 
 
 @pytest.fixture
