@@ -15,6 +15,7 @@ from ..weights.resuming import (
 )
 from .batch_size import describe_batch, scale_learning_rate
 from .drawing import draw_predictions
+from .finite import StopAtNaN
 from .launch import (
     adapt_to_device,
     add_common_arguments,
@@ -27,7 +28,7 @@ from .saving import SaveSafely, full_disk_errors
 from .testing import build_tester, prepare_test
 
 __all__ = [
-    'LoadAnyLayout', 'SaveSafely', 'UserError', 'adapt_to_device',
+    'LoadAnyLayout', 'SaveSafely', 'StopAtNaN', 'UserError', 'adapt_to_device',
     'add_common_arguments', 'build_tester', 'check_checkpoint',
     'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
     'describe_batch', 'device_name', 'draw_predictions', 'fitting_state_dict',

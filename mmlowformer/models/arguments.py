@@ -8,6 +8,9 @@ from .blocks import LowFormerBlock
 # depth 1 (stages 1 and 2) or 0 (stages 3 and 4).
 MIN_WIDTHS = (2, 2, 2, 2, 2)
 MIN_DEPTHS = (0, 1, 1, 0, 0)
+# Schemes of the weights that MMEngine knows by name; no LowFormer is there.
+OPENMMLAB_WEIGHTS = ('open-mmlab://', 'openmmlab://', 'torchvision://',
+                     'mmcls://')
 
 
 def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
@@ -26,14 +29,18 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
         TypeError: If it is neither a name nor a dict.
     """
     if isinstance(arch, str):
-        if arch not in settings:
+        # The paper writes B1.5.
+        name = arch.lower().replace('.', '')
+        if name not in settings:
             raise ValueError(f'LowFormer has no arch {arch!r}. '
-                             + _hint(arch, settings))
-        return settings[arch]
+                             + _hint(name, settings))
+        return settings[name]
     if not isinstance(arch, dict):
         raise TypeError('arch has to be the name of a variant or a dict, not '
                         f'{type(arch).__name__}.')
     _check_keys(arch, next(iter(settings.values())))
+    # It may be an iterator, which could be read only once.
+    arch = dict(arch, block=tuple(arch['block']))
     _check_integers('widths', arch['widths'], MIN_WIDTHS)
     _check_integers('depths', arch['depths'], MIN_DEPTHS)
     for key in ('stem_expand_ratio', 'downsample_expand_ratio'):
@@ -41,7 +48,7 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
             raise ValueError(f'{key} of the arch dict has to be positive, not '
                              f'{arch[key]!r}.')
     _check_block(arch['block'])
-    return dict(arch)
+    return arch
 
 
 def _check_keys(arch: dict, needed: Iterable[str]) -> None:
@@ -127,21 +134,34 @@ def check_frozen_stages(frozen_stages: int, count: int) -> int:
     return frozen_stages
 
 
-def check_pretrained(pretrained: None) -> None:
-    """Explain how weights are named here.
+def init_cfg_for(pretrained: str | None,
+                 init_cfg: dict | list | None) -> dict | list | None:
+    """What ``pretrained=`` of OpenMMLab's older backbones means today.
 
     Args:
-        pretrained (None): What base configs of mmsegmentation hand to every
-            backbone.
+        pretrained (str, optional): File of the weights, or a URL.
+        init_cfg (dict | list, optional): What is said about initialization
+            otherwise.
+
+    Returns:
+        dict | list | None: The ``init_cfg`` to use.
 
     Raises:
-        ValueError: If it is not None.
+        ValueError: If both are given, or the weights are those of a ResNet
+            that base configs of mmsegmentation hand to every backbone.
     """
-    if pretrained is not None:
+    if pretrained is None:
+        return init_cfg
+    if pretrained.startswith(OPENMMLAB_WEIGHTS):
         raise ValueError(
-            f'LowFormer takes no pretrained={pretrained!r}. Use init_cfg='
-            "dict(type='Pretrained', checkpoint=PATH), and pretrained=None to "
-            'overrule the one of a base config.')
+            f'pretrained={pretrained!r} are weights of another backbone, '
+            'probably of a base config. Set pretrained=None there, and '
+            "init_cfg=dict(type='Pretrained', checkpoint=PATH) for LowFormer's"
+            ' own.')
+    if init_cfg is not None:
+        raise ValueError(f'pretrained={pretrained!r} and init_cfg are both '
+                         'given; leave one of them out.')
+    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def check_drop_path_rate(rate: float) -> float:

@@ -11,7 +11,7 @@ from .arguments import (
     check_arch,
     check_drop_path_rate,
     check_out_indices,
-    check_pretrained,
+    init_cfg_for,
 )
 from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
 from .recomputing import RecomputedSequential
@@ -46,7 +46,8 @@ class LowFormer(StagedBackbone):
 
     Args:
         arch (str | dict): A variant, one of ``b0 b1 b15 b2 b3 e1 e2 e3``, or
-            a dict with all keys of an entry of :attr:`arch_settings`:
+            ``B1.5`` as the paper writes it; or a dict with all keys of an
+            entry of :attr:`arch_settings`:
 
             - ``widths``: channels of the stem and of the four stages.
             - ``depths``: number of blocks likewise. Stages 1 and 2 count
@@ -81,8 +82,9 @@ class LowFormer(StagedBackbone):
             False.
         init_cfg (dict, optional): Initialization, for example
             ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to none.
-        pretrained (None): Not used; only there because base configs of
-            mmsegmentation hand it to every backbone.
+        pretrained (str, optional): File of the weights, as OpenMMLab's older
+            backbones take it; short for such an ``init_cfg``. Defaults to
+            none.
 
     Raises:
         ValueError: If an argument has a value that is not allowed.
@@ -125,9 +127,9 @@ class LowFormer(StagedBackbone):
                  drop_path_rate: float = 0.,
                  with_cp: bool = False,
                  init_cfg: dict | None = None,
-                 pretrained: None = None):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        check_pretrained(pretrained)
+                 pretrained: str | None = None):
+        super().__init__(frozen_stages, norm_eval,
+                         init_cfg_for(pretrained, init_cfg))
         self.arch = check_arch(arch, self.arch_settings)
         self.out_indices = check_out_indices(out_indices, len(self.strides))
         self.with_cp = with_cp

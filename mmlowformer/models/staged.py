@@ -73,11 +73,16 @@ class StagedBackbone(LoadsAnyLayout):
         Winograd's algorithm, and wide maps are computed part by part. The
         outputs stay what they are up to rounding. A second call does nothing.
 
+        It is for computing outputs only: the transforms of ``torch.func``
+        (``vmap``, ``jvp``) and symbolic tracing by ``torch.fx`` want the
+        plain network.
+
         Returns:
             Self: The network itself.
 
         Raises:
             RuntimeError: If it is in training mode.
+            ValueError: If a BatchNorm has no running statistics.
         """
         if self.deployed:
             return self

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..models import LowFormer, find_lowformers
 from .layouts import by_own_name, own_name
-from .loading import DEPLOYED_MISFIT, is_deployed
-from .reading import check_checkpoint, state_dict_of
+from .loading import DEPLOYED_MISFIT, NOTHING_THERE, is_deployed
+from .reading import check_checkpoint, first_nonfinite, state_dict_of
 
 
 def check_pretrained(model: dict) -> None:
@@ -55,7 +55,7 @@ def _check_backbone(backbone: dict, content: dict) -> None:
 
 
 def check_fits(model: nn.Module, file: str | Path, *,
-               partial: bool = False) -> None:
+               partial: bool = False, allow_nan: bool = False) -> None:
     """Make sure that a checkpoint fits a model.
 
     Args:
@@ -63,14 +63,22 @@ def check_fits(model: nn.Module, file: str | Path, *,
         file (str | Path): The checkpoint.
         partial (bool): Whether it is enough if some tensors fit, as when
             fine-tuning. Defaults to False.
+        allow_nan (bool): Whether weights may be NaN or infinite. Defaults to
+            False.
 
     Raises:
-        UserError: If tensors of the model are missing from the file or have
-            another shape there.
+        UserError: If tensors of the model are missing from the file, have
+            another shape there, or are not finite.
     """
     content = check_checkpoint(file)
-    if content is not None:
-        fitting_state_dict(model, content, file, partial)
+    if content is None:
+        return
+    state = fitting_state_dict(model, content, file, partial)
+    name = None if allow_nan else first_nonfinite(state)
+    if name:
+        raise UserError(
+            f'checkpoint {file}: {name} holds NaN or infinity, the training '
+            'diverged. Take an earlier checkpoint, or add --allow-nan.')
 
 
 def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
@@ -94,26 +102,51 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
         model = model.module
     needed = model.state_dict()
     loaded = _renamed(state_dict_of(content), model, needed, source)
-    missing = [key for key in needed if key not in loaded]
-    reshaped = [
-        f'{key} {tuple(loaded[key].shape)}, not {tuple(value.shape)}'
-        for key, value in needed.items()
-        if key in loaded and loaded[key].shape != value.shape]
+    misfits = {name: reason for name, value in needed.items()
+               if (reason := _misfit(loaded.get(name), value))}
     surplus = []
     for prefix, backbone in find_lowformers(model).items():
         own = [name.removeprefix(prefix) for name in loaded
                if name.startswith(prefix)]
-        _check_deployed(backbone, own, source)
+        if not own:
+            raise UserError(f'checkpoint {source}: '
+                            + NOTHING_THERE.format(prefix))
+        if any(name.startswith(prefix) for name in misfits):
+            _check_deployed(backbone, own, source)
         surplus += [prefix + name for name in backbone.surplus(own)]
-    fitting = len(needed) - len(missing) - len(reshaped)
-    if not surplus and (fitting == len(needed) or (partial and fitting)):
-        return loaded
-    examples = [*reshaped, *(f'{key} is missing' for key in missing),
-                *(f'{key} is not part of the model' for key in surplus)][:3]
-    raise UserError(
-        f'checkpoint {source} does not fit the model: {fitting} of its '
-        f'{len(needed)} tensors are there ({"; ".join(examples)}). It is of '
-        'another config or variant.')
+    fitting = len(needed) - len(misfits)
+    if surplus or (misfits and not (partial and fitting)):
+        examples = [*sorted(misfits.items(), key=_missing_last),
+                    *((name, 'is not part of the model') for name in surplus)]
+        raise UserError(
+            f'checkpoint {source} does not fit the model: {fitting} of its '
+            f'{len(needed)} tensors are there '
+            f'({"; ".join(" ".join(example) for example in examples[:3])}). '
+            'It is of another config or variant.')
+    return loaded
+
+
+MISSING = 'is missing'
+
+
+def _misfit(given: Tensor | None, needed: Tensor) -> str | None:
+    """Why a tensor cannot be copied into another one, if it cannot."""
+    if given is None:
+        return MISSING
+    if given.is_meta and not needed.is_meta:
+        return 'has no values (it is on the device "meta")'
+    if given.layout != torch.strided or given.is_quantized:
+        return f'is {str(given.layout).removeprefix("torch.")}, {given.dtype}'
+    if given.shape != needed.shape:
+        return f'{tuple(given.shape)}, not {tuple(needed.shape)}'
+    if (needed.is_floating_point() != given.is_floating_point()
+            or given.is_complex() != needed.is_complex()):
+        return f'is {given.dtype}, not {needed.dtype}'
+    return None
+
+
+def _missing_last(misfit: tuple[str, str]) -> bool:
+    return misfit[1] == MISSING
 
 
 def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,

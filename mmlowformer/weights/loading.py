@@ -6,7 +6,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
-from .layouts import by_own_name, layout_of
+from .layouts import OWN_LAYOUT, by_own_name, layout_of
+from .reading import never_running_code
 
 # By whether the network is the deployed one.
 DEPLOYED_MISFIT = {
@@ -17,12 +18,26 @@ DEPLOYED_MISFIT = {
     'switch_to_deploy() before loading.',
 }
 
+NOTHING_THERE = (
+    'The weights hold nothing for the LowFormer at {0}*, which would keep '
+    'those that it has, random ones perhaps. If they are those of a backbone '
+    "alone, name them in its init_cfg: dict(type='Pretrained', checkpoint="
+    'PATH). To load other parts alone, load into these parts.')
+
 
 def is_deployed(names: Iterable[str]) -> bool:
-    """Whether tensors, with our names, are of a deployed LowFormer."""
+    """Whether tensors, with our names, seem to be of a deployed LowFormer.
+
+    One without any norm that is folded has the same tensors either way.
+    """
     names = list(names)
-    return ('stem.0.conv.bias' in names
-            and not any('.bn.' in name for name in names))
+
+    def some(part: str) -> bool:
+        return any(part in name for name in names)
+
+    batch_norms_folded = 'stem.0.conv.bias' in names and not some('.bn.')
+    group_norms_folded = some('.mlp.branch.') and not some('.mlp.norm.')
+    return batch_norms_folded or group_norms_folded
 
 
 class LoadsAnyLayout(BaseModule):
@@ -44,6 +59,11 @@ class LoadsAnyLayout(BaseModule):
     strides: tuple[int, ...]
     stages: ModuleList
     deployed: bool
+
+    def init_weights(self) -> None:
+        """Initialize as ``init_cfg`` says, running no code of a file."""
+        with never_running_code():
+            super().init_weights()
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:
@@ -81,12 +101,18 @@ class LoadsAnyLayout(BaseModule):
                                  [name for name in given if name not in own])
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args):
-        # As a part of a detector its tensors have our names already.
-        if not prefix:
-            found = self.own_tensors(state_dict)
-            print_log(self._summary(found, state_dict), 'current')
+        given = {name.removeprefix(prefix): value
+                 for name, value in state_dict.items()
+                 if name.startswith(prefix)}
+        if prefix and not given:
+            raise ValueError(NOTHING_THERE.format(prefix))
+        # The rest of a detector says itself what of our layout is missing.
+        if not prefix or layout_of(given) != OWN_LAYOUT:
+            found = self.own_tensors(given)
+            print_log(self._summary(found, given), 'current')
             state_dict.clear()
-            state_dict.update(found)
+            state_dict.update((prefix + name, value)
+                              for name, value in found.items())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def own_tensors(self, state_dict: dict) -> dict:

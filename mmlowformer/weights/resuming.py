@@ -29,10 +29,6 @@ def check_resumable(file: str | Path) -> None:
             f'checkpoint {file} has no {", ".join(missing)}, so training '
             'cannot go on from it. To start a new training from its weights: '
             f'--cfg-options load_from={file}')
-    if 'config' in content['meta']:
-        raise UserError(
-            f'checkpoint {file} is refused: it brings a Python config in '
-            "meta['config'], which MMEngine would execute on resuming")
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:
