@@ -35,16 +35,16 @@ class StopAtNaN(Hook):
         loss = (outputs or {}).get('loss')
         if loss is not None and not math.isfinite(float(loss)):
             self._losses_in_a_row += 1
-            self._check_weights(runner)
+            self._check_weights(runner, runner.iter + 1)
             if self._losses_in_a_row >= PATIENCE:
-                self._stop(runner, f'the loss was {float(loss)} '
-                           f'{PATIENCE} times in a row')
+                self._stop(runner, runner.iter + 1, 'the loss was '
+                           f'{float(loss)} {PATIENCE} times in a row')
         else:
             self._losses_in_a_row = 0
         if any(isinstance(hook, CheckpointHook) and not hook.by_epoch
                and hook.every_n_train_iters(runner, hook.interval)
                for hook in runner.hooks):
-            self._check_weights(runner)
+            self._check_weights(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Look at the weights that may be saved.
@@ -52,17 +52,18 @@ class StopAtNaN(Hook):
         Raises:
             UserError: If one is not finite.
         """
-        self._check_weights(runner)
+        # Counted already.
+        self._check_weights(runner, runner.iter)
 
-    def _check_weights(self, runner: Runner) -> None:
+    def _check_weights(self, runner: Runner, iteration: int) -> None:
         name = first_nonfinite(runner.model.state_dict())
         if name:
-            self._stop(runner, f'{name} holds NaN or infinity')
+            self._stop(runner, iteration, f'{name} holds NaN or infinity')
 
     @staticmethod
-    def _stop(runner: Runner, what: str) -> None:
+    def _stop(runner: Runner, iteration: int, what: str) -> None:
         raise UserError(
-            f'stopped after iteration {runner.iter + 1}: {what}. Nothing of '
+            f'stopped after iteration {iteration}: {what}. Nothing of '
             f'it was saved; checkpoints in {runner.work_dir} are from before. '
             'A smaller learning rate, a longer warm-up, or '
             'optim_wrapper.clip_grad.max_norm=1 may help, then start again or '

@@ -1,5 +1,6 @@
 """Winograd's convolutions have the outputs of direct ones."""
 import copy
+import math
 import pickle
 from functools import partial
 
@@ -60,6 +61,45 @@ def test_rounding(pair):
         errors = [(output - target).pow(2).mean().sqrt().item()
                   for output in (conv(x), fast(x))]
     assert errors[1] <= 3 * errors[0]
+
+
+def extremes(conv, fast, x):
+    """Of both: the largest error over the spread of ordinary outputs."""
+    with torch.no_grad():
+        exact = copy.deepcopy(conv).double()(x.double())
+        return [((output - exact).abs().max() / conv(maps()).std()).item()
+                for output in (conv(x), fast(x))]
+
+
+def test_rounding_beside_an_outlier():
+    """docs/benchmark.md: below 0.01, several times a direct one's."""
+    torch.manual_seed(0)
+    conv = build(out_channels=128)
+    x = maps(1, 128, 32, 32)
+    x[0, 0, 16, 16] = 1e4
+    direct, tiled = extremes(conv, WinogradConv2d(conv), x)
+    assert 1e-4 < direct < 2e-3
+    assert direct < tiled < 1e-2
+
+
+@pytest.mark.parametrize(('position', 'count'), [(18, 16), (16, 64)])
+def test_how_far_a_nan_reaches(pair, position, count):
+    conv, fast = pair
+    x = maps(1, 128, 32, 32)
+    x[0, 0, position, position] = math.nan
+    with torch.no_grad():
+        assert conv(x)[0].isnan().any(0).sum() == 9
+        assert fast(x)[0].isnan().any(0).sum() == count
+
+
+def test_when_values_overflow(pair):
+    conv, fast = pair
+    with torch.no_grad():
+        for factor, finite in ((1e36, (True, True)), (1e37, (True, False)),
+                               (1e38, (False, False))):
+            x = maps() * factor
+            assert (conv(x).isfinite().all(), fast(x).isfinite().all()
+                    ) == finite
 
 
 @pytest.mark.parametrize('part_size', [1, 24 * 4, 24 * 8, 24 * 16 * 2])
