@@ -84,16 +84,10 @@ def _fold_affine(residual: Residual) -> None:
     if not isinstance(branch, nn.Sequential):
         return
     conv = branch[0]
-    shift = conv.weight.flatten(1) @ norm.bias
-    # New ones, for those of inference mode cannot be written to.
-    conv.bias = _parameter(conv.bias + shift, conv.bias)
-    conv.weight = _parameter(
-        conv.weight * norm.weight[:, None, None], conv.weight)
+    weight = conv.weight.flatten(1)
+    conv.bias.add_(weight @ norm.bias)
+    conv.weight.mul_(norm.weight[:, None, None])
     residual.norm = ImageNorm(norm.eps)
-
-
-def _parameter(values: Tensor, of: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(values, requires_grad=of.requires_grad)
 
 
 class ImageNorm(nn.Module):
