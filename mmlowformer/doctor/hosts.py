@@ -13,6 +13,8 @@ def check_host(host: str) -> Callable[[Facts], Iterator[Result]]:
     """A check of one library: its import, its look-up, bases of its own."""
 
     def check(facts: Facts) -> Iterator[Result]:
+        if host not in facts.steps:
+            return
         cause = facts.first_failed('torch', 'mmengine', 'mmcv')
         failed = facts.first_failed(
             host, *(f'{host}.{part}' for part in PARTS))

@@ -16,6 +16,7 @@ CPU_TORCH = 'AssertionError: Torch not compiled with CUDA enabled'
 BUS_ERROR = ('RuntimeError: DataLoader worker (pid ...) is killed by signal: '
              'Bus error.')
 DISK_FULL = 'OSError: [Errno 28] No space left on device'
+RELOAD_DRIVER = 'sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm'
 # The configs' learning rates are for so many.
 GPUS = 8
 PEERS = ('timm', 'onnx', 'onnxruntime', 'openvino')
@@ -39,8 +40,11 @@ def driver() -> dict | None:
 def check_gpu(facts: Facts) -> Iterator[Result]:
     """CUDA of torch against the driver, and a computation."""
     gpu = facts.value('gpu')
-    if gpu is None:
+    if not facts.works('torch'):
         yield skipped('GPU', 'torch')
+    elif gpu is None:
+        yield broken('GPU', 'torch fails to look for one',
+                     facts.error('gpu'), RELOAD_DRIVER)
     elif gpu['available']:
         yield _computing(facts, gpu)
     else:
@@ -87,7 +91,7 @@ def _unused(gpu: dict, driver: dict | None) -> Result:
                       DRIVER_TOO_OLD, remedy)
     return broken('GPU', f'{text}, but torch sees none',
                   gpu['warning'] or 'torch.cuda.is_available() is False',
-                  'sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm')
+                  RELOAD_DRIVER)
 
 
 def check_distributed(facts: Facts) -> Iterator[Result]:

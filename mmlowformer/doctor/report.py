@@ -56,9 +56,11 @@ def summarise(found: Iterable[tuple[Result, bool]], tasks: Iterable[str]
     warnings = sum(result.status == WARNING for result, _ in found)
     # What could not be checked has a cause further up.
     causes = [result for result in troubles if result.remedy]
-    if troubles:
+    if causes:
         return (f'{_count(len(causes), "trouble")}; first do:\n'
                 + '\n'.join(_wrap_command(causes[0].remedy)))
+    if troubles:
+        return f'{troubles[0].name}: {troubles[0].text}.'
     works = (f'All that {_join(sorted(tasks))} needs works' if tasks else
              'All that is installed works')
     return works + (f'; {_count(warnings, "warning")} above.' if warnings

@@ -180,9 +180,9 @@ def check_mmengine(facts: Facts) -> Iterator[Result]:
 def check_mmcv(facts: Facts) -> Iterator[Result]:
     """Mmcv without its ops."""
     error = facts.error('cv2')
-    if 'cannot open shared object file' in error:
-        yield broken('mmcv', 'OpenCV wants libraries of a desktop', error,
-                     remedies.HEADLESS_OPENCV)
+    if error and facts.works('mmengine') and not facts.absent('cv2'):
+        yield broken('mmcv', 'OpenCV, which it needs, cannot be imported',
+                     error, remedies.HEADLESS_OPENCV)
     elif facts.works('mmcv') and release(facts.value('mmcv')) < (2, ):
         version = facts.value('mmcv')
         yield broken('mmcv', f'{version}, 2.0 or newer is needed',
