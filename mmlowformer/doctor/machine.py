@@ -9,8 +9,8 @@ from . import remedies
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped, warning
 
-GIB = 2**30
 SHARED_MEMORY = '/dev/shm'
+MARK_OF_DOCKER = '/.dockerenv'
 DRIVER_TOO_OLD = 'The NVIDIA driver on your system is too old'
 CPU_TORCH = 'AssertionError: Torch not compiled with CUDA enabled'
 BUS_ERROR = ('RuntimeError: DataLoader worker (pid ...) is killed by signal: '
@@ -107,21 +107,28 @@ def check_distributed(facts: Facts) -> Iterator[Result]:
                       'initialized', remedies.TORCH)
 
 
+def free_space(path: str) -> float | None:
+    """What is free on the disk of a folder, in GiB."""
+    if not os.path.isdir(path):
+        return None
+    return shutil.disk_usage(path).free / 2**30
+
+
 def check_shared_memory(facts: Facts) -> Iterator[Result]:
     """Room for the batches of the data loaders' workers."""
     name = 'shared memory'
-    if not os.path.isdir(SHARED_MEMORY):
+    free = free_space(SHARED_MEMORY)
+    if free is None:
         yield ok(name, f'no {SHARED_MEMORY} on this system')
         return
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    text = f'{free / GIB:.1f} GiB free in {SHARED_MEMORY}'
+    text = f'{free:.2g} GiB free in {SHARED_MEMORY}'
     remedy = remedies.SHARED_MEMORY
-    if os.path.exists('/.dockerenv'):
+    if os.path.exists(MARK_OF_DOCKER):
         remedy = remedies.DOCKER_SHARED_MEMORY
-    if free < GIB / 8:
+    if free < 0.125:
         yield broken(name, f"{text}, too little for the loaders' workers",
                      BUS_ERROR, remedy)
-    elif free < GIB:
+    elif free < 1:
         yield warning(name, f'{text}, little for large images', BUS_ERROR,
                       remedy)
     else:
@@ -130,13 +137,13 @@ def check_shared_memory(facts: Facts) -> Iterator[Result]:
 
 def check_disk(facts: Facts) -> Iterator[Result]:
     """Room for checkpoints in this folder."""
-    free = shutil.disk_usage('.').free
-    text = f'{free / GIB:.1f} GiB free here'
+    free = free_space('.')
+    text = f'{free:.2g} GiB free here'
     remedy = 'python tools/train.py CONFIG --work-dir /larger/disk/NAME'
-    if free < GIB:
+    if free < 1:
         yield broken('disk', f'{text}, a checkpoint takes up to 1',
                      DISK_FULL, remedy)
-    elif free < 5 * GIB:
+    elif free < 5:
         yield warning('disk', f'{text}, room for few checkpoints', DISK_FULL,
                       remedy)
     else:

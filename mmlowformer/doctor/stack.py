@@ -153,6 +153,7 @@ def check_torch(facts: Facts) -> Iterator[Result]:
 def check_torchvision(facts: Facts) -> Iterator[Result]:
     """A torchvision belongs to one torch."""
     name, version = 'torchvision', facts.versions.get('torchvision')
+    failed = facts.first_failed(name, 'torchvision works')
     torch = release(facts.value('torch'))
     if facts.absent(name):
         remedy = (remedies.torchvision_for(torch) if torch else
@@ -160,16 +161,15 @@ def check_torchvision(facts: Facts) -> Iterator[Result]:
         yield missing(name, facts.error(name), remedy)
     elif not torch:
         yield skipped(name, 'torch')
-    elif facts.works('torchvision works'):
+    elif failed is None:
         yield ok(name, facts.value(name))
     else:
-        error = facts.error(name) or facts.error('torchvision works')
         belongs = release(version)[1:2] == (torch[1] + 15, )
         # Of the same release but another build: CPU-only, or another CUDA.
         remedy = (remedies.reinstall_torch()
                   if belongs else remedies.torchvision_for(torch))
         yield broken(name, f'{version} is not that of torch '
-                     f'{facts.value("torch")}', error, remedy)
+                     f'{facts.value("torch")}', facts.error(failed), remedy)
 
 
 def check_mmengine(facts: Facts) -> Iterator[Result]:
