@@ -28,8 +28,8 @@ def check_host(host: str) -> Callable[[Facts], Iterator[Result]]:
         elif not facts.works('mmcv._ext') and _is_about_mmcv(facts, failed):
             yield skipped(host, 'mmcv._ext')
         else:
-            text = f'{facts.value(host) or ""} importing {failed} fails'
-            yield broken(host, text.strip(), facts.error(failed),
+            yield broken(host, f'importing {failed} fails',
+                         facts.error(failed),
                          _remedy(host, facts, failed))
 
     return check

@@ -1,4 +1,5 @@
 """Checks of LowFormer itself."""
+import shlex
 from collections.abc import Iterator
 
 from . import remedies
@@ -10,8 +11,8 @@ HIDDEN = ("KeyError: 'mmlowformer.LowFormer is not in the mmdet::model "
           "registry'; the reason, which MMEngine hides, is ")
 HUB_PACKAGES = ('huggingface_hub', 'safetensors')
 UNREADABLE = 'UnpicklingError: Weights only load failed'
-REINSTALL = ('pip install --force-reinstall --no-build-isolation --no-deps '
-             f'{PACKAGE.parent}')
+REINSTALL = ('pip install --force-reinstall --no-deps '
+             f'{shlex.quote(str(PACKAGE.parent))}')
 
 
 def check_backbone(facts: Facts) -> Iterator[Result]:

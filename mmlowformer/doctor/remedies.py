@@ -4,6 +4,7 @@ Versions are those of ``requirements/``, which an installed package lacks.
 """
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from .facts import PACKAGE, Facts
@@ -64,15 +65,25 @@ def install_missing(error: str) -> str | None:
 
 def reinstall(module: str, facts: Facts) -> str:
     """Write a library's files anew."""
-    if module == 'mmcv':
-        return build_mmcv(facts)
-    return ('pip install --force-reinstall --no-deps '
-            f'{requirement(module, facts.forks)}')
+    return reinstall_all([module], facts)[0]
 
 
 def reinstall_torch() -> str:
     """Write the files of torch and torchvision anew."""
     return TORCH.replace('install', 'install --force-reinstall')
+
+
+def reinstall_all(modules: Collection[str], facts: Facts) -> list[str]:
+    """Write the files of libraries of OpenMMLab anew."""
+    pure = [requirement(module, facts.forks) for module in modules
+            if module != 'mmcv']
+    commands = []
+    if pure:
+        commands.append('pip install --force-reinstall --no-deps '
+                        + ' '.join(pure))
+    if 'mmcv' in modules:
+        commands.append(build_mmcv(facts))
+    return commands
 
 
 def show_configs(host: str) -> str:
@@ -100,8 +111,9 @@ def build_mmcv(facts: Facts, cuda: bool = False, flags: str = '') -> str:
         str: The command.
     """
     venv = project_environment()
+    forks = facts.forks and 'mmcv' not in facts.versions
     if venv:
-        stack = ' STACK=onedl' if facts.forks else ''
+        stack = ' STACK=onedl' if forks else ''
         return f'rm -rf {venv.name} && make setup{stack}'
     settings = 'MMCV_WITH_OPS=1'
     if cuda:
@@ -114,7 +126,7 @@ def build_mmcv(facts: Facts, cuda: bool = False, flags: str = '') -> str:
         options += ' --force-reinstall --no-deps'
     steps = [f'{SETUPTOOLS} wheel ninja',
              f'{settings} pip install {options} '
-             f'{requirement("mmcv", facts.forks)}']
+             f'{requirement("mmcv", forks)}']
     if 'mmcv-lite' in facts.versions:
         steps.insert(0, 'pip uninstall -y mmcv-lite')
     return ' && '.join(steps)

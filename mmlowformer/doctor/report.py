@@ -49,7 +49,7 @@ def summarise(found: Iterable[tuple[Result, bool]], tasks: Iterable[str]
         tasks (Iterable[str]): Those that were named.
 
     Returns:
-        str: That all works, or what to do first.
+        str: That all works, or what to do first; lines of 80 columns.
     """
     found = list(found)
     troubles = [result for result, is_trouble in found if is_trouble]
@@ -63,8 +63,8 @@ def summarise(found: Iterable[tuple[Result, bool]], tasks: Iterable[str]
         return f'{troubles[0].name}: {troubles[0].text}.'
     works = (f'All that {_join(sorted(tasks))} needs works' if tasks else
              'All that is installed works')
-    return works + (f'; {_count(warnings, "warning")} above.' if warnings
-                    else '.')
+    works += f'; {_count(warnings, "warning")} above.' if warnings else '.'
+    return textwrap.fill(works, WIDTH)
 
 
 def _join(words: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Checks of Python, torch, MMEngine, mmcv and what these need."""
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,8 @@ PROVIDERS = dict(
     mmdet=(('mmdet', ), 'onedl-mmdetection'),
     mmseg=(('mmsegmentation', ), 'onedl-mmsegmentation'),
     mmpretrain=(('mmpretrain', ), 'onedl-mmpretrain'))
+# For OpenMMLab's own mmdet 3.3.0 and mmsegmentation 1.2.2.
+TOO_NEW_MMCV = (2, 2)
 WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
 
 
@@ -64,7 +67,7 @@ def check_families(facts: Facts) -> Iterator[Result]:
             yield ok(name, 'the maintained forks (onedl-*)' if forks
                      else "OpenMMLab's")
         return
-    symptom = WRONG_MMCV.format(facts.value('mmcv') or '2.3.6')
+    symptom = _symptom_of_two_families(facts, doubled)
     remedy = _one_family(facts, present, keep_forks=len(forks) > len(others))
     if doubled:
         dists = ' and '.join(present[doubled[0]])
@@ -73,6 +76,13 @@ def check_families(facts: Facts) -> Iterator[Result]:
     else:
         yield warning(name, f'{forks[0]} beside {others[0]}: both families '
                       'in one environment', symptom, remedy)
+
+
+def _symptom_of_two_families(facts: Facts, doubled: list[str]) -> str:
+    version = facts.value('mmcv')
+    if release(version) >= TOO_NEW_MMCV or not doubled:
+        return WRONG_MMCV.format(version or '...')
+    return f"ImportError: cannot import name '...' from '{doubled[0]}'"
 
 
 def _one_family(facts: Facts, present: dict, keep_forks: bool) -> str:
@@ -91,8 +101,7 @@ def _one_family(facts: Facts, present: dict, keep_forks: bool) -> str:
     staying = replace(
         facts, steps=dict(facts.steps, versions=Outcome(versions)))
     return ' && '.join([f'pip uninstall -y {" ".join(gone)}',
-                        *(remedies.reinstall(module, staying)
-                          for module in again)])
+                        *remedies.reinstall_all(again, staying)])
 
 
 def check_setuptools(facts: Facts) -> Iterator[Result]:
@@ -213,7 +222,7 @@ def _check_import(module: str, facts: Facts) -> Iterator[Result]:
 def check_installed(facts: Facts) -> Iterator[Result]:
     """Whether configs find this package from any folder."""
     found, here = facts.value('installed'), str(PACKAGE)
-    remedy = f'pip install --no-build-isolation --no-deps -e {PACKAGE.parent}'
+    remedy = f'pip install --no-deps -e {shlex.quote(str(PACKAGE.parent))}'
     if found is None:
         yield broken('mmlowformer', 'not installed, found from this folder '
                      'only', "KeyError: 'mmlowformer.LowFormer is not in the "

@@ -87,14 +87,17 @@ TROUBLES = dict(
         'pip uninstall -y onedl-mmcv &&'),
     lite_beside_mmcv=(
         dict(versions={'mmcv-lite': '2.1.0'}), 'families', 'broken',
-        'is used but incompatible', 'pip uninstall -y mmcv-lite &&'),
+        "ImportError: cannot import name '...' from 'mmcv'",
+        'pip uninstall -y mmcv-lite &&'),
     mixed_families=(
         dict(versions={'onedl-mmpretrain': '1.3.6', 'mmpretrain': None}),
         'families', 'warning', 'is used but incompatible',
         'pip uninstall -y onedl-mmpretrain'),
     openmmlab_among_forks=(
-        dict(versions={**ONEDL, 'mmcv': '2.1.0'}), 'families', 'broken',
-        'is used but incompatible', 'onedl-mmcv==2.3.6'),
+        dict(versions={**ONEDL, 'mmcv': '2.1.0', 'mmengine': '0.10.7'}),
+        'families', 'broken', "cannot import name '...' from 'mmengine'",
+        'pip uninstall -y mmengine mmcv && pip install --force-reinstall '
+        '--no-deps onedl-mmengine==0.10.12 && pip install "setuptools<81"'),
     mmengine_missing=(
         dict(errors={'mmengine': NO_MODULE('mmengine')}), 'mmengine',
         'missing', 'mmlowformer needs mmengine, which is not installed',
