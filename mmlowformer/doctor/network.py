@@ -1,9 +1,8 @@
 """Checks of LowFormer itself."""
-import shlex
 from collections.abc import Iterator
 
 from . import remedies
-from .facts import PACKAGE, Facts
+from .facts import Facts
 from .results import Result, broken, ok, skipped
 
 NEEDS = ('torch', 'mmengine', 'mmcv')
@@ -11,8 +10,6 @@ HIDDEN = ("KeyError: 'mmlowformer.LowFormer is not in the mmdet::model "
           "registry'; the reason, which MMEngine hides, is ")
 HUB_PACKAGES = ('huggingface_hub', 'safetensors')
 UNREADABLE = 'UnpicklingError: Weights only load failed'
-REINSTALL = ('pip install --force-reinstall --no-deps '
-             f'{shlex.quote(str(PACKAGE.parent))}')
 
 
 def check_backbone(facts: Facts) -> Iterator[Result]:
@@ -27,13 +24,14 @@ def check_backbone(facts: Facts) -> Iterator[Result]:
     elif failed == 'mmlowformer':
         error = facts.error(failed)
         yield broken(name, 'importing mmlowformer fails', HIDDEN + error,
-                     remedies.install_missing(error) or REINSTALL)
+                     remedies.install_missing(error)
+                     or remedies.install_mmlowformer('--force-reinstall'))
     elif failed == 'forward':
         yield broken(name, 'b0 cannot be built or computed',
                      facts.error(failed), remedies.reinstall_torch())
     else:
         yield broken(name, 'its configs are not found', facts.error(failed),
-                     REINSTALL)
+                     remedies.install_mmlowformer('--force-reinstall'))
 
 
 def check_pretrained(facts: Facts) -> Iterator[Result]:

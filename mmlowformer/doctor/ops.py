@@ -9,8 +9,9 @@ from . import remedies
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped, warning
 
-# Of mmcv's nms in torchvision's. Compiled with -O2 or -O3 it takes about as
-# long, without optimisation 8 to 16 times as long.
+# Times of mmcv's nms in torchvision's. Compiled with -O2 or -O3 it takes about
+# as long (at most 1.8 times, on a busy machine), without optimisation 8 to 16
+# times as long.
 SLOW = 2.5
 NAME = 'mmcv ops'
 NO_OPS = "ModuleNotFoundError: No module named 'mmcv._ext'"

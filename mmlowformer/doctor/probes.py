@@ -215,7 +215,7 @@ def _ops() -> float | None:
     boxes, scores = _boxes(2000)
     mine, theirs = zip(*(
         (_seconds(lambda: nms(boxes, scores, 0.5)),
-         _seconds(lambda: reference(boxes, scores, 0.5))) for _ in range(10)))
+         _seconds(lambda: reference(boxes, scores, 0.5))) for _ in range(20)))
     return min(mine) / min(theirs)
 
 

@@ -3,6 +3,7 @@
 Versions are those of ``requirements/``, which an installed package lacks.
 """
 import re
+import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -84,6 +85,14 @@ def reinstall_all(modules: Collection[str], facts: Facts) -> list[str]:
     if 'mmcv' in modules:
         commands.append(build_mmcv(facts))
     return commands
+
+
+def install_mmlowformer(option: str) -> str:
+    """Install this package from its checkout, where that is known."""
+    root = PACKAGE.parent
+    checkout = (shlex.quote(str(root)) if (root / 'setup.py').exists() else
+                '/path/of/the/checkout')
+    return f'pip install --no-deps {option} {checkout}'
 
 
 def show_configs(host: str) -> str:

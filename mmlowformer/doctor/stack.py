@@ -1,6 +1,5 @@
 """Checks of Python, torch, MMEngine, mmcv and what these need."""
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -222,7 +221,7 @@ def _check_import(module: str, facts: Facts) -> Iterator[Result]:
 def check_installed(facts: Facts) -> Iterator[Result]:
     """Whether configs find this package from any folder."""
     found, here = facts.value('installed'), str(PACKAGE)
-    remedy = f'pip install --no-deps -e {shlex.quote(str(PACKAGE.parent))}'
+    remedy = remedies.install_mmlowformer('-e')
     if found is None:
         yield broken('mmlowformer', 'not installed, found from this folder '
                      'only', "KeyError: 'mmlowformer.LowFormer is not in the "

@@ -190,7 +190,7 @@ TROUBLES = dict(
     hidden_import_error=(
         dict(errors={'mmlowformer': 'ImportError: cannot import name x'}),
         'backbone', 'broken', 'which MMEngine hides, is ImportError: cannot '
-        'import name x', 'pip install --force-reinstall'),
+        'import name x', 'pip install --no-deps --force-reinstall'),
     backbone_does_not_compute=(
         dict(errors={'forward': 'RuntimeError: could not create a primitive'}),
         'backbone', 'broken', 'could not create a primitive', 'torch=='),
@@ -499,6 +499,14 @@ def test_in_the_projects_own_environment(monkeypatch):
     monkeypatch.setattr(sys, 'version_info', (3, 13))
     assert judge(describe())[0]['Python'].remedy == \
         'make setup PYTHON=python3.11'
+
+
+def test_checkout_of_an_installed_package(monkeypatch, tmp_path):
+    assert judge(describe(installed=None))[0]['mmlowformer'].remedy == \
+        f'pip install --no-deps -e {shlex.quote(str(ROOT))}'
+    monkeypatch.setattr(remedies, 'PACKAGE', tmp_path / 'mmlowformer')
+    assert judge(describe(installed=None))[0]['mmlowformer'].remedy == \
+        'pip install --no-deps -e /path/of/the/checkout'
 
 
 def test_versions_are_those_of_the_requirements():
