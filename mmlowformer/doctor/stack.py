@@ -119,7 +119,8 @@ def check_numpy(facts: Facts) -> Iterator[Result]:
     """NumPy, and whether torch was compiled for it."""
     version = facts.value('numpy')
     if facts.absent('numpy'):
-        yield missing('numpy', facts.error('numpy'), 'pip install numpy')
+        yield missing('numpy', facts.error('numpy'),
+                      remedies.NUMPY_WITH_IN1D)
     elif version is None:
         yield broken('numpy', 'importing it fails', facts.error('numpy'),
                      'pip install --force-reinstall "numpy<2.4"')

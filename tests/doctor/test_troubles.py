@@ -68,7 +68,7 @@ TROUBLES = dict(
         'numpy', 'broken', 'Numpy is not available', '"numpy<2"'),
     numpy_missing=(
         dict(errors={'numpy': NO_MODULE('numpy')}), 'numpy', 'missing',
-        "No module named 'numpy'", 'pip install numpy'),
+        "No module named 'numpy'", 'pip install "numpy<2.4"'),
     numpy_broken=(
         dict(errors={'numpy': 'ImportError: Unable to import required '
                               'dependencies'}),
