@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from mmlowformer.doctor import machine, remedies
+from mmlowformer.doctor import machine
 from mmlowformer.doctor.facts import PACKAGE, Facts, Outcome
 from mmlowformer.doctor.tasks import run_checks
 
@@ -64,7 +66,7 @@ def judge(facts):
 @pytest.fixture(autouse=True)
 def _machine_without_surprises(monkeypatch):
     """Room everywhere and no driver, wherever this runs."""
-    monkeypatch.setattr(remedies, 'project_environment', lambda: None)
+    monkeypatch.setattr(sys, 'prefix', '/elsewhere/.venv')
     monkeypatch.setattr(machine, 'free_space', lambda path: 100.)
     monkeypatch.setattr(machine, 'driver', lambda: None)
     monkeypatch.setattr(machine, 'MARK_OF_DOCKER', '/nowhere')

@@ -2,7 +2,6 @@
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -524,14 +523,3 @@ def test_hosts_that_nobody_asked_for_are_not_looked_at():
     found, troubles = judge(facts)
     assert 'mmseg' not in found
     assert not troubles
-
-
-@pytest.mark.parametrize(('versions', 'command'), [
-    ({}, 'rm -rf .venv && make setup'),
-    (ONEDL | {'onedl-mmcv': None}, 'rm -rf .venv && make setup STACK=onedl')])
-def test_own_environment_is_set_up_anew(monkeypatch, versions, command):
-    monkeypatch.setattr(remedies, 'project_environment',
-                        lambda: Path('/checkout/.venv'))
-    facts = describe(versions=versions, errors={
-        'mmcv': "ModuleNotFoundError: No module named 'mmcv'"})
-    assert judge(facts)[0]['mmcv'].remedy == command
