@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # Tools that need a checkout.
-DEVELOPERS = ('setup_env.py', 'model_zoo.py')
+DEVELOPERS = ('mmcv_wheel.py', 'model_zoo.py', 'setup_env.py')
 
 
 def pins(file, *packages):
