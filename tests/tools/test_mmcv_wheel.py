@@ -33,7 +33,7 @@ esac
 def archive(tmp_path):
     ops = tmp_path / 'mmcv-2.1.0/mmcv/ops/csrc/pytorch'
     (ops / 'cpu').mkdir(parents=True)
-    for name in ('pybind', 'nms', 'roi_align', 'cpu/nms', 'cpu/psamask'):
+    for name in ('pybind', 'nms', 'roi_align', 'cpu/nms', 'cpu/roi_align'):
         (ops / f'{name}.cpp').write_text('int i;\n')
     path = tmp_path / 'mmcv-2.1.0.tar.gz'
     with tarfile.open(path, 'w:gz') as file:
@@ -49,6 +49,14 @@ def build(tmp_path, archive):
         return mmcv_wheel.build(python, 'mmcv==2.1.0', tmp_path / 'wheels/key',
                                 with_cuda)
     return run
+
+
+def test_roi_align_searches_only_where_needed(archive, tmp_path):
+    source = mmcv_wheel.unpack(archive, tmp_path / 'plain')
+    path = source / 'mmcv/ops/csrc/pytorch/cpu/roi_align.cpp'
+    path.write_text('if (val > maxval) {\n')
+    mmcv_wheel.speed_up_roi_align(source)
+    assert path.read_text() == 'if (pool_mode == 0 && val > maxval) {\n'
 
 
 def compiled_files(log):
@@ -93,7 +101,7 @@ def test_units_replace_the_files(build, tmp_path):
 def test_cuda_is_compiled_file_by_file(build, tmp_path):
     build(with_cuda=True)
     assert compiled_files(tmp_path / 'wheels/key.log') == [
-        'cpu/nms.cpp', 'cpu/psamask.cpp', 'nms.cpp', 'pybind.cpp',
+        'cpu/nms.cpp', 'cpu/roi_align.cpp', 'nms.cpp', 'pybind.cpp',
         'roi_align.cpp']
 
 
