@@ -9,12 +9,16 @@ from importlib import import_module
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+)
 from mmengine.registry import Registry
 
 # Built on a library that not everybody has, imported when asked for.
 HOST_MODULES = dict(
     LowFormerClsHead='mmlowformer.models.cls_head',
-    RetrievalQueries='mmlowformer.retrieval')
+    LowFormerImageClassifier='mmlowformer.models.image_classifier',
+    RetrievalQueries='mmlowformer.data.retrieval')
 
 
 class HostRegistry(Registry):
@@ -31,6 +35,10 @@ class HostRegistry(Registry):
 MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                 locations=['mmlowformer.hooks'])
+                 locations=['mmlowformer.deploy.hook'])
 DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',
+    locations=['mmlowformer.models.layer_decay'])

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
 from mmlowformer import engine
-from mmlowformer.shapes import make_dataset
+from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +30,8 @@ def safe_loading(monkeypatch):
     """Checkpoints are read as the tools read them."""
     environ = {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
     allowed = torch.serialization.get_safe_globals()
+    monkeypatch.setattr(CheckpointLoader, '_schemes',
+                        CheckpointLoader._schemes)
     engine.load_safely(environ)
     monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
     for name, value in environ.items():

@@ -2,8 +2,8 @@
 import argparse
 from pathlib import Path
 
+from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
 from mmlowformer.engine import UserError, one_line_errors
-from mmlowformer.engine.curves import choose_keys, draw_curves, read_logs
 
 DEFAULT_NAME = 'curves.png'
 

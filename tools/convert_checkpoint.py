@@ -11,13 +11,13 @@ import sys
 from mmengine.logging import MMLogger
 
 from mmlowformer import engine
-from mmlowformer.engine.conversion import (
+from mmlowformer.weights.conversion import (
     IMAGE_SIZE,
     LAYOUTS,
     Conversion,
     convert,
 )
-from mmlowformer.models.layouts import CLASSIFIER
+from mmlowformer.weights.layouts import CLASSIFIER
 
 
 def parse_args() -> argparse.Namespace:

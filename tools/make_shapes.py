@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mmlowformer.shapes import make_dataset
+from mmlowformer.data.shapes import make_dataset
 
 
 def main() -> None:

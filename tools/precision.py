@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmlowformer import LowFormer, engine, precision
+from mmlowformer import LowFormer, engine
+from mmlowformer.analysis import precision
 from mmlowformer.engine import UserError
 
 
@@ -50,8 +51,8 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def build(cfg: Config, checkpoint: str) -> Runner:
-    runner = engine.build_tester(cfg, checkpoint)
+def build(cfg: Config, args: argparse.Namespace) -> Runner:
+    runner = engine.build_tester(cfg, args)
     runner.load_or_resume()
     runner.model.eval()
     return runner
@@ -121,7 +122,7 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('precision.py'):
         try:
-            measure(build(prepare(args), args.checkpoint), args)
+            measure(build(prepare(args), args), args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
 

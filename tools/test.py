@@ -53,11 +53,11 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def test(cfg: Config, checkpoint: str, show_dir: str | None) -> dict:
-    runner = engine.build_tester(cfg, checkpoint)
-    if show_dir:
-        engine.draw_predictions(runner, show_dir)
-    runner.logger.info(f'Testing {checkpoint} on {engine.device_name()}, '
+def test(cfg: Config, args: argparse.Namespace) -> dict:
+    runner = engine.build_tester(cfg, args)
+    if args.show_dir:
+        engine.draw_predictions(runner, args.show_dir)
+    runner.logger.info(f'Testing {args.checkpoint} on {engine.device_name()}, '
                        f'scope {cfg.default_scope}')
     return runner.test()
 
@@ -81,7 +81,7 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('test.py'):
         try:
-            metrics = test(prepare(args), args.checkpoint, args.show_dir)
+            metrics = test(prepare(args), args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
         if is_main_process():

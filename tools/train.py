@@ -31,9 +31,11 @@ def parse_args() -> argparse.Namespace:
 
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Go on from a checkpoint, or make sure that none is overwritten."""
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
     if resume is None:
         saved = engine.saved_checkpoints(cfg.work_dir)
-        if saved and not cfg.get('resume'):
+        if saved:
             raise UserError(
                 f'{cfg.work_dir} holds checkpoints of an earlier training '
                 f'({saved[0].name}). Add --resume to go on with it, name '
@@ -78,7 +80,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.amp:
         set_amp(cfg, args.amp)
     set_resume(cfg, args.resume)
-    if args.resume is None and cfg.get('load_from'):
+    if not cfg.get('resume') and cfg.get('load_from'):
         engine.check_checkpoint(cfg.load_from)
     if not cfg.get('resume'):
         engine.check_pretrained(cfg.model)
@@ -108,8 +110,8 @@ def starts_at_random(cfg: Config) -> bool:
                 or cfg.model.get('init_cfg'))
 
 
-def train(cfg: Config, auto_scale_lr: bool) -> None:
-    auto_scale_lr = takes_over_lr_scaling(cfg, auto_scale_lr)
+def train(cfg: Config, args: argparse.Namespace) -> None:
+    auto_scale_lr = takes_over_lr_scaling(cfg, args.auto_scale_lr)
     recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     # A copy, so that the config in the work dir keeps the recipe's rate and
     # scales once more if it is trained from.
@@ -128,9 +130,12 @@ def train(cfg: Config, auto_scale_lr: bool) -> None:
         runner.logger.info(RANDOM_WEIGHTS)
     if cfg.get('load_from'):
         partial = not cfg.get('resume')
-        engine.check_fits(runner.model, cfg.load_from, partial=partial)
+        engine.check_fits(runner.model, cfg.load_from, partial=partial,
+                          allow_nan=args.allow_nan)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
     runner.register_hook(engine.SaveSafely())
+    if not args.allow_nan:
+        runner.register_hook(engine.StopAtNaN())
     runner.train()
 
 
@@ -141,7 +146,7 @@ def main() -> None:
         try:
             cfg = prepare(args)
             with engine.full_disk_errors(cfg.work_dir):
-                train(cfg, args.auto_scale_lr)
+                train(cfg, args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted. The same command with --resume goes on '
                      'from the last checkpoint.')

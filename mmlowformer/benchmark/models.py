@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..engine import UserError
+from ..errors import UserError
 from ..models import LowFormer
 
 PREFIX = 'lowformer_'

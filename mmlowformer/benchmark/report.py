@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from ..engine import UserError
+from ..errors import UserError
 from .run import SCHEMA
 
 # Settings that may differ without making a comparison doubtful.

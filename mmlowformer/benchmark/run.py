@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..engine import UserError
+from ..errors import UserError
 from .environment import describe_environment
 from .memory import PeakMemory
 from .models import Facts, Spec, facts_of, outputs_of

@@ -9,7 +9,7 @@ import torch._dynamo
 import torch._inductor.config
 from torch import Tensor, nn
 
-from ..engine import UserError
+from ..errors import UserError
 from ..models import LowFormer
 from .models import need, outputs_of
 

@@ -1,19 +1,21 @@
 """What the command line tools share, for every task."""
-from .batch_size import describe_batch, scale_learning_rate
-from .checkpoints import (
+from ..data.checks import check_datasets
+from ..errors import UserError, one_line_errors
+from ..weights.fitting import (
     LoadAnyLayout,
-    check_checkpoint,
     check_fits,
     check_pretrained,
-    check_resumable,
     fitting_state_dict,
+)
+from ..weights.reading import check_checkpoint, load_safely
+from ..weights.resuming import (
+    check_resumable,
     latest_checkpoint,
-    load_safely,
     saved_checkpoints,
 )
-from .datasets import check_datasets
+from .batch_size import describe_batch, scale_learning_rate
 from .drawing import draw_predictions
-from .errors import UserError, one_line_errors
+from .finite import StopAtNaN
 from .launch import (
     adapt_to_device,
     add_common_arguments,
@@ -26,7 +28,7 @@ from .saving import SaveSafely, full_disk_errors
 from .testing import build_tester, prepare_test
 
 __all__ = [
-    'LoadAnyLayout', 'SaveSafely', 'UserError', 'adapt_to_device',
+    'LoadAnyLayout', 'SaveSafely', 'StopAtNaN', 'UserError', 'adapt_to_device',
     'add_common_arguments', 'build_tester', 'check_checkpoint',
     'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
     'describe_batch', 'device_name', 'draw_predictions', 'fitting_state_dict',

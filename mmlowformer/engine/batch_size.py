@@ -1,7 +1,7 @@
 """Batch size and the learning rate that belongs to it."""
 from mmengine.config import Config
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def effective_batch_size(cfg: Config, world_size: int) -> int:

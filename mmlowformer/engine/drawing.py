@@ -6,7 +6,7 @@ import mmcv
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .errors import UserError
+from ..errors import UserError
 
 
 class DrawPredictions(Hook):

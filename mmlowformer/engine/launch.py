@@ -10,8 +10,8 @@ from mmengine.device import get_device
 from torch import distributed
 
 from ..configs import get_config_path
-from .datasets import datasets_in
-from .errors import UserError
+from ..data.checks import datasets_in
+from ..errors import UserError
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
@@ -31,6 +31,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         default={}, metavar='KEY=VALUE',
                         help='override settings of the config, for example '
                         'data_root=/data/coco train_dataloader.batch_size=4')
+    parser.add_argument('--allow-nan', action='store_true',
+                        help='go on although weights or losses are NaN or '
+                        'infinite')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)

@@ -10,8 +10,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from .checkpoints import latest_checkpoint
-from .errors import UserError
+from ..errors import UserError
+from ..weights.resuming import latest_checkpoint
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'

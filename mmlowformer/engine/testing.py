@@ -5,9 +5,10 @@ import os
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from .checkpoints import LoadAnyLayout, check_checkpoint, check_fits
-from .datasets import check_datasets
-from .errors import UserError
+from ..data.checks import check_datasets
+from ..errors import UserError
+from ..weights.fitting import LoadAnyLayout, check_fits
+from ..weights.reading import check_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
 
 
@@ -41,12 +42,12 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     return cfg
 
 
-def build_tester(cfg: Config, checkpoint: str) -> Runner:
+def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
     """A Runner that is going to load a checkpoint of any layout.
 
     Args:
         cfg (Config): Of :func:`prepare_test`.
-        checkpoint (str): The file.
+        args (argparse.Namespace): As for :func:`prepare_test`.
 
     Returns:
         Runner: Nothing is loaded yet.
@@ -55,6 +56,6 @@ def build_tester(cfg: Config, checkpoint: str) -> Runner:
         UserError: If the checkpoint does not fit the model.
     """
     runner = Runner.from_cfg(cfg)
-    check_fits(runner.model, checkpoint)
-    runner.register_hook(LoadAnyLayout(checkpoint))
+    check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
+    runner.register_hook(LoadAnyLayout(args.checkpoint))
     return runner

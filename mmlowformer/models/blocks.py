@@ -33,10 +33,11 @@ class ConvNormAct(ConvModule):
             super().__init__(*args, **kwargs)
 
     def init_weights(self):
-        # As the authors do. mmcv would count the fan-out of a depthwise
-        # convolution as if it were dense, so that MBConv, which has no norm
-        # behind it, would start with a signal close to zero.
-        self.conv.reset_parameters()
+        # Torch has initialized the layers already, as for the authors, and a
+        # user's init_cfg may have done so since. mmcv would count the fan-out
+        # of a depthwise convolution as if it were dense, so that MBConv, which
+        # has no norm behind it, would start with a signal close to zero.
+        pass
 
 
 class FusedMBConv(BaseModule):
@@ -134,10 +135,12 @@ class Lowtention(BaseModule):
         The channels hold q, k and v head by head.
         """
         n, _, height, width = qkv.shape
-        qkv = qkv.reshape(n, self.num_heads, 3 * self.head_dim, -1)
+        qkv = qkv.reshape(
+            n, self.num_heads, 3 * self.head_dim, height * width)
         q, k, v = qkv.transpose(2, 3).chunk(3, dim=-1)
         x = F.scaled_dot_product_attention(q, k, v)
-        return x.transpose(2, 3).reshape(n, -1, height, width)
+        return x.transpose(2, 3).reshape(
+            n, self.num_heads * self.head_dim, height, width)
 
 
 class Residual(BaseModule):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
 from mmengine.config import ConfigDict
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -251,7 +252,10 @@ def test_arch_dict_equals_named_arch():
     (dict(frozen_stages=5), 'frozen_stages is 5; allowed are -1'),
     (dict(frozen_stages=-2), 'frozen_stages is -2'),
     (dict(drop_path_rate=1.), 'drop_path_rate'),
-    (dict(pretrained='w.pth'), "pretrained='w.pth'.*init_cfg"),
+    (dict(pretrained='open-mmlab://resnet50_v1c'),
+     'weights of another backbone'),
+    (dict(pretrained='w.pth', init_cfg=dict(type='Pretrained', checkpoint='')),
+     "pretrained='w.pth' and init_cfg are both given"),
 ])
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -280,3 +284,62 @@ def test_layer_depth(arch):
 def test_docstring_example_prints_what_it_says():
     assert doctest.testmod(lowformer).attempted > 0
     assert doctest.testmod(lowformer).failed == 0
+
+
+@pytest.mark.parametrize('name', ['B1.5', 'b1.5', 'B15', 'b15'])
+def test_names_as_in_the_paper(name):
+    with torch.device('meta'):
+        assert LowFormer(name).arch == LowFormer.arch_settings['b15']
+
+
+def test_block_may_be_an_iterator():
+    model = LowFormer(dict(SMALL, block=iter(SMALL['block'])))
+    assert list(model.state_dict()) == list(LowFormer(SMALL).state_dict())
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_stages_are_called(with_cp):
+    """What listens at a stage, as CAMs and distillation do, hears it."""
+    model = LowFormer(SMALL, with_cp=with_cp)
+    heard = {}
+    for name in ('stem', *(f'stages.{i}' for i in range(4))):
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, output, name=name:
+            heard.update({name: output}))
+    outputs = model(images())
+    assert list(heard) == ['stem', 'stages.0', 'stages.1', 'stages.2',
+                           'stages.3']
+    assert all(one is other for one, other in zip(
+        outputs, list(heard.values())[1:]))
+
+
+def test_own_initialization():
+    model = LowFormer(SMALL, init_cfg=dict(
+        type='Constant', layer='Conv2d', val=0.5, bias=0.25))
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            assert (module.weight == 0.5).all()
+            assert module.bias is None or (module.bias == 0.25).all()
+
+
+def test_pretrained_as_other_backbones_take_it(tmp_path):
+    path = str(tmp_path / 'weights.pth')
+    source = LowFormer(SMALL)
+    torch.save(source.state_dict(), path)
+    model = LowFormer(SMALL, pretrained=path)
+    model.init_weights()
+    assert torch.equal(model.stem[0].conv.weight, source.stem[0].conv.weight)
+
+
+@pytest.mark.parametrize('deployed', [False, True])
+@pytest.mark.parametrize('arch', VARIANTS)
+def test_no_images(arch, deployed):
+    model = LowFormer(arch).eval()
+    if deployed:
+        model.switch_to_deploy()
+    with torch.no_grad():
+        outputs = model(torch.empty(0, 3, 64, 96))
+    assert [tuple(output.shape) for output in outputs] == [
+        (0, channels, 64 // stride, 96 // stride) for channels, stride in
+        zip(model.out_channels, model.out_strides)]

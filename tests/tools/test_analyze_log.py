@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
 from mmlowformer.engine import UserError
-from mmlowformer.engine.curves import choose_keys, draw_curves, read_logs
 
 from ..conftest import ROOT
 

@@ -5,7 +5,8 @@ import pytest
 import timm
 import torch
 
-from mmlowformer import LowFormer, precision
+from mmlowformer import LowFormer
+from mmlowformer.analysis import precision
 
 from ..conftest import ROOT
 from .test_train_and_test import error_of, run

@@ -1,7 +1,7 @@
 # LowFormer with its own classifier, for MMPreTrain.
 # A config sets the backbone's arch, and the head's channels.
 model = dict(
-    type='ImageClassifier',
+    type='mmlowformer.LowFormerImageClassifier',
     data_preprocessor=dict(
         type='ClsDataPreprocessor',
         num_classes=1000,

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from mmlowformer import engine, get_config
+from mmlowformer.data.shapes import CLASSES
 from mmlowformer.engine import UserError
-from mmlowformer.shapes import CLASSES
 
 
 @pytest.fixture
@@ -109,4 +109,46 @@ def test_some_of_the_categories(cfg):
 def test_tuple_without_comma(cfg):
     cfg.train_dataloader.dataset.metainfo.classes = ('circle')
     with pytest.raises(UserError, match=r"needs a comma: \('circle', \)"):
+        check(cfg)
+
+
+def first_image(content):
+    return content['images'][0]
+
+
+def first_box(content):
+    return content['annotations'][0]
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda c: first_image(c).update(id=c['images'][1]['id']),
+     '1 x image id given to an image before'),
+    (lambda c: first_image(c).pop('width'),
+     '1 x image without width and height, first: 000000.jpg'),
+    (lambda c: first_image(c).update(height=0),
+     '1 x image without width and height'),
+    (lambda c: first_box(c).update(bbox=[1, 2, float('nan'), 4]),
+     '1 x box that is not four numbers .* annotation .*nan'),
+    (lambda c: first_box(c).update(bbox=[1, 2, -3, 4]), '1 x box that is not'),
+    (lambda c: first_box(c).update(bbox=[1, 2, 3]), '1 x box that is not'),
+    (lambda c: first_box(c).pop('bbox'), '1 x box that is not'),
+    (lambda c: first_box(c).update(category_id=99),
+     '1 x category id that is not in the file, first: .*category 99'),
+    (lambda c: first_box(c).update(image_id=99),
+     '1 x annotation of an image that is not in the file'),
+    (lambda c: [a.update(bbox=[]) for a in c['annotations'][:2]],
+     '2 x box that is not')])
+def test_broken_records(cfg, root, change, message):
+    edit(root, change)
+    message = f'(?s)val2017.json is broken.*{message}'
+    with pytest.raises(UserError, match=message):
+        check(cfg)
+
+
+def test_no_annotations(cfg, root):
+    """Images to test on need none."""
+    edit(root, lambda content: content.update(annotations=[]))
+    check(cfg)
+    cfg.val_dataloader.dataset.test_mode = False
+    with pytest.raises(UserError, match='val2017.json holds no annotations'):
         check(cfg)

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .errors import UserError
+from ..errors import UserError
 
 LOGS = '*/vis_data/scalars.json'
 STYLES = ('-', '--', ':', '-.')

@@ -10,13 +10,13 @@ import pytest
 import timm
 import torch
 from mmengine.logging import MMLogger
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from timm.models.lowformer import checkpoint_filter_fn
 
 from mmlowformer import LowFormer
 from mmlowformer.models.classifier import Classifier
-from mmlowformer.models.layouts import (
+from mmlowformer.weights.layouts import (
     CLASSIFIER,
     authors_names,
     model_names,
@@ -24,7 +24,7 @@ from mmlowformer.models.layouts import (
     timm_names,
 )
 
-from .test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
 # The authors' key layout, restated from timm's names.
 TIMM_TO_AUTHORS = (
@@ -262,12 +262,30 @@ class RunsCode:
         return os.system, (f'touch {self.path}', )
 
 
-def test_code_is_refused(tmp_path):
+def load_running_code(filename, map_location=None):
+    """As the maintained forks of MMEngine do when a file is refused."""
+    return torch.load(filename, map_location, weights_only=False)
+
+
+@pytest.mark.parametrize('loader', [None, load_running_code])
+def test_code_is_refused(tmp_path, monkeypatch, loader):
     file = save(tmp_path, dict(LowFormer(SMALL).state_dict(),
                                extra=RunsCode(tmp_path / 'trace')))
+    schemes = CheckpointLoader._schemes
+    if loader:
+        monkeypatch.setattr(CheckpointLoader, '_schemes',
+                            type(schemes)(schemes, **{'': loader}))
+        monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    environ, loaders = dict(os.environ), CheckpointLoader._schemes
     with pytest.raises(pickle.UnpicklingError):
         initialise(file, arch=SMALL)
     assert not (tmp_path / 'trace').exists()
+    # All is as it was for whatever else this process loads.
+    assert dict(os.environ) == environ
+    assert CheckpointLoader._schemes is loaders
+    if loader:
+        CheckpointLoader.load_checkpoint(file)
+        assert (tmp_path / 'trace').exists()
 
 
 def test_safetensors(tmp_path):

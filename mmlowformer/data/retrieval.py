@@ -3,7 +3,7 @@ from collections import defaultdict
 
 from mmpretrain.datasets import CustomDataset
 
-from .registry import DATASETS
+from ..registry import DATASETS
 
 
 @DATASETS.register_module()

@@ -7,6 +7,7 @@ classifier is MMPreTrain's ``ImageClassifier`` with ``LowFormerClsHead``.
 import re
 from collections.abc import Callable, Iterable
 
+OWN_LAYOUT = 'own layout'
 CLASSIFIER = 'head.layers.'
 # How our names of its tensors begin.
 CLASSIFIER_PARTS = (f'{CLASSIFIER}in_conv.', f'{CLASSIFIER}pre_classifier.',
@@ -237,4 +238,4 @@ def layout_of(names: Iterable[str]) -> str:
         return "authors' layout"
     if any('.main.' in name for name in names):
         return "timm's layout"
-    return 'own layout'
+    return OWN_LAYOUT

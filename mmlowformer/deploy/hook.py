@@ -1,11 +1,11 @@
-"""Hooks for MMEngine's Runner; imported when a config names one."""
+"""A hook for MMEngine's Runner; imported when a config names it."""
 import copy
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .models import LowFormer
-from .registry import HOOKS
+from ..models import find_lowformers
+from ..registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -22,7 +22,7 @@ class DeployHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
-        for backbone in _backbones(runner):
+        for backbone in find_lowformers(runner.model).values():
             stand_in = copy.deepcopy(backbone).eval().switch_to_deploy()
             # A function is no submodule: parameters() stays as it is.
             backbone.forward = stand_in.forward
@@ -30,13 +30,8 @@ class DeployHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
         """Let the backbones compute again."""
-        for backbone in _backbones(runner):
+        for backbone in find_lowformers(runner.model).values():
             vars(backbone).pop('forward', None)
 
     before_test_epoch = before_val_epoch
     after_test_epoch = after_val_epoch
-
-
-def _backbones(runner: Runner) -> list[LowFormer]:
-    return [module for module in runner.model.modules()
-            if isinstance(module, LowFormer)]

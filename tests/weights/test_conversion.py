@@ -13,14 +13,15 @@ from mmengine.runner import load_checkpoint
 from safetensors.torch import load_file, save_file
 
 from mmlowformer import LowFormer, __version__
-from mmlowformer.engine import UserError, checkpoints, conversion
-from mmlowformer.engine.conversion import convert
+from mmlowformer.engine import UserError
 from mmlowformer.models.classifier import Classifier
-from mmlowformer.models.layouts import CLASSIFIER, own_name
 from mmlowformer.registry import MODELS
+from mmlowformer.weights import conversion, reading
+from mmlowformer.weights.conversion import convert
+from mmlowformer.weights.layouts import CLASSIFIER, own_name
 
-from ..models.test_layouts import authors_name
 from ..models.test_lowformer import VARIANTS, randomise
+from .test_layouts import authors_name
 
 HEAD = dict(hidden_channels=(24, 40), num_classes=7)
 
@@ -356,14 +357,14 @@ def test_unusable_files(save, target, tmp_path):
 
 def test_hub(monkeypatch, save, target):
     state = timm_state('b0')
-    monkeypatch.setattr(checkpoints, 'load_from_hub', lambda *_: state)
+    monkeypatch.setattr(reading, 'load_from_hub', lambda *_: state)
     convert('hf-hub:timm/lowformer_b0.in1k', target, layout='timm')
     assert_same(load(target), state)
 
     def fail(*_):
         raise RuntimeError('get it by hand')
 
-    monkeypatch.setattr(checkpoints, 'load_from_hub', fail)
+    monkeypatch.setattr(reading, 'load_from_hub', fail)
     with pytest.raises(UserError, match='get it by hand'):
         convert('hf-hub:timm/lowformer_b0.in1k', target, force=True)
 

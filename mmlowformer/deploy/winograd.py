@@ -12,6 +12,7 @@ In float32 on a CPU only: lower precision would lose too much, and on a GPU
 cuDNN knows the algorithm.
 """
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +45,56 @@ def _both_axes(matrix: Tensor) -> Tensor:
     return torch.kron(matrix, matrix)
 
 
+# Of a kernel's values so many are compared, to see whether they changed.
+SAMPLE_SIZE = 256
+
 TO_INPUT_VALUES = _both_axes(_values(PATCH).inverse().T).float()
-TO_KERNEL_VALUES = _both_axes(_values(KERNEL))
 TO_OUTPUTS = _both_axes(_values(TILE).T).float()
+
+
+class TransformedKernels(NamedTuple):
+    """A convolution's kernels as values at the points.
+
+    Attributes:
+        values (Tensor): The kernels, ``(36, C, C')``.
+        weight (Tensor): What they were made from.
+        version (int): How often that had been written to.
+        sample (Tensor): Some of its values.
+    """
+
+    values: Tensor
+    weight: Tensor
+    version: int
+    sample: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, weight: Tensor) -> 'TransformedKernels':
+        """Transform a weight, ``(C', C, 3, 3)``, which has to be dense."""
+        return cls(_transform(weight), weight, weight._version,
+                   _sample(weight).clone())
+
+    def are_of(self, weight: Tensor) -> bool:
+        """Whether a weight is what they were made from, and unchanged.
+
+        Not all that writes into a tensor counts as a new version: fused
+        optimizers do not, nor does what goes by ``weight.data``.
+        """
+        return (weight is self.weight and weight._version == self.version
+                and torch.equal(_sample(weight), self.sample))
+
+
+def _transform(weight: Tensor) -> Tensor:
+    # Made here, the matrix is a constant for compilers, and so is the result.
+    to_values = _both_axes(_values(KERNEL))
+    kernels = weight.permute(2, 3, 1, 0).flatten(0, 1).double()
+    return torch.tensordot(to_values, kernels, dims=1).float()
+
+
+def _sample(weight: Tensor) -> Tensor:
+    """Evenly spaced values, in the order in which they lie in memory."""
+    step = max(1, weight.numel() // SAMPLE_SIZE)
+    return torch.as_strided(weight, (-(-weight.numel() // step), ), (step, ))
 
 
 class WinogradConv2d(nn.Conv2d):
@@ -55,7 +103,14 @@ class WinogradConv2d(nn.Conv2d):
     That is: for inference in float32 on a CPU, with channels-last maps that
     are large enough. Whatever else comes, and what is traced or exported, is
     convolved directly. The parameters are those of the convolution that it
-    takes the place of, and so are the outputs up to rounding.
+    takes the place of, and so are the outputs up to rounding. Weights may
+    change at any time; the transformed kernels are made anew with the next
+    image then. A compiler makes them in its graph, where they are constants
+    if weights are (``torch._inductor.config.freezing``).
+
+    The one change that cannot be seen is that of single values by
+    ``weight.data``, behind the back of autograd: assign ``weight.data`` as a
+    whole, or change ``weight`` under ``torch.no_grad()``.
 
     Args:
         conv (nn.Conv2d): One that :meth:`can_replace`. Its parameters are
@@ -66,8 +121,7 @@ class WinogradConv2d(nn.Conv2d):
         super().__init__(conv.in_channels, conv.out_channels, KERNEL,
                          padding=1, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
-        self.register_buffer('kernel_values', None, persistent=False)
-        self._transform_weight()
+        self._kernels: TransformedKernels | None = None
         self.train(conv.training)
 
     @staticmethod
@@ -81,25 +135,24 @@ class WinogradConv2d(nn.Conv2d):
                 and module.bias is not None
                 and module.in_channels >= MIN_CHANNELS)
 
-    @torch.no_grad()
-    def _transform_weight(self) -> None:
-        weight = self.weight
-        self.kernel_values = None
-        if weight.device.type == 'cpu' and weight.dtype == torch.float32:
-            kernels = weight.permute(2, 3, 1, 0).flatten(0, 1).double()
-            values = torch.tensordot(TO_KERNEL_VALUES, kernels, dims=1)
-            self.kernel_values = values.float()
-
     def _apply(self, *args, **kwargs):
         # Four times as large as the weights, and of no use elsewhere.
-        self.kernel_values = None
-        super()._apply(*args, **kwargs)
-        self._transform_weight()
-        return self
+        self._kernels = None
+        return super()._apply(*args, **kwargs)
 
-    def _load_from_state_dict(self, *args, **kwargs):
-        super()._load_from_state_dict(*args, **kwargs)
-        self._transform_weight()
+    def __getstate__(self) -> dict:
+        """What is copied and pickled: all but what is made from it."""
+        return self.__dict__ | dict(_kernels=None)
+
+    def kernel_values(self) -> Tensor:
+        """The kernels' values at the points, ``(36, C, C')``."""
+        if torch.compiler.is_compiling():
+            return _transform(self.weight)
+        kernels = self._kernels
+        if kernels is None or not kernels.are_of(self.weight):
+            # Other threads may do the same, to the same effect.
+            self._kernels = kernels = TransformedKernels.of(self.weight)
+        return kernels.values
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pays(x):
@@ -108,8 +161,10 @@ class WinogradConv2d(nn.Conv2d):
 
     def pays(self, x: Tensor) -> bool:
         """Whether :meth:`convolve_tiles` is there for it, and faster."""
-        if (self.kernel_values is None or x.dtype != torch.float32
-                or torch.is_grad_enabled() or _autocasts() or is_exported()):
+        if (torch.is_grad_enabled() or _autocasts() or is_exported()
+                or not x.device.type == self.weight.device.type == 'cpu'
+                or not x.dtype == self.weight.dtype == torch.float32
+                or not _is_dense(self.weight)):
             return False
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
         images_at_once, rows_at_once = self._part(rows, columns)
@@ -142,20 +197,21 @@ class WinogradConv2d(nn.Conv2d):
         height, width = x.shape[2:]
         patches = _patches(x)
         images_at_once, rows_at_once = self._part(*patches.shape[3:5])
+        kernel_values = self.kernel_values()
         outputs = join([
-            join([self._convolve_patches(part, pointwise)
+            join([self._convolve_patches(part, kernel_values, pointwise)
                    for part in images.split(rows_at_once, dim=3)], dim=1)
             for images in patches.split(images_at_once, dim=2)], dim=0)
         outputs = outputs[:, :height, :width].contiguous()
         return outputs.permute(0, 3, 1, 2)
 
-    def _convolve_patches(self, patches: Tensor,
+    def _convolve_patches(self, patches: Tensor, kernel_values: Tensor,
                           pointwise: Callable | None) -> Tensor:
         """From ``(6, 6, N, rows, columns, C)`` to ``(N, H, W, C')``."""
         n, rows, columns, channels = patches.shape[2:]
         values = TO_INPUT_VALUES @ patches.reshape(PATCH**2, -1)
         products = torch.bmm(values.view(PATCH**2, -1, channels),
-                             self.kernel_values).transpose(0, 1)
+                             kernel_values).transpose(0, 1)
         # Tile by tile, although one multiplication could do for all of them:
         # a tile's products stay in the cache.
         outputs = torch.baddbmm(
@@ -166,6 +222,14 @@ class WinogradConv2d(nn.Conv2d):
         tiles = outputs.reshape(n, rows, columns, TILE, TILE, -1)
         return tiles.transpose(2, 3).reshape(
             n, rows * TILE, columns * TILE, -1)
+
+
+def _is_dense(weight: Tensor) -> bool:
+    """Whether nothing lies between its values, and changes are counted."""
+    if not torch.compiler.is_compiling() and weight.is_inference():
+        return False
+    return (weight.is_contiguous(memory_format=torch.channels_last)
+            or weight.is_contiguous())
 
 
 def _autocasts() -> bool:

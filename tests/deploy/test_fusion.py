@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.models.deploy import ImageNorm, PartwiseFusedMBConv
-from mmlowformer.models.winograd import WinogradConv2d
+from mmlowformer.deploy.fusion import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.deploy.winograd import WinogradConv2d
 
-from .test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
 # The last one is large enough for what is computed part by part.
 SIZES = ((64, 64), (65, 97), (33, 250), (490, 470))
@@ -73,7 +73,9 @@ def test_maps_stay_channels_last(size):
 @pytest.mark.parametrize('arch', ['b1', 'e1'])
 def test_no_hidden_copies(arch):
     deployed = trained(arch).switch_to_deploy()
-    x = images().to(memory_format=torch.channels_last)
+    # Of fewer images torch takes 1x1 convolutions away from oneDNN when it has
+    # a single thread, and those do copy.
+    x = images(32, 32, batch=16).to(memory_format=torch.channels_last)
     with torch.inference_mode(), torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         deployed(x)
@@ -208,3 +210,66 @@ def test_detector_of_deployed_weights():
     state.backbone.switch_to_deploy()
     with pytest.raises(engine.UserError, match='those of a deployed LowForm'):
         engine.fitting_state_dict(model, state.state_dict(), 'a.pth', False)
+
+
+@pytest.mark.parametrize('block', [('norm_lowtention', 'norm_mlp', 'local'),
+                                   ('local', )])
+def test_own_weights_with_another_norm(block):
+    """GroupNorms stay, so that not all names tell what is deployed."""
+    arch = dict(SMALL, block=block)
+    norm_cfg = dict(type='GN', num_groups=2)
+    source, target = (LowFormer(arch, norm_cfg=norm_cfg).eval()
+                      .switch_to_deploy() for _ in range(2))
+    state = engine.fitting_state_dict(
+        target, source.state_dict(), 'a.pth', partial=False)
+    target.load_state_dict(state)
+    x = images()
+    with torch.no_grad():
+        for one, other in zip(target(x), source(x)):
+            assert torch.equal(one, other)
+
+
+def test_batch_norm_without_scale_and_shift():
+    model = randomise(LowFormer(SMALL)).eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.affine = False
+            module.weight = module.bias = None
+    x = images()
+    with torch.no_grad():
+        expected = model(x)
+        for output, target in zip(model.switch_to_deploy()(x), expected):
+            torch.testing.assert_close(output, target, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_without_running_statistics():
+    model = LowFormer(SMALL, norm_cfg=dict(
+        type='BN', track_running_stats=False)).eval()
+    before = {name: value.clone() for name, value in
+              model.state_dict().items()}
+    with pytest.raises(ValueError, match='stem.0.bn normalizes by the stat'):
+        model.switch_to_deploy()
+    assert not model.deployed
+    assert before.keys() == model.state_dict().keys()
+
+
+def test_deployed_in_inference_mode():
+    """And loaded into outside of it."""
+    model, other = (randomise(LowFormer(SMALL)).eval() for _ in range(2))
+    with torch.inference_mode():
+        model.switch_to_deploy()
+    other.switch_to_deploy()
+    model.load_state_dict(other.state_dict())
+    x = images()
+    with torch.no_grad():
+        for one, two in zip(model(x), other(x)):
+            assert torch.equal(one, two)
+
+
+def test_parameters_made_in_inference_mode():
+    with torch.inference_mode():
+        model = randomise(LowFormer(SMALL)).eval()
+        x = images()
+        expected = model(x)
+        for output, target in zip(model.switch_to_deploy()(x), expected):
+            torch.testing.assert_close(output, target, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmlowformer import LowFormer, engine
 
-from .models.test_lowformer import SMALL
+from ..models.test_lowformer import SMALL
 
 
 class Pooled(BaseModel):

@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..models import LowFormer
 from ..models.classifier import Classifier
-from ..models.layouts import (
+from ..version import __version__
+from .layouts import (
     CLASSIFIER,
     CLASSIFIER_PARTS,
     authors_names,
@@ -28,9 +30,7 @@ from ..models.layouts import (
     model_names,
     timm_names,
 )
-from ..version import __version__
-from .checkpoints import check_checkpoint
-from .errors import UserError
+from .reading import check_checkpoint
 
 # A file's names of the tensors, by ours.
 LAYOUTS = dict(own=model_names, authors=authors_names, timm=timm_names)

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .engine import UserError
-from .models import LowFormer
-from .models.blocks import LowFormerBlock, Residual
+from ..errors import UserError
+from ..models import LowFormer, find_lowformers
+from ..models.blocks import LowFormerBlock, Residual
 
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
 # What the tools call the addition in a residual block, which is no module.
@@ -52,9 +52,8 @@ def find_backbone(model: nn.Module) -> LowFormer:
     Raises:
         UserError: If there is none.
     """
-    for module in model.modules():
-        if isinstance(module, LowFormer):
-            return module
+    for backbone in find_lowformers(model).values():
+        return backbone
     raise UserError(f'the model, a {type(model).__name__}, has no LowFormer '
                     'in it')
 

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from .blocks import FusedMBConv, Lowtention, Residual
+from ..models.blocks import FusedMBConv, Lowtention, Residual
 from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
 
@@ -25,13 +26,39 @@ from .winograd import WinogradConv2d
 PART_SIZE = 2**20
 
 
-@torch.no_grad()
 def fuse_for_inference(network: nn.Module) -> None:
     """Rewrite a network made of LowFormer's blocks in place.
 
     Args:
         network (nn.Module): The network, in eval mode.
+
+    Raises:
+        ValueError: If a BatchNorm has no running statistics, and so is no
+            fixed scale and shift. The network is as it was then.
     """
+    # Parameters made in inference mode could not be loaded into afterwards.
+    with torch.inference_mode(False), torch.no_grad():
+        _prepare_batch_norms(network)
+        _fuse(network)
+
+
+def _prepare_batch_norms(network: nn.Module) -> None:
+    """Give those without scale and shift the ones that they stand for."""
+    norms = {name: module for name, module in network.named_modules()
+             if isinstance(module, _BatchNorm)}
+    for name, norm in norms.items():
+        if norm.running_mean is None:
+            raise ValueError(
+                f'{name} normalizes by the statistics of each batch '
+                '(track_running_stats=False), which cannot be folded into a '
+                'convolution. Such a network cannot be deployed.')
+    for norm in norms.values():
+        if norm.weight is None:
+            norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
+            norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
+
+
+def _fuse(network: nn.Module) -> None:
     fuse_conv_bn(network)
     for module in network.modules():
         if isinstance(module, Residual):
@@ -57,10 +84,16 @@ def _fold_affine(residual: Residual) -> None:
     if not isinstance(branch, nn.Sequential):
         return
     conv = branch[0]
-    weight = conv.weight.flatten(1)
-    conv.bias.add_(weight @ norm.bias)
-    conv.weight.mul_(norm.weight[:, None, None])
+    shift = conv.weight.flatten(1) @ norm.bias
+    # New ones, for those of inference mode cannot be written to.
+    conv.bias = _parameter(conv.bias + shift, conv.bias)
+    conv.weight = _parameter(
+        conv.weight * norm.weight[:, None, None], conv.weight)
     residual.norm = ImageNorm(norm.eps)
+
+
+def _parameter(values: Tensor, of: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=of.requires_grad)
 
 
 class ImageNorm(nn.Module):

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmlowformer import LowFormer, precision
+from mmlowformer import LowFormer
+from mmlowformer.analysis import precision
 from mmlowformer.engine import UserError
 
-from .test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
 LOCAL = 'stages.3.1.local'
 

@@ -1,0 +1,1 @@
+"""Looking at trainings and at trained networks."""

@@ -1,0 +1,1 @@
+"""Data sets: checked before use, and generated."""

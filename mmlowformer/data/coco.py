@@ -1,0 +1,135 @@
+"""COCO's annotation files."""
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from ..errors import UserError
+from .paths import paths_of
+
+
+def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
+    """Make sure that categories are the classes, and images are there.
+
+    Args:
+        dataset (dict): Config of the data set.
+        classes (tuple): Names of the classes.
+        cfg (Config): The whole config.
+
+    Raises:
+        UserError: If the annotation file is unusable, its categories are not
+            the classes, images are missing, or images and boxes are broken in
+            a way that would change the training or the metric in silence.
+    """
+    paths = paths_of(dataset)
+    path = paths['ann_file']
+    content = _read_json(path)
+    _check_categories(content, classes, path)
+    _check_images(content, paths.get('data_prefix.img'), path)
+    _check_records(content, path, labelled=not dataset.get('test_mode'))
+
+
+def _read_json(path: str) -> dict:
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+        names = [category['name'] for category in content['categories']]
+        files = [image['file_name'] for image in content['images']]
+        ids = [category['id'] for category in content['categories']]
+        records = dict(category_ids=ids, image_records=content['images'],
+                       annotations=content.get('annotations') or [])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is no COCO annotation file, or a truncated '
+                        f'one: {error!r}') from error
+    return dict(categories=names, images=files, **records)
+
+
+def _check_categories(content: dict, classes, path: str) -> None:
+    if isinstance(classes, str):
+        raise UserError(
+            f"metainfo.classes is the text {classes!r}; it has to be a tuple, "
+            f'and one of a single class needs a comma: ({classes!r}, )')
+    names = content['categories']
+    # MMDetection numbers the classes in the order of the file.
+    if [name for name in names if name in classes] == list(classes):
+        return
+    if set(classes) <= set(names):
+        problem = ("are not in the order of the config's classes, so that "
+                   'names and labels would not match')
+    else:
+        problem = "do not match the config's classes"
+    raise UserError(
+        f'the categories in {path} {problem}.\n'
+        f'  file:   {", ".join(names)}\n'
+        f'  config: {", ".join(classes)}\n'
+        'Set metainfo=dict(classes=(...)) of the data sets to the names in '
+        "the file, and the head's num_classes to their number.")
+
+
+def _check_images(content: dict, folder: str | None, path: str) -> None:
+    if folder is None:
+        return
+    present = {entry.name for entry in os.scandir(folder)}
+    missing = [name for name in content['images'] if name not in present
+               and not os.path.exists(os.path.join(folder, name))]
+    if missing:
+        raise UserError(
+            f'{len(missing)} of {len(content["images"])} images in {path} are '
+            f'not in {os.path.abspath(folder)}, first {missing[0]}')
+
+
+def _check_records(content: dict, path: str, labelled: bool) -> None:
+    """Count what is wrong with images and boxes, with an example of each."""
+    if labelled and not content['annotations']:
+        raise UserError(f'{path} holds no annotations, there is nothing to '
+                        'learn from it')
+    faults = Counter()
+    examples = {}
+    for fault, example in (*_image_faults(content), *_box_faults(content)):
+        faults[fault] += 1
+        examples.setdefault(fault, example)
+    if faults:
+        raise UserError(
+            f'{path} is broken:\n' + '\n'.join(
+                f'  {count} x {fault}, first: {examples[fault]}'
+                for fault, count in faults.items())
+            + '\nMend the file, or leave these out of it.')
+
+
+def _image_faults(content: dict) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for image in content['image_records']:
+        name, identity = image['file_name'], image.get('id')
+        if identity in seen:
+            yield 'image id given to an image before', f'{identity} ({name})'
+        seen.add(identity)
+        if not all(isinstance(image.get(key), (int, float)) and image[key] > 0
+                   for key in ('width', 'height')):
+            yield 'image without width and height', name
+
+
+def _box_faults(content: dict) -> Iterator[tuple[str, str]]:
+    images = {image.get('id') for image in content['image_records']}
+    categories = set(content['category_ids'])
+    for annotation in content['annotations']:
+        name = f'annotation {annotation.get("id")}'
+        if annotation.get('image_id') not in images:
+            yield ('annotation of an image that is not in the file',
+                   f'{name}, image {annotation.get("image_id")}')
+        if annotation.get('category_id') not in categories:
+            yield ('category id that is not in the file',
+                   f'{name}, category {annotation.get("category_id")}')
+        box = annotation.get('bbox')
+        if not _is_box(box):
+            yield ('box that is not four numbers x, y, width and height',
+                   f'{name}, {box}')
+
+
+def _is_box(box: object) -> bool:
+    return (isinstance(box, list) and len(box) == 4
+            and all(isinstance(value, (int, float)) and math.isfinite(value)
+                    for value in box)
+            and min(box[2:]) >= 0)

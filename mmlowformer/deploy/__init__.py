@@ -1,0 +1,1 @@
+"""Networks rewritten for inference, with the same outputs."""

@@ -1,0 +1,191 @@
+"""Checks of LowFormer's arguments; what is wrong is named, with a remedy."""
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from .blocks import LowFormerBlock
+
+# Of the stem and of the four stages. A stage that downsamples only has the
+# depth 1 (stages 1 and 2) or 0 (stages 3 and 4).
+MIN_WIDTHS = (2, 2, 2, 2, 2)
+MIN_DEPTHS = (0, 1, 1, 0, 0)
+# Schemes of the weights that MMEngine knows by name; no LowFormer is there.
+OPENMMLAB_WEIGHTS = ('open-mmlab://', 'openmmlab://', 'torchvision://',
+                     'mmcls://')
+
+
+def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
+    """Look a variant up, or check the description of one.
+
+    Args:
+        arch (str | dict): Name of a variant, or a dict with the keys of one.
+        settings (Mapping[str, dict]): The variants by name.
+
+    Returns:
+        dict: The description.
+
+    Raises:
+        ValueError: If there is no such variant, a key is unknown or missing,
+            or a value is not allowed.
+        TypeError: If it is neither a name nor a dict.
+    """
+    if isinstance(arch, str):
+        # The paper writes B1.5.
+        name = arch.lower().replace('.', '')
+        if name not in settings:
+            raise ValueError(f'LowFormer has no arch {arch!r}. '
+                             + _hint(name, settings))
+        return settings[name]
+    if not isinstance(arch, dict):
+        raise TypeError('arch has to be the name of a variant or a dict, not '
+                        f'{type(arch).__name__}.')
+    _check_keys(arch, next(iter(settings.values())))
+    # It may be an iterator, which could be read only once.
+    arch = dict(arch, block=tuple(arch['block']))
+    _check_integers('widths', arch['widths'], MIN_WIDTHS)
+    _check_integers('depths', arch['depths'], MIN_DEPTHS)
+    for key in ('stem_expand_ratio', 'downsample_expand_ratio'):
+        if arch[key] <= 0:
+            raise ValueError(f'{key} of the arch dict has to be positive, not '
+                             f'{arch[key]!r}.')
+    _check_block(arch['block'])
+    return arch
+
+
+def _check_keys(arch: dict, needed: Iterable[str]) -> None:
+    for key in arch:
+        if key not in needed:
+            raise ValueError(f'The arch dict has an unknown key {key!r}. '
+                             + _hint(key, needed))
+    missing = [key for key in needed if key not in arch]
+    if missing:
+        raise ValueError(f'The arch dict lacks {", ".join(missing)}; it needs '
+                         f'{", ".join(needed)}.')
+
+
+def _check_integers(key: str, values: Sequence[int],
+                    minima: tuple[int, ...]) -> None:
+    if len(values) != len(minima) or any(
+            not isinstance(value, int) or value < low
+            for value, low in zip(values, minima)):
+        raise ValueError(f'{key} of the arch dict has to hold {len(minima)} '
+                         f'integers, at least {minima}, not {values!r}.')
+
+
+def _check_block(block: Iterable[str]) -> None:
+    kinds = []
+    for name in block:
+        if name not in LowFormerBlock.BRANCHES:
+            raise ValueError('block of the arch dict has an unknown branch '
+                             f'{name!r}. '
+                             + _hint(name, LowFormerBlock.BRANCHES))
+        kinds.append(name.removeprefix('norm_'))
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise ValueError('block of the arch dict has to hold at least one '
+                         'branch, and each kind at most once, not '
+                         f'{block!r}.')
+
+
+def check_out_indices(out_indices: int | Sequence[int],
+                      count: int) -> tuple[int, ...]:
+    """Make sure that the outputs are stages.
+
+    Args:
+        out_indices (int | Sequence[int]): Index of a stage, or several;
+            negative ones count from the end.
+        count (int): Number of stages.
+
+    Returns:
+        tuple[int]: The indices, none of them negative.
+
+    Raises:
+        ValueError: If one is out of range, or they do not increase.
+    """
+    indices = ((out_indices, ) if isinstance(out_indices, int) else
+               tuple(out_indices))
+    for index in indices:
+        if not isinstance(index, int) or not -count <= index < count:
+            raise ValueError(
+                f'out_indices has {index!r}; allowed are 0 to {count - 1}, or '
+                f'-{count} to -1 counted from the end.')
+    positive = tuple(index % count for index in indices)
+    if not positive or list(positive) != sorted(set(positive)):
+        raise ValueError('out_indices has to name at least one stage, in '
+                         f'increasing order, not {out_indices!r}.')
+    return positive
+
+
+def check_frozen_stages(frozen_stages: int, count: int) -> int:
+    """Make sure that so many stages can be frozen.
+
+    Args:
+        frozen_stages (int): -1 (none), 0 (the stem), or how many stages.
+        count (int): Number of stages.
+
+    Returns:
+        int: What was given.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if frozen_stages not in range(-1, count + 1):
+        raise ValueError(
+            f'frozen_stages is {frozen_stages!r}; allowed are -1 (none), 0 '
+            f'(the stem) and 1 to {count} (the stem and so many stages).')
+    return frozen_stages
+
+
+def init_cfg_for(pretrained: str | None,
+                 init_cfg: dict | list | None) -> dict | list | None:
+    """What ``pretrained=`` of OpenMMLab's older backbones means today.
+
+    Args:
+        pretrained (str, optional): File of the weights, or a URL.
+        init_cfg (dict | list, optional): What is said about initialization
+            otherwise.
+
+    Returns:
+        dict | list | None: The ``init_cfg`` to use.
+
+    Raises:
+        ValueError: If both are given, or the weights are those of a ResNet
+            that base configs of mmsegmentation hand to every backbone.
+    """
+    if pretrained is None:
+        return init_cfg
+    if pretrained.startswith(OPENMMLAB_WEIGHTS):
+        raise ValueError(
+            f'pretrained={pretrained!r} are weights of another backbone, '
+            'probably of a base config. Set pretrained=None there, and '
+            "init_cfg=dict(type='Pretrained', checkpoint=PATH) for LowFormer's"
+            ' own.')
+    if init_cfg is not None:
+        raise ValueError(f'pretrained={pretrained!r} and init_cfg are both '
+                         'given; leave one of them out.')
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def check_drop_path_rate(rate: float) -> float:
+    """Make sure that it is a probability below 1.
+
+    Args:
+        rate (float): Probability to drop a branch.
+
+    Returns:
+        float: What was given.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError('drop_path_rate has to be at least 0 and below 1, '
+                         f'not {rate!r}.')
+    return rate
+
+
+def _hint(name: str, allowed: Iterable[str]) -> str:
+    """The allowed names and the one that was probably meant."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(name), allowed, n=1) or sorted(
+        (item for item in allowed if item in str(name)), key=len)[-1:]
+    meant = f' Did you mean {close[0]!r}?' if close else ''
+    return f'Allowed are: {", ".join(allowed)}.{meant}'

@@ -1,0 +1,32 @@
+"""MMPreTrain's classifier, taking weights in the published layouts.
+
+It imports a host library; the registry imports it when a config names it.
+"""
+from mmpretrain.models.classifiers import ImageClassifier
+
+from ..registry import MODELS
+from ..weights.layouts import by_own_name
+
+
+@MODELS.register_module()
+class LowFormerImageClassifier(ImageClassifier):
+    """``ImageClassifier`` of a LowFormer and ``LowFormerClsHead``.
+
+    All that loads a checkpoint into it, ``mmpretrain.get_model`` for example,
+    takes the authors' and timm's files as they are. Arguments are those of
+    MMPreTrain's ``ImageClassifier``.
+    """
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args):
+        given = {name.removeprefix(prefix): value
+                 for name, value in state_dict.items()}
+        state_dict.clear()
+        state_dict.update(
+            (prefix + _in_classifier(own), given[name])
+            for own, name in by_own_name(given).items())
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _in_classifier(name: str) -> str:
+    of_backbone = name.startswith(('stem.', 'stages.'))
+    return f'backbone.{name}' if of_backbone else name

@@ -1,0 +1,19 @@
+"""Finding LowFormers in larger models."""
+from torch import nn
+
+from .lowformer import LowFormer
+
+
+def find_lowformers(model: nn.Module) -> dict[str, LowFormer]:
+    """The LowFormers in a model.
+
+    Args:
+        model (nn.Module): The model, which may be one itself.
+
+    Returns:
+        dict[str, LowFormer]: By the prefix of their tensors in the model's
+        state dict, like ``'backbone.'``, or ``''`` for the model itself.
+    """
+    return {f'{name}.' if name else '': module
+            for name, module in model.named_modules()
+            if isinstance(module, LowFormer)}

@@ -1,0 +1,121 @@
+"""What any backbone of a stem and stages does for OpenMMLab."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..weights.loading import LoadsAnyLayout
+from .arguments import check_frozen_stages
+
+if TYPE_CHECKING:
+    from mmengine.model import ModuleList, Sequential
+    from typing_extensions import Self
+
+
+class StagedBackbone(LoadsAnyLayout):
+    """Freezing, deploying, and the depth of layers, see ``LowFormer``.
+
+    Args:
+        frozen_stages (int): -1 freezes nothing, 0 the stem, ``k`` the stem
+            and the first ``k`` stages.
+        norm_eval (bool): Whether BatchNorm stays in eval mode while training.
+        init_cfg (dict, optional): Initialization. Defaults to none.
+
+    Raises:
+        ValueError: If there are not so many stages.
+    """
+
+    strides = (4, 8, 16, 32)
+    stem: Sequential
+    stages: ModuleList
+
+    def __init__(self, frozen_stages: int, norm_eval: bool,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        self.frozen_stages = check_frozen_stages(
+            frozen_stages, len(self.strides))
+        self.norm_eval = norm_eval
+        self.deployed = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, except for what is frozen.
+
+        Raises:
+            RuntimeError: If the network was deployed.
+        """
+        if mode and self.deployed:
+            raise RuntimeError(
+                'A deployed LowFormer cannot be trained: its BatchNorms are '
+                'gone. Build a new one and load the checkpoint of the '
+                'training.')
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze_stages(self):
+        if self.frozen_stages < 0:
+            return
+        for frozen in (self.stem, *self.stages[:self.frozen_stages]):
+            frozen.eval()
+            frozen.requires_grad_(False)
+
+    def switch_to_deploy(self) -> Self:
+        """Rewrite the network for inference, in place and for good.
+
+        BatchNorms, what can be of GroupNorms, and transposed convolutions of
+        stride 1 become plain convolutions; weights become channels-last. On a
+        CPU, without gradients, convolutions with many channels go by
+        Winograd's algorithm, and wide maps are computed part by part. The
+        outputs stay what they are up to rounding. A second call does nothing.
+
+        It is for computing outputs only: the transforms of ``torch.func``
+        (``vmap``, ``jvp``) and symbolic tracing by ``torch.fx`` want the
+        plain network.
+
+        Returns:
+            Self: The network itself.
+
+        Raises:
+            RuntimeError: If it is in training mode.
+            ValueError: If a BatchNorm has no running statistics.
+        """
+        if self.deployed:
+            return self
+        if self.training:
+            raise RuntimeError('LowFormer is in training mode; call eval() '
+                               'before switch_to_deploy().')
+        # Deployment knows the network; the network asks for it when told to.
+        from ..deploy.fusion import fuse_for_inference
+        fuse_for_inference(self)
+        self.deployed = True
+        return self
+
+    def get_layer_depth(self, param_name: str,
+                        prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning rate decay.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of the backbone's parameters in it. Defaults
+                to none.
+
+        Returns:
+            tuple[int, int]: The depth of the layer, 0 in the stem and rising
+            by 1 with each block, and the number of depths, the last of which
+            is that of everything behind the backbone.
+        """
+        first_blocks = [1]
+        for stage in self.stages:
+            first_blocks.append(first_blocks[-1] + len(stage))
+        num_layers = first_blocks[-1] + 1
+        if param_name.startswith(f'{prefix}stem.'):
+            return 0, num_layers
+        if param_name.startswith(f'{prefix}stages.'):
+            _, stage, block = param_name.removeprefix(prefix).split('.')[:3]
+            return first_blocks[int(stage)] + int(block), num_layers
+        return num_layers - 1, num_layers

@@ -1,0 +1,1 @@
+"""Weights: their layouts, reading them safely, fitting and converting."""

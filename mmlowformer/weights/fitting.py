@@ -1,0 +1,207 @@
+"""Whether weights fit a model, and how they are made to."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..models import LowFormer, find_lowformers
+from .layouts import by_own_name, own_name
+from .loading import DEPLOYED_MISFIT, NOTHING_THERE, is_deployed
+from .reading import check_checkpoint, first_nonfinite, state_dict_of
+
+
+def check_pretrained(model: dict) -> None:
+    """Make sure that the weights named in ``init_cfg`` can be loaded.
+
+    Args:
+        model (dict): Config of the model.
+
+    Raises:
+        UserError: If one cannot be read, or is of another LowFormer.
+    """
+    for part in _parts(model):
+        init = part.get('init_cfg')
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        content = check_checkpoint(init['checkpoint'])
+        name = str(part.get('type')).split('.')[-1]
+        if content and name == 'LowFormer' and not init.get('prefix'):
+            _check_backbone(part, content)
+
+
+def _parts(node: object) -> Iterator[dict]:
+    """All dicts in a config."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _parts(child)
+
+
+def _check_backbone(backbone: dict, content: dict) -> None:
+    arguments = {key: value for key, value in backbone.items()
+                 if key not in ('type', '_scope_')}
+    with torch.device('meta'):
+        model = LowFormer(**arguments)
+    try:
+        model.own_tensors(state_dict_of(content))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check_fits(model: nn.Module, file: str | Path, *,
+               partial: bool = False, allow_nan: bool = False) -> None:
+    """Make sure that a checkpoint fits a model.
+
+    Args:
+        model (nn.Module): The model.
+        file (str | Path): The checkpoint.
+        partial (bool): Whether it is enough if some tensors fit, as when
+            fine-tuning. Defaults to False.
+        allow_nan (bool): Whether weights may be NaN or infinite. Defaults to
+            False.
+
+    Raises:
+        UserError: If tensors of the model are missing from the file, have
+            another shape there, or are not finite.
+    """
+    content = check_checkpoint(file)
+    if content is None:
+        return
+    state = fitting_state_dict(model, content, file, partial)
+    name = None if allow_nan else first_nonfinite(state)
+    if name:
+        raise UserError(
+            f'checkpoint {file}: {name} holds NaN or infinity, the training '
+            'diverged. Take an earlier checkpoint, or add --allow-nan.')
+
+
+def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
+                       partial: bool) -> dict[str, Tensor]:
+    """The tensors of a checkpoint under the names that they have in a model.
+
+    Args:
+        model (nn.Module): The model.
+        content (dict): Content of the checkpoint: this project's, or weights
+            of a LowFormer in the authors' or timm's layout.
+        source (str | Path): Where it is from.
+        partial (bool): Whether it is enough if some tensors fit.
+
+    Returns:
+        dict[str, Tensor]: The state dict.
+
+    Raises:
+        UserError: If tensors of the model are missing or have another shape.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    needed = model.state_dict()
+    loaded = _renamed(state_dict_of(content), model, needed, source)
+    misfits = {name: reason for name, value in needed.items()
+               if (reason := _misfit(loaded.get(name), value))}
+    surplus = []
+    for prefix, backbone in find_lowformers(model).items():
+        own = [name.removeprefix(prefix) for name in loaded
+               if name.startswith(prefix)]
+        if not own:
+            raise UserError(f'checkpoint {source}: '
+                            + NOTHING_THERE.format(prefix))
+        if any(name.startswith(prefix) for name in misfits):
+            _check_deployed(backbone, own, source)
+        surplus += [prefix + name for name in backbone.surplus(own)]
+    fitting = len(needed) - len(misfits)
+    if surplus or (misfits and not (partial and fitting)):
+        examples = [*sorted(misfits.items(), key=_missing_last),
+                    *((name, 'is not part of the model') for name in surplus)]
+        raise UserError(
+            f'checkpoint {source} does not fit the model: {fitting} of its '
+            f'{len(needed)} tensors are there '
+            f'({"; ".join(" ".join(example) for example in examples[:3])}). '
+            'It is of another config or variant.')
+    return loaded
+
+
+MISSING = 'is missing'
+
+
+def _misfit(given: Tensor | None, needed: Tensor) -> str | None:
+    """Why a tensor cannot be copied into another one, if it cannot."""
+    if given is None:
+        return MISSING
+    if given.is_meta and not needed.is_meta:
+        return 'has no values (it is on the device "meta")'
+    if given.layout != torch.strided or given.is_quantized:
+        return f'is {str(given.layout).removeprefix("torch.")}, {given.dtype}'
+    if given.shape != needed.shape:
+        return f'{tuple(given.shape)}, not {tuple(needed.shape)}'
+    if (needed.is_floating_point() != given.is_floating_point()
+            or given.is_complex() != needed.is_complex()):
+        return f'is {given.dtype}, not {needed.dtype}'
+    return None
+
+
+def _missing_last(misfit: tuple[str, str]) -> bool:
+    return misfit[1] == MISSING
+
+
+def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
+             source: str | Path) -> dict[str, Tensor]:
+    """From the names of tensors in any layout to those in the model."""
+    prefix = next(iter(find_lowformers(model)), '')
+
+    def rename(name: str) -> str:
+        if name in needed:
+            return name
+        own = own_name(name)
+        return prefix + own if own.startswith(('stem.', 'stages.')) else own
+
+    try:
+        names = by_own_name(state, rename)
+    except ValueError as error:
+        raise UserError(f'checkpoint {source} {error}') from error
+    return {own: state[name] for own, name in names.items()}
+
+
+def _check_deployed(backbone: LowFormer, names: list[str],
+                    source: str | Path) -> None:
+    if names and is_deployed(names) != backbone.deployed:
+        raise UserError(f'checkpoint {source} does not fit the model. '
+                        + DEPLOYED_MISFIT[backbone.deployed])
+
+
+class LoadAnyLayout(Hook):
+    """Lets Runner load weights of any layout, if they fit its model.
+
+    Args:
+        source (str): The checkpoint, for messages.
+        partial (bool): Whether it is enough if some tensors fit. Defaults to
+            False.
+    """
+
+    # EMAHook copies the weights.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, source: str, partial: bool = False):
+        self.source = source
+        self.partial = partial
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Rename the tensors in place.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What was read.
+
+        Raises:
+            UserError: If the tensors do not fit.
+        """
+        state = fitting_state_dict(
+            runner.model, checkpoint, self.source, self.partial)
+        if 'state_dict' not in checkpoint:
+            checkpoint.clear()
+        checkpoint['state_dict'] = state

@@ -1,0 +1,255 @@
+"""Checkpoints are read without running code."""
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+
+from ..errors import UserError
+from .sources import HUB_PREFIX, load_from_hub, load_from_safetensors
+
+# torch's switches for all loads of a process.
+FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+FORCE_NOT = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+# MMEngine's prefix of files without a scheme.
+LOCAL = ''
+STATISTICS = ('min', 'max', 'mean', 'current')
+
+
+def _statistics_method(owner: object, name: str):
+    """Stand-in for ``builtins.getattr`` while a checkpoint is read.
+
+    A HistoryBuffer pickles its statistics as ``getattr(HistoryBuffer, name)``.
+    """
+    if owner is HistoryBuffer and name in STATISTICS:
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(
+        f'the file asks for the attribute {name!r} of {owner!r}')
+
+
+def _runner_globals() -> list:
+    """All that MMEngine's Runner writes beyond tensors and plain values."""
+    array = np.array([0.])
+    scalar = np.float64(0).__reduce__()[0]
+    reconstruct = array.__reduce__()[0]
+    dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdUS'}
+    # numpy 2 renamed the module; files of both kinds are around.
+    modules = ('numpy.core.multiarray', 'numpy._core.multiarray')
+    return [
+        HistoryBuffer, np.ndarray, np.dtype, *dtypes,
+        *((scalar, f'{module}.scalar') for module in modules),
+        *((reconstruct, f'{module}._reconstruct') for module in modules),
+        (_statistics_method, 'builtins.getattr'),
+        (_statistics_method, '__builtin__.getattr')
+    ]
+
+
+@contextmanager
+def runner_files_allowed() -> Iterator[None]:
+    """Let ``weights_only=True`` read what MMEngine's Runner writes.
+
+    What was allowed before is so afterwards, whatever is read in between:
+    loading with the maintained forks of MMEngine takes types off the list.
+    """
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals(_runner_globals())
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+@contextmanager
+def never_running_code() -> Iterator[None]:
+    """Let MMEngine's checkpoint loader read files without running code.
+
+    By itself it leaves ``weights_only`` to torch, which before 2.6 means
+    False; the maintained forks fall back to False when a file is refused.
+    Here loads that ask for that are overruled.
+    """
+    before = {name: os.environ.get(name) for name in (FORCE, FORCE_NOT)}
+    schemes = CheckpointLoader._schemes
+    os.environ.pop(FORCE_NOT, None)
+    os.environ[FORCE] = '1'
+    CheckpointLoader._schemes = _guarded(schemes)
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes = schemes
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def load_safely(environ: dict) -> None:
+    """Never run code of a checkpoint in this process, see the two above.
+
+    Args:
+        environ (dict): The process's environment, ``os.environ``.
+    """
+    environ.pop(FORCE_NOT, None)
+    environ[FORCE] = '1'
+    torch.serialization.add_safe_globals(_runner_globals())
+    CheckpointLoader._schemes = _guarded(CheckpointLoader._schemes)
+
+
+def _guarded(schemes: dict[str, Callable]) -> dict[str, Callable]:
+    """MMEngine's loaders, reading as :func:`read_file` does."""
+    return type(schemes)(
+        (prefix, read_file if prefix == LOCAL else _guard(loader))
+        for prefix, loader in schemes.items())
+
+
+def _guard(loader: Callable) -> Callable:
+
+    @wraps(loader)
+    def load(*args, **kwargs):
+        with runner_files_allowed():
+            return without_code(loader(*args, **kwargs))
+
+    return load
+
+
+def read_file(filename: str | Path, map_location: str | None = None) -> dict:
+    """Read a checkpoint of this machine, of any format, and run no code.
+
+    Args:
+        filename (str | Path): The file.
+        map_location (str, optional): Device of the tensors. Defaults to the
+            CPU, without reading them from disk yet.
+
+    Returns:
+        dict: The content.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        pickle.UnpicklingError: If it would run code, or is no checkpoint.
+    """
+    if str(filename).endswith('.safetensors'):
+        return load_from_safetensors(str(filename), map_location)
+    with runner_files_allowed():
+        # Files from before torch 1.6 are no zip archives and cannot be mapped.
+        content = torch.load(
+            filename, map_location=map_location or 'cpu', weights_only=True,
+            mmap=zipfile.is_zipfile(filename))
+    return without_code(content)
+
+
+def without_code(content: object) -> object:
+    """Take out what MMEngine would execute.
+
+    That is the Python config in ``meta``, which old versions wrote: on
+    resuming, MMEngine runs it to look for the number of GPUs.
+
+    Args:
+        content (object): What was read from a checkpoint.
+
+    Returns:
+        object: The same object.
+    """
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return content
+
+
+def check_checkpoint(file: str | Path) -> dict | None:
+    """Open a checkpoint file and make sure that it holds a state dict.
+
+    Args:
+        file (str | Path): The checkpoint, or ``hf-hub:REPOSITORY``. What has
+            another scheme, like ``https://``, is left to MMEngine.
+
+    Returns:
+        dict | None: The content, its tensors not yet read from disk; None for
+        a URL.
+
+    Raises:
+        UserError: If it is missing, truncated, would run code, or holds
+            something else.
+    """
+    if str(file).startswith(HUB_PREFIX):
+        try:
+            return load_from_hub(str(file))
+        except RuntimeError as error:
+            raise UserError(str(error)) from error
+    # A single letter is the drive of a Windows path.
+    if len(urlparse(str(file)).scheme) > 1:
+        return None
+    if not Path(file).is_file():
+        raise UserError(f'checkpoint not found: {file}')
+    try:
+        content = read_file(file)
+    except pickle.UnpicklingError as error:
+        if 'Unsupported operand' in str(error):
+            raise UserError(f'checkpoint {file} cannot be read, it is no '
+                            'checkpoint') from error
+        name = re.search(r'GLOBAL (\S+)', str(error))
+        reason = name.group(1) if name else _first_line(error)
+        raise UserError(f'checkpoint {file} is refused: reading it would run '
+                        f'code ({reason})') from error
+    except Exception as error:
+        raise UserError(
+            f'checkpoint {file} cannot be read, it is truncated or no '
+            f'checkpoint: {_first_line(error)}') from error
+    if not isinstance(content, dict) or not state_dict_of(content):
+        raise UserError(f'checkpoint {file} holds no state dict'
+                        + _where_tensors_are(content))
+    return content
+
+
+def _where_tensors_are(content: object) -> str:
+    """Which entry of a checkpoint would have been a state dict."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict) and state_dict_of(value):
+            return (f'; its tensors are in {key!r}. Write them into a file of '
+                    "their own: torch.save(dict(state_dict=torch.load(FILE, "
+                    f"weights_only=True)[{key!r}]), 'weights.pth')")
+    return ''
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0]
+
+
+def state_dict_of(content: dict) -> dict[str, torch.Tensor]:
+    """The tensors in a checkpoint.
+
+    Args:
+        content (dict): What was read.
+
+    Returns:
+        dict[str, Tensor]: By name, without the prefix of a distributed
+        wrapper; empty if there are none.
+    """
+    state = content.get('state_dict', content)
+    if not isinstance(state, dict):
+        return {}
+    return {re.sub(r'^(module\.)+', '', key): value
+            for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def first_nonfinite(state: dict[str, torch.Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or infinity.
+
+    Args:
+        state (dict[str, Tensor]): The tensors by name.
+
+    Returns:
+        str | None: The name; None if all values are finite.
+    """
+    return next((name for name, value in state.items()
+                 if value.layout == torch.strided and not value.is_meta
+                 and value.is_floating_point()
+                 and not value.isfinite().all()), None)

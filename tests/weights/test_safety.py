@@ -1,0 +1,144 @@
+"""SECURITY.md's promise, over all ways in which a checkpoint is loaded."""
+import copy
+import http.server
+import os
+import pickle
+import threading
+from functools import partial
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmlowformer import LowFormer, engine
+from mmlowformer.engine import UserError
+from mmlowformer.weights.conversion import convert
+
+from ..models.test_lowformer import SMALL
+from .test_checkpoints import RUNNER_CHECKPOINT, RunsCode
+
+pytestmark = pytest.mark.usefixtures('safe_loading')
+
+
+class Toy(BaseModel):
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = LowFormer(SMALL)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.backbone(inputs)[-1].mean())
+
+
+@pytest.fixture
+def url_of(tmp_path, monkeypatch):
+    """A file of the folder, served on this machine."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'downloads'))
+    handler = partial(http.server.SimpleHTTPRequestHandler,
+                      directory=tmp_path)
+    handler.log_message = lambda *_: None
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield lambda file: f'http://127.0.0.1:{server.server_port}/{file.name}'
+    server.shutdown()
+    server.server_close()
+
+
+def run(file, source, tmp_path, **kwargs):
+    model = Toy()
+    runner = Runner(
+        model, str(tmp_path / 'work'), experiment_name='test',
+        train_dataloader=DataLoader([torch.zeros(3, 32, 32)] * 2),
+        optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), 0.1)),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        load_from=source, **kwargs)
+    runner.train_loop  # noqa: B018  # built by the look-up
+    runner.load_or_resume()
+
+
+def resume_the_last(file, source, tmp_path):
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    (folder / 'last_checkpoint').write_text(str(file))
+    run(file, None, tmp_path, resume=True)
+
+
+def initialise(file, source, tmp_path):
+    LowFormer(SMALL, init_cfg=dict(
+        type='Pretrained', checkpoint=source)).init_weights()
+
+
+def initialise_a_part(file, source, tmp_path):
+    LowFormer(SMALL, init_cfg=dict(
+        type='Pretrained', checkpoint=source, prefix='backbone.')
+              ).init_weights()
+
+
+WAYS = dict(
+    check=lambda file, source, tmp_path: engine.check_checkpoint(source),
+    check_resumable=lambda file, source, tmp_path: engine.check_resumable(
+        source),
+    convert=lambda file, source, tmp_path: convert(
+        source, str(tmp_path / 'target.pth')),
+    initialise=initialise,
+    initialise_a_part=initialise_a_part,
+    load_from=run,
+    resume=partial(run, resume=True),
+    resume_the_last=resume_the_last)
+OF_A_URL = ('initialise', 'initialise_a_part', 'load_from', 'resume')
+
+
+@pytest.fixture
+def attempt(tmp_path, url_of):
+    """Load in a way; whatever happens, nothing of the file may run."""
+
+    def load(way, by_url, **changes):
+        content = copy.deepcopy(RUNNER_CHECKPOINT) | dict(
+            state_dict=Toy().state_dict(), optimizer=dict(
+                state={}, param_groups=[dict(lr=0.1)]))
+        content['meta'].update(changes.pop('meta', {}), epoch=1, iter=2)
+        file = tmp_path / 'epoch_1.pth'
+        torch.save(content | changes, file)
+        source = url_of(file) if by_url else str(file)
+        error = None
+        try:
+            WAYS[way](file, source, tmp_path)
+        except Exception as raised:
+            error = raised
+        assert not (tmp_path / 'trace').exists()
+        return error
+
+    return load
+
+
+def with_urls(ways):
+    return [(way, by_url) for by_url in (False, True) for way in ways
+            if not by_url or way in OF_A_URL]
+
+
+@pytest.mark.parametrize(('way', 'by_url'), with_urls(WAYS))
+def test_pickled_code(attempt, tmp_path, way, by_url):
+    error = attempt(way, by_url, extra=RunsCode(
+        os.system, (f'touch {tmp_path / "trace"}', )))
+    assert isinstance(error, (UserError, pickle.UnpicklingError)), repr(error)
+
+
+@pytest.mark.parametrize(('way', 'by_url'), with_urls(WAYS))
+def test_python_config(attempt, tmp_path, way, by_url):
+    """MMEngine executes it on resuming; it is dropped wherever it is read."""
+    error = attempt(way, by_url, meta=dict(
+        config=f"open({str(tmp_path / 'trace')!r}, 'w')\n"))
+    if way in ('load_from', 'initialise', 'check'):
+        assert error is None, repr(error)
+
+
+def test_the_config_would_be_executed(attempt, tmp_path, monkeypatch):
+    """Without the protection this is what resuming does."""
+    monkeypatch.setattr('mmlowformer.weights.reading.without_code',
+                        lambda content: content)
+    with pytest.raises(AssertionError, match='trace'):
+        attempt('resume', False, meta=dict(
+            config=f"open({str(tmp_path / 'trace')!r}, 'w')\n"))
