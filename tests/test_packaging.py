@@ -78,4 +78,4 @@ def test_metadata(wheel):
     extras = {line.split()[-1] for line in lines
               if line.startswith('Provides-Extra')}
     assert extras == {
-        'openmmlab', 'det', 'seg', 'cls', 'benchmark', 'tests'}
+        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests'}

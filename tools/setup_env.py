@@ -110,7 +110,7 @@ def wheel_meanwhile(python, package, install):
         print(f'-- mmcv: wheel from {folder}', flush=True)
         install()
         return cached
-    print(f'-- compiling {package} with its ops, once (about a minute on two '
+    print(f'-- compiling {package} with its ops, once (a minute or two on two '
           f'cores),\n   into {folder}', flush=True)
     compiling = threading.Event()
     with ThreadPoolExecutor(1) as pool:
