@@ -24,6 +24,8 @@ SUPPORTED_PYTHON = ((3, 10), (3, 12))
 # What mmcv is called there. The packages of a stack are in
 # requirements/<stack>.txt, its mmcv in requirements/<name of mmcv>.txt.
 STACKS = dict(openmmlab='mmcv', onedl='onedl-mmcv')
+# What has to work in the end, for the doctor.
+TASKS = ('detection', 'segmentation', 'classification', 'train', 'benchmark')
 
 NO_COMPILER = """No C++ compiler found, and mmcv's ops are compiled here.
   Debian/Ubuntu: sudo apt-get install g++
@@ -143,8 +145,8 @@ def bring_up(venv, stack):
         'installing what mmcv needs')
     run([*pip, '--no-build-isolation', '--no-deps', '-e', ROOT],
         'installing mmlowformer')
-    run([python, '-c', 'import mmcv._ext'],
-        'checking that mmcv has its ops', cwd=venv)
+    run([python, '-m', 'mmlowformer.doctor', *TASKS],
+        'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
 
 
 def main():
