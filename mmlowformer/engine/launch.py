@@ -2,16 +2,19 @@
 import argparse
 import importlib.util
 import os
+import traceback
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
 from ..configs import get_config_path
 from ..data.checks import datasets_in
-from ..errors import UserError
+from ..errors import DEBUG, UserError, first_line
+from .data_root import follow_data_root
+from .options import OptionAction, apply_options
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
@@ -27,13 +30,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         choices=['none', 'pytorch', 'slurm', 'mpi'],
                         help='how the processes are started (default: none, '
                         'a single process)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction,
                         default={}, metavar='KEY=VALUE',
                         help='override settings of the config, for example '
                         'data_root=/data/coco train_dataloader.batch_size=4')
+    parser.add_argument('--debug', action=_Debug, nargs=0,
+                        help='show the tracebacks of errors, too')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+class _Debug(argparse.Action):
+    """Lets errors be shown with their tracebacks, in all processes."""
+
+    def __call__(self, *_):
+        os.environ[DEBUG] = '1'
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -47,24 +59,51 @@ def load_config(args: argparse.Namespace) -> Config:
         Config: The config; its ``work_dir`` and ``launcher`` are set.
 
     Raises:
-        UserError: If there is no such config or it cannot be read.
+        UserError: If there is no such config, it cannot be read, or has no
+            place for an option.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = _find_config(args.config)
-    try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, OSError, KeyError, TypeError) as error:
-        raise UserError(f'config {path} cannot be read: {error}') from error
+    cfg = _read_config(path)
     options = dict(args.cfg_options)
-    if 'data_root' in options and cfg.get('data_root'):
-        _move_data_root(cfg, cfg.data_root.rstrip('/'), options['data_root'])
-    cfg.merge_from_dict(options)
+    follow_data_root(cfg, options)
+    apply_options(cfg, options)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif not cfg.get('work_dir'):
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def _read_config(path: str) -> Config:
+    try:
+        cfg = Config.fromfile(path)
+        _import_what_it_names(cfg)
+        return cfg
+    # A config is a program and may fail in any way; it is the user's.
+    except Exception as error:
+        raise UserError(f'config {path} cannot be read: '
+                        f'{_reason(error, path)}') from error
+
+
+def _import_what_it_names(node: object) -> None:
+    """Look at all of a config, which imports what is imported in it."""
+    if isinstance(node, (Config, dict, list, tuple)):
+        for child in node if isinstance(node, (list, tuple)) else (
+                node.values()):
+            _import_what_it_names(child)
+
+
+def _reason(error: Exception, path: str) -> str:
+    lines = [f'line {frame.lineno}: ' for frame in
+             traceback.extract_tb(error.__traceback__)
+             if frame.filename == path]
+    # MMEngine says "Failed to import" instead of the reason.
+    while isinstance(error, ImportError) and error.__context__:
+        error = error.__context__
+    return (f'{lines[-1] if lines else ""}{type(error).__name__}: '
+            f'{first_line(error)}')
 
 
 def _find_config(name: str) -> str:
@@ -74,17 +113,6 @@ def _find_config(name: str) -> str:
         return get_config_path(os.path.basename(name))
     except FileNotFoundError as error:
         raise UserError(f'config not found: {name}. {error}') from error
-
-
-def _move_data_root(node, old: str, new: str) -> None:
-    """Let all paths of the config follow the override of ``data_root``."""
-    items = (node.items() if isinstance(node, (Config, ConfigDict)) else
-             enumerate(node))
-    for key, value in list(items):
-        if isinstance(value, (ConfigDict, list)):
-            _move_data_root(value, old, new)
-        elif isinstance(value, str) and f'{value}/'.startswith(f'{old}/'):
-            node[key] = os.path.join(new, value[len(old):].lstrip('/'))
 
 
 def require_scope(cfg: Config) -> str:
