@@ -122,7 +122,9 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('precision.py'):
         try:
-            measure(build(prepare(args), args.checkpoint), args)
+            cfg = prepare(args)
+            with engine.config_mistakes(cfg):
+                measure(build(cfg, args.checkpoint), args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
 

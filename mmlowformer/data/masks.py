@@ -9,6 +9,7 @@ from PIL import Image
 from rich.progress import track
 
 from ..errors import UserError
+from .paths import kind_of
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
@@ -69,7 +70,7 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
 def _loader(dataset: dict, cfg: Config):
     """What reads masks in the data set's pipeline, if anything does."""
     for step in dataset.get('pipeline') or ():
-        if step['type'].split('.')[-1] == 'LoadAnnotations':
+        if kind_of(step) == 'LoadAnnotations':
             with TRANSFORMS.switch_scope_and_registry(
                     cfg.get('default_scope')) as registry:
                 return registry.build(step)

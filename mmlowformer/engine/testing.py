@@ -8,16 +8,18 @@ from mmengine.runner import Runner
 from ..data.checks import check_datasets
 from ..errors import UserError
 from ..weights.fitting import LoadAnyLayout, check_fits
-from ..weights.reading import check_checkpoint
+from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
+from .outputs import check_work_dir
+from .settings import check_settings, check_testing
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     """The config to test with; all that can be wrong with it is found here.
 
     Args:
-        args (argparse.Namespace): With ``checkpoint`` and what
-            :func:`add_common_arguments` adds.
+        args (argparse.Namespace): With what :func:`add_common_arguments`
+            adds, and ``checkpoint``, which becomes a file if it is a URL.
         folder (str): Where results go, inside the config's ``work_dir``,
             unless the user names one.
 
@@ -29,12 +31,15 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     """
     cfg = load_config(args)
     require_scope(cfg)
+    check_settings(cfg)
     if not args.work_dir:
         # Runner writes the config there; that of the training stays.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
-    check_checkpoint(args.checkpoint)
+    check_testing(cfg)
+    check_work_dir(cfg.work_dir)
+    args.checkpoint = local_checkpoint(args.checkpoint)
     check_datasets(cfg, ['test_dataloader'])
     adapt_to_device(cfg)
     cfg.load_from = args.checkpoint

@@ -1,0 +1,137 @@
+"""Values of settings, checked before anything is built of them."""
+from collections.abc import Iterable, Iterator
+from numbers import Real
+
+from mmengine.config import Config
+
+from ..errors import UserError
+from .channels import check_channels
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LARGEST_SEED = 2**32 - 1
+
+
+def _is_integer(value: object, least: int, most: float = float('inf')) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)
+            and least <= value <= most)
+
+
+def _is_positive(value: object) -> bool:
+    return _is_integer(value, 1)
+
+
+def _is_count(value: object) -> bool:
+    return _is_integer(value, 0)
+
+
+def _is_seed(value: object) -> bool:
+    return _is_integer(value, 0, LARGEST_SEED)
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, Real) and not isinstance(value, bool)
+            and 0 <= value < float('inf'))
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+DICT = (_is_dict, 'has to be a dict')
+POSITIVE = (_is_positive, 'has to be an integer, at least 1')
+COUNT = (_is_count, 'has to be an integer, at least 0')
+NUMBER = (_is_number, 'has to be a number, at least 0')
+TEXT = (_is_text, 'has to be a text')
+SEED = (_is_seed, f'has to be an integer from 0 to {LARGEST_SEED}')
+
+# Outer ones before inner ones.
+RULES = {
+    'model': DICT, 'model.backbone': DICT, 'optim_wrapper': DICT,
+    'optim_wrapper.optimizer': DICT, 'train_cfg': DICT, 'val_cfg': DICT,
+    'test_cfg': DICT, 'default_hooks': DICT, 'env_cfg': DICT,
+    'randomness': DICT, 'auto_scale_lr': DICT,
+    **dict.fromkeys(DATALOADERS, DICT),
+    **{f'{name}.dataset': DICT for name in DATALOADERS},
+    **{f'{name}.batch_size': POSITIVE for name in DATALOADERS},
+    **{f'{name}.num_workers': COUNT for name in DATALOADERS},
+    'train_cfg.max_epochs': POSITIVE, 'train_cfg.max_iters': POSITIVE,
+    'train_cfg.val_interval': POSITIVE,
+    'optim_wrapper.accumulative_counts': POSITIVE,
+    'optim_wrapper.optimizer.lr': NUMBER,
+    'optim_wrapper.optimizer.weight_decay': NUMBER,
+    'auto_scale_lr.base_batch_size': POSITIVE,
+    'default_hooks.logger.interval': POSITIVE,
+    'randomness.seed': SEED, 'work_dir': TEXT, 'load_from': TEXT,
+    'default_scope': TEXT,
+}
+
+
+def check_settings(cfg: Config) -> None:
+    """Make sure that settings have values that they can have.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If one has not; the message names it.
+    """
+    for path, (is_valid, demand) in RULES.items():
+        for value in _value(cfg, path.split('.')):
+            if value is not None and not is_valid(value):
+                raise UserError(f'{path} {demand}, not {value!r}')
+    if not cfg.get('model'):
+        raise UserError('the config has no model')
+    for name in DATALOADERS:
+        if cfg.get(name) and not cfg[name].get('dataset'):
+            raise UserError(f'{name} has no dataset')
+    check_channels(cfg.model)
+
+
+def _value(node: object, names: list[str]) -> Iterator[object]:
+    """What stands at a path, or nothing."""
+    for name in names:
+        if not isinstance(node, (dict, Config)) or name not in node:
+            return
+        node = node[name]
+    yield node
+
+
+def check_training(cfg: Config) -> None:
+    """Make sure that all that a training needs is in a config.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If something is missing.
+    """
+    _check_presence(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+                    'to train')
+    if any(cfg.get(name) for name in
+           ('val_dataloader', 'val_cfg', 'val_evaluator')):
+        _check_presence(cfg, ('val_dataloader', 'val_cfg', 'val_evaluator'),
+                        'to validate')
+
+
+def check_testing(cfg: Config) -> None:
+    """Make sure that all that a test needs is in a config.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If something is missing.
+    """
+    _check_presence(cfg, ('test_dataloader', 'test_cfg', 'test_evaluator'),
+                    'to test')
+
+
+def _check_presence(cfg: Config, names: Iterable[str], purpose: str) -> None:
+    missing = [name for name in names if cfg.get(name) is None]
+    if missing:
+        raise UserError(f'the config has no {" and no ".join(missing)}, which '
+                        f'it needs {purpose}')
