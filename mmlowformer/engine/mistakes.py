@@ -5,6 +5,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 from mmengine.config import Config
 from mmengine.registry import Registry, build_functions
@@ -22,7 +23,7 @@ READING = ('__init__', 'from_cfg', 'setup_env', 'set_randomness', 'wrap_model',
 RUNNER_FILE = inspect.getfile(Runner)
 BUILDERS_FILE = inspect.getfile(build_functions)
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
-NOT_REGISTERED = re.compile(r'^(\S+) is not in the \S+ registry')
+NOT_REGISTERED = re.compile(r'^(\S+) is not in the .+? registry')
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def _explain(error: Exception, cfg: Config) -> str | None:
     if isinstance(error, BUGS):
         return None
     if names[-1] in READING or names[-1].startswith(('build_', '_build_')):
-        hint = (_meant(error, _arguments(DataLoader))
+        hint = (_meant(error, arguments_of(DataLoader))
                 if names[-1] == 'build_dataloader' else '')
         return f'the config cannot be used: {_reason(error)}{hint}'
     return None
@@ -85,7 +86,7 @@ def _loading_failed(error: Exception, cfg: Config) -> str:
 def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
     """Name what was to be built, and what was probably meant."""
     what = _path_of(found['cfg'], cfg)
-    kind = found.get('obj_type')
+    kind = found.get('obj_type') or found.get('scheduler_type')
     if kind is not None:
         kind = kind if isinstance(kind, str) else kind.__name__
         what = f'{what} ({kind})' if what else kind
@@ -93,10 +94,10 @@ def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
     if unknown:
         registry = found['registry']
         return (f'{what} cannot be built: {unknown.group()}'
-                + _similar(unknown.group(1), _registered(registry)))
+                + similar(unknown.group(1), registered(registry)))
     if 'must contain the key "type"' in first_line(error):
         return f'{what or found["cfg"]} cannot be built: it has no type'
-    arguments = _arguments(found.get('obj_cls'))
+    arguments = arguments_of(found.get('obj_cls') or found.get('scheduler_cls'))
     return (f'{what or "a part of the config"} cannot be built: '
             f'{_reason(error)}{_meant(error, arguments)}')
 
@@ -105,7 +106,12 @@ def _path_of(part: object, cfg: Config) -> str:
     """Where something stands in a config, empty if it was changed since."""
     if not isinstance(part, dict):
         return ''
-    return next((path for path, node in _dicts(cfg) if node == part), '')
+    equal = (path for path, node in _dicts(cfg) if node == part)
+    # What builds a part may have added to it.
+    inside = (path for path, node in _dicts(cfg) if 'type' in node
+              and all(key in part and part[key] == value
+                      for key, value in node.items()))
+    return next(chain(equal, inside), '')
 
 
 def _dicts(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
@@ -129,16 +135,32 @@ def _reason(error: Exception) -> str:
 
 def _meant(error: Exception, arguments: Iterable[str]) -> str:
     unknown = UNKNOWN_ARGUMENT.search(str(error))
-    return _similar(unknown.group(1), arguments) if unknown else ''
+    return similar(unknown.group(1), arguments) if unknown else ''
 
 
-def _similar(name: str, names: Iterable[str]) -> str:
+def similar(name: str, names: Iterable[str]) -> str:
+    """What was probably meant by a name, as the end of a sentence.
+
+    Args:
+        name (str): The name.
+        names (Iterable[str]): Those that there are.
+
+    Returns:
+        str: The question, or nothing.
+    """
     close = difflib.get_close_matches(name, set(names), n=1)
     return f'. Did you mean {close[0]}?' if close else ''
 
 
-def _arguments(cls: object) -> list[str]:
-    """What a class, or a function, can be called with."""
+def arguments_of(cls: object) -> list[str]:
+    """What a class, or a function, can be called with.
+
+    Args:
+        cls (object): The class or function.
+
+    Returns:
+        list[str]: Names of the arguments.
+    """
     if not inspect.isclass(cls):
         return list(inspect.signature(cls).parameters) if cls else []
     return [name for base in cls.__mro__ if '__init__' in vars(base)
@@ -147,7 +169,15 @@ def _arguments(cls: object) -> list[str]:
             if name not in ('self', 'args', 'kwargs')]
 
 
-def _registered(registry: Registry) -> list[str]:
+def registered(registry: Registry) -> list[str]:
+    """All names that can be looked up in a registry.
+
+    Args:
+        registry (Registry): The registry.
+
+    Returns:
+        list[str]: The names, with a scope in front where they need it.
+    """
     names = []
     while registry is not None:
         names += registry.module_dict

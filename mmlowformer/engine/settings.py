@@ -3,9 +3,13 @@ from collections.abc import Iterable, Iterator
 from numbers import Real
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
 
 from ..errors import UserError
 from .channels import check_channels
+from .mistakes import arguments_of, registered, similar
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LARGEST_SEED = 2**32 - 1
@@ -111,6 +115,8 @@ def check_training(cfg: Config) -> None:
     """
     _check_presence(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'),
                     'to train')
+    _check_optimizer(cfg)
+    _check_saving(cfg)
     if any(cfg.get(name) for name in
            ('val_dataloader', 'val_cfg', 'val_evaluator')):
         _check_presence(cfg, ('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -135,3 +141,25 @@ def _check_presence(cfg: Config, names: Iterable[str], purpose: str) -> None:
     if missing:
         raise UserError(f'the config has no {" and no ".join(missing)}, which '
                         f'it needs {purpose}')
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """MMEngine only says that None cannot be called."""
+    for kind in _value(cfg, ['optim_wrapper', 'optimizer', 'type']):
+        with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) \
+                as registry:
+            if isinstance(kind, str) and registry.get(kind) is None:
+                raise UserError(f'optim_wrapper.optimizer.type: there is no '
+                                f'optimizer {kind}'
+                                + similar(kind, registered(registry)))
+
+
+def _check_saving(cfg: Config) -> None:
+    """The hook takes anything, and fails when it saves for the first time."""
+    known = {*arguments_of(CheckpointHook),
+             *arguments_of(Runner.save_checkpoint)}
+    for hook in _value(cfg, ['default_hooks', 'checkpoint']):
+        if isinstance(hook, dict) and hook.get('type') == 'CheckpointHook':
+            for name in hook.keys() - known - {'type', 'priority', '_scope_'}:
+                raise UserError(f'default_hooks.checkpoint has no setting '
+                                f'{name}{similar(name, known)}')

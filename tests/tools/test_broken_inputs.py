@@ -118,6 +118,15 @@ def checkpoint(change):
     return write
 
 
+def without(*path):
+    """What leaves an entry out."""
+    def change(content):
+        for key in path[:-1]:
+            content = content[key]
+        del content[path[-1]]
+    return change
+
+
 def data(change):
     """The data after a change."""
     def write(folder, good):
@@ -215,7 +224,7 @@ TRAINING = {
     'loop-option': (None, (*ON, 'train_cfg.max_epoch=1'),
                     'train_cfg (EpochBasedTrainLoop) cannot be built'),
     'loader-option': (None, (*ON, 'train_dataloader.batch_sise=4'),
-                      'Did you mean batch_size?'),
+                      'Did you mean train_dataloader.batch_size?'),
     'backbone-option': (None, (*ON, 'model.backbone.frozen_stage=1'),
                         'model.backbone (mmlowformer.LowFormer) cannot be '
                         'built: '),
@@ -286,7 +295,7 @@ TRAINING = {
                f'{INIT}.prefix=neck'),
         'the config cannot be used: LowFormer'),
     'init-type': (None, (*ON, f'{INIT}.type=Pretraind'),
-                  'the config cannot be used'),
+                  'Did you mean Pretrained?'),
     'key-number': (checkpoint(lambda c: {1: torch.ones(1)}), BAD,
                    'the names of tensors have to be texts'),
     'key-number-inside': (
@@ -303,7 +312,7 @@ TRAINING = {
                    "meta['epoch'] is missing"),
     'hub-text': (checkpoint(lambda c: c.update(message_hub='x')), RESUME,
                  'message_hub is a str, not a dict'),
-    'hub-part': (checkpoint(lambda c: c['message_hub'].pop('log_scalars')),
+    'hub-part': (checkpoint(without('message_hub', 'log_scalars')),
                  RESUME, "message_hub['log_scalars'] is missing"),
     'optimizer-empty': (checkpoint(lambda c: c.update(optimizer={})), RESUME,
                         "optimizer['state'] is missing"),
@@ -324,12 +333,16 @@ TRAINING = {
                         f'{IMAGE} cannot be decoded'),
     'image-thin': (image(np.zeros((1, 4000, 3), np.uint8)), DATA,
                    f'{IMAGE} of 4000x1 pixels cannot be processed by OpenCV'),
+    'image-thin-in-a-worker': (
+        image(np.zeros((1, 4000, 3), np.uint8)),
+        (*DATA, 'train_dataloader.num_workers=1'),
+        f'{IMAGE} of 4000x1 pixels cannot be processed by OpenCV'),
     'image-missing': (data(lambda root: (root / IMAGE).unlink()), DATA,
                       '1 of 4 images'),
     'images-are-file': (
         data(lambda root: (shutil.rmtree(root / 'train2017'),
                            (root / 'train2017').write_bytes(b''))),
-        DATA, 'train2017 is no folder'),
+        DATA, 'data not found'),
     'annotations-empty': (
         data(lambda root: (root / ANNOTATIONS).write_bytes(b'')), DATA,
         'is no COCO annotation file'),
@@ -340,11 +353,10 @@ TRAINING = {
     'annotations-list': (annotations(lambda content: [1]), DATA,
                          'is no COCO annotation file'),
     'annotations-no-box': (
-        annotations(lambda content: content['annotations'][0].pop('bbox')),
+        annotations(without('annotations', 0, 'bbox')),
         DATA, 'train_dataloader.dataset (CocoDataset) cannot be built: '),
     'annotations-no-image': (
-        annotations(lambda content:
-                    content['annotations'][0].pop('image_id')),
+        annotations(without('annotations', 0, 'image_id')),
         DATA, 'train_dataloader.dataset (CocoDataset) cannot be built: '),
     'classes-number': (
         None, (*ON, 'train_dataloader.dataset.metainfo.classes=5'),
@@ -390,6 +402,7 @@ def test_training(broken, tmp_path, make, arguments, message):
     if isinstance(message, int):
         assert status == message
         return
+    print(status)
     assert status.startswith('train.py: error: ')
     assert message in status
     assert 'weights_only' not in status
