@@ -4,7 +4,7 @@ import os
 
 from mmengine.config import Config
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .paths import paths_of
 
 
@@ -35,7 +35,8 @@ def _read_json(path: str) -> dict:
         files = [str(image['file_name']) for image in content['images']]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{path} is no COCO annotation file, or a truncated '
-                        f'one: {error!r}') from error
+                        f'one: {type(error).__name__}: {first_line(error)}'
+                        ) from error
     return dict(categories=names, images=files)
 
 

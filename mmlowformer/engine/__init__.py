@@ -38,9 +38,9 @@ __all__ = [
     'adapt_to_device', 'add_common_arguments', 'build_tester',
     'check_checkpoint', 'check_datasets', 'check_fits', 'check_free',
     'check_outputs', 'check_pretrained', 'check_resumable', 'check_settings',
-    'check_testing', 'check_training', 'check_training_state', 'check_work_dir',
-    'config_mistakes', 'describe_batch', 'device_name', 'draw_predictions',
-    'fetch_weights', 'fitting_state_dict',
+    'check_testing', 'check_training', 'check_training_state',
+    'check_work_dir', 'config_mistakes', 'describe_batch', 'device_name',
+    'draw_predictions', 'fetch_weights', 'fitting_state_dict',
     'full_disk_errors', 'latest_checkpoint', 'load_config', 'load_safely',
     'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
     'require_scope', 'saved_checkpoints', 'scale_learning_rate', 'use_tta'

@@ -59,6 +59,13 @@ def checked_content(file: str) -> dict | None:
     """
     try:
         return check_checkpoint(file)
+    except UserError as error:
+        reason = getattr(error.__cause__, '__context__', None)
+        # torch's own text is the advice to let the code run.
+        if reason is None or 'weights_only' not in str(error):
+            raise
+        raise UserError(f'checkpoint {file} is refused: reading it would run '
+                        f'code ({first_line(reason)})') from reason
     except TypeError as error:
         raise UserError(f'checkpoint {file} holds no state dict: the names of '
                         'tensors have to be texts') from error

@@ -97,7 +97,8 @@ def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
                 + similar(unknown.group(1), registered(registry)))
     if 'must contain the key "type"' in first_line(error):
         return f'{what or found["cfg"]} cannot be built: it has no type'
-    arguments = arguments_of(found.get('obj_cls') or found.get('scheduler_cls'))
+    arguments = arguments_of(found.get('obj_cls')
+                             or found.get('scheduler_cls'))
     return (f'{what or "a part of the config"} cannot be built: '
             f'{_reason(error)}{_meant(error, arguments)}')
 
@@ -128,6 +129,9 @@ def _dicts(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
 def _reason(error: Exception) -> str:
     name = type(error).__name__
     text = first_line(error)
+    if text == name:
+        # What was asserted says more than nothing.
+        text = traceback.extract_tb(error.__traceback__)[-1].line or name
     # A KeyError's or an AssertionError's text says little alone.
     return text if isinstance(error, (TypeError, ValueError)) else (
         f'{name}: {text}' if text != name else name)

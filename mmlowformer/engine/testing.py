@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..data.checks import check_datasets
+from ..data.images import NameImages
 from ..errors import UserError
 from ..weights.fitting import LoadAnyLayout, check_fits
 from .fetching import local_checkpoint
@@ -63,4 +64,5 @@ def build_tester(cfg: Config, checkpoint: str) -> Runner:
     runner = Runner.from_cfg(cfg)
     check_fits(runner.model, checkpoint)
     runner.register_hook(LoadAnyLayout(checkpoint))
+    runner.register_hook(NameImages())
     return runner

@@ -6,13 +6,12 @@ import runpy
 import shutil
 import sys
 import threading
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import HistoryBuffer, MMLogger
 
 from ..conftest import ROOT
 
@@ -108,6 +107,13 @@ def config(text):
     return write
 
 
+class Attribute:
+    """What torch refuses in its own words, with the advice to let it run."""
+
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, '__init__')
+
+
 def checkpoint(change):
     """The good checkpoint after a change, or what a change returns."""
     def write(folder, good):
@@ -145,13 +151,13 @@ def annotations(change):
     return data(write)
 
 
-def image(content):
-    """The data with another first image, of bytes or an array."""
+def image(content, name=IMAGE):
+    """The data with another image, of bytes or an array."""
     def write(root):
         if isinstance(content, bytes):
-            (root / IMAGE).write_bytes(content)
+            (root / name).write_bytes(content)
         else:
-            cv2.imwrite(str(root / IMAGE), content)
+            cv2.imwrite(str(root / name), content)
     return data(write)
 
 
@@ -165,6 +171,7 @@ def file(name, content=b''):
 ON = ('--cfg-options', )
 BAD = (*ON, 'load_from={tmp}/bad.pth')
 RESUME = ('--resume', '{tmp}/bad.pth')
+GOOD = '{good}/good.pth'
 DATA = (*ON, 'data_root={tmp}/data/')
 INIT = 'model.backbone.init_cfg'
 PRETRAINED = (*ON, f'{INIT}.type=Pretrained')
@@ -305,6 +312,9 @@ TRAINING = {
     'list-checkpoint': (checkpoint(lambda c: [1]), BAD, 'holds no state dict'),
     'code': (checkpoint(lambda c: c.update(a=print)), BAD,
              'bad.pth is refused: reading it would run code'),
+    'code-without-a-name': (
+        checkpoint(lambda c: c.update(a=Attribute())), BAD,
+        "run code (the file asks for the attribute '__init__' of"),
     # Going on.
     'meta-number': (checkpoint(lambda c: c.update(meta=5)), RESUME,
                     'meta is a int, not a dict'),
@@ -392,23 +402,65 @@ def broken(folder, tmp_path, server, monkeypatch):
         handler.close()
 
 
-@pytest.mark.parametrize(('make', 'arguments', 'message'), TRAINING.values(),
-                         ids=TRAINING.keys())
-def test_training(broken, tmp_path, make, arguments, message):
+def config_of(make):
     own = make is not None and make.__qualname__.startswith('config.')
-    status = broken('train.py', make, [
-        '{tmp}/config.py' if own else '{good}/tiny.py', '--work-dir',
-        '{tmp}/run', *arguments])
+    return '{tmp}/config.py' if own else '{good}/tiny.py'
+
+
+def one_line(status, message):
     if isinstance(message, int):
         assert status == message
         return
     print(status)
-    assert status.startswith('train.py: error: ')
+    assert ': error: ' in status
     assert message in status
     assert 'weights_only' not in status
     assert len(status.splitlines()) == 1
 
 
-def test_enough(request):
-    assert len(TRAINING) >= 60
-    assert Path(request.path).exists()
+@pytest.mark.parametrize(('make', 'arguments', 'message'), TRAINING.values(),
+                         ids=TRAINING.keys())
+def test_training(broken, make, arguments, message):
+    one_line(broken('train.py', make, [
+        config_of(make), '--work-dir', '{tmp}/run', *arguments]), message)
+
+
+VAL_IMAGE = 'val2017/000000.jpg'
+TESTING = {
+    'url': (None, ('http://127.0.0.1:9/x.pth', ), 'Connection refused'),
+    '404': (None, ('{server}/none.pth', ), 'could not be fetched: 404'),
+    'file-url': (None, ('file:///none.pth', ), 'not found: /none.pth'),
+    'folder': (None, ('{good}', ), 'checkpoint not found'),
+    'keys': (checkpoint(lambda c: {1: torch.ones(1)}), ('{tmp}/bad.pth', ),
+             'the names of tensors have to be texts'),
+    'out-is-folder': (
+        lambda folder, good: (folder / 'm.json').mkdir(),
+        (GOOD, '--out', '{tmp}/m.json'), 'm.json is a folder'),
+    'out-below-file': (file('x'), (GOOD, '--out', '{tmp}/x/m.json'),
+                       'x is a file'),
+    'show-dir-is-file': (file('x'), (GOOD, '--show-dir', '{tmp}/x'),
+                         '--show-dir'),
+    'no-loop': (config('test_cfg = None\n'), (GOOD, ), 'has no test_cfg'),
+    'no-data': (config('test_dataloader = None\n'), (GOOD, ),
+                'has no test_dataloader'),
+    'batch': (None, (GOOD, *ON, 'test_dataloader.batch_size=-1'),
+              'test_dataloader.batch_size has to be an integer'),
+    'tta': (config('tta_model = None\n'), (GOOD, '--tta'), '--tta needs'),
+    'tta-type': (None, (GOOD, '--tta', *ON, 'tta_model.type=DetTTA'),
+                 'Did you mean DetTTAModel?'),
+    'image': (image(b'x', VAL_IMAGE), (GOOD, *DATA),
+              f'{VAL_IMAGE} cannot be decoded'),
+    'neck': (None, (GOOD, *ON, 'model.backbone.out_indices=(1,2,3)'),
+             'puts out 3 maps of 16, 16, 32 channels'),
+}
+
+
+@pytest.mark.parametrize(('make', 'arguments', 'message'), TESTING.values(),
+                         ids=TESTING.keys())
+def test_testing(broken, make, arguments, message):
+    one_line(broken('test.py', make, [
+        config_of(make), *arguments, '--work-dir', '{tmp}/run']), message)
+
+
+def test_enough():
+    assert len(TRAINING) + len(TESTING) >= 60
