@@ -68,6 +68,7 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     with engine.one_line_errors('convert_checkpoint.py'):
         try:
+            args.source = engine.local_checkpoint(args.source)
             conversion = convert(**vars(args))
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')

@@ -2,7 +2,6 @@
 import argparse
 import importlib.util
 import os
-import traceback
 from pathlib import Path
 
 import torch
@@ -10,9 +9,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
-from ..configs import get_config_path
+from ..configs import get_config_path, read_config
 from ..data.checks import datasets_in
-from ..errors import DEBUG, UserError, first_line
+from ..errors import DEBUG, UserError
 from .data_root import follow_data_root
 from .options import OptionAction, apply_options
 
@@ -64,7 +63,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = _find_config(args.config)
-    cfg = _read_config(path)
+    cfg = read_config(path)
     options = dict(args.cfg_options)
     follow_data_root(cfg, options)
     apply_options(cfg, options)
@@ -74,36 +73,6 @@ def load_config(args: argparse.Namespace) -> Config:
     elif not cfg.get('work_dir'):
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
-
-
-def _read_config(path: str) -> Config:
-    try:
-        cfg = Config.fromfile(path)
-        _import_what_it_names(cfg)
-        return cfg
-    # A config is a program and may fail in any way; it is the user's.
-    except Exception as error:
-        raise UserError(f'config {path} cannot be read: '
-                        f'{_reason(error, path)}') from error
-
-
-def _import_what_it_names(node: object) -> None:
-    """Look at all of a config, which imports what is imported in it."""
-    if isinstance(node, (Config, dict, list, tuple)):
-        for child in node if isinstance(node, (list, tuple)) else (
-                node.values()):
-            _import_what_it_names(child)
-
-
-def _reason(error: Exception, path: str) -> str:
-    lines = [f'line {frame.lineno}: ' for frame in
-             traceback.extract_tb(error.__traceback__)
-             if frame.filename == path]
-    # MMEngine says "Failed to import" instead of the reason.
-    while isinstance(error, ImportError) and error.__context__:
-        error = error.__context__
-    return (f'{lines[-1] if lines else ""}{type(error).__name__}: '
-            f'{first_line(error)}')
 
 
 def _find_config(name: str) -> str:

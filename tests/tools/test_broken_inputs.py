@@ -462,5 +462,49 @@ def test_testing(broken, make, arguments, message):
         config_of(make), *arguments, '--work-dir', '{tmp}/run']), message)
 
 
+OTHERS = {
+    'convert-nothing': ('convert_checkpoint.py', None, (
+        '{tmp}/none.pth', '{tmp}/x.pth'), 'not found: '),
+    'convert-url': ('convert_checkpoint.py', None, (
+        '{server}/none.pth', '{tmp}/x.pth'), 'could not be fetched: 404'),
+    'convert-keys': ('convert_checkpoint.py', checkpoint(
+        lambda c: {1: torch.ones(1)}), ('{tmp}/bad.pth', '{tmp}/x.pth'),
+        'the names of tensors have to be texts'),
+    'convert-other': ('convert_checkpoint.py', None, (
+        GOOD, '{tmp}/x.pth'), 'error'),
+    'convert-to-file': ('convert_checkpoint.py', file('x'), (
+        GOOD, '{tmp}/x/y.pth'), 'error'),
+    'convert-arch': ('convert_checkpoint.py', None, (
+        GOOD, '{tmp}/x.pth', '--arch', 'b9'), "no arch 'b9'"),
+    'precision-url': ('precision.py', None, (
+        '{good}/tiny.py', 'http://127.0.0.1:9/x.pth'), 'Connection refused'),
+    'precision-image': ('precision.py', image(b'x', VAL_IMAGE), (
+        '{good}/tiny.py', GOOD, '--work-dir', '{tmp}/run', *DATA),
+        f'{VAL_IMAGE} cannot be decoded'),
+    'benchmark-name': ('benchmark.py', None, ('lowformer_b9', ), 'b9'),
+    'benchmark-config': ('benchmark.py', config('a = b\n'), (
+        '{tmp}/config.py', ), "name 'b' is not defined"),
+    'benchmark-compare': ('benchmark.py', file('a.json'), (
+        '--compare', '{tmp}/a.json', '{tmp}/a.json'), 'a.json'),
+    'benchmark-callable': ('benchmark.py', None, ('nothing_there:build', ),
+                           'nothing_there'),
+    'curves-nothing': ('analyze_log.py', None, ('{tmp}', ), 'error'),
+    'curves-file': ('analyze_log.py', file('x'), ('{tmp}/x', ), 'error'),
+    'shapes-file': ('make_shapes.py', file('x'), ('{tmp}/x', ), 'error'),
+    'shapes-size': ('make_shapes.py', None, ('{tmp}/x', '--size', '0'),
+                    'error'),
+    'shapes-count': ('make_shapes.py', None, ('{tmp}/x', '--train', '-1'),
+                     'error'),
+    'shapes-seed': ('make_shapes.py', None, ('{tmp}/x', '--seed', '-1'),
+                    'error'),
+}
+
+
+@pytest.mark.parametrize(('tool', 'make', 'arguments', 'message'),
+                         OTHERS.values(), ids=OTHERS.keys())
+def test_other_tools(broken, tool, make, arguments, message):
+    one_line(broken(tool, make, arguments), message)
+
+
 def test_enough():
-    assert len(TRAINING) + len(TESTING) >= 60
+    assert len(TRAINING) + len(TESTING) + len(OTHERS) >= 60
