@@ -68,8 +68,6 @@ def _check_categories(content: dict, classes, path: str) -> None:
 def _check_images(content: dict, folder: str | None, path: str) -> None:
     if folder is None:
         return
-    if not os.path.isdir(folder):
-        raise UserError(f'{os.path.abspath(folder)} is no folder of images')
     present = {entry.name: entry for entry in os.scandir(folder)}
     missing = [name for name in content['images'] if name not in present
                and not os.path.exists(os.path.join(folder, name))]

@@ -62,9 +62,13 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
         data_root (str, optional): What ``--cfg-options data_root`` moves.
 
     Raises:
-        UserError: If one does not; the message says how to get it.
+        UserError: If one does not, the message says how to get it; or if a
+            folder is a file.
     """
     for key, path in paths_of(dataset).items():
+        if key.startswith('data_prefix') and os.path.isfile(path.rstrip('/')):
+            raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
+                            'is a file, it has to be a folder')
         if not os.path.exists(path):
             remedy = HOW_TO_GET.get(kind_of(dataset), RELATIVE)
             raise UserError(

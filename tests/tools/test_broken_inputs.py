@@ -77,6 +77,8 @@ def folder(tmp_path_factory, shapes):
     """A folder with a config, its data and a checkpoint of a training."""
     folder = tmp_path_factory.mktemp('broken')
     shutil.copytree(shapes / 'coco', folder / 'data')
+    for name in TASKS:
+        shutil.copytree(shapes / name, folder / name)
     (folder / 'tiny.py').write_text(CONFIG + f"""
 data_root = '{folder}/data/'
 train_dataloader.update(dataset=dict(data_root=data_root))
@@ -352,7 +354,7 @@ TRAINING = {
     'images-are-file': (
         data(lambda root: (shutil.rmtree(root / 'train2017'),
                            (root / 'train2017').write_bytes(b''))),
-        DATA, 'data not found'),
+        DATA, 'is a file, it has to be a folder'),
     'annotations-empty': (
         data(lambda root: (root / ANNOTATIONS).write_bytes(b'')), DATA,
         'is no COCO annotation file'),
@@ -462,6 +464,79 @@ def test_testing(broken, make, arguments, message):
         config_of(make), *arguments, '--work-dir', '{tmp}/run']), message)
 
 
+# The other two tasks, as small.
+TASKS = {
+    'ade': ('fpn_lowformer_b0_shapes', """
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, **{tiny})),
+    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
+    decode_head=dict(in_channels=[16, 16, 16, 16], channels=16))
+train_dataloader = dict(batch_size=2)
+"""),
+    'folders': ('lowformer_b0_shapes', """
+model = dict(backbone=dict(arch=dict(_delete_=True, **{tiny})),
+             head=dict(in_channels=32))
+train_dataloader = dict(batch_size=2)
+""")}
+
+
+def task(name, change):
+    """A config and data of another task, after a change."""
+    def write(folder, good):
+        base, text = TASKS[name]
+        base = str(ROOT / 'configs' / f'{base}.py')
+        (folder / 'config.py').write_text(
+            f'_base_ = {base!r}\n' + text.format(tiny=TINY))
+        shutil.copytree(good / name, folder / 'data')
+        change(folder / 'data')
+    return write
+
+
+def overwrite(pattern, content=b''):
+    """Write into the first file whose name is like that."""
+    def change(root):
+        sorted(root.glob(pattern))[0].write_bytes(content)
+    return change
+
+
+IMAGES = 'images/training/*.jpg'
+MASKS = 'annotations/training/*.png'
+DATA_OF_TASKS = {
+    'empty-image': ('ade', overwrite(IMAGES),
+                    '000000.jpg cannot be read: it is empty (0 bytes)'),
+    'empty-mask': ('ade', overwrite(MASKS),
+                   '000000.png cannot be read: it is empty (0 bytes)'),
+    'mask-is-text': ('ade', overwrite(MASKS, b'text'),
+                     '000000.png cannot be read: it is damaged or no image'),
+    'image-is-text': ('ade', overwrite(IMAGES, b'text'),
+                      '000000.jpg cannot be read: it is damaged or no image'),
+    'no-mask': ('ade', lambda root: sorted(root.glob(MASKS))[0].unlink(),
+                'mask not found'),
+    'no-images': ('ade', lambda root: shutil.rmtree(root / 'images'),
+                  'data not found'),
+    'empty-image-in-folder': ('folders', overwrite('train/*/*.jpg'),
+                              'jpg is empty (0 bytes)'),
+    'text-in-folder': ('folders', overwrite('train/*/*.jpg', b'text'),
+                       'jpg cannot be decoded'),
+    'no-folders': ('folders', lambda root: (shutil.rmtree(root / 'train'),
+                                            (root / 'train').mkdir()),
+                   'holds no folders'),
+    'empty-folders': ('folders', lambda root: [
+        path.unlink() for path in root.glob('train/*/*')],
+        'Found 0 files in subfolders'),
+    'train-is-file': ('folders', lambda root: (
+        shutil.rmtree(root / 'train'), (root / 'train').write_bytes(b'')),
+        'is a file, it has to be a folder'),
+}
+
+
+@pytest.mark.parametrize(('name', 'change', 'message'),
+                         DATA_OF_TASKS.values(), ids=DATA_OF_TASKS.keys())
+def test_data_of_other_tasks(broken, name, change, message):
+    one_line(broken('train.py', task(name, change), [
+        '{tmp}/config.py', '--work-dir', '{tmp}/run', *DATA]), message)
+
+
 OTHERS = {
     'convert-nothing': ('convert_checkpoint.py', None, (
         '{tmp}/none.pth', '{tmp}/x.pth'), 'not found: '),
@@ -507,4 +582,4 @@ def test_other_tools(broken, tool, make, arguments, message):
 
 
 def test_enough():
-    assert len(TRAINING) + len(TESTING) + len(OTHERS) >= 60
+    assert sum(map(len, (TRAINING, TESTING, OTHERS, DATA_OF_TASKS))) >= 60
