@@ -134,7 +134,8 @@ def _merge(cfg: Config, options: dict[str, object]) -> None:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f'--cfg-options {key}: the config has no such '
-                            f'setting ({_no_way(cfg, path)})') from error
+                            f'setting ({_no_way(cfg, key.split("."))})'
+                            ) from error
 
 
 def _node(node: Config, path: list[str]) -> object:
@@ -150,14 +151,17 @@ def _node(node: Config, path: list[str]) -> object:
     return node
 
 
-def _no_way(cfg: Config, path: list[str]) -> str:
-    """What stands at a path's end, or the last thing on the way there."""
-    while path and _node(cfg, path) is None:
-        path = path[:-1]
-    node = _node(cfg, path)
-    return f'{".".join(path)} is ' + (
-        f'a list of {len(node)}, counted from 0' if isinstance(
-            node, (list, tuple)) else repr(node))
+def _no_way(cfg: Config, names: list[str]) -> str:
+    """What stands where a config has no place for the next name."""
+    for depth, name in enumerate(names):
+        node = _node(cfg, names[:depth])
+        if isinstance(node, (list, tuple)) and not (
+                name.isdigit() and int(name) < len(node)):
+            return (f'{".".join(names[:depth])} is a list of {len(node)}, '
+                    'counted from 0')
+        if not isinstance(node, (dict, Config, list, tuple)):
+            break
+    return f'{".".join(names[:depth])} is {node!r}'
 
 
 def _check_spelling(cfg: Config, key: str) -> None:

@@ -24,6 +24,11 @@ def _is_positive(value: object) -> bool:
     return _is_integer(value, 1)
 
 
+def _is_length(value: object) -> bool:
+    """Whether it counts steps; configs compute some by a division."""
+    return _is_number(value) and value >= 1 and value == int(value)
+
+
 def _is_count(value: object) -> bool:
     return _is_integer(value, 0)
 
@@ -47,6 +52,7 @@ def _is_text(value: object) -> bool:
 
 DICT = (_is_dict, 'has to be a dict')
 POSITIVE = (_is_positive, 'has to be an integer, at least 1')
+LENGTH = (_is_length, 'has to be an integer, at least 1')
 COUNT = (_is_count, 'has to be an integer, at least 0')
 NUMBER = (_is_number, 'has to be a number, at least 0')
 TEXT = (_is_text, 'has to be a text')
@@ -62,8 +68,8 @@ RULES = {
     **{f'{name}.dataset': DICT for name in DATALOADERS},
     **{f'{name}.batch_size': POSITIVE for name in DATALOADERS},
     **{f'{name}.num_workers': COUNT for name in DATALOADERS},
-    'train_cfg.max_epochs': POSITIVE, 'train_cfg.max_iters': POSITIVE,
-    'train_cfg.val_interval': POSITIVE,
+    'train_cfg.max_epochs': LENGTH, 'train_cfg.max_iters': LENGTH,
+    'train_cfg.val_interval': LENGTH,
     'optim_wrapper.accumulative_counts': POSITIVE,
     'optim_wrapper.optimizer.lr': NUMBER,
     'optim_wrapper.optimizer.weight_decay': NUMBER,

@@ -2,7 +2,6 @@ import argparse
 import logging
 
 import pytest
-from mmengine.logging import MMLogger
 
 from mmlowformer import get_config
 from mmlowformer.engine import UserError
@@ -59,6 +58,8 @@ def test_copies_follow_a_pipeline(cfg):
     ({'model.test_cfg.scor_thr': 1}, 'Did you mean model.test_cfg.score_thr'),
     ({'train_dataloader.dataset.pipeline.9.scale': 1}, 'is a list of 5'),
     ({'param_scheduler.first.end': 1}, 'is a list of 2'),
+    ({'val_cfg.x.y': 1, 'tta_model': None}, None),
+    ({'load_from.x': 1}, 'load_from is None'),
     ({'data_root.x': 1}, "data_root is 'data/shapes/coco/'"),
     ({'model.backbone.arch.widths': 1}, "model.backbone.arch is 'b0'"),
 ])
@@ -76,14 +77,11 @@ def test_all_copies_are_given(cfg):
 
 
 @pytest.mark.parametrize('key', ['dataset.data_root', 'mine', 'palette'])
-def test_without_effect(cfg, key, caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
+def test_without_effect(cfg, key, log):
     apply_options(cfg, {key: 'x'})
-    logger.removeHandler(caplog.handler)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [record.levelno for record in log.records] == [logging.WARNING]
     assert f'{key}: nothing is known to read {key.split(".")[0]}' in \
-        caplog.text
+        log.text
 
 
 @pytest.mark.parametrize(('key', 'value'), [

@@ -4,8 +4,10 @@ import json
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -583,3 +585,40 @@ def test_other_tools(broken, tool, make, arguments, message):
 
 def test_enough():
     assert sum(map(len, (TRAINING, TESTING, OTHERS, DATA_OF_TASKS))) >= 60
+
+
+def test_as_a_program(folder, run_python):
+    """What tests above see within a process, from outside."""
+    command = (ROOT / 'tools' / 'train.py', folder / 'tiny.py', *ON,
+               'model.bakbone.arch=b1')
+    result = run_python(*command)
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith('train.py: error: model')
+    result = run_python(*command, '--debug')
+    assert result.returncode == 1
+    assert 'Traceback (most recent call last)' in result.stderr
+    assert result.stderr.splitlines()[-1].startswith('train.py: error: model')
+
+
+def test_two_trainings_at_once(folder, tmp_path, run_python):
+    command = [str(ROOT / 'tools' / 'train.py'), str(folder / 'tiny.py'),
+               '--work-dir', str(tmp_path / 'run'), *ON,
+               'train_cfg.max_epochs=1000']
+    with subprocess.Popen([sys.executable, *command], cwd=tmp_path,
+                          stdout=subprocess.DEVNULL) as first:
+        try:
+            while not (tmp_path / 'run' / 'epoch_1.pth').exists():
+                assert first.poll() is None
+                time.sleep(0.1)
+            for more in ((), ('--resume', )):
+                result = run_python(*command, *more)
+                assert result.returncode == 1
+                assert 'Traceback' not in result.stderr
+                assert (f'another training is running in {tmp_path}/run '
+                        f'(process {first.pid} on ') in result.stderr
+        finally:
+            first.kill()
+    result = run_python(*command, '--resume',
+                        '--cfg-options', 'train_cfg.max_epochs=1')
+    assert result.returncode == 0, result.stderr
