@@ -13,7 +13,7 @@ from ..configs import get_config_path, read_config
 from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
 from .data_root import follow_data_root
-from .options import OptionAction, apply_options
+from .options import OptionAction, apply_options, warn_of_misspelt
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
@@ -65,6 +65,7 @@ def load_config(args: argparse.Namespace) -> Config:
     path = _find_config(args.config)
     cfg = read_config(path)
     options = dict(args.cfg_options)
+    warn_of_misspelt(cfg)
     follow_data_root(cfg, options)
     apply_options(cfg, options)
     cfg.launcher = args.launcher

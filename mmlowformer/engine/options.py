@@ -15,6 +15,9 @@ from ..errors import UserError
 BRACKETS = {'(': ')', '[': ']'}
 # One or two letters are wrong; what is less alike may be another setting.
 ALIKE = 0.85
+# Files have variables whose names are made of others', as data_root_2.
+ALIKE_IN_FILES = 0.9
+COMMON_PARTS = {'data_root', 'tta_pipeline'}
 # What reads a config at its top: Runner, MMEngine's config, and our tools.
 READ = {
     *inspect.signature(Runner.__init__).parameters, 'auto_scale_lr', 'compile',
@@ -120,6 +123,21 @@ def apply_options(cfg: Config, options: dict[str, object]) -> None:
             node[key] = copy.deepcopy(cfg[name])
     _merge(cfg, {key: value for key, value in options.items()
                  if key not in originals})
+
+
+def warn_of_misspelt(cfg: Config) -> None:
+    """Say which variables of a config file may have been meant to be read.
+
+    Args:
+        cfg (Config): The config.
+    """
+    for name in cfg:
+        close = difflib.get_close_matches(name, READ - COMMON_PARTS, n=1,
+                                          cutoff=ALIKE_IN_FILES)
+        if close and name not in READ:
+            print_log(f'the config has a {name}, which nothing is known to '
+                      f'read. Did you mean {close[0]}?', 'current',
+                      level=logging.WARNING)
 
 
 def _merge(cfg: Config, options: dict[str, object]) -> None:

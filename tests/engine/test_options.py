@@ -5,7 +5,12 @@ import pytest
 
 from mmlowformer import get_config
 from mmlowformer.engine import UserError
-from mmlowformer.engine.options import OptionAction, apply_options, parse_value
+from mmlowformer.engine.options import (
+    OptionAction,
+    apply_options,
+    parse_value,
+    warn_of_misspelt,
+)
 
 
 @pytest.mark.parametrize(('text', 'value'), [
@@ -96,3 +101,12 @@ def test_other_options_are_merged(cfg, key, value):
     for name in key.split('.'):
         node = node[int(name) if name.isdigit() else name]
     assert node == value
+
+
+def test_misspelt_in_a_config(cfg, log):
+    warn_of_misspelt(cfg)
+    assert not log.records
+    cfg.optim_wraper = dict(optimizer=dict(lr=1))
+    warn_of_misspelt(cfg)
+    assert 'optim_wraper, which nothing is known to read. Did you mean ' \
+        'optim_wrapper?' in log.text
