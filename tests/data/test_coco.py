@@ -110,3 +110,11 @@ def test_tuple_without_comma(cfg):
     cfg.train_dataloader.dataset.metainfo.classes = ('circle')
     with pytest.raises(UserError, match=r"needs a comma: \('circle', \)"):
         check(cfg)
+
+
+def test_remedy_moves_what_is_missing(tmp_path):
+    cfg = get_config('retinanet_lowformer_b1_coco')
+    cfg.data_root = str(tmp_path)
+    with pytest.raises(UserError, match='--cfg-options train_dataloader.'
+                       'dataset.data_root=FOLDER'):
+        engine.check_datasets(cfg, ['train_dataloader'])
