@@ -71,11 +71,11 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         args.cfg_options['randomness.seed'] = args.seed
     cfg = engine.load_config(args)
+    engine.check_settings(cfg)
     engine.require_scope(cfg)
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
     engine.check_training(cfg)
-    engine.check_settings(cfg)
     engine.check_work_dir(cfg.work_dir)
     engine.check_free(cfg.work_dir)
     if args.amp:
@@ -144,8 +144,8 @@ def main() -> None:
         try:
             cfg = prepare(args)
             with (engine.only_training_in(cfg.work_dir),
-                  engine.full_disk_errors(cfg.work_dir),
-                  engine.config_mistakes(cfg)):
+                  engine.config_mistakes(cfg),
+                  engine.full_disk_errors(cfg.work_dir)):
                 train(cfg, args.auto_scale_lr)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted. The same command with --resume goes on '

@@ -24,8 +24,10 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     Raises:
         UserError: If the override is no text.
     """
-    old = _root_in_use(cfg)
     own = cfg.get('data_root')
+    if own is not None and not isinstance(own, str):
+        raise UserError(f'data_root has to be a folder, not {own!r}')
+    old = _root_in_use(cfg)
     if old and own and old.rstrip('/') != own.rstrip('/'):
         _move(cfg, old.rstrip('/'), own)
         print_log(f'data_root: all paths moved from {old} to {own}',
@@ -53,7 +55,8 @@ def _root_in_use(cfg: Config) -> str | None:
 
 def _roots(cfg: Config) -> Iterator[str]:
     for name in DATALOADERS:
-        if isinstance(cfg.get(name), dict) and cfg[name].get('dataset'):
+        if isinstance(cfg.get(name), dict) and isinstance(
+                cfg[name].get('dataset'), dict):
             for dataset in datasets_in(cfg[name]):
                 yield dataset.get('data_root')
 

@@ -101,10 +101,18 @@ def require_scope(cfg: Config) -> str:
     if not scope:
         raise UserError('the config has no default_scope, so it is not clear '
                         "which library it is for; add default_scope='mmdet'")
-    if importlib.util.find_spec(scope) is None:
+    if not _is_installed(scope):
         raise UserError(f'the config is for {scope}, which is not installed: '
                         f'pip install {INSTALL.get(scope, scope)}')
     return scope
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    # Of "a.b", a is imported; "a..b" is no name.
+    except (ImportError, ValueError):
+        return False
 
 
 def use_tta(cfg: Config) -> None:

@@ -18,8 +18,7 @@ from ..errors import UserError, first_line
 BUGS = (NameError, AttributeError, IndexError, ArithmeticError, RecursionError)
 LOADING = ('load_checkpoint', 'resume', 'load_or_resume')
 # What Runner does with a config, beside methods called build_something.
-READING = ('__init__', 'from_cfg', 'setup_env', 'set_randomness', 'wrap_model',
-           'register_hook', 'scale_lr', '_init_model_weights')
+READING = ('__init__', 'from_cfg', 'scale_lr', '_init_model_weights')
 RUNNER_FILE = inspect.getfile(Runner)
 BUILDERS_FILE = inspect.getfile(build_functions)
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
@@ -67,7 +66,7 @@ def _explain(error: Exception, cfg: Config) -> str | None:
         return _loading_failed(error, cfg)
     if isinstance(error, BUGS):
         return None
-    if names[-1] in READING or names[-1].startswith(('build_', '_build_')):
+    if any(name in READING or name.startswith('build_') for name in names):
         hint = (_meant(error, arguments_of(DataLoader))
                 if names[-1] == 'build_dataloader' else '')
         return f'the config cannot be used: {_reason(error)}{hint}'

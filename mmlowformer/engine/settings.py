@@ -50,6 +50,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+LIST = (_is_list, 'has to be a list')
 DICT = (_is_dict, 'has to be a dict')
 POSITIVE = (_is_positive, 'has to be an integer, at least 1')
 LENGTH = (_is_length, 'has to be an integer, at least 1')
@@ -63,7 +68,7 @@ RULES = {
     'model': DICT, 'model.backbone': DICT, 'optim_wrapper': DICT,
     'optim_wrapper.optimizer': DICT, 'train_cfg': DICT, 'val_cfg': DICT,
     'test_cfg': DICT, 'default_hooks': DICT, 'env_cfg': DICT,
-    'randomness': DICT, 'auto_scale_lr': DICT,
+    'custom_hooks': LIST, 'randomness': DICT, 'auto_scale_lr': DICT,
     **dict.fromkeys(DATALOADERS, DICT),
     **{f'{name}.dataset': DICT for name in DATALOADERS},
     **{f'{name}.batch_size': POSITIVE for name in DATALOADERS},

@@ -31,8 +31,8 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
         UserError: If config, checkpoint or data are missing or do not fit.
     """
     cfg = load_config(args)
-    require_scope(cfg)
     check_settings(cfg)
+    require_scope(cfg)
     if not args.work_dir:
         # Runner writes the config there; that of the training stays.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)

@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MMLogger
+
+from mmlowformer import engine
 
 from ..conftest import ROOT
 
@@ -193,6 +196,30 @@ TRAINING = {
     'syntax': (config('a = (\n'), (), 'config.py cannot be read'),
     'scope': (config("default_scope = 'mmnothing'\n"), (),
               'mmnothing, which is not installed'),
+    'scope-number': (config('default_scope = 5\n'), (),
+                     'default_scope has to be a text'),
+    'scope-dots': (config("default_scope = 'no.thing'\n"), (),
+                   'no.thing, which is not installed'),
+    'data-root-number': (config('data_root = 5\n'), (),
+                         'data_root has to be a folder, not 5'),
+    'dataset-text': (config("train_dataloader = dict(dataset='x')\n"), (),
+                     'x'),
+    'hooks-number': (config('custom_hooks = 5\n'), (),
+                     'custom_hooks has to be a list, not 5'),
+    'hook-number': (config('custom_hooks = [5]\n'), (), 'hook'),
+    'hook-type': (config("custom_hooks = [dict(type='EMAHok')]\n"), (),
+                  'Did you mean EMAHook?'),
+    'hook-priority': (
+        config("custom_hooks = [dict(type='EMAHook', priority='x')]\n"), (),
+        'the config cannot be used: KeyError: X'),
+    'schedulers-number': (config('param_scheduler = 5\n'), (), 'scheduler'),
+    'visualizer': (config("visualizer = dict(type='Nothing')\n"), (),
+                   'visualizer'),
+    'evaluator-number': (config('val_evaluator = 5\n'), (), 'evaluator'),
+    'sampler': (config("train_dataloader = dict(sampler=dict(type='X'))\n"),
+                (), 'train_dataloader.sampler'),
+    'collate': (config("train_dataloader = dict(collate_fn=dict(type='X'))\n"
+                       ), (), 'the config cannot be used'),
     'deleted': (config('model = None\n'), (), 'has no model'),
     'no-optimizer': (config('optim_wrapper = None\n'), (),
                      'no optim_wrapper, which it needs to train'),
@@ -585,6 +612,23 @@ def test_other_tools(broken, tool, make, arguments, message):
 
 def test_enough():
     assert sum(map(len, (TRAINING, TESTING, OTHERS, DATA_OF_TASKS))) >= 60
+
+
+def test_urls_that_work(folder, server, tmp_path, monkeypatch, log):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    good = str(folder / 'good.pth')
+    cfg = Config(dict(load_from=f'{server}/good.pth', model=dict(
+        init_cfg=[dict(type='Pretrained', checkpoint=f'file://{good}')],
+        neck=dict(init_cfg=dict(type='Pretrained', prefix='neck.',
+                                checkpoint=f'{server}/good.pth')))))
+    engine.fetch_weights(cfg)
+    cached = tmp_path / 'hub' / 'checkpoints' / 'good.pth'
+    assert cfg.load_from == str(cached)
+    assert cfg.model.init_cfg[0].checkpoint == good
+    assert cfg.model.neck.init_cfg.checkpoint == str(cached)
+    assert cached.read_bytes() == (folder / 'good.pth').read_bytes()
+    assert list(cached.parent.iterdir()) == [cached]
+    assert f'good.pth: fetched before, taken from {cached}' in log.text
 
 
 def test_debug(broken, capsys):
