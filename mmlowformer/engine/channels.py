@@ -1,4 +1,5 @@
 """Whether what follows a backbone takes what it puts out."""
+from ..data.paths import kind_of
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.arguments import check_arch, check_out_indices
@@ -18,7 +19,7 @@ def check_channels(model: dict) -> None:
             other maps than are wanted.
     """
     backbone = model.get('backbone') or {}
-    if _kind(backbone) != LowFormer.__name__:
+    if kind_of(backbone) != LowFormer.__name__:
         return
     given = _out_channels(backbone)
     wanted = _in_channels(model, 'neck')
@@ -26,14 +27,8 @@ def check_channels(model: dict) -> None:
         _refuse('neck', wanted, given, str(given).replace(' ', ''))
     wanted = _in_channels(model, 'head')
     if (wanted not in (None, given[-1])
-            and _kind(model.get('neck')) in KEEPING_CHANNELS):
+            and kind_of(model.get('neck') or {}) in KEEPING_CHANNELS):
         _refuse('head', wanted, given, str(given[-1]))
-
-
-def _kind(part: dict | None) -> str:
-    """Name of the class that is built of a dict."""
-    kind = part.get('type') if isinstance(part, dict) else None
-    return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
 def _in_channels(model: dict, part: str) -> object:

@@ -7,8 +7,7 @@ from mmengine.logging import print_log
 
 from ..data.checks import datasets_in
 from ..errors import UserError
-
-DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+from .settings import DATALOADERS
 
 
 def follow_data_root(cfg: Config, options: dict[str, object]) -> None:

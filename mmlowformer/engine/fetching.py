@@ -1,12 +1,11 @@
 """Checkpoints that are named by a URL."""
 import http.client
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 from urllib.request import url2pathname, urlopen
+from uuid import uuid4
 
 import torch
 from mmengine.logging import print_log
@@ -108,9 +107,9 @@ def _download(url: str, file: Path) -> None:
 
     Several processes may do so at a time, to the same effect.
     """
-    handle, partial = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    partial = file.with_name(f'{file.name}.{uuid4().hex}.partial')
     try:
-        with os.fdopen(handle, 'wb') as target, urlopen(
+        with partial.open('wb') as target, urlopen(
                 url, timeout=SECONDS_WITHOUT_A_BYTE) as response:
             shutil.copyfileobj(response, target)
             expected = response.headers.get('Content-Length')
@@ -118,9 +117,9 @@ def _download(url: str, file: Path) -> None:
             if expected and target.tell() != int(expected):
                 raise OSError(f'the connection ended after {target.tell()} of '
                               f'{expected} bytes')
-        os.replace(partial, file)
+        partial.replace(file)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _failed(url: str, reason: object) -> UserError:

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
+from ..data.paths import kind_of
 from ..errors import UserError
 from ..weights.reading import state_dict_of
 from ..weights.resuming import RESUME_KEYS, check_resumable
@@ -53,7 +54,7 @@ def check_training_state(file: str) -> None:
 def _pretrained(node: object, path: str) -> Iterator[tuple[str, dict]]:
     """All that takes weights from a file, and where it stands."""
     if isinstance(node, dict):
-        if str(node.get('type')).split('.')[-1] == 'Pretrained':
+        if kind_of(node) == 'Pretrained':
             yield path, node
         items = node.items()
     else:

@@ -631,6 +631,27 @@ def test_urls_that_work(folder, server, tmp_path, monkeypatch, log):
     assert f'good.pth: fetched before, taken from {cached}' in log.text
 
 
+HOOK = """
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module(force=True)
+class HookWithABug(Hook):
+    def before_train_iter(self, *_, **__):
+        raise KeyError('slip')
+"""
+
+
+def test_bug_keeps_its_traceback(broken, tmp_path, monkeypatch):
+    (tmp_path / 'hook_with_a_bug.py').write_text(HOOK)
+    monkeypatch.syspath_prepend(tmp_path)
+    make = config("custom_imports = dict(imports=['hook_with_a_bug'])\n"
+                  "custom_hooks = [dict(type='HookWithABug')]\n")
+    with pytest.raises(KeyError, match='slip'):
+        broken('train.py', make, [
+            '{tmp}/config.py', '--work-dir', '{tmp}/run'])
+
+
 def test_debug(broken, capsys):
     arguments = ['{good}/tiny.py', '--debug', '--work-dir', '{tmp}/run', *ON,
                  'model.bakbone.arch=b1']
