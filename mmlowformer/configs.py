@@ -1,8 +1,11 @@
-"""Finding the configs that come with mmlowformer."""
+"""Finding the configs that come with mmlowformer, and reading any."""
 import difflib
+import traceback
 from pathlib import Path
 
 from mmengine.config import Config
+
+from .errors import UserError, first_line
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -55,3 +58,44 @@ def get_config(name: str) -> Config:
         FileNotFoundError: If there is no such config.
     """
     return Config.fromfile(get_config_path(name))
+
+
+def read_config(path: str) -> Config:
+    """Read the config of a user.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Config: The config with its bases merged.
+
+    Raises:
+        UserError: If it cannot be read; the message names the line.
+    """
+    try:
+        cfg = Config.fromfile(path)
+        _import_what_it_names(cfg)
+        return cfg
+    # A config is a program and may fail in any way; it is the user's.
+    except Exception as error:
+        raise UserError(f'config {path} cannot be read: '
+                        f'{_reason(error, path)}') from error
+
+
+def _import_what_it_names(node: object) -> None:
+    """Look at all of a config, which imports what is imported in it."""
+    if isinstance(node, (Config, dict, list, tuple)):
+        for child in node if isinstance(node, (list, tuple)) else (
+                node.values()):
+            _import_what_it_names(child)
+
+
+def _reason(error: Exception, path: str) -> str:
+    lines = [f'line {frame.lineno}: ' for frame in
+             traceback.extract_tb(error.__traceback__)
+             if frame.filename == path]
+    # MMEngine says "Failed to import" instead of the reason.
+    while isinstance(error, ImportError) and error.__context__:
+        error = error.__context__
+    return (f'{lines[-1] if lines else ""}{type(error).__name__}: '
+            f'{first_line(error)}')

@@ -1,7 +1,11 @@
 """Errors that a user can mend, shown without a traceback."""
 import os
 import sys
+import traceback
 from contextlib import contextmanager
+
+# Set to 1 it shows the tracebacks that are hidden else, as --debug does.
+DEBUG = 'MMLOWFORMER_DEBUG'
 
 
 class UserError(Exception):
@@ -13,6 +17,22 @@ def is_first_process() -> bool:
     ranks = (os.environ.get(name) for name in
              ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
     return next(filter(None, ranks), '0') == '0'
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line.
+
+    Args:
+        error (BaseException): The error.
+
+    Returns:
+        str: The first line of its text, or its kind if it has none.
+    """
+    # A KeyError's text is the repr of its argument.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args
+               else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager
@@ -28,4 +48,11 @@ def one_line_errors(program: str):
         # Every process of a distributed job finds the same error.
         if not is_first_process():
             sys.exit(1)
-        sys.exit(f'{program}: error: {error}')
+        if os.environ.get(DEBUG, '0') != '0':
+            traceback.print_exc()
+        sys.exit(f'{program}: error: {_message(error)}')
+
+
+def _message(error: UserError) -> str:
+    """The text, without what a worker of a data loader puts around it."""
+    return str(error).split(f'{UserError.__name__}: ')[-1].strip()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 
 from mmlowformer import engine
@@ -39,6 +40,15 @@ def safe_loading(monkeypatch):
     yield
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals(allowed)
+
+
+@pytest.fixture
+def log(caplog):
+    """What MMEngine's logger is told."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

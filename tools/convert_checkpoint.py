@@ -68,6 +68,9 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     with engine.one_line_errors('convert_checkpoint.py'):
         try:
+            # Of what is not there, DST is checked first, as always.
+            if '://' in args.source or os.path.isfile(args.source):
+                args.source = engine.local_checkpoint(args.source)
             conversion = convert(**vars(args))
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
+from mmlowformer.data.images import name_images
 from mmlowformer.engine import UserError
 
 
@@ -61,6 +62,7 @@ def build(cfg: Config, args: argparse.Namespace) -> Runner:
 def preprocessed(runner: Runner, count: int) -> Iterator[Tensor]:
     """Batches of test images as the backbone gets them."""
     loader = runner.test_loop.dataloader
+    name_images(loader.dataset)
     size = len(loader.dataset)
     chosen = torch.linspace(0, size - 1, min(count, size)).round().int()
     for indices in chosen.split(loader.batch_size):
@@ -122,7 +124,9 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('precision.py'):
         try:
-            measure(build(prepare(args), args), args)
+            cfg = prepare(args)
+            with engine.config_mistakes(cfg):
+                measure(build(cfg, args), args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
 

@@ -38,6 +38,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):
         raise UserError(f'--out {args.out} has to end in '
                         f'{" or ".join(PREDICTIONS + METRICS)}')
+    engine.check_outputs(args.out, args.show_dir)
     cfg = engine.prepare_test(args, 'test')
     if args.deploy:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
@@ -81,7 +82,9 @@ def main() -> None:
     engine.load_safely(os.environ)
     with engine.one_line_errors('test.py'):
         try:
-            metrics = test(prepare(args), args)
+            cfg = prepare(args)
+            with engine.config_mistakes(cfg):
+                metrics = test(cfg, args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted.')
         if is_main_process():

@@ -50,8 +50,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
             cfg.resume = False
             return
         resume = str(latest)
-    else:
-        engine.check_resumable(resume)
+    engine.check_resumable(resume)
     cfg.load_from = resume
 
 
@@ -71,17 +70,20 @@ def set_amp(cfg: Config, dtype: str) -> None:
 
 def prepare(args: argparse.Namespace) -> Config:
     """Everything that can be wrong is found here, before work starts."""
+    if args.seed is not None:
+        args.cfg_options['randomness.seed'] = args.seed
     cfg = engine.load_config(args)
+    engine.check_settings(cfg)
     engine.require_scope(cfg)
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    engine.check_training(cfg)
+    engine.check_work_dir(cfg.work_dir)
+    engine.check_free(cfg.work_dir)
     if args.amp:
         set_amp(cfg, args.amp)
     set_resume(cfg, args.resume)
-    if not cfg.get('resume') and cfg.get('load_from'):
-        engine.check_checkpoint(cfg.load_from)
+    engine.fetch_weights(cfg)
     if not cfg.get('resume'):
         engine.check_pretrained(cfg.model)
     engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
@@ -133,6 +135,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         engine.check_fits(runner.model, cfg.load_from, partial=partial,
                           allow_nan=args.allow_nan)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
+    runner.register_hook(engine.NameImages())
     runner.register_hook(engine.SaveSafely())
     if not args.allow_nan:
         runner.register_hook(engine.StopAtNaN())
@@ -145,7 +148,9 @@ def main() -> None:
     with engine.one_line_errors('train.py'):
         try:
             cfg = prepare(args)
-            with engine.full_disk_errors(cfg.work_dir):
+            with (engine.only_training_in(cfg.work_dir),
+                  engine.config_mistakes(cfg),
+                  engine.full_disk_errors(cfg.work_dir)):
                 train(cfg, args)
         except KeyboardInterrupt:
             sys.exit('\nInterrupted. The same command with --resume goes on '

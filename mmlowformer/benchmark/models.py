@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..configs import read_config
 from ..errors import UserError
 from ..models import LowFormer
 
@@ -177,7 +178,7 @@ def _find_mmpretrain(name: str) -> Spec:
 def _find_config(path: str, whole: bool) -> Spec:
     if not os.path.isfile(path):
         raise UserError(f'config not found: {path}')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     name = os.path.splitext(os.path.basename(path))[0]
     part = None if whole else 'backbone'
     return Spec(name, cfg.get('default_scope') or 'config',

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from ..errors import is_first_process
+from ..errors import UserError, is_first_process
 from .coco import check_coco
 from .folders import check_folders
 from .masks import check_masks
@@ -34,8 +34,10 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
     for name in dataloaders if is_first_process() else []:
         if cfg.get(name):
             for dataset in datasets_in(cfg[name]):
+                if not dataset.get('type'):
+                    raise UserError(f'the data set of {name} has no type')
                 if not dataset.get('backend_args'):
-                    check_paths(dataset, name)
+                    check_paths(dataset, name, cfg.get('data_root'))
                     _check_content(dataset, cfg)
 
 
@@ -61,9 +63,11 @@ def _leaves(dataset: dict) -> Iterator[dict]:
 
 
 def _check_content(dataset: dict, cfg: Config) -> None:
-    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
-            registry:
-        cls = registry.get(dataset['type'])
+    cls = dataset['type']
+    if isinstance(cls, str):
+        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
+                registry:
+            cls = registry.get(cls)
     check = _check_for(cls)
     if check:
         metainfo = {**getattr(cls, 'METAINFO', {}),

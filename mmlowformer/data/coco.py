@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .paths import paths_of
 
 
@@ -37,13 +37,14 @@ def _read_json(path: str) -> dict:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
         names = [category['name'] for category in content['categories']]
-        files = [image['file_name'] for image in content['images']]
+        files = [str(image['file_name']) for image in content['images']]
         ids = [category['id'] for category in content['categories']]
         records = dict(category_ids=ids, image_records=content['images'],
                        annotations=content.get('annotations') or [])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{path} is no COCO annotation file, or a truncated '
-                        f'one: {error!r}') from error
+                        f'one: {type(error).__name__}: {first_line(error)}'
+                        ) from error
     return dict(categories=names, images=files, **records)
 
 
@@ -52,6 +53,9 @@ def _check_categories(content: dict, classes, path: str) -> None:
         raise UserError(
             f"metainfo.classes is the text {classes!r}; it has to be a tuple, "
             f'and one of a single class needs a comma: ({classes!r}, )')
+    if not isinstance(classes, (tuple, list)):
+        raise UserError(f'metainfo.classes has to be a tuple of names, not '
+                        f'{classes!r}')
     names = content['categories']
     # MMDetection numbers the classes in the order of the file.
     if [name for name in names if name in classes] == list(classes):
@@ -72,9 +76,15 @@ def _check_categories(content: dict, classes, path: str) -> None:
 def _check_images(content: dict, folder: str | None, path: str) -> None:
     if folder is None:
         return
-    present = {entry.name for entry in os.scandir(folder)}
+    present = {entry.name: entry for entry in os.scandir(folder)}
     missing = [name for name in content['images'] if name not in present
                and not os.path.exists(os.path.join(folder, name))]
+    empty = [name for name in content['images'] if name in present
+             and not present[name].stat().st_size]
+    if empty:
+        raise UserError(
+            f'{len(empty)} of {len(content["images"])} images in {path} are '
+            f'empty files, first {os.path.abspath(present[empty[0]].path)}')
     if missing:
         raise UserError(
             f'{len(missing)} of {len(content["images"])} images in {path} are '

@@ -4,7 +4,7 @@ import os
 from mmengine.config import Config
 
 from ..errors import UserError
-from .paths import paths_of
+from .paths import kind_of, paths_of
 
 
 def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
@@ -30,7 +30,7 @@ def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
         raise UserError(f'{where} holds no folders; it needs one for each '
                         'class, with the images in it')
     _check_count(names, classes, cfg, where)
-    if classes and dataset['type'].split('.')[-1] == 'CustomDataset':
+    if classes and kind_of(dataset) == 'CustomDataset':
         _check_names(names, list(classes), where)
 
 

@@ -1,14 +1,18 @@
 """Segmentation masks, read as MMSegmentation reads them."""
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
+import cv2
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
-from ..errors import UserError
+from ..errors import UserError, first_line
+from .paths import kind_of
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
@@ -69,7 +73,7 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
 def _loader(dataset: dict, cfg: Config):
     """What reads masks in the data set's pipeline, if anything does."""
     for step in dataset.get('pipeline') or ():
-        if step['type'].split('.')[-1] == 'LoadAnnotations':
+        if kind_of(step) == 'LoadAnnotations':
             with TRANSFORMS.switch_scope_and_registry(
                     cfg.get('default_scope')) as registry:
                 return registry.build(step)
@@ -81,12 +85,10 @@ def _check_mask(info: dict, load, classes: tuple | None) -> None:
     if not os.path.exists(path):
         raise UserError(f'mask not found: {path}, of image '
                         f'{info["img_path"]}')
-    try:
+    with _named('mask', path):
         mask = load(info)['gt_seg_map']
+    with _named('image', info['img_path']):
         size = _image_size(info['img_path'])
-    except (OSError, AssertionError, ValueError) as error:
-        raise UserError(f'mask {path} or its image {info["img_path"]} cannot '
-                        f'be read: {error}') from error
     if mask.ndim != 2:
         raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
                         'single channel of class numbers')
@@ -102,6 +104,21 @@ def _check_mask(info: dict, load, classes: tuple | None) -> None:
             f'{len(classes)} classes it may hold {shift} to '
             f'{len(classes) - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
+
+
+@contextmanager
+def _named(kind: str, path: str) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
+    try:
+        yield
+    except (OSError, AssertionError, ValueError, cv2.error) as error:
+        if not os.path.getsize(path):
+            reason = 'it is empty (0 bytes)'
+        elif isinstance(error, UnidentifiedImageError):
+            reason = 'it is damaged or no image'
+        else:
+            reason = first_line(error)
+        raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
 def _image_size(path: str) -> tuple[int, int]:

@@ -16,6 +16,21 @@ HOW_TO_GET = {
     'or with meta/train.txt and val.txt',
 }
 
+RELATIVE = 'The path is relative to the current folder'
+
+
+def kind_of(part: dict) -> str:
+    """Name of the class that is built of a dict.
+
+    Args:
+        part (dict): Config of a data set or of a transform.
+
+    Returns:
+        str: The name, without a scope in front.
+    """
+    kind = part.get('type')
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+
 
 def paths_of(dataset: dict) -> dict[str, str]:
     """Where a data set expects its files, by the config's key.
@@ -37,22 +52,34 @@ def paths_of(dataset: dict) -> dict[str, str]:
             if isinstance(path, str) and path and '://' not in root + path}
 
 
-def check_paths(dataset: dict, dataloader: str) -> None:
+def check_paths(dataset: dict, dataloader: str, data_root: str | None
+                ) -> None:
     """Make sure that files and folders exist.
 
     Args:
         dataset (dict): Config of the data set.
         dataloader (str): Name of its data loader in the config.
+        data_root (str, optional): What ``--cfg-options data_root`` moves.
 
     Raises:
-        UserError: If one does not; the message says how to get it.
+        UserError: If one does not, the message says how to get it; or if a
+            folder is a file.
     """
     for key, path in paths_of(dataset).items():
+        if key.startswith('data_prefix') and os.path.isfile(path.rstrip('/')):
+            raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
+                            'is a file, it has to be a folder')
         if not os.path.exists(path):
-            kind = dataset['type'].split('.')[-1]
-            remedy = HOW_TO_GET.get(kind, 'The path is relative to the '
-                                    'current folder')
+            remedy = HOW_TO_GET.get(kind_of(dataset), RELATIVE)
             raise UserError(
                 f'data not found: {os.path.abspath(path)} ({dataloader}, '
                 f'{key}). {remedy}; if it is elsewhere: --cfg-options '
-                'data_root=FOLDER')
+                f'{_option(dataset, dataloader, data_root)}=FOLDER')
+
+
+def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
+    """The option that moves a data set."""
+    own = dataset.get('data_root') or ''
+    if not data_root or f'{own}/'.startswith(data_root.rstrip('/') + '/'):
+        return 'data_root'
+    return f'{dataloader}.dataset.data_root'

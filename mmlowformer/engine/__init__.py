@@ -1,5 +1,6 @@
 """What the command line tools share, for every task."""
 from ..data.checks import check_datasets
+from ..data.images import NameImages
 from ..errors import UserError, one_line_errors
 from ..weights.fitting import (
     LoadAnyLayout,
@@ -15,7 +16,9 @@ from ..weights.resuming import (
 )
 from .batch_size import describe_batch, scale_learning_rate
 from .drawing import draw_predictions
+from .fetching import local_checkpoint
 from .finite import StopAtNaN
+from .given_weights import fetch_weights
 from .launch import (
     adapt_to_device,
     add_common_arguments,
@@ -24,15 +27,22 @@ from .launch import (
     require_scope,
     use_tta,
 )
+from .locking import check_free, only_training_in
+from .mistakes import config_mistakes
+from .outputs import check_outputs, check_work_dir
 from .saving import SaveSafely, full_disk_errors
+from .settings import check_settings, check_testing, check_training
 from .testing import build_tester, prepare_test
 
 __all__ = [
-    'LoadAnyLayout', 'SaveSafely', 'StopAtNaN', 'UserError', 'adapt_to_device',
-    'add_common_arguments', 'build_tester', 'check_checkpoint',
-    'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
-    'describe_batch', 'device_name', 'draw_predictions', 'fitting_state_dict',
+    'LoadAnyLayout', 'NameImages', 'SaveSafely', 'StopAtNaN', 'UserError',
+    'adapt_to_device', 'add_common_arguments', 'build_tester',
+    'check_checkpoint', 'check_datasets', 'check_fits', 'check_free',
+    'check_outputs', 'check_pretrained', 'check_resumable', 'check_settings',
+    'check_testing', 'check_training',
+    'check_work_dir', 'config_mistakes', 'describe_batch', 'device_name',
+    'draw_predictions', 'fetch_weights', 'fitting_state_dict',
     'full_disk_errors', 'latest_checkpoint', 'load_config', 'load_safely',
-    'one_line_errors', 'prepare_test', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate', 'use_tta'
+    'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
+    'require_scope', 'saved_checkpoints', 'scale_learning_rate', 'use_tta'
 ]

@@ -5,13 +5,15 @@ import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
-from ..configs import get_config_path
+from ..configs import get_config_path, read_config
 from ..data.checks import datasets_in
-from ..errors import UserError
+from ..errors import DEBUG, UserError
+from .data_root import follow_data_root
+from .options import OptionAction, apply_options, warn_of_misspelt
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
@@ -27,16 +29,25 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         choices=['none', 'pytorch', 'slurm', 'mpi'],
                         help='how the processes are started (default: none, '
                         'a single process)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction,
                         default={}, metavar='KEY=VALUE',
                         help='override settings of the config, for example '
                         'data_root=/data/coco train_dataloader.batch_size=4')
     parser.add_argument('--allow-nan', action='store_true',
                         help='go on although weights or losses are NaN or '
                         'infinite')
+    parser.add_argument('--debug', action=_Debug, nargs=0,
+                        help='show the tracebacks of errors, too')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+class _Debug(argparse.Action):
+    """Lets errors be shown with their tracebacks, in all processes."""
+
+    def __call__(self, *_):
+        os.environ[DEBUG] = '1'
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -50,18 +61,16 @@ def load_config(args: argparse.Namespace) -> Config:
         Config: The config; its ``work_dir`` and ``launcher`` are set.
 
     Raises:
-        UserError: If there is no such config or it cannot be read.
+        UserError: If there is no such config, it cannot be read, or has no
+            place for an option.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = _find_config(args.config)
-    try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, OSError, KeyError, TypeError) as error:
-        raise UserError(f'config {path} cannot be read: {error}') from error
+    cfg = read_config(path)
     options = dict(args.cfg_options)
-    if 'data_root' in options and cfg.get('data_root'):
-        _move_data_root(cfg, cfg.data_root.rstrip('/'), options['data_root'])
-    cfg.merge_from_dict(options)
+    warn_of_misspelt(cfg)
+    follow_data_root(cfg, options)
+    apply_options(cfg, options)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -77,17 +86,6 @@ def _find_config(name: str) -> str:
         return get_config_path(os.path.basename(name))
     except FileNotFoundError as error:
         raise UserError(f'config not found: {name}. {error}') from error
-
-
-def _move_data_root(node, old: str, new: str) -> None:
-    """Let all paths of the config follow the override of ``data_root``."""
-    items = (node.items() if isinstance(node, (Config, ConfigDict)) else
-             enumerate(node))
-    for key, value in list(items):
-        if isinstance(value, (ConfigDict, list)):
-            _move_data_root(value, old, new)
-        elif isinstance(value, str) and f'{value}/'.startswith(f'{old}/'):
-            node[key] = os.path.join(new, value[len(old):].lstrip('/'))
 
 
 def require_scope(cfg: Config) -> str:
@@ -106,10 +104,18 @@ def require_scope(cfg: Config) -> str:
     if not scope:
         raise UserError('the config has no default_scope, so it is not clear '
                         "which library it is for; add default_scope='mmdet'")
-    if importlib.util.find_spec(scope) is None:
+    if not _is_installed(scope):
         raise UserError(f'the config is for {scope}, which is not installed: '
                         f'pip install {INSTALL.get(scope, scope)}')
     return scope
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    # Of "a.b", a is imported; "a..b" is no name.
+    except (ImportError, ValueError):
+        return False
 
 
 def use_tta(cfg: Config) -> None:

@@ -6,18 +6,21 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..data.checks import check_datasets
+from ..data.images import NameImages
 from ..errors import UserError
 from ..weights.fitting import LoadAnyLayout, check_fits
-from ..weights.reading import check_checkpoint
+from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
+from .outputs import check_work_dir
+from .settings import check_settings, check_testing
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     """The config to test with; all that can be wrong with it is found here.
 
     Args:
-        args (argparse.Namespace): With ``checkpoint`` and what
-            :func:`add_common_arguments` adds.
+        args (argparse.Namespace): With what :func:`add_common_arguments`
+            adds, and ``checkpoint``, which becomes a file if it is a URL.
         folder (str): Where results go, inside the config's ``work_dir``,
             unless the user names one.
 
@@ -28,13 +31,16 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
         UserError: If config, checkpoint or data are missing or do not fit.
     """
     cfg = load_config(args)
+    check_settings(cfg)
     require_scope(cfg)
     if not args.work_dir:
         # Runner writes the config there; that of the training stays.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
-    check_checkpoint(args.checkpoint)
+    check_testing(cfg)
+    check_work_dir(cfg.work_dir)
+    args.checkpoint = local_checkpoint(args.checkpoint)
     check_datasets(cfg, ['test_dataloader'])
     adapt_to_device(cfg)
     cfg.load_from = args.checkpoint
@@ -58,4 +64,5 @@ def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
     runner = Runner.from_cfg(cfg)
     check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
     runner.register_hook(LoadAnyLayout(args.checkpoint))
+    runner.register_hook(NameImages())
     return runner

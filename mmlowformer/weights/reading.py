@@ -14,7 +14,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .sources import HUB_PREFIX, load_from_hub, load_from_safetensors
 
 # torch's switches for all loads of a process.
@@ -196,17 +196,29 @@ def check_checkpoint(file: str | Path) -> dict | None:
             raise UserError(f'checkpoint {file} cannot be read, it is no '
                             'checkpoint') from error
         name = re.search(r'GLOBAL (\S+)', str(error))
-        reason = name.group(1) if name else _first_line(error)
+        # torch's own text is the advice to let the code run.
+        reason = (name.group(1) if name else
+                  first_line(error.__context__ or error))
         raise UserError(f'checkpoint {file} is refused: reading it would run '
                         f'code ({reason})') from error
     except Exception as error:
         raise UserError(
             f'checkpoint {file} cannot be read, it is truncated or no '
-            f'checkpoint: {_first_line(error)}') from error
+            f'checkpoint: {first_line(error)}') from error
+    if not _has_names(content):
+        raise UserError(f'checkpoint {file} holds no state dict: the names of '
+                        'tensors have to be texts')
     if not isinstance(content, dict) or not state_dict_of(content):
         raise UserError(f'checkpoint {file} holds no state dict'
                         + _where_tensors_are(content))
     return content
+
+
+def _has_names(content: object) -> bool:
+    state = (content.get('state_dict', content) if isinstance(content, dict)
+             else {})
+    return not isinstance(state, dict) or all(
+        isinstance(name, str) for name in state)
 
 
 def _where_tensors_are(content: object) -> str:
@@ -217,10 +229,6 @@ def _where_tensors_are(content: object) -> str:
                     "their own: torch.save(dict(state_dict=torch.load(FILE, "
                     f"weights_only=True)[{key!r}]), 'weights.pth')")
     return ''
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]
 
 
 def state_dict_of(content: dict) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from .reading import check_checkpoint
+from .states import check_states
 
 # What is in the file of a run in training, beside the weights.
 RESUME_KEYS = ('meta', 'message_hub', 'optimizer')
@@ -18,7 +19,8 @@ def check_resumable(file: str | Path) -> None:
         file (str | Path): The checkpoint.
 
     Raises:
-        UserError: If it is unusable, or holds weights only.
+        UserError: If it is unusable, holds weights only, or entries that
+            MMEngine did not write.
     """
     content = check_checkpoint(file)
     if content is None:
@@ -29,6 +31,7 @@ def check_resumable(file: str | Path) -> None:
             f'checkpoint {file} has no {", ".join(missing)}, so training '
             'cannot go on from it. To start a new training from its weights: '
             f'--cfg-options load_from={file}')
+    check_states(content, file)
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:

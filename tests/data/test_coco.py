@@ -112,6 +112,14 @@ def test_tuple_without_comma(cfg):
         check(cfg)
 
 
+def test_remedy_moves_what_is_missing(tmp_path):
+    cfg = get_config('retinanet_lowformer_b1_coco')
+    cfg.data_root = str(tmp_path)
+    with pytest.raises(UserError, match='--cfg-options train_dataloader.'
+                       'dataset.data_root=FOLDER'):
+        engine.check_datasets(cfg, ['train_dataloader'])
+
+
 def first_image(content):
     return content['images'][0]
 

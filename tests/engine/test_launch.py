@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmlowformer import engine, get_config
+from mmlowformer import engine, get_config, get_config_path
 from mmlowformer.engine import UserError
 
 
@@ -35,6 +35,45 @@ def test_data_root_moves_only_what_is_below(tmp_path):
     assert [item.b for item in cfg.a] == ['/new/x', 'data/coco2/x']
 
 
+CHILD = """
+_base_ = {base!r}
+data_root = '/mine/'
+"""
+
+
+@pytest.fixture
+def child(tmp_path):
+    """A config with another data_root than its base."""
+    path = tmp_path / 'child.py'
+    path.write_text(CHILD.format(base=get_config_path(
+        'retinanet_lowformer_b1_coco')))
+    return path
+
+
+def test_data_root_of_a_child_moves_all_paths(child):
+    assert paths(load(child)) == ['/mine/', '/mine/', (
+        '/mine/annotations/instances_val2017.json')]
+    cfg = load(child, '--cfg-options', 'data_root=/a/with space')
+    assert cfg.data_root == '/a/with space'
+    assert paths(cfg) == ['/a/with space/', '/a/with space/', (
+        '/a/with space/annotations/instances_val2017.json')]
+
+
+def test_data_root_of_a_child_that_uses_it_moves_what_is_its_own(child):
+    with child.open('a') as file:
+        file.write('train_dataloader = dict(dataset=dict(data_root=data_root'
+                   '))\n')
+    assert paths(load(child))[:2] == ['/mine/', 'data/coco/']
+    assert paths(load(child, '--cfg-options', 'data_root=/new'))[:2] == [
+        '/new/', 'data/coco/']
+
+
+def test_data_root_is_a_text():
+    with pytest.raises(UserError, match='data_root has to be a folder, not'):
+        load('retinanet_lowformer_b1_coco', '--cfg-options',
+             'data_root=/a,/b')
+
+
 def test_other_options_win_over_data_root():
     cfg = load('retinanet_lowformer_b1_coco', '--cfg-options',
                'data_root=/new', 'train_dataloader.dataset.data_root=/other')
@@ -58,6 +97,40 @@ def test_unreadable_config(tmp_path):
         load(config)
     config.write_text("_base_ = 'none.py'\n")
     with pytest.raises(UserError, match='config.py cannot be read.*none.py'):
+        load(config)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    (b'a = 1\nb = c\n', r"line 2: NameError: name 'c' is not defined"),
+    (b'import nothing_there\na = dict(b=nothing_there.c)\n',
+     "No module named 'nothing_there'"),
+    (b'from os import nothing_there\n',
+     'Failed to import nothing_there from os in .*line 1'),
+    (b"custom_imports = dict(imports=['nothing_there'])\n",
+     "No module named 'nothing_there'"),
+    ('a = "ä"\n'.encode('latin-1'), "UnicodeDecodeError.*can't decode"),
+    (b'a = 1 / 0\n', 'line 1: ZeroDivisionError'),
+    (b'filename = 1\n', 'filename is reserved'),
+    (b'_base_ = 1\n', 'cannot be read'),
+])
+def test_config_that_fails(text, message, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_bytes(text)
+    with pytest.raises(UserError, match=message) as error:
+        load(config)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(('name', 'text'), [
+    ('c.json', '{'), ('c.yml', 'a: ['), ('c.txt', 'a = 1'), ('c.py', '')])
+def test_files_that_are_no_config(name, text, tmp_path):
+    config = tmp_path / name
+    config.write_text(text)
+    if name == 'c.py':
+        with pytest.raises(UserError, match='no default_scope'):
+            engine.require_scope(load(config))
+        return
+    with pytest.raises(UserError, match=f'{name} cannot be read'):
         load(config)
 
 

@@ -1,0 +1,87 @@
+"""One setting that moves all paths of a config, ``data_root``."""
+import os
+from collections.abc import Iterator
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ..data.checks import datasets_in
+from ..errors import UserError
+from .settings import DATALOADERS
+
+
+def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
+    """Let all paths of a config follow its ``data_root``, and its override.
+
+    MMEngine merges a base config when its paths are made: a ``data_root`` in
+    a config that builds upon it comes too late for them.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        options (dict[str, object]): The settings of the command line.
+
+    Raises:
+        UserError: If the override is no text.
+    """
+    own = cfg.get('data_root')
+    if own is not None and not isinstance(own, str):
+        raise UserError(f'data_root has to be a folder, not {own!r}')
+    old = _root_in_use(cfg)
+    if old and own and old.rstrip('/') != own.rstrip('/'):
+        _move(cfg, old.rstrip('/'), own)
+        print_log(f'data_root: all paths moved from {old} to {own}',
+                  'current')
+        old = own
+    if 'data_root' not in options:
+        return
+    new = options['data_root']
+    if not isinstance(new, str):
+        raise UserError(f'--cfg-options data_root has to be a folder, not '
+                        f'{new!r}. With a comma in its name, it needs quotes '
+                        """in quotes: "data_root='...'\"""")
+    if old:
+        _move(cfg, old.rstrip('/'), new)
+
+
+def _root_in_use(cfg: Config) -> str | None:
+    """The folder that ``data_root`` moves, if there is just one."""
+    own = cfg.get('data_root')
+    if isinstance(own, str) and _is_used(cfg, own.rstrip('/')):
+        return own
+    roots = {root for root in _roots(cfg) if root}
+    return roots.pop() if len(roots) == 1 else None
+
+
+def _roots(cfg: Config) -> Iterator[str]:
+    for name in DATALOADERS:
+        if isinstance(cfg.get(name), dict) and isinstance(
+                cfg[name].get('dataset'), dict):
+            for dataset in datasets_in(cfg[name]):
+                yield dataset.get('data_root')
+
+
+def _is_used(cfg: Config, root: str) -> bool:
+    return any(_is_below(value, root) for key, child in cfg.items()
+               if key != 'data_root' for value in _texts(child))
+
+
+def _texts(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, (dict, list, tuple)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _texts(child)
+
+
+def _is_below(path: str, root: str) -> bool:
+    return f'{path}/'.startswith(f'{root}/')
+
+
+def _move(node: Config | ConfigDict | list, old: str, new: str) -> None:
+    items = (node.items() if isinstance(node, (Config, ConfigDict)) else
+             enumerate(node))
+    for key, value in list(items):
+        if isinstance(value, (ConfigDict, list)):
+            _move(value, old, new)
+        elif isinstance(value, str) and _is_below(value, old):
+            node[key] = os.path.join(new, value[len(old):].lstrip('/'))

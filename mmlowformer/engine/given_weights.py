@@ -1,0 +1,61 @@
+"""The weights that a config starts from, wherever it names them."""
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from ..data.paths import kind_of
+from ..errors import UserError
+from ..weights.reading import check_checkpoint, state_dict_of
+from .fetching import local_checkpoint
+
+MOST_PREFIXES = 5
+
+
+def fetch_weights(cfg: Config) -> None:
+    """Name files of this machine in place of URLs, and open all of them.
+
+    Args:
+        cfg (Config): The config, whose ``load_from`` and ``init_cfg`` are
+            changed in place.
+
+    Raises:
+        UserError: If one cannot be fetched or read, ``init_cfg`` names none,
+            or has a prefix that is not in it.
+    """
+    if cfg.get('load_from'):
+        cfg.load_from = local_checkpoint(cfg.load_from)
+    for path, init in _pretrained(cfg.model, 'model'):
+        if not isinstance(init.get('checkpoint'), str):
+            raise UserError(f'{path} has the type Pretrained, but names no '
+                            f'checkpoint: {path}.checkpoint=FILE')
+        if not cfg.get('resume'):
+            init['checkpoint'] = local_checkpoint(init['checkpoint'])
+            _check_prefix(init, path)
+
+
+def _pretrained(node: object, path: str) -> Iterator[tuple[str, dict]]:
+    """All that takes weights from a file, and where it stands."""
+    if isinstance(node, dict):
+        if kind_of(node) == 'Pretrained':
+            yield path, node
+        items = node.items()
+    else:
+        items = enumerate(node if isinstance(node, (list, tuple)) else ())
+    for key, child in items:
+        yield from _pretrained(child, f'{path}.{key}')
+
+
+def _check_prefix(init: dict, path: str) -> None:
+    prefix = str(init.get('prefix') or '').rstrip('.')
+    content = check_checkpoint(init['checkpoint']) if prefix else None
+    if content is None:
+        return
+    names = state_dict_of(content)
+    if any(name.startswith(f'{prefix}.') for name in names):
+        return
+    first = sorted({name.split('.')[0] for name in names})
+    raise UserError(
+        f'{path}.prefix is {prefix!r}, but no tensor of '
+        f'{init["checkpoint"]} is below it. Their names begin with '
+        f'{", ".join(first[:MOST_PREFIXES])}'
+        + (', ...' if len(first) > MOST_PREFIXES else ''))

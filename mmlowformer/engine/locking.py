@@ -1,0 +1,103 @@
+"""One training in a work dir at a time."""
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..errors import UserError, is_first_process
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, nor another lock that a kill removes.
+    fcntl = None
+
+LOCK = '.training.lock'
+
+
+def check_free(work_dir: str | Path) -> None:
+    """Make sure that no other training runs in a work dir.
+
+    Args:
+        work_dir (str | Path): The folder, which may not exist.
+
+    Raises:
+        UserError: If one does.
+    """
+    if Path(work_dir, LOCK).exists():
+        with only_training_in(work_dir):
+            pass
+
+
+@contextmanager
+def only_training_in(work_dir: str | Path) -> Iterator[None]:
+    """Keep other trainings out of a work dir.
+
+    The lock is the kernel's and ends with the process, however that ends. Of
+    a distributed job the first process holds it for all.
+
+    Args:
+        work_dir (str | Path): The folder, made if it does not exist.
+
+    Raises:
+        UserError: If another training runs there, or it cannot be written.
+    """
+    if not is_first_process() or fcntl is None:
+        yield
+        return
+    file = _open(work_dir)
+    try:
+        _lock(file, work_dir)
+        yield
+    finally:
+        _LOCKED.discard(file)
+        os.close(file)
+
+
+def _open(work_dir: str | Path) -> int:
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        return os.open(Path(work_dir, LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f'work dir {work_dir} cannot be written: '
+                        f'{error.strerror}. Name another folder with '
+                        '--work-dir') from error
+
+
+def _lock(file: int, work_dir: str | Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(file, 200).decode(errors='replace').strip()
+        raise UserError(
+            f'another training is running in {work_dir} ({owner}). Wait for '
+            'it, end it, or name another folder with --work-dir') from error
+    except OSError as error:
+        print_log(f'{work_dir} cannot be locked ({error.strerror}): mind that '
+                  'no other training uses it.', 'current',
+                  level=logging.WARNING)
+        return
+    _LOCKED.add(file)
+    os.ftruncate(file, 0)
+    os.write(file, f'process {os.getpid()} on {socket.gethostname()}\n'
+             .encode())
+
+
+_LOCKED: set[int] = set()
+
+
+def _leave_to_parent() -> None:
+    """A lock lasts as long as any process has the file open.
+
+    Workers of data loaders, which are forks, outlive a killed training by
+    seconds.
+    """
+    while _LOCKED:
+        os.close(_LOCKED.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -1,0 +1,190 @@
+"""Mistakes in a config, told from bugs by where they are found."""
+import difflib
+import inspect
+import re
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+from mmengine.config import Config
+from mmengine.registry import Registry, build_functions
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ..errors import UserError, first_line
+
+# These are slips of a programmer, whose traceback is needed.
+BUGS = (NameError, AttributeError, IndexError, ArithmeticError, RecursionError)
+LOADING = ('load_checkpoint', 'resume', 'load_or_resume')
+# What Runner does with a config, beside methods called build_something.
+READING = ('__init__', 'from_cfg', 'scale_lr', '_init_model_weights')
+RUNNER_FILE = inspect.getfile(Runner)
+BUILDERS_FILE = inspect.getfile(build_functions)
+UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
+NOT_REGISTERED = re.compile(r'^(\S+) is not in the .+? registry')
+
+
+@contextmanager
+def config_mistakes(cfg: Config):
+    """Tell what is wrong with a config when nothing can be built of it.
+
+    Whatever fails while something named in the config is built, or while a
+    checkpoint is loaded, is the config's fault. All else, as in training
+    itself or in a hook, passes with its traceback.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: In place of such an error.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = _explain(error, cfg)
+        if text is None:
+            raise
+        raise UserError(f'{text} (--debug shows the traceback)') from error
+
+
+def _explain(error: Exception, cfg: Config) -> str | None:
+    """What is wrong, if Runner or a registry has read the config just then."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
+              if frame.f_code.co_filename in (RUNNER_FILE, BUILDERS_FILE)]
+    if not frames:
+        return None
+    names = [frame.f_code.co_name for frame in frames]
+    if frames[-1].f_code.co_filename == BUILDERS_FILE:
+        return (None if isinstance(error, BUGS) else
+                _building_failed(error, frames[-1].f_locals, cfg))
+    if names[-1] == 'call_hook':
+        return None
+    if set(LOADING) & set(names):
+        return _loading_failed(error, cfg)
+    if isinstance(error, BUGS):
+        return None
+    if any(name in READING or name.startswith('build_') for name in names):
+        hint = (_meant(error, arguments_of(DataLoader))
+                if names[-1] == 'build_dataloader' else '')
+        return f'the config cannot be used: {_reason(error)}{hint}'
+    return None
+
+
+def _loading_failed(error: Exception, cfg: Config) -> str:
+    if not cfg.get('resume'):
+        return (f'checkpoint {cfg.load_from} cannot be loaded: '
+                f'{_reason(error)}')
+    return (f'training cannot go on from checkpoint {cfg.load_from}: '
+            f'{_reason(error)}. To start a new one from its weights: '
+            f'--cfg-options load_from={cfg.load_from}')
+
+
+def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
+    """Name what was to be built, and what was probably meant."""
+    what = _path_of(found['cfg'], cfg)
+    kind = found.get('obj_type') or found.get('scheduler_type')
+    if kind is not None:
+        kind = kind if isinstance(kind, str) else kind.__name__
+        what = f'{what} ({kind})' if what else kind
+    unknown = NOT_REGISTERED.match(first_line(error))
+    if unknown:
+        registry = found['registry']
+        return (f'{what} cannot be built: {unknown.group()}'
+                + similar(unknown.group(1), registered(registry)))
+    if 'must contain the key "type"' in first_line(error):
+        return f'{what or found["cfg"]} cannot be built: it has no type'
+    arguments = arguments_of(found.get('obj_cls')
+                             or found.get('scheduler_cls'))
+    return (f'{what or "a part of the config"} cannot be built: '
+            f'{_reason(error)}{_meant(error, arguments)}')
+
+
+def _path_of(part: object, cfg: Config) -> str:
+    """Where something stands in a config, empty if it was changed since."""
+    if not isinstance(part, dict):
+        return ''
+    equal = (path for path, node in _dicts(cfg) if node == part)
+    # What builds a part may have added to it.
+    inside = (path for path, node in _dicts(cfg) if 'type' in node
+              and all(key in part and part[key] == value
+                      for key, value in node.items()))
+    return next(chain(equal, inside), '')
+
+
+def _dicts(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
+    if isinstance(node, dict) and path:
+        yield path, node
+    if isinstance(node, (dict, Config)):
+        items = node.items()
+    else:
+        items = enumerate(node if isinstance(node, (list, tuple)) else ())
+    for key, child in items:
+        yield from _dicts(child, f'{path}.{key}'.lstrip('.'))
+
+
+def _reason(error: Exception) -> str:
+    name = type(error).__name__
+    text = first_line(error)
+    if text == name:
+        # What was asserted says more than nothing.
+        text = traceback.extract_tb(error.__traceback__)[-1].line or name
+    # A KeyError's or an AssertionError's text says little alone.
+    return text if isinstance(error, (TypeError, ValueError)) else (
+        f'{name}: {text}' if text != name else name)
+
+
+def _meant(error: Exception, arguments: Iterable[str]) -> str:
+    unknown = UNKNOWN_ARGUMENT.search(str(error))
+    return similar(unknown.group(1), arguments) if unknown else ''
+
+
+def similar(name: str, names: Iterable[str]) -> str:
+    """What was probably meant by a name, as the end of a sentence.
+
+    Args:
+        name (str): The name.
+        names (Iterable[str]): Those that there are.
+
+    Returns:
+        str: The question, or nothing.
+    """
+    close = difflib.get_close_matches(name, set(names), n=1)
+    return f'. Did you mean {close[0]}?' if close else ''
+
+
+def arguments_of(cls: object) -> list[str]:
+    """What a class, or a function, can be called with.
+
+    Args:
+        cls (object): The class or function.
+
+    Returns:
+        list[str]: Names of the arguments.
+    """
+    if not inspect.isclass(cls):
+        return list(inspect.signature(cls).parameters) if cls else []
+    return [name for base in cls.__mro__ if '__init__' in vars(base)
+            and base is not object
+            for name in inspect.signature(base.__init__).parameters
+            if name not in ('self', 'args', 'kwargs')]
+
+
+def registered(registry: Registry) -> list[str]:
+    """All names that can be looked up in a registry.
+
+    Args:
+        registry (Registry): The registry.
+
+    Returns:
+        list[str]: The names, with a scope in front where they need it.
+    """
+    names = []
+    while registry is not None:
+        names += registry.module_dict
+        names += [f'{scope}.{name}' for scope, child in
+                  registry.children.items() for name in child.module_dict]
+        registry = registry.parent
+    return names

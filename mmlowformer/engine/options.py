@@ -1,0 +1,269 @@
+"""Settings of the command line, ``--cfg-options KEY=VALUE``."""
+import argparse
+import copy
+import difflib
+import inspect
+import logging
+from collections.abc import Iterator
+
+from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from ..errors import UserError
+
+BRACKETS = {'(': ')', '[': ']'}
+# One or two letters are wrong; what is less alike may be another setting.
+ALIKE = 0.85
+# Files have variables whose names are made of others', as data_root_2.
+ALIKE_IN_FILES = 0.9
+COMMON_PARTS = {'data_root', 'tta_pipeline'}
+# What reads a config at its top: Runner, MMEngine's config, and our tools.
+READ = {
+    *inspect.signature(Runner.__init__).parameters, 'auto_scale_lr', 'compile',
+    'custom_imports', 'data_root', 'efficient_conv_bn_eval', 'env_cfg',
+    'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'tta_model',
+    'tta_pipeline'} - {'self', 'cfg'}
+MOST_PLACES = 3
+
+
+class OptionAction(DictAction):
+    """Reads ``KEY=VALUE``; unlike MMEngine's, it leaves spaces in values."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """See ``argparse.Action``."""
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for pair in values:
+            key, equals, text = pair.partition('=')
+            if not equals or not all(key.split('.')):
+                raise argparse.ArgumentError(
+                    self, f'{pair!r} is not of the form KEY=VALUE')
+            try:
+                options[key] = parse_value(text)
+            except ValueError as error:
+                raise argparse.ArgumentError(
+                    self, f'{pair!r}: {error}') from error
+        setattr(namespace, self.dest, options)
+
+
+def parse_value(text: str) -> object:
+    """The value that is meant by a text.
+
+    Args:
+        text (str): A number, ``true``, ``None``, a text, or several in
+            brackets or with commas between. In quotes it is a text, whatever
+            is in it, unless that is in brackets.
+
+    Returns:
+        object: The value.
+
+    Raises:
+        ValueError: If the brackets do not match.
+    """
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+        text = text[1:-1]
+        if text[:1] not in BRACKETS:
+            return text
+    if text[:1] in BRACKETS:
+        if text[-1] != BRACKETS[text[0]] or len(_parts(text)) > 1:
+            return [parse_value(part) for part in _parts(text)]
+        values = [parse_value(part) for part in _parts(text[1:-1])]
+        return tuple(values) if text[0] == '(' else values
+    if ',' not in text:
+        return DictAction._parse_int_float_bool(text)
+    return [parse_value(part) for part in _parts(text)]
+
+
+def _parts(text: str) -> list[str]:
+    """What is between the commas that are in no bracket."""
+    parts, closing = [''], []
+    for letter in text:
+        if letter == ',' and not closing:
+            parts.append('')
+            continue
+        if letter in BRACKETS:
+            closing.append(BRACKETS[letter])
+        elif letter in BRACKETS.values() and (
+                not closing or closing.pop() != letter):
+            raise ValueError('the brackets do not match')
+        parts[-1] += letter
+    if closing:
+        raise ValueError('the brackets do not match')
+    # "(1, )" has one value.
+    return parts if parts[-1].strip() else parts[:-1]
+
+
+def apply_options(cfg: Config, options: dict[str, object]) -> None:
+    """Override settings of a config.
+
+    A config file that says ``train_dataloader = dict(dataset=dict(pipeline=
+    train_pipeline))`` has copied ``train_pipeline`` when it has been read.
+    Options for the original change the copies, too.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        options (dict[str, object]): The values by their keys, with dots
+            between the levels.
+
+    Raises:
+        UserError: If a key is misspelt, cannot be set, or would have no
+            effect.
+    """
+    for key in options:
+        _check_spelling(cfg, key)
+    # The copies first: options for a copy itself win.
+    originals = {key: value for key, value in options.items()
+                 if _is_original(cfg, key)}
+    places = {key.split('.')[0]: _copies(cfg, key, options)
+              for key in originals}
+    _merge(cfg, originals)
+    for name, copies in places.items():
+        for node, key in copies:
+            node[key] = copy.deepcopy(cfg[name])
+    _merge(cfg, {key: value for key, value in options.items()
+                 if key not in originals})
+
+
+def warn_of_misspelt(cfg: Config) -> None:
+    """Say which variables of a config file may have been meant to be read.
+
+    Args:
+        cfg (Config): The config.
+    """
+    for name in cfg:
+        close = difflib.get_close_matches(name, READ - COMMON_PARTS, n=1,
+                                          cutoff=ALIKE_IN_FILES)
+        if close and name not in READ:
+            print_log(f'the config has a {name}, which nothing is known to '
+                      f'read. Did you mean {close[0]}?', 'current',
+                      level=logging.WARNING)
+
+
+def _merge(cfg: Config, options: dict[str, object]) -> None:
+    for key, value in options.items():
+        *path, name = key.split('.')
+        node = _node(cfg, path)
+        if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+            # MMEngine takes nothing but a dict for a list's element.
+            node[int(name)] = value
+            continue
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f'--cfg-options {key}: the config has no such '
+                            f'setting ({_no_way(cfg, key.split("."))})'
+                            ) from error
+
+
+def _node(node: Config, path: list[str]) -> object:
+    """What a config holds at a path, None if that ends before."""
+    for name in path:
+        if isinstance(node, (dict, Config)):
+            node = node.get(name)
+        elif (isinstance(node, (list, tuple)) and name.isdigit()
+                and int(name) < len(node)):
+            node = node[int(name)]
+        else:
+            return None
+    return node
+
+
+def _no_way(cfg: Config, names: list[str]) -> str:
+    """What stands where a config has no place for the next name."""
+    for depth, name in enumerate(names):
+        node = _node(cfg, names[:depth])
+        if isinstance(node, (list, tuple)) and not (
+                name.isdigit() and int(name) < len(node)):
+            return (f'{".".join(names[:depth])} is a list of {len(node)}, '
+                    'counted from 0')
+        if not isinstance(node, (dict, Config, list, tuple)):
+            break
+    return f'{".".join(names[:depth])} is {node!r}'
+
+
+def _check_spelling(cfg: Config, key: str) -> None:
+    """Refuse a key that is new, but much like one that is there."""
+    names = key.split('.')
+    for depth, name in enumerate(names):
+        node = _node(cfg, names[:depth])
+        if not isinstance(node, (dict, Config)) or name in node:
+            continue
+        # What is built of a dict with a type knows all of its arguments.
+        if not depth or 'type' not in node:
+            path = ''.join(f'{name}.' for name in names[:depth])
+            _check_new_name(name, path, node, key)
+        return
+
+
+def _check_new_name(name: str, path: str, node: dict, key: str) -> None:
+    known = set(node) if path else {*node, *READ}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
+    if close and name not in READ:
+        raise UserError(f'--cfg-options {key}: the config has no '
+                        f'{path}{name}. Did you mean {path}{close[0]}?')
+    if not path and name not in READ:
+        _warn_without_effect(key)
+
+
+def _warn_without_effect(key: str) -> None:
+    print_log(f'--cfg-options {key}: nothing is known to read '
+              f'{key.split(".")[0]}.', 'current', level=logging.WARNING)
+
+
+def _is_original(cfg: Config, key: str) -> bool:
+    """Whether an option is for a variable, which nothing reads itself."""
+    name = key.split('.')[0]
+    return name in cfg and name not in READ
+
+
+def _copies(cfg: Config, key: str, options: dict) -> list[tuple]:
+    """Where a variable was copied to.
+
+    Returns:
+        list[tuple]: Containers and the keys in them.
+
+    Raises:
+        UserError: If what is equal to it may be so by chance.
+    """
+    name = key.split('.')[0]
+    equal = [place for place in _places(cfg, cfg[name])
+             if place[2].split('.')[0] in READ]
+    if _holds_dicts(cfg[name]):
+        if not equal:
+            _warn_without_effect(key)
+        return [place[:2] for place in equal]
+    namesakes = [place for place in equal if place[1] == name]
+    if isinstance(cfg[name], (bool, type(None))):
+        equal = []
+    paths = [path for *_, path in namesakes or equal if path not in options]
+    if paths:
+        more = len(paths) - MOST_PLACES
+        raise UserError(
+            f'--cfg-options {key} would change nothing: {name} is a variable '
+            'of the config file, its value has been copied. Set what is meant '
+            f'itself: {", ".join(paths[:MOST_PLACES])}'
+            + (f' ({more} more have this value)' if more > 0 else ''))
+    if not namesakes and not equal:
+        _warn_without_effect(key)
+    return []
+
+
+def _holds_dicts(value: object) -> bool:
+    """Whether what equals a value does so because it is a copy."""
+    return isinstance(value, (dict, list, tuple)) and (
+        isinstance(value, dict) or any(map(_holds_dicts, value)))
+
+
+def _places(node, value: object, path: str = '') -> Iterator[tuple]:
+    """Containers, keys and paths of all that is equal to a value."""
+    items = (node.items() if isinstance(node, (dict, Config)) else
+             enumerate(node))
+    for key, child in list(items):
+        where = f'{path}.{key}'.lstrip('.')
+        if type(child) is type(value) and child == value:
+            # Nothing can be assigned to a place in a tuple.
+            if not isinstance(node, tuple):
+                yield node, key, where
+        elif isinstance(child, (dict, list, tuple)):
+            yield from _places(child, value, where)

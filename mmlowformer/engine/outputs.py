@@ -1,0 +1,51 @@
+"""Where tools write, checked before they work for hours."""
+import os
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def check_work_dir(work_dir: str | Path) -> None:
+    """Make sure that a work dir is a folder, or can be made, and written to.
+
+    Args:
+        work_dir (str | Path): The folder, which may not exist.
+
+    Raises:
+        UserError: If it is a file, or may not be written to.
+    """
+    problem = _problem(Path(work_dir))
+    if problem:
+        raise UserError(f'work dir {work_dir} cannot be written: {problem}. '
+                        'Name another folder with --work-dir')
+
+
+def check_outputs(out: str | None, show_dir: str | None) -> None:
+    """Make sure that a file and a folder can be written.
+
+    Args:
+        out (str, optional): The file; it may exist.
+        show_dir (str, optional): The folder; it may exist.
+
+    Raises:
+        UserError: If one cannot.
+    """
+    if out and Path(out).is_dir():
+        raise UserError(f'--out {out} is a folder, it has to be a file')
+    for option, path in (('--out', out and Path(out).parent),
+                         ('--show-dir', show_dir and Path(show_dir))):
+        problem = path and _problem(path)
+        if problem:
+            raise UserError(f'{option} {path} cannot be written: {problem}')
+
+
+def _problem(folder: Path) -> str | None:
+    """Why a folder cannot be made, or written to."""
+    folder = folder.absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        return f'{folder} is a file'
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f'no permission in {folder}'
+    return None

@@ -1,0 +1,176 @@
+"""Values of settings, checked before anything is built of them."""
+from collections.abc import Iterable, Iterator
+from numbers import Real
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
+
+from ..errors import UserError
+from .channels import check_channels
+from .mistakes import arguments_of, registered, similar
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LARGEST_SEED = 2**32 - 1
+
+
+def _is_integer(value: object, least: int, most: float = float('inf')) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)
+            and least <= value <= most)
+
+
+def _is_positive(value: object) -> bool:
+    return _is_integer(value, 1)
+
+
+def _is_length(value: object) -> bool:
+    """Whether it counts steps; configs compute some by a division."""
+    return _is_number(value) and value >= 1 and value == int(value)
+
+
+def _is_count(value: object) -> bool:
+    return _is_integer(value, 0)
+
+
+def _is_seed(value: object) -> bool:
+    return _is_integer(value, 0, LARGEST_SEED)
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, Real) and not isinstance(value, bool)
+            and 0 <= value < float('inf'))
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+LIST = (_is_list, 'has to be a list')
+DICT = (_is_dict, 'has to be a dict')
+POSITIVE = (_is_positive, 'has to be an integer, at least 1')
+LENGTH = (_is_length, 'has to be an integer, at least 1')
+COUNT = (_is_count, 'has to be an integer, at least 0')
+NUMBER = (_is_number, 'has to be a number, at least 0')
+TEXT = (_is_text, 'has to be a text')
+SEED = (_is_seed, f'has to be an integer from 0 to {LARGEST_SEED}')
+
+# Outer ones before inner ones.
+RULES = {
+    'model': DICT, 'model.backbone': DICT, 'optim_wrapper': DICT,
+    'optim_wrapper.optimizer': DICT, 'train_cfg': DICT, 'val_cfg': DICT,
+    'test_cfg': DICT, 'default_hooks': DICT, 'env_cfg': DICT,
+    'custom_hooks': LIST, 'randomness': DICT, 'auto_scale_lr': DICT,
+    **dict.fromkeys(DATALOADERS, DICT),
+    **{f'{name}.dataset': DICT for name in DATALOADERS},
+    **{f'{name}.batch_size': POSITIVE for name in DATALOADERS},
+    **{f'{name}.num_workers': COUNT for name in DATALOADERS},
+    'train_cfg.max_epochs': LENGTH, 'train_cfg.max_iters': LENGTH,
+    'train_cfg.val_interval': LENGTH,
+    'optim_wrapper.accumulative_counts': POSITIVE,
+    'optim_wrapper.optimizer.lr': NUMBER,
+    'optim_wrapper.optimizer.weight_decay': NUMBER,
+    'auto_scale_lr.base_batch_size': POSITIVE,
+    'default_hooks.logger.interval': POSITIVE,
+    'randomness.seed': SEED, 'work_dir': TEXT, 'load_from': TEXT,
+    'default_scope': TEXT,
+}
+
+
+def check_settings(cfg: Config) -> None:
+    """Make sure that settings have values that they can have.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If one has not; the message names it.
+    """
+    for path, (is_valid, demand) in RULES.items():
+        for value in _value(cfg, path.split('.')):
+            if value is not None and not is_valid(value):
+                raise UserError(f'{path} {demand}, not {value!r}')
+    if not cfg.get('model'):
+        raise UserError('the config has no model')
+    for name in DATALOADERS:
+        if cfg.get(name) and not cfg[name].get('dataset'):
+            raise UserError(f'{name} has no dataset')
+    check_channels(cfg.model)
+
+
+def _value(node: object, names: list[str]) -> Iterator[object]:
+    """What stands at a path, or nothing."""
+    for name in names:
+        if not isinstance(node, (dict, Config)) or name not in node:
+            return
+        node = node[name]
+    yield node
+
+
+def check_training(cfg: Config) -> None:
+    """Make sure that all that a training needs is in a config.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If something is missing.
+    """
+    _check_presence(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+                    'to train')
+    _check_optimizer(cfg)
+    _check_saving(cfg)
+    if any(cfg.get(name) for name in
+           ('val_dataloader', 'val_cfg', 'val_evaluator')):
+        _check_presence(cfg, ('val_dataloader', 'val_cfg', 'val_evaluator'),
+                        'to validate')
+
+
+def check_testing(cfg: Config) -> None:
+    """Make sure that all that a test needs is in a config.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        UserError: If something is missing.
+    """
+    _check_presence(cfg, ('test_dataloader', 'test_cfg', 'test_evaluator'),
+                    'to test')
+
+
+def _check_presence(cfg: Config, names: Iterable[str], purpose: str) -> None:
+    missing = [name for name in names if cfg.get(name) is None]
+    if missing:
+        raise UserError(f'the config has no {" and no ".join(missing)}, which '
+                        f'it needs {purpose}')
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """MMEngine only says that None cannot be called."""
+    for kind in _value(cfg, ['optim_wrapper', 'optimizer', 'type']):
+        with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) \
+                as registry:
+            if isinstance(kind, str) and registry.get(kind) is None:
+                raise UserError(f'optim_wrapper.optimizer.type: there is no '
+                                f'optimizer {kind}'
+                                + similar(kind, registered(registry)))
+
+
+def _check_saving(cfg: Config) -> None:
+    """The hook takes anything, and fails when it saves for the first time."""
+    known = {*arguments_of(CheckpointHook),
+             *arguments_of(Runner.save_checkpoint)}
+    for hook in _value(cfg, ['default_hooks', 'checkpoint']):
+        if isinstance(hook, dict) and hook.get('type') == 'CheckpointHook':
+            for name in hook.keys() - known - {'type', 'priority', '_scope_'}:
+                raise UserError(f'default_hooks.checkpoint has no setting '
+                                f'{name}{similar(name, known)}')

@@ -1,0 +1,95 @@
+"""One training in a work dir at a time."""
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mmlowformer.engine import UserError, check_free, locking, only_training_in
+
+HOLDER = """
+import multiprocessing, sys, time
+from mmlowformer.engine.locking import only_training_in
+with only_training_in(sys.argv[1]):
+    # As the workers of a data loader.
+    multiprocessing.get_context('fork').Process(
+        target=time.sleep, args=[60]).start()
+    print('locked', flush=True)
+    time.sleep(60)
+"""
+
+
+def refused(folder):
+    with (pytest.raises(UserError, match='another training is running in '
+                        f'{folder} .process [0-9]+ on '),
+          only_training_in(folder)):
+        pass
+    with pytest.raises(UserError, match='another training is running'):
+        check_free(folder)
+
+
+def test_second_is_refused_until_the_first_ends(tmp_path):
+    check_free(tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+    with only_training_in(tmp_path / 'run'):
+        refused(tmp_path / 'run')
+        with only_training_in(tmp_path / 'other'):
+            pass
+    with only_training_in(tmp_path / 'run'):
+        pass
+    check_free(tmp_path / 'run')
+
+
+def test_killed_process_leaves_nothing_behind(tmp_path):
+    process = subprocess.Popen([sys.executable, '-c', HOLDER, tmp_path],
+                               stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    try:
+        assert process.stdout.readline() == 'locked\n'
+        refused(tmp_path)
+        process.kill()
+        process.wait()
+        # Its child lives on.
+        os.killpg(process.pid, 0)
+        with only_training_in(tmp_path):
+            pass
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_end_of_a_child_unlocks_nothing(tmp_path):
+    with only_training_in(tmp_path):
+        child = multiprocessing.get_context('fork').Process(
+            target=time.sleep, args=[0])
+        child.start()
+        child.join()
+        refused(tmp_path)
+
+
+def test_first_process_locks_for_all(tmp_path, monkeypatch):
+    with only_training_in(tmp_path):
+        monkeypatch.setenv('RANK', '1')
+        with only_training_in(tmp_path):
+            pass
+
+
+def test_without_locks(tmp_path, monkeypatch, log):
+    def fail(*_):
+        raise OSError(95, 'Operation not supported')
+
+    monkeypatch.setattr(locking.fcntl, 'flock', fail)
+    with only_training_in(tmp_path):
+        assert 'cannot be locked (Operation not supported)' in log.text
+    monkeypatch.setattr(locking, 'fcntl', None)
+    with only_training_in(tmp_path / 'none'):
+        assert not (tmp_path / 'none').exists()
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / 'file').touch()
+    with (pytest.raises(UserError, match='file/run cannot be written'),
+          only_training_in(tmp_path / 'file' / 'run')):
+        pass

@@ -1,0 +1,97 @@
+"""Values of settings."""
+import pytest
+from mmengine.config import Config
+
+from mmlowformer import get_config
+from mmlowformer.configs import config_folder
+from mmlowformer.engine import (
+    UserError,
+    check_settings,
+    check_testing,
+    check_training,
+)
+
+NAMES = sorted(path.stem for path in config_folder().glob('*.py'))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_false_alarms(name):
+    cfg = get_config(name)
+    check_settings(cfg)
+    check_testing(cfg)
+    if cfg.get('train_dataloader'):
+        check_training(cfg)
+
+
+@pytest.fixture
+def cfg():
+    return get_config('retinanet_lowformer_b0_shapes')
+
+
+@pytest.mark.parametrize(('key', 'value'), [
+    ('train_dataloader.batch_size', True), ('train_cfg.val_interval', 0.5),
+    ('train_cfg.max_epochs', -1), ('optim_wrapper.optimizer.lr', '1e-3'),
+    ('optim_wrapper.optimizer.lr', float('inf')), ('val_dataloader', [1]),
+    ('model.backbone', 'b1'), ('default_hooks.logger.interval', 0),
+    ('auto_scale_lr.base_batch_size', 0), ('work_dir', 5)])
+def test_values(cfg, key, value):
+    node = cfg
+    *path, name = key.split('.')
+    for part in path:
+        node = node[part]
+    node[name] = value
+    with pytest.raises(UserError, match=f'^{key} has to be'):
+        check_settings(cfg)
+
+
+@pytest.mark.parametrize('value', [1.0, 57300.0, 1])
+def test_intervals_that_are_computed(cfg, value):
+    cfg.train_cfg.val_interval = value
+    check_settings(cfg)
+
+
+def test_without_validation(cfg):
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    check_training(cfg)
+
+
+def test_without_data_set(cfg):
+    cfg.val_dataloader.pop('dataset')
+    with pytest.raises(UserError, match='val_dataloader has no dataset'):
+        check_settings(cfg)
+
+
+def test_hook_of_ones_own(cfg):
+    cfg.default_hooks.checkpoint = dict(type='Mine', anything=1)
+    check_training(cfg)
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', save_optimizer=False, backend_args=None)
+    check_training(cfg)
+
+
+@pytest.mark.parametrize(('arch', 'out_indices', 'neck'), [
+    ('b1', (0, 1, 2, 3), [32, 64, 128, 256]), ('b3', (1, 3), (128, 512)),
+    ('b0', (-1, ), [256]), ('b0', 3, [256])])
+def test_necks_that_fit(arch, out_indices, neck):
+    check_settings(Config(dict(model=dict(
+        backbone=dict(type='mmlowformer.LowFormer', arch=arch,
+                      out_indices=out_indices),
+        neck=dict(type='FPN', in_channels=neck)))))
+
+
+def test_heads():
+    model = dict(backbone=dict(type='LowFormer', arch='b1'),
+                 neck=dict(type='GlobalAveragePooling'),
+                 head=dict(type='LinearClsHead', in_channels=256))
+    check_settings(Config(dict(model=model)))
+    model['head']['in_channels'] = 512
+    with pytest.raises(UserError, match='model.head.in_channels=256'):
+        check_settings(Config(dict(model=model)))
+    model['neck'] = dict(type='HRFuseScales', in_channels=(32, 64, 128, 256))
+    check_settings(Config(dict(model=model)))
+
+
+def test_other_backbones():
+    check_settings(Config(dict(model=dict(
+        backbone=dict(type='ResNet', depth=50),
+        neck=dict(type='FPN', in_channels=[1, 2])))))
