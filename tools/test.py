@@ -1,7 +1,6 @@
 """Test a checkpoint on the test set of its config."""
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import mmengine
@@ -53,12 +52,13 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def test(cfg: Config, checkpoint: str, show_dir: str | None) -> dict:
-    runner = engine.build_tester(cfg, checkpoint)
-    if show_dir:
-        engine.draw_predictions(runner, show_dir)
-    runner.logger.info(f'Testing {checkpoint} on {engine.device_name()}, '
-                       f'scope {cfg.default_scope}')
+def test(cfg: Config, args: argparse.Namespace) -> dict:
+    runner = engine.build_tester(cfg, args.checkpoint)
+    engine.describe_runner(runner, args.config)
+    if args.show_dir:
+        engine.draw_predictions(runner, args.show_dir)
+    for hook in (engine.Describe(), engine.ShowProgress()):
+        runner.register_hook(hook)
     return runner.test()
 
 
@@ -79,11 +79,9 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with engine.one_line_errors('test.py'):
-        try:
-            metrics = test(prepare(args), args.checkpoint, args.show_dir)
-        except KeyboardInterrupt:
-            sys.exit('\nInterrupted.')
+    with (engine.one_line_errors('test.py'), engine.quiet_screen(),
+          engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
+        metrics = test(prepare(args), args)
         if is_main_process():
             report(metrics, args)
 

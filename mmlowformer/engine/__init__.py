@@ -14,6 +14,7 @@ from ..weights.resuming import (
     saved_checkpoints,
 )
 from .batch_size import describe_batch, scale_learning_rate
+from .console import QuietRunner, exit_on_interrupt, quiet_screen, warn
 from .drawing import draw_predictions
 from .launch import (
     adapt_to_device,
@@ -23,15 +24,20 @@ from .launch import (
     require_scope,
     use_tta,
 )
+from .progress import ShowProgress
 from .saving import SaveSafely, full_disk_errors
+from .summary import Describe, conclude, describe_runner
 from .testing import build_tester, prepare_test
+from .validation import MakeUpValidation
 
 __all__ = [
-    'LoadAnyLayout', 'SaveSafely', 'UserError', 'adapt_to_device',
+    'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'QuietRunner',
+    'SaveSafely', 'ShowProgress', 'UserError', 'adapt_to_device',
     'add_common_arguments', 'build_tester', 'check_checkpoint',
     'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
-    'describe_batch', 'device_name', 'draw_predictions', 'fitting_state_dict',
+    'conclude', 'describe_batch', 'describe_runner', 'device_name',
+    'draw_predictions', 'exit_on_interrupt', 'fitting_state_dict',
     'full_disk_errors', 'latest_checkpoint', 'load_config', 'load_safely',
-    'one_line_errors', 'prepare_test', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate', 'use_tta'
+    'one_line_errors', 'prepare_test', 'quiet_screen', 'require_scope',
+    'saved_checkpoints', 'scale_learning_rate', 'use_tta', 'warn'
 ]

@@ -9,6 +9,7 @@ from ..data.checks import check_datasets
 from ..errors import UserError
 from ..weights.fitting import LoadAnyLayout, check_fits
 from ..weights.reading import check_checkpoint
+from .console import QuietRunner
 from .launch import adapt_to_device, load_config, require_scope
 
 
@@ -55,7 +56,7 @@ def build_tester(cfg: Config, checkpoint: str) -> Runner:
     Raises:
         UserError: If the checkpoint does not fit the model.
     """
-    runner = Runner.from_cfg(cfg)
+    runner = QuietRunner.from_cfg(cfg)
     check_fits(runner.model, checkpoint)
     runner.register_hook(LoadAnyLayout(checkpoint))
     return runner
