@@ -57,7 +57,8 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     engine.describe_runner(runner, args.config)
     if args.show_dir:
         engine.draw_predictions(runner, args.show_dir)
-    for hook in (engine.Describe(), engine.ShowProgress()):
+    for hook in (engine.Describe(), engine.WarnOfOddSettings(),
+                 engine.ShowProgress()):
         runner.register_hook(hook)
     return runner.test()
 
@@ -79,7 +80,8 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with (engine.one_line_errors('test.py'), engine.quiet_screen(),
+    with (engine.one_line_errors('test.py'),
+          engine.quiet_screen(tables=True),
           engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
         metrics = test(prepare(args), args)
         if is_main_process():

@@ -126,8 +126,8 @@ def train(cfg: Config, config: str, auto_scale_lr: bool) -> None:
         engine.check_fits(runner.model, cfg.load_from, partial=partial)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
     for hook in (engine.Describe(text, RANDOM_WEIGHTS * starts_at_random(cfg)),
-                 engine.MakeUpValidation(), engine.ShowProgress(),
-                 engine.SaveSafely()):
+                 engine.WarnOfOddSettings(), engine.MakeUpValidation(),
+                 engine.ShowProgress(), engine.SaveSafely()):
         runner.register_hook(hook)
     started = time.monotonic()
     runner.train()

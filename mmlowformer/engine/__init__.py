@@ -24,6 +24,7 @@ from .launch import (
     require_scope,
     use_tta,
 )
+from .plausibility import WarnOfOddSettings
 from .progress import ShowProgress
 from .saving import SaveSafely, full_disk_errors
 from .summary import Describe, conclude, describe_runner
@@ -32,12 +33,13 @@ from .validation import MakeUpValidation
 
 __all__ = [
     'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'QuietRunner',
-    'SaveSafely', 'ShowProgress', 'UserError', 'adapt_to_device',
-    'add_common_arguments', 'build_tester', 'check_checkpoint',
-    'check_datasets', 'check_fits', 'check_pretrained', 'check_resumable',
-    'conclude', 'describe_batch', 'describe_runner', 'device_name',
-    'draw_predictions', 'exit_on_interrupt', 'fitting_state_dict',
-    'full_disk_errors', 'latest_checkpoint', 'load_config', 'load_safely',
-    'one_line_errors', 'prepare_test', 'quiet_screen', 'require_scope',
-    'saved_checkpoints', 'scale_learning_rate', 'use_tta', 'warn'
+    'SaveSafely', 'ShowProgress', 'UserError', 'WarnOfOddSettings',
+    'adapt_to_device', 'add_common_arguments', 'build_tester',
+    'check_checkpoint', 'check_datasets', 'check_fits', 'check_pretrained',
+    'check_resumable', 'conclude', 'describe_batch', 'describe_runner',
+    'device_name', 'draw_predictions', 'exit_on_interrupt',
+    'fitting_state_dict', 'full_disk_errors', 'latest_checkpoint',
+    'load_config', 'load_safely', 'one_line_errors', 'prepare_test',
+    'quiet_screen', 'require_scope', 'saved_checkpoints',
+    'scale_learning_rate', 'use_tta', 'warn'
 ]

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
 from mmengine.runner import Runner
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from ..errors import is_first_process
@@ -32,15 +33,20 @@ FALSE_ALARMS = re.compile('|'.join((
     # Shapes are tried on a network without memory; the weights are loaded
     # into the real one.
     r'copying from a non-meta parameter in the checkpoint to a meta param',
+    # A predicted box may end beyond the image.
+    r'The (?:bbox|polygon) is out of bounds',
     # Names of metrics are as the metric gives them.
     'The prefix is not set in metric class',
 )))
 # What the libraries tell, among much else, that is of interest.
 NEWS = re.compile(r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
-# What pycocotools prints on its way.
+# A metric's results by class.
+TABLE = re.compile(r'per class results|\n\+-')
+# What MMEngine and pycocotools print on their way.
 CHATTER = re.compile(
-    r'(?i)\s*$|loading annotations|loading and preparing|creating index|'
-    r'index created|running per image|evaluate annotation|accumulating eval|'
+    r'(?i)\s*$|loads checkpoint by|loading annotations|'
+    r'loading and preparing|creating index|index created|'
+    r'running per image|evaluate annotation|accumulating eval|'
     r'done ?\(t=|\s*average (?:precision|recall) ')
 ON_SCREEN = dict(on_screen=True)
 
@@ -51,7 +57,8 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
         return True
     message = record.getMessage()
     if record.levelno < logging.WARNING:
-        return bool(NEWS.match(message))
+        return bool(NEWS.match(message)
+                    or _SCREEN.tables and TABLE.match(message))
     return not FALSE_ALARMS.search(message)
 
 
@@ -78,7 +85,7 @@ class ScreenHandler(logging.Handler):
             word = 'Warning' if record.levelno < logging.ERROR else 'Error'
             text = wrapped(f'{word}: {text}', '  ')
             style = 'yellow' if record.levelno < logging.ERROR else 'red'
-        elif not getattr(record, 'on_screen', False):
+        elif NEWS.match(text):
             text = wrapped(text, '  ')
         show(text, style)
 
@@ -89,10 +96,14 @@ class _Screen:
     Attributes:
         console (Console): Where to write.
         early (MemoryHandler): What was logged before there was a log file.
+        tables (bool): Whether to show results by class.
+        bar (Progress | None): What is shown at the bottom.
     """
 
     def __init__(self):
         self.console = Console(highlight=False)
+        self.tables = False
+        self.bar: Progress | None = None
         self.early = MemoryHandler(10_000, flushLevel=sys.maxsize)
 
 
@@ -102,6 +113,19 @@ _SCREEN = _Screen()
 def console() -> Console:
     """The terminal that lines and progress bars share."""
     return _SCREEN.console
+
+
+def set_bar(bar: Progress | None) -> None:
+    """Show a bar at the bottom of the screen, and take away the last one.
+
+    Args:
+        bar (Progress, optional): The bar.
+    """
+    if _SCREEN.bar is not None:
+        _SCREEN.bar.stop()
+    _SCREEN.bar = bar
+    if bar is not None:
+        bar.start()
 
 
 def wrapped(text: str, indent: str = '') -> str:
@@ -222,14 +246,18 @@ def _show_warning(message, category, filename, lineno, *args) -> None:
 
 
 @contextmanager
-def quiet_screen() -> Iterator[None]:
+def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     """Keep the screen for what a person needs; the log file gets the rest.
 
     Warnings of Python and what libraries print are covered as well as what
     they log.
+
+    Args:
+        tables (bool): Whether to show results by class. Defaults to False.
     """
     before, _SCREEN.console = _SCREEN.console, Console(
         file=sys.stdout, highlight=False)
+    _SCREEN.tables = tables
     printed = _Printed()
     try:
         with warnings.catch_warnings(), redirect_stdout(printed):
@@ -237,6 +265,7 @@ def quiet_screen() -> Iterator[None]:
             take_over(MMLogger.get_current_instance())
             yield
     finally:
+        set_bar(None)
         printed.finish()
         _SCREEN.console = before
 
@@ -250,9 +279,22 @@ def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
         # Once more would cut the words short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        set_bar(None)
         if is_first_process():
             print(wrapped(f'\n{words()}'), file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C was the cause.
+
+    A bare ``except`` in MMEngine's Config makes a SyntaxError of it.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

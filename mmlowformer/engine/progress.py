@@ -7,7 +7,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .console import console, show, wrapped
+from .console import console, set_bar, show, wrapped
 from .scores import shown_metrics
 
 # Iterations that the loss is averaged over.
@@ -109,7 +109,7 @@ class ShowProgress(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """End the bar."""
-        self.stop()
+        set_bar(None)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None
                         ) -> None:
@@ -119,7 +119,7 @@ class ShowProgress(Hook):
             runner (Runner): The runner.
             metrics (dict, optional): The metrics.
         """
-        self.stop()
+        set_bar(None)
         show(wrapped(f'Validation: {shown_metrics(runner, metrics or {})}',
                      '  '))
         # An iteration-based training goes on within its only epoch.
@@ -129,10 +129,9 @@ class ShowProgress(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
         """End the bar."""
-        self.stop()
+        set_bar(None)
 
     def _start(self) -> None:
-        self.stop()
         if not is_main_process():
             return
         self._bar = Progress(
@@ -141,13 +140,7 @@ class ShowProgress(Hook):
             console=console(), redirect_stdout=False, transient=True,
             disable=not console().is_terminal)
         self._task = self._bar.add_task('Starting', total=None, state='')
-        self._bar.start()
-
-    def stop(self) -> None:
-        """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        set_bar(self._bar)
 
     def _move(self, runner: Runner, stage: str, done: int, total: int,
               state: str = '') -> None:

@@ -43,10 +43,18 @@ def best_scores(runner: Runner) -> Iterator[Best]:
             name, kind, number = re.search(
                 r'best_(.+)_(epoch|iter)_(\d+)\.pth$', file).groups()
             if metric == 'auto':
-                metric = name
+                metric = _unflattened(name, runner)
             kind = 'iteration' if kind == 'iter' else kind
             yield Best(metric, float(known[f'best_score{suffix}']),
                        f'{kind} {number}', file)
+
+
+def _unflattened(name: str, runner: Runner) -> str:
+    """Name of a metric, from that in the name of a file."""
+    logged = (key.removeprefix('val/')
+              for key in runner.message_hub.log_scalars)
+    return next((key for key in logged if key.replace('/', '_') == name),
+                name)
 
 
 def shown_metrics(runner: Runner, metrics: dict) -> str:

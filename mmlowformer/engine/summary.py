@@ -234,7 +234,7 @@ def conclude(runner: Runner, seconds: float) -> None:
         runner (Runner): After the training.
         seconds (float): How long it took.
     """
-    say(f'\nFinished in {hours(seconds)}.')
+    say(f'\nFinished after {hours(seconds)}.')
     tested = runner.message_hub.runtime_info.get('last_ckpt')
     if tested:
         say(line('Last', short(tested)))
