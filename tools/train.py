@@ -95,10 +95,10 @@ def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
 
 
 RANDOM_WEIGHTS = (
-    'The backbone starts from random weights. To start from those of '
-    'ImageNet: --cfg-options model.backbone.init_cfg.type=Pretrained '
-    'model.backbone.init_cfg.checkpoint=PATH, or =hf-hub:timm/'
-    'lowformer_<arch>.in1k')
+    'The backbone starts from random weights. From ImageNet: --cfg-options '
+    'model.backbone.init_cfg.type=Pretrained '
+    'model.backbone.init_cfg.checkpoint=PATH '
+    '(or hf-hub:timm/lowformer_<arch>.in1k)')
 
 
 def starts_at_random(cfg: Config) -> bool:

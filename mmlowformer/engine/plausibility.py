@@ -48,10 +48,10 @@ def _long_warm_up(runner: Runner) -> Iterator[str]:
         total = runner.max_epochs if by_epoch else runner.max_iters
         end, unit = item.get('end'), 'epochs' if by_epoch else 'iterations'
         if end and end > total:
-            yield (f'The warm-up of the learning rate takes {end} {unit}, the '
-                   f'whole training {total}: the full rate is never reached. '
-                   f'Set the end of {item["type"]} in param_scheduler to '
-                   f'{max(1, total // 10)}, say.')
+            yield (f'The warm-up takes {end} {unit}, the whole training '
+                   f'{total}: the full learning rate is never reached. Set '
+                   f'its end in param_scheduler to {max(1, total // 10)}, '
+                   'say.')
 
 
 def _rare_log_lines(runner: Runner) -> Iterator[str]:

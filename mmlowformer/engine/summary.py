@@ -71,8 +71,7 @@ def describe_runner(runner: Runner, config: str) -> None:
             ('Config', f'{config}, scope {scope}'),
             ('Model', _model(runner.model)),
             ('Device', f'{device_name()}, {_precision(runner)}'),
-            ('Work dir', short(runner.work_dir)),
-            ('Log', f'{log} in there has all details')):
+            ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
         say(line(label, text))
 
 
