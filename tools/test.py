@@ -29,6 +29,9 @@ def parse_args() -> argparse.Namespace:
                         'its outputs unchanged')
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help='with --show-dir: the least score of a box that '
+                        "is drawn (default: the config's, or 0.3)")
     return parser.parse_args()
 
 
@@ -37,6 +40,9 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):
         raise UserError(f'--out {args.out} has to end in '
                         f'{" or ".join(PREDICTIONS + METRICS)}')
+    if args.score_thr is not None and not args.show_dir:
+        raise UserError('--score-thr is for the pictures of --show-dir; '
+                        'metrics count all boxes')
     cfg = engine.prepare_test(args, 'test')
     if args.deploy:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
@@ -56,7 +62,7 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_tester(cfg, args.checkpoint)
     engine.describe_runner(runner, args.config)
     if args.show_dir:
-        engine.draw_predictions(runner, args.show_dir)
+        engine.draw_predictions(runner, args.show_dir, args.score_thr)
     for hook in (engine.Describe(), engine.WarnOfOddSettings(),
                  engine.ShowProgress()):
         runner.register_hook(hook)
@@ -66,8 +72,8 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
 def report(metrics: dict, args: argparse.Namespace) -> None:
     if not metrics:
         print('No metrics: nothing was predicted.')
-    print('\n'.join(f'{name:<24}{value:.4g}' if isinstance(value, float) else
-                    f'{name:<24}{value}' for name, value in metrics.items()))
+    for name, value in metrics.items():
+        print(f'{name:<24}{engine.shown(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:

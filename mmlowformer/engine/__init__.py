@@ -27,6 +27,7 @@ from .launch import (
 from .plausibility import WarnOfOddSettings
 from .progress import ShowProgress
 from .saving import SaveSafely, full_disk_errors
+from .scores import shown
 from .summary import Describe, conclude, describe_runner
 from .testing import build_tester, prepare_test
 from .validation import MakeUpValidation
@@ -41,5 +42,5 @@ __all__ = [
     'fitting_state_dict', 'full_disk_errors', 'latest_checkpoint',
     'load_config', 'load_safely', 'one_line_errors', 'prepare_test',
     'quiet_screen', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate', 'use_tta', 'warn'
+    'scale_learning_rate', 'shown', 'use_tta', 'warn'
 ]

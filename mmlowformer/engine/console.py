@@ -26,6 +26,10 @@ FALSE_ALARMS = re.compile('|'.join((
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'pkg_resources is deprecated',
+    '``build_loss`` would be deprecated',
+    # Choices of a config, which are as they are meant.
+    'Default ``avg_non_ignore`` is False',
+    'The draw is False',
     # A visualizer that is built before it is told where to write.
     'backend is not initialized because save_dir is None',
     # A scope that is imported a moment later, when it is needed.
@@ -90,6 +94,13 @@ class ScreenHandler(logging.Handler):
         show(text, style)
 
 
+class Terminal(Console):
+    """A terminal whose end does not end the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on, when nobody reads any more, as with ``| head``."""
+
+
 class _Screen:
     """The terminal of this process.
 
@@ -101,7 +112,7 @@ class _Screen:
     """
 
     def __init__(self):
-        self.console = Console(highlight=False)
+        self.console = Terminal(highlight=False)
         self.tables = False
         self.bar: Progress | None = None
         self.early = MemoryHandler(10_000, flushLevel=sys.maxsize)
@@ -255,7 +266,7 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     Args:
         tables (bool): Whether to show results by class. Defaults to False.
     """
-    before, _SCREEN.console = _SCREEN.console, Console(
+    before, _SCREEN.console = _SCREEN.console, Terminal(
         file=sys.stdout, highlight=False)
     _SCREEN.tables = tables
     printed = _Printed()

@@ -1,6 +1,7 @@
 """Metrics of a validation, and the best of a training."""
 import re
 from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import NamedTuple
 
 from mmengine.hooks import CheckpointHook
@@ -86,4 +87,6 @@ def shown(value: object) -> str:
     Returns:
         str: The text.
     """
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f'{value:.4g}'
+    return str(value)

@@ -1,5 +1,7 @@
 """What reaches the screen, what the log file, and what neither loses."""
+import io
 import signal
+import sys
 import warnings
 
 import pytest
@@ -30,6 +32,9 @@ def logged(tmp_path, capsys):
 
 
 FALSE_ALARMS = [
+    '``build_loss`` would be deprecated soon',
+    'Default ``avg_non_ignore`` is False, if you would like to',
+    'The draw is False, it means that the hook for visualization will not',
     '"FileClient" will be deprecated in future. Please use io functions',
     '"HardDiskBackend" is the alias of "LocalBackend"',
     'Failed to search registry with scope "mmdet" in the "function" tree',
@@ -161,6 +166,18 @@ def test_interrupted(swallowed, capsys):
         interrupt_work(swallowed)
     assert status.value.code == 130
     assert capsys.readouterr().err == '\nWords.\n'
+
+
+class LeftPipe(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_left_does_not_end_the_work(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', LeftPipe())
+    with console.quiet_screen():
+        console.show('on and on')
+        print('and on')
 
 
 def test_other_errors_are_not_interrupts():
