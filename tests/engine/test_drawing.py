@@ -49,7 +49,7 @@ def draw(tmp_path, monkeypatch):
         hook.after_test_epoch(runner)
         # The image itself is as it was.
         assert Image.open(file).size == (size, size)
-        return lines[-1], Image.open(tmp_path / 'out' / 'a.png')
+        return lines[-1], Image.open(tmp_path / 'out' / 'a.png').copy()
 
     return run
 
