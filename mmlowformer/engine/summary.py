@@ -68,8 +68,8 @@ def describe_runner(runner: Runner, config: str) -> None:
     scope = runner.cfg.get('default_scope')
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
-            ('Config', f'{config}, scope {scope}'),
-            ('Model', _model(runner.model)),
+            ('Config', short(config)),
+            ('Model', f'{_model(runner.model)}, scope {scope}'),
             ('Device', f'{device_name()}, {_precision(runner)}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
         say(line(label, text))

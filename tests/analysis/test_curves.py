@@ -74,4 +74,5 @@ def test_smoothing_is_named(work_dir):
 def test_metrics_of_no_object_are_left_out(work_dir):
     file = next(work_dir.glob('*/vis_data/scalars.json'))
     file.write_text(file.read_text().replace('"acc":', '"mAP_s": -1, "acc":'))
-    assert choose_keys(read_logs([work_dir]))['validation'] == [('val', 'acc'), ('val', 'val_loss')]
+    panels = choose_keys(read_logs([work_dir]))
+    assert panels['validation'] == [('val', 'acc'), ('val', 'val_loss')]

@@ -106,7 +106,7 @@ def test_few_lines_before_training(trained):
 
 
 @pytest.mark.parametrize('fact', [
-    r'^Model +RetinaNet with LowFormer, 0\.\d\d M parameters$',
+    r'^Model +RetinaNet with LowFormer, 0\.\d\d M parameters, scope mmdet$',
     r'^Device +\w+ \(\d+ threads\), float32$',
     r'^Work dir +run, all details in 20\d+_\d+/20\d+_\d+\.log$',
     r'^Weights +The backbone starts from random weights',
