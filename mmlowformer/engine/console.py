@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -26,6 +27,8 @@ FALSE_ALARMS = re.compile('|'.join((
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'pkg_resources is deprecated',
+    # One thread for each of several processes, which is as it should be.
+    r'Setting \w+_NUM_THREADS environment variable for each process',
     '``build_loss`` would be deprecated',
     # Choices of a config, which are as they are meant.
     'Default ``avg_non_ignore`` is False',
@@ -101,6 +104,10 @@ class Terminal(Console):
         """Go on, when nobody reads any more, as with ``| head``."""
 
 
+def _early_records() -> MemoryHandler:
+    return MemoryHandler(10_000, flushLevel=sys.maxsize)
+
+
 class _Screen:
     """The terminal of this process.
 
@@ -115,7 +122,7 @@ class _Screen:
         self.console = Terminal(highlight=False)
         self.tables = False
         self.bar: Progress | None = None
-        self.early = MemoryHandler(10_000, flushLevel=sys.maxsize)
+        self.early = _early_records()
 
 
 _SCREEN = _Screen()
@@ -269,11 +276,13 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     before, _SCREEN.console = _SCREEN.console, Terminal(
         file=sys.stdout, highlight=False)
     _SCREEN.tables = tables
+    _SCREEN.early = _early_records()
     printed = _Printed()
     try:
         with warnings.catch_warnings(), redirect_stdout(printed):
             warnings.showwarning = _show_warning
-            take_over(MMLogger.get_current_instance())
+            # The current logger, until there is that of the run.
+            take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
             yield
     finally:
         set_bar(None)
