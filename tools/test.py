@@ -60,7 +60,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_tester(cfg, args.checkpoint)
-    engine.describe_runner(runner, args.config)
+    engine.describe_runner(runner, args.config, testing=True)
     if args.show_dir:
         engine.draw_predictions(runner, args.show_dir, args.score_thr)
     for hook in (engine.Describe(), engine.WarnOfOddSettings(),

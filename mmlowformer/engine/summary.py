@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -58,19 +59,21 @@ def short(path: str | Path) -> str:
     return str(path) if relative.startswith('..') else relative
 
 
-def describe_runner(runner: Runner, config: str) -> None:
+def describe_runner(runner: Runner, config: str, *,
+                    testing: bool = False) -> None:
     """Say what was built: model, device and folders.
 
     Args:
         runner (Runner): Just built.
         config (str): The config, as the user named it.
+        testing (bool): Whether it is for a test. Defaults to False.
     """
     scope = runner.cfg.get('default_scope')
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
             ('Config', short(config)),
             ('Model', f'{_model(runner.model)}, scope {scope}'),
-            ('Device', f'{device_name()}, {_precision(runner)}'),
+            ('Device', f'{device_name()}, {precision(runner.cfg, testing)}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
         say(line(label, text))
 
@@ -108,11 +111,23 @@ def _variant(backbone: LowFormer) -> str:
     return '-'.join(('LowFormer', *names[:1]))
 
 
-def _precision(runner: Runner) -> str:
-    wrapper = runner.cfg.get('optim_wrapper') or {}
-    if str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-        return f'mixed precision ({wrapper.get("dtype") or "float16"})'
-    return 'float32'
+def precision(cfg: Config, testing: bool) -> str:
+    """What a run computes in.
+
+    Args:
+        cfg (Config): The config.
+        testing (bool): Whether it is a test, which may have another.
+
+    Returns:
+        str: The type, in words.
+    """
+    if testing:
+        mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
+    else:
+        wrapper = cfg.get('optim_wrapper') or {}
+        mixed = str(wrapper.get('type')).endswith('AmpOptimWrapper')
+        dtype = wrapper.get('dtype')
+    return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
 
 
 def describe_data(dataset: Dataset) -> str:

@@ -30,7 +30,8 @@ class MakeUpValidation(Hook):
         """
         if (runner.iter and runner.val_loop is not None and _is_due(runner)
                 and runner.iter > _validated(runner)):
-            say('Its validation was not completed, which is made up for now.')
+            say('The validation of this checkpoint was not completed; it is '
+                'made up now.')
             runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None

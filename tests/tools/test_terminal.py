@@ -9,9 +9,12 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import ValLoop
+
+from mmlowformer.engine import summary
 
 from ..conftest import ROOT
 
@@ -242,10 +245,10 @@ def test_an_interrupted_validation_is_made_up(
     status, output = run_tool(*command, '--resume', *options, folder=tmp_path)
     assert status == 0, output
     assert len(validations) == left
-    assert 'Its validation was not completed' in output
+    assert 'validation of this checkpoint was not completed' in output
     status, output = run_tool(*command, '--resume', *options, folder=tmp_path)
     assert len(validations) == left
-    assert 'Its validation' not in output
+    assert 'not completed' not in output
 
 
 def test_more_classes_than_the_masks_have(shapes, tmp_path):
@@ -261,3 +264,12 @@ def test_more_classes_than_the_masks_have(shapes, tmp_path):
     assert status == 0, output
     assert re.search(r'hold\s+[45]\s+classes\s+at\s+most,\s+the\s+config\s+'
                      r'has\s+20', output), output
+
+
+def test_precision_is_that_of_what_is_done():
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper'),
+                      test_cfg=dict(type='TestLoop')))
+    assert summary.precision(cfg, testing=False) == 'mixed precision (float16)'
+    assert summary.precision(cfg, testing=True) == 'float32'
+    cfg.test_cfg.fp16 = True
+    assert summary.precision(cfg, testing=True) == 'mixed precision (float16)'
