@@ -51,8 +51,9 @@ def test_test(trained, options, tmp_path):
     checkpoint, log = trained
     metrics, pictures = metrics_and_pictures(checkpoint, options, tmp_path)
     assert f'mIoU {metrics["mIoU"]:.4g}' in log
-    # The mask of the data set beside that of the network, on the image.
-    assert cv2.imread(str(pictures[0])).shape == (64, 128, 3)
+    # The mask of the data set, that of the network, and where they differ,
+    # each five times as large as the image, with a margin.
+    assert cv2.imread(str(pictures[0])).shape == (404, 1086, 3)
 
 
 def test_deployed(trained, options, tmp_path):
