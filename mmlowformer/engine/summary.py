@@ -72,8 +72,9 @@ def describe_runner(runner: Runner, config: str, *,
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
             ('Config', short(config)),
-            ('Model', f'{_model(runner.model)}, scope {scope}'),
-            ('Device', f'{device_name()}, {precision(runner.cfg, testing)}'),
+            ('Model', _model(runner.model)),
+            ('Device', f'{device_name()}, {precision(runner.cfg, testing)}, '
+             f'scope {scope}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
         say(line(label, text))
 
