@@ -8,6 +8,8 @@ measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 import argparse
 import itertools
 import json
+import os
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -44,6 +46,8 @@ SHAPES = dict(paper=[(224, 224), (512, 512)])
 BATCH_SIZES = dict(paper=200)
 # Images in a call when --batch-size is auto.
 AUTOMATIC = dict(cpu=2, cuda=64)
+# Of the table, unless it is wide.
+WIDTH = 80
 FILES = ('json', 'csv', 'markdown', 'plot')
 
 
@@ -89,6 +93,8 @@ def parse_args() -> argparse.Namespace:
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
                             help=f'write {kind if kind != "plot" else "PNG"}')
+    parser.add_argument('--wide', action='store_true',
+                        help='show all columns, not only what fits into 80')
     parser.add_argument('--list', action='store_true',
                         help='list the models that are found, and stop')
     parser.add_argument('--compare', nargs=2, metavar=('A', 'B'),
@@ -169,29 +175,37 @@ class ProgressBar(Progress):
                         advance=1, refresh=True)
 
 
-def table_of(header: list[str], rows: list[list[str]]) -> Table:
+def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in header:
-        table.add_column(name, no_wrap=name == 'model')
+        # Names may break where there is no room; numbers do not.
+        table.add_column(name, no_wrap=wide and name == 'model',
+                         overflow='fold', min_width=len(name.split()[0]))
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def show(record: dict) -> None:
-    # Wide enough for every column, also when it is written to a file.
-    console = Console(width=max(200, Console().width))
-    console.print(report.describe(record), highlight=False)
-    console.print(table_of(report.table_header(record),
-                           report.table_rows(record)), highlight=False)
+def console_of(wide: bool) -> Console:
+    """Wide enough for every column, also when it is written to a file."""
+    return Console(width=max(200, Console().width) if wide else WIDTH,
+                   highlight=False)
+
+
+def show(record: dict, wide: bool) -> None:
+    console = console_of(wide)
+    console.print(report.describe(record))
+    header, rows = report.add_first(record, report.table_header(record),
+                                    report.table_rows(record))
+    if not wide:
+        header, rows = report.narrow(header, rows)
+    console.print(table_of(header, rows, wide))
     if profile := report.profile_rows(record):
-        console.print(table_of(report.PROFILE_HEADER, profile),
-                      highlight=False)
+        console.print(table_of(report.PROFILE_HEADER, profile, wide))
     unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]
     if unsteady:
         console.print(f'! spread above 5 %: {", ".join(unsteady)}. Close '
-                      'other programs, or raise --min-time and --repeats.',
-                      highlight=False)
+                      'other programs, or raise --min-time and --repeats.')
 
 
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
@@ -213,13 +227,15 @@ def with_suffix(name: str, suffix: str) -> Path:
     return path.with_name(f'{path.stem}{suffix}{path.suffix}')
 
 
-def show_comparison(paths: list[str]) -> None:
+def show_comparison(paths: list[str], wide: bool) -> None:
     rows, differing = report.compare(*map(report.read, paths))
-    print(report.markdown(
-        ['model', f'{paths[0]} (images/s)', f'{paths[1]} (images/s)',
-         'ratio'], rows), end='')
+    console = console_of(wide)
+    for name, path in zip('AB', paths):
+        console.print(f'{name}: {path}', soft_wrap=True)
+    console.print(table_of(
+        ['model', 'A, images/s', 'B, images/s', 'B / A'], rows, wide))
     for line in differing:
-        print(f'! differs: {line}')
+        console.print(f'! differs: {line}')
 
 
 def options_of(args: argparse.Namespace) -> Options:
@@ -250,24 +266,29 @@ def run(args: argparse.Namespace) -> bool:
         progress = ProgressBar()
         with progress.bar:
             record = measure(found[shape], settings, progress=progress)
-        show(record)
+        show(record, args.wide)
         parts = (f'_{shape[0]}x{shape[1]}', f'_batch{size}')
         write(record, args, ''.join(itertools.compress(parts, several)))
         measured |= any(not row['failure'] for row in record['rows'])
+        if not record['complete']:
+            raise KeyboardInterrupt
     return measured
 
 
 def main() -> None:
     args = parse_args()
+    # So that modules of the current folder can be named.
+    sys.path.append(os.getcwd())
     with engine.one_line_errors('benchmark.py'):
         try:
             if args.compare:
-                show_comparison(args.compare)
+                show_comparison(args.compare, args.wide)
             elif not run(args):
                 sys.exit('benchmark.py: no model could be measured')
         except KeyboardInterrupt:
-            sys.exit('\nInterrupted: what is not shown above was not '
-                     'measured.')
+            print('\nInterrupted: what is not shown above was not measured.',
+                  file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Test a checkpoint on the test set of its config."""
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import mmengine
@@ -30,6 +29,9 @@ def parse_args() -> argparse.Namespace:
                         'its outputs unchanged')
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help='with --show-dir: the least score of a box that '
+                        "is drawn (default: the config's, or 0.3)")
     return parser.parse_args()
 
 
@@ -38,6 +40,9 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):
         raise UserError(f'--out {args.out} has to end in '
                         f'{" or ".join(PREDICTIONS + METRICS)}')
+    if args.score_thr is not None and not args.show_dir:
+        raise UserError('--score-thr is for the pictures of --show-dir; '
+                        'metrics count all boxes')
     engine.check_outputs(args.out, args.show_dir)
     cfg = engine.prepare_test(args, 'test')
     if args.deploy:
@@ -56,18 +61,20 @@ def prepare(args: argparse.Namespace) -> Config:
 
 def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_tester(cfg, args)
+    engine.describe_runner(runner, args.config, testing=True)
     if args.show_dir:
-        engine.draw_predictions(runner, args.show_dir)
-    runner.logger.info(f'Testing {args.checkpoint} on {engine.device_name()}, '
-                       f'scope {cfg.default_scope}')
+        engine.draw_predictions(runner, args.show_dir, args.score_thr)
+    for hook in (engine.Describe(), engine.WarnOfOddSettings(),
+                 engine.ShowProgress()):
+        runner.register_hook(hook)
     return runner.test()
 
 
 def report(metrics: dict, args: argparse.Namespace) -> None:
     if not metrics:
         print('No metrics: nothing was predicted.')
-    print('\n'.join(f'{name:<24}{value:.4g}' if isinstance(value, float) else
-                    f'{name:<24}{value}' for name, value in metrics.items()))
+    for name, value in metrics.items():
+        print(f'{name:<24}{engine.shown(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:
@@ -80,13 +87,12 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with engine.one_line_errors('test.py'):
-        try:
-            cfg = prepare(args)
-            with engine.config_mistakes(cfg):
-                metrics = test(cfg, args)
-        except KeyboardInterrupt:
-            sys.exit('\nInterrupted.')
+    with (engine.one_line_errors('test.py'),
+          engine.quiet_screen(tables=True),
+          engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
+        cfg = prepare(args)
+        with engine.config_mistakes(cfg):
+            metrics = test(cfg, args)
         if is_main_process():
             report(metrics, args)
 

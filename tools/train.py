@@ -1,12 +1,11 @@
 """Train a detector, segmentor or classifier from a config."""
 import argparse
 import os
-import sys
+import time
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
@@ -100,10 +99,10 @@ def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
 
 
 RANDOM_WEIGHTS = (
-    'The backbone starts from random weights. To start from those of '
-    'ImageNet: --cfg-options model.backbone.init_cfg.type=Pretrained '
-    'model.backbone.init_cfg.checkpoint=PATH, or =hf-hub:timm/'
-    'lowformer_<arch>.in1k')
+    'The backbone starts from random weights. From ImageNet: --cfg-options '
+    'model.backbone.init_cfg.type=Pretrained '
+    'model.backbone.init_cfg.checkpoint=PATH '
+    '(or hf-hub:timm/lowformer_<arch>.in1k)')
 
 
 def starts_at_random(cfg: Config) -> bool:
@@ -118,43 +117,51 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     # A copy, so that the config in the work dir keeps the recipe's rate and
     # scales once more if it is trained from.
     scaled = Config(cfg.to_dict())
-    runner = Runner.from_cfg(cfg)
+    runner = engine.QuietRunner.from_cfg(cfg)
+    engine.describe_runner(runner, args.config)
     if auto_scale_lr:
         engine.scale_learning_rate(scaled, get_world_size())
         runner.optim_wrapper = scaled.optim_wrapper
     text, warning = engine.describe_batch(scaled, get_world_size(), recipe_lr)
-    runner.logger.info(
-        f'Training on {engine.device_name()}, scope {cfg.default_scope}, work '
-        f'dir {cfg.work_dir}: {text}')
     if warning:
-        runner.logger.warning(warning)
-    if starts_at_random(cfg):
-        runner.logger.info(RANDOM_WEIGHTS)
+        engine.warn(warning)
     if cfg.get('load_from'):
         partial = not cfg.get('resume')
         engine.check_fits(runner.model, cfg.load_from, partial=partial,
                           allow_nan=args.allow_nan)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
-    runner.register_hook(engine.NameImages())
-    runner.register_hook(engine.SaveSafely())
+    for hook in (engine.Describe(text, RANDOM_WEIGHTS * starts_at_random(cfg)),
+                 engine.WarnOfOddSettings(), engine.MakeUpValidation(),
+                 engine.ShowProgress(), engine.SaveSafely(),
+                 engine.NameImages()):
+        runner.register_hook(hook)
     if not args.allow_nan:
         runner.register_hook(engine.StopAtNaN())
+    started = time.monotonic()
     runner.train()
+    engine.conclude(runner, time.monotonic() - started)
+
+
+def interrupted(work_dir: str) -> str:
+    """Say whether there is a checkpoint to go on from."""
+    latest = engine.latest_checkpoint(work_dir)
+    if latest is None:
+        return ('Interrupted before the first checkpoint: there is nothing '
+                'to go on from, the same command starts again.')
+    return (f'Interrupted. The same command with --resume goes on from '
+            f'{latest}.')
 
 
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with engine.one_line_errors('train.py'):
-        try:
-            cfg = prepare(args)
-            with (engine.only_training_in(cfg.work_dir),
-                  engine.config_mistakes(cfg),
-                  engine.full_disk_errors(cfg.work_dir)):
-                train(cfg, args)
-        except KeyboardInterrupt:
-            sys.exit('\nInterrupted. The same command with --resume goes on '
-                     'from the last checkpoint.')
+    with engine.one_line_errors('train.py'), engine.quiet_screen():
+        cfg = prepare(args)
+        with (engine.exit_on_interrupt(lambda: interrupted(cfg.work_dir)),
+              engine.only_training_in(cfg.work_dir),
+              engine.config_mistakes(cfg),
+              engine.full_disk_errors(cfg.work_dir)):
+            train(cfg, args)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@ import difflib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -19,6 +20,12 @@ PANELS = ('loss', 'learning rate', 'validation', 'training')
 PLACES = ('iter', 'epoch', 'step')
 # What a validation logs beside its metrics.
 TIMES = ('time', 'data_time', 'memory')
+# In the text log of an epoch-based training: its iterations.
+EPOCH_LENGTH = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
+# In the config that a training leaves beside its log.
+WINDOW = re.compile(r'window_size=(\d+)')
+# Metrics of which less is better.
+LESS = ('loss', 'error', 'mae', 'mse')
 # From here on a linear axis would show the first iterations only.
 SPAN_OF_A_LOG_AXIS = 100
 
@@ -30,12 +37,15 @@ class Log:
     Args:
         name (str): What to call it.
         runs (int): How often it was started.
+        window (int, optional): Iterations that values of the training are
+            averaged over, if that is known.
         train, val (list[tuple[int, dict]]): Iterations and values by name,
             logged while training and after validations.
     """
 
     name: str
     runs: int = 0
+    window: int | None = None
     train: list[tuple[int, dict]] = field(default_factory=list)
     val: list[tuple[int, dict]] = field(default_factory=list)
 
@@ -100,7 +110,8 @@ def _read_log(work_dir: Path, name: str) -> Log:
     for file in sorted(work_dir.glob(LOGS)):
         records = _read_records(file)
         if any('iter' in record for record in records):
-            _append(log, records)
+            _append(log, records, _epoch_length(file))
+            log.window = _number_in(file.with_name('config.py'), WINDOW)
     if not log.train:
         raise UserError(
             f'no log of a training in {work_dir} (looked for {LOGS}). Name '
@@ -122,7 +133,20 @@ def _read_records(file: Path) -> list[dict]:
     return records
 
 
-def _append(log: Log, records: list[dict]) -> None:
+def _epoch_length(file: Path) -> int | None:
+    # The text log is named as its folder is, by date and time.
+    folder = file.parent.parent
+    return _number_in(folder / f'{folder.name}.log', EPOCH_LENGTH)
+
+
+def _number_in(file: Path, pattern: re.Pattern) -> int | None:
+    if not file.is_file():
+        return None
+    found = pattern.search(file.read_text(encoding='utf-8', errors='replace'))
+    return int(found[1]) if found else None
+
+
+def _append(log: Log, records: list[dict], epoch: int | None) -> None:
     """Add what was logged from a start on; it replaces what came after."""
     first = next(record['step'] for record in records if 'iter' in record)
     log.train = [point for point in log.train if point[0] < first]
@@ -130,10 +154,20 @@ def _append(log: Log, records: list[dict]) -> None:
     log.runs += 1
     last = log.train[-1][0] if log.train else 0
     for record in records:
-        # The step of a validation is an epoch or an iteration, as configured,
-        # or 0. An epoch is never more than the iterations so far.
-        last = max(last, record['step'])
+        last = (record['step'] if 'iter' in record else
+                _iteration(record['step'], last, epoch))
         (log.train if 'iter' in record else log.val).append((last, record))
+
+
+def _iteration(step: int, last: int, epoch: int | None) -> int:
+    """When a validation was, whose step is an epoch, an iteration or 0.
+
+    An epoch is never more than the iterations so far, and ends after the last
+    one that was logged, but before as many as it has are over.
+    """
+    if epoch and last <= step * epoch < last + epoch:
+        return step * epoch
+    return max(last, step)
 
 
 def choose_keys(logs: Sequence[Log], keys: Sequence[str] | None = None
@@ -187,7 +221,9 @@ def _all_keys(log: Log) -> list[tuple[str, str]]:
     train = [key for key in log.keys('train')
              if _panel('train', key) == 'loss' or key == 'lr']
     return [*(('train', key) for key in train),
-            *(('val', key) for key in log.keys('val') if key not in TIMES)]
+            *(('val', key) for key in log.keys('val') if key not in TIMES
+              # COCO's metrics of a size that no object has.
+              and set(log.curve('val', key)[1]) != {-1})]
 
 
 def _main_keys(log: Log) -> list[tuple[str, str]]:
@@ -226,7 +262,7 @@ def draw_curves(logs: Sequence[Log],
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axis, (title, pairs) in zip(axes, panels.items()):
         _draw_panel(axis, logs, pairs)
-        axis.set_ylabel(title)
+        axis.set_ylabel(title + _smoothing(logs, title))
     axes[-1].set_xlabel('iteration')
     if len(logs) == 1:
         axes[0].set_title(logs[0].name)
@@ -239,16 +275,48 @@ def _draw_panel(axis: Axes, logs: Sequence[Log],
     for i, log in enumerate(logs):
         for j, ((kind, key), style) in enumerate(zip(pairs, cycle(STYLES))):
             if key in log.keys(kind):
-                axis.plot(
-                    *log.curve(kind, key), linewidth=1.2, linestyle=style,
+                _draw_curve(
+                    axis, log, kind, key, linestyle=style,
                     color=f'C{(i if several else j) % 10}',
-                    marker='o' if kind == 'val' else None, markersize=3,
                     label=f'{log.name}: {key}' if several else key)
     if _panel(*pairs[0]) == 'loss' and _spans_decades(axis):
         axis.set_yscale('log')
     axis.grid(alpha=0.3)
     axis.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), fontsize=8,
                 frameon=False)
+
+
+def _draw_curve(axis: Axes, log: Log, kind: str, key: str, *, label: str,
+                color: str, linestyle: str) -> None:
+    iterations, values = log.curve(kind, key)
+    best = _best(key, values) if kind == 'val' else None
+    if best is not None:
+        label += f', best {values[best]:.4g} at {iterations[best]}'
+        axis.scatter(iterations[best], values[best], s=90, marker='*',
+                     color=color, zorder=3)
+    # A line through a single point is nothing at all.
+    marked = kind == 'val' or len(values) == 1
+    axis.plot(iterations, values, linewidth=1.2, linestyle=linestyle,
+              color=color, marker='o' if marked else None, markersize=3,
+              label=label)
+
+
+def _best(key: str, values: list[float]) -> int | None:
+    """Index of the first of the best values."""
+    less = any(word in key.lower() for word in LESS)
+    finite = [index for index, value in enumerate(values)
+              if math.isfinite(value)]
+    return (min if less else max)(finite, key=values.__getitem__,
+                                  default=None)
+
+
+def _smoothing(logs: Sequence[Log], panel: str) -> str:
+    """What MMEngine averages before it logs."""
+    windows = {log.window for log in logs}
+    if panel not in ('loss', 'training') or windows == {None}:
+        return ''
+    known = ' or '.join(map(str, sorted(windows - {None})))
+    return f'\n(mean of up to {known} iterations)'
 
 
 def _spans_decades(axis: Axes) -> bool:

@@ -21,6 +21,51 @@ def table_header(record: dict) -> list[str]:
             'error', 'memory (MiB)']
 
 
+def add_first(record: dict, header: list[str], rows: list[list[str]]
+              ) -> tuple[list[str], list[list[str]]]:
+    """Put a column of ratios against the first row into a table.
+
+    Args:
+        record (dict): A measurement.
+        header (list[str]): From :func:`table_header`.
+        rows (list[list[str]]): From :func:`table_rows`.
+
+    Returns:
+        tuple[list[str], list[list[str]]]: The table with the column.
+    """
+    place = header.index('images/s') + 1
+    rates = [row.get('images_per_second') for row in record['rows']]
+    first = next(filter(None, rates), None)
+    return ([*header[:place], 'vs first', *header[place:]],
+            [[*row[:place], f'{rate / first:.2f}', *row[place:]]
+             if rate else row for row, rate in zip(rows, rates)])
+
+
+def narrow(header: list[str], rows: list[list[str]]
+           ) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table that fit into 80.
+
+    Args:
+        header (list[str]): Of the whole table.
+        rows (list[list[str]]): The whole table; one that failed has its
+            reason in the last cell.
+
+    Returns:
+        tuple[list[str], list[list[str]]]: The narrow table.
+    """
+    places = [header.index(name) for name in NARROW if name in header]
+    return ([NARROW[header[place]] for place in places],
+            [[row[place] for place in places] if len(row) == len(header)
+             else [row[0], row[-1]] for row in rows])
+
+
+# Columns of the table at 80 columns, and their names there.
+NARROW = {
+    'model': 'model', 'GMACs': 'GMACs', 'images/s': 'images/s',
+    'vs first': 'vs first', 'p50': 'p50 ms', 'p50 (ms)': 'p50 ms',
+    'spread': 'spread', 'memory (MiB)': 'MiB'}
+
+
 def table_rows(record: dict) -> list[list[str]]:
     """The measurement as text, a model a line."""
     training = record['settings']['mode'] == 'train'
@@ -122,6 +167,7 @@ def describe(record: dict) -> str:
         done.append(f'compile {options["compile"]}')
     height, width = settings['shape']
     return (
+        _incomplete(record) +
         f'{settings["mode"]}, {height}x{width}, batch size '
         f'{_batch_size(record)}, {options["dtype"]}, '
         f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
@@ -131,6 +177,14 @@ def describe(record: dict) -> str:
                     for dtype, peak in record['peak'].items())
         + ''.join(f'; {name}={value}'
                   for name, value in machine['variables'].items()))
+
+
+def _incomplete(record: dict) -> str:
+    """Files from before there was such a thing are complete."""
+    if record.get('complete', True):
+        return ''
+    return (f'INCOMPLETE, {record["rounds"]} of '
+            f'{record["settings"]["repeats"]} rounds: ')
 
 
 def _batch_size(record: dict) -> str:
@@ -207,6 +261,9 @@ def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
         f'{key}: {first.get(key)} and {second.get(key)}'
         for key in dict.fromkeys([*first, *second])
         if first.get(key) != second.get(key) and key not in HARMLESS]
+    differing += [f'rounds: {_incomplete(record)}{name}' for record, name in
+                  ((one, 'the first'), (other, 'the second'))
+                  if _incomplete(record)]
     return rows, differing
 
 

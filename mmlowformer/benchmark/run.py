@@ -120,8 +120,8 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
 
     Returns:
         dict: ``schema``, ``settings``, ``requested_batch_size`` (memory may
-        not have allowed it), ``environment``, ``peak`` and ``rows``, plain
-        values.
+        not have allowed it), ``complete`` (not if it was interrupted),
+        ``rounds``, ``environment``, ``peak`` and ``rows``, plain values.
 
     Raises:
         UserError: If not even a batch of one image fits into memory.
@@ -132,7 +132,8 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
     _set_up(settings.options)
     while True:
         try:
-            entrants, peaks = _attempt(specs, settings, timer, progress)
+            entrants, peaks, rounds = _attempt(
+                specs, settings, timer, progress)
             break
         except torch.OutOfMemoryError as error:
             if settings.batch_size == 1:
@@ -147,6 +148,7 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
     return dict(
         schema=SCHEMA, settings=asdict(settings),
         requested_batch_size=requested,
+        complete=rounds == settings.repeats, rounds=rounds,
         environment=describe_environment(settings.options.device),
         peak=peaks,
         rows=[_row(entrant, settings,
@@ -171,7 +173,7 @@ def _free(device: str) -> None:
 
 
 def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
-             progress: Progress) -> tuple[list[Entrant], dict]:
+             progress: Progress) -> tuple[list[Entrant], dict, int]:
     """Measure with the batch size as it is."""
     entrants = [Entrant(spec, options_for(settings.options, spec.options))
                 for spec in specs]
@@ -186,16 +188,17 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
     progress.phase('take turns',
                    settings.repeats * (len(running) + len(peaks)))
-    take_turns([*(entrant.candidate for entrant in running),
-                *(peak for _, peak in peaks.values())],
-               timer, settings.repeats,
-               time_each_call if settings.mode == 'latency' else time_window,
-               progress.step)
-    if settings.profiled_calls:
+    rounds = take_turns(
+        [*(entrant.candidate for entrant in running),
+         *(peak for _, peak in peaks.values())],
+        timer, settings.repeats,
+        time_each_call if settings.mode == 'latency' else time_window,
+        progress.step)
+    if settings.profiled_calls and rounds == settings.repeats:
         _profile(running, settings, progress)
     return entrants, {
         dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
-        for dtype, (size, peak) in peaks.items()}
+        for dtype, (size, peak) in peaks.items()}, rounds
 
 
 def _profile(running: list[Entrant], settings: Settings,

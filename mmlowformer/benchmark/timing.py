@@ -111,7 +111,7 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
 
 def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
                time_turn: Callable[[Candidate, Timer], None] = time_window,
-               after_turn: Callable[[], None] = lambda: None) -> None:
+               after_turn: Callable[[], None] = lambda: None) -> int:
     """Time all candidates, one turn of each after the other.
 
     Args:
@@ -121,14 +121,36 @@ def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
         time_turn (Callable): :func:`time_window` (the default) or
             :func:`time_each_call`.
         after_turn (Callable): Called after each turn. Defaults to nothing.
+
+    Returns:
+        int: The complete rounds: fewer than ``repeats`` after Ctrl-C, which
+        takes the round that it fell into away.
+
+    Raises:
+        KeyboardInterrupt: If not even the first round is complete.
     """
-    for _ in range(repeats):
-        for candidate in candidates:
-            # The caches are full of another model's data, and the threads of
-            # another library may still wait for work at full speed.
-            candidate.call()
-            time_turn(candidate, timer)
-            after_turn()
+    for done in range(repeats):
+        counts = [len(candidate.seconds) for candidate in candidates]
+        try:
+            _take_turn(candidates, timer, time_turn, after_turn)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            for candidate, count in zip(candidates, counts):
+                del candidate.seconds[count:]
+            return done
+    return repeats
+
+
+def _take_turn(candidates: Sequence[Candidate], timer: Timer,
+               time_turn: Callable[[Candidate, Timer], None],
+               after_turn: Callable[[], None]) -> None:
+    for candidate in candidates:
+        # The caches are full of another model's data, and the threads of
+        # another library may still wait for work at full speed.
+        candidate.call()
+        time_turn(candidate, timer)
+        after_turn()
 
 
 def median(values: Sequence[float]) -> float:

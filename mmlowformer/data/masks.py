@@ -1,4 +1,5 @@
 """Segmentation masks, read as MMSegmentation reads them."""
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from functools import partial
 
 import cv2
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
@@ -17,6 +19,8 @@ from .paths import kind_of
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
 MOST_MASKS = 25_000
+# So many times more classes than are seen are hardly meant.
+TIMES = 2
 EXIF_ORIENTATION = 0x0112
 
 
@@ -48,9 +52,9 @@ def check_masks(dataset: dict, classes: tuple | None, cfg: Config) -> None:
     check = partial(_check_mask, load=load, classes=classes)
     with ThreadPoolExecutor() as pool:
         checked = pool.map(check, map(built.get_data_info, some))
-        for _ in track(checked, 'Checking masks', total=len(some),
-                       transient=True):
-            pass
+        highest = max(track(checked, 'Checking masks', total=len(some),
+                            transient=True))
+    _warn_of_unused(classes, highest, _folder(dataset))
 
 
 def _folder(dataset: dict) -> str:
@@ -80,7 +84,8 @@ def _loader(dataset: dict, cfg: Config):
     return None
 
 
-def _check_mask(info: dict, load, classes: tuple | None) -> None:
+def _check_mask(info: dict, load, classes: tuple | None) -> int:
+    """The highest class in a mask, -1 if there is none."""
     path = info['seg_map_path']
     if not os.path.exists(path):
         raise UserError(f'mask not found: {path}, of image '
@@ -96,7 +101,8 @@ def _check_mask(info: dict, load, classes: tuple | None) -> None:
         raise UserError(
             f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
             f'image {info["img_path"]} has {size[1]}x{size[0]}')
-    beyond = mask[(mask != IGNORED) & (mask >= len(classes or range(IGNORED)))]
+    labels = mask[mask != IGNORED]
+    beyond = labels[labels >= len(classes or range(IGNORED))]
     if beyond.size:
         shift = 1 if info['reduce_zero_label'] else 0
         raise UserError(
@@ -104,6 +110,17 @@ def _check_mask(info: dict, load, classes: tuple | None) -> None:
             f'{len(classes)} classes it may hold {shift} to '
             f'{len(classes) - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
+    return int(labels.max()) if labels.size else -1
+
+
+def _warn_of_unused(classes: tuple | None, highest: int, folder: str) -> None:
+    count = len(classes or ())
+    if count > TIMES * (highest + 1):
+        print_log(
+            f'The masks of {folder} hold {highest + 1} classes at most, the '
+            f'config has {count}: for {highest + 1}, set '
+            "metainfo=dict(classes=(...)) of the data sets and the head's "
+            'num_classes.', 'current', logging.WARNING)
 
 
 @contextmanager

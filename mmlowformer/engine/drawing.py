@@ -1,28 +1,65 @@
 """Pictures with the predictions drawn in, for every task."""
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 import mmcv
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from torch.utils.data import Dataset
 
+from ..analysis.confusion import draw_accuracies, draw_confusion
 from ..errors import UserError
+from .console import say
+from .pictures import (
+    RIGHT,
+    WRONG,
+    Boxes,
+    captioned,
+    colours,
+    draw_boxes,
+    draw_class,
+    draw_mask,
+    match,
+)
+
+# The least score of a box that is drawn, as MMDetection has it.
+SCORE = 0.3
+# In masks, what belongs to no class.
+IGNORED = 255
 
 
 class DrawPredictions(Hook):
-    """Writes each tested image with what was predicted on it.
+    """Writes each tested image with what is there and what was predicted.
 
     The hosts' own hooks differ in where they write, and images of the same
     name in two folders would overwrite each other.
 
     Args:
         folder (str): Where to write, laid out like the images.
-        options (dict): Further arguments of the visualizer.
+        score (float): The least score of a box that is drawn. Defaults to
+            :data:`SCORE`.
     """
 
-    def __init__(self, folder: str, options: dict):
+    priority = 'LOW'
+
+    def __init__(self, folder: str, score: float = SCORE):
         self.folder = folder
-        self.options = options
+        self.score = score
+        self._classified: dict[str, tuple[int, int]] = {}
+
+    def before_test(self, runner: Runner) -> None:
+        """Look up what the data set is about.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._truth = _Truth(runner.test_dataloader.dataset)
+        self._classes, self._palette = _classes(self._truth.dataset)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
@@ -34,31 +71,177 @@ class DrawPredictions(Hook):
             data_batch (dict, optional): The batch.
             outputs (Sequence, optional): A data sample for each image.
         """
-        visualizer = runner.visualizer
-        # MMPreTrain's visualizer serves several tasks.
-        draw = getattr(visualizer, 'visualize_cls', visualizer.add_datasample)
         for sample in outputs or ():
-            name = _name_below_data(runner.test_dataloader.dataset,
-                                    sample.img_path)
+            name = _name_below_data(self._truth.dataset, sample.img_path)
             image = mmcv.imread(sample.img_path, channel_order='rgb')
-            draw(image=image, name=name, data_sample=sample,
-                 out_file=os.path.join(self.folder, name), **self.options)
+            draw = next((way for key, way in (
+                ('pred_instances', self._draw_boxes),
+                ('pred_sem_seg', self._draw_mask),
+                ('pred_label', self._draw_class)) if key in sample), None)
+            if draw is None:
+                runner.visualizer.add_datasample(
+                    image=image, name=name, data_sample=sample,
+                    out_file=os.path.join(self.folder, name))
+                continue
+            picture, counts = draw(image, sample, name)
+            file = os.path.join(self.folder, name)
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            picture.save(file)
+            say(f'{name}  {counts}')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None
+                         ) -> None:
+        """Draw which classes are taken for which.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): The metrics.
+        """
+        pairs = {}
+        for part in all_gather_object(self._classified):
+            pairs.update(part)
+        if pairs and is_main_process():
+            counts = np.zeros((len(self._classes), ) * 2, int)
+            np.add.at(counts, tuple(np.transpose(list(pairs.values()))), 1)
+            draw_confusion(counts, self._classes, os.path.join(
+                self.folder, 'confusion_matrix.png'))
+            draw_accuracies(counts, self._classes, os.path.join(
+                self.folder, 'accuracy_by_class.png'))
+
+    def _draw_boxes(self, image: np.ndarray, sample: BaseDataElement,
+                    name: str):
+        found = sample.pred_instances.cpu()
+        order = found.scores.argsort(descending=True)
+        best = f'best {found.scores.max():.2f}' if len(order) else 'none'
+        found = found[order[found.scores[order] >= self.score]]
+        corners, labels = self._truth.boxes(sample)
+        found_labels = found.labels.tolist()
+        seen, hits = match(corners, labels, found.bboxes, found_labels)
+        alarms = _count(len(hits) - sum(hits), 'false alarm')
+        counts = (f'{_count(len(hits), "box", "boxes")} above '
+                  f'{self.score:g} ({best})')
+        texts = [f'{self._classes[label]} {score:.2f}' for label, score in
+                 zip(found_labels, found.scores.tolist())]
+        panels = [(f'prediction: {counts}, {alarms} dashed', draw_boxes(
+            image, Boxes(found.bboxes, found_labels, texts, hits),
+            self._palette))]
+        if labels:
+            missed = len(seen) - sum(seen)
+            panels.insert(0, (
+                f'truth: {_count(len(seen), "box", "boxes")}, {missed} missed '
+                'dashed', draw_boxes(
+                    image, Boxes(corners, labels, [
+                        self._classes[label] for label in labels], seen),
+                    self._palette)))
+            counts += f': {_count(sum(hits), "hit")}, {missed} missed'
+        return captioned(panels), f'{counts}, {alarms}'
+
+    def _draw_mask(self, image: np.ndarray, sample: BaseDataElement,
+                   name: str):
+        found = sample.pred_sem_seg.data.cpu().numpy().squeeze(0)
+        panels = [('prediction', draw_mask(image, found, self._palette))]
+        there, counts = np.unique(found), 'no mask to compare with'
+        truth = _mask_of(sample)
+        if truth is not None and truth.shape == found.shape:
+            labelled = truth != IGNORED
+            wrong = labelled & (truth != found)
+            share = 1 - wrong.sum() / max(1, labelled.sum())
+            counts = f'{share:.1%} of the pixels right' + self._unseen(
+                truth[labelled], found[labelled])
+            panels.insert(0, ('truth', draw_mask(image, truth,
+                                                 self._palette)))
+            panels.append((f'right {share:.1%}, wrong in red', draw_mask(
+                image, np.where(labelled, wrong, 2), [RIGHT, WRONG])))
+            there = np.union1d(there, np.unique(truth[labelled]))
+        legend = [(self._classes[label], self._palette[label])
+                  for label in there if label < len(self._classes)]
+        return captioned(panels, legend), counts
+
+    def _unseen(self, truth: np.ndarray, found: np.ndarray) -> str:
+        """The classes that one of two masks lacks."""
+        text = ''
+        for word, labels in (('missed', np.setdiff1d(truth, found)),
+                             ('false alarm', np.setdiff1d(found, truth))):
+            if len(labels):
+                names = ', '.join(self._classes[label] for label in labels)
+                text += f', {word}: {names}'
+        return text
+
+    def _draw_class(self, image: np.ndarray, sample: BaseDataElement,
+                    name: str):
+        label = int(sample.pred_label[0])
+        found = self._classes[label]
+        if 'pred_score' in sample:
+            found += f' {sample.pred_score[label]:.2f}'
+        truth = (sample.gt_label.tolist() if 'gt_label' in sample else [])
+        right = label in truth
+        if len(truth) == 1:
+            self._classified[name] = (truth[0], label)
+        names = ', '.join(self._classes[item] for item in truth)
+        verdict = ('right' if right else 'wrong') if truth else 'not labelled'
+        return (draw_class(image, names or 'not known', found, right),
+                f'{names} predicted as {found}, {verdict}')
 
 
-def _name_below_data(dataset, path: str) -> str:
+class _Truth:
+    """What is in the images, in their own pixels.
+
+    That of a data sample may have been resized with the image.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {self.dataset.get_data_info(index)['img_path']: index
+                for index in range(len(self.dataset))}
+
+    def boxes(self, sample: BaseDataElement) -> tuple[torch.Tensor, list[int]]:
+        """Corners and classes."""
+        index = self._indices.get(sample.img_path)
+        boxes = [] if index is None else [
+            box for box in self.dataset.get_data_info(index)['instances']
+            if not box.get('ignore_flag')]
+        return (torch.tensor([box['bbox'] for box in boxes]).reshape(-1, 4),
+                [box['bbox_label'] for box in boxes])
+
+
+def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
+    if 'gt_sem_seg' not in sample:
+        return None
+    return sample.gt_sem_seg.data.cpu().numpy().squeeze(0)
+
+
+def _classes(dataset: Dataset) -> tuple[list[str], list[tuple]]:
+    """Names and colours of a data set's classes."""
+    meta = getattr(dataset, 'metainfo', None) or {}
+    names = list(meta.get('classes') or map(str, range(IGNORED)))
+    return names, colours(len(names), meta.get('palette'))
+
+
+def _count(number: int, word: str, several: str = '') -> str:
+    return f'{number} {word if number == 1 else several or word + "s"}'
+
+
+def _name_below_data(dataset: Dataset, path: str) -> str:
     """Path of an image relative to the folder of the data set's images."""
     prefix = getattr(dataset, 'data_prefix', None) or {}
     folder = prefix.get('img') or prefix.get('img_path')
-    name = os.path.relpath(path, folder) if folder else path
+    name = os.path.relpath(path, folder) if folder else '..'
+    # An absolute name would be that of the image itself.
     return os.path.basename(path) if name.startswith('..') else name
 
 
-def draw_predictions(runner: Runner, folder: str) -> None:
+def draw_predictions(runner: Runner, folder: str,
+                     score: float | None = None) -> None:
     """Let a runner write pictures while testing.
 
     Args:
         runner (Runner): The runner.
         folder (str): Where to write.
+        score (float, optional): The least score of a box that is drawn.
+            Defaults to that of the config's visualization hook.
 
     Raises:
         UserError: If predictions of this model cannot be drawn.
@@ -67,6 +250,6 @@ def draw_predictions(runner: Runner, folder: str) -> None:
         raise UserError('--show-dir: the answers of a retriever are a whole '
                         'gallery, there is no picture of that')
     hook = runner.cfg.default_hooks.get('visualization') or {}
-    options = ({'pred_score_thr': hook['score_thr']}
-               if 'score_thr' in hook else {})
-    runner.register_hook(DrawPredictions(folder, options), priority='LOW')
+    if score is None:
+        score = hook.get('score_thr', SCORE)
+    runner.register_hook(DrawPredictions(folder, score))

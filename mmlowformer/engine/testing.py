@@ -9,6 +9,7 @@ from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError
 from ..weights.fitting import LoadAnyLayout, check_fits
+from .console import QuietRunner
 from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
 from .outputs import check_work_dir
@@ -61,7 +62,7 @@ def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
     Raises:
         UserError: If the checkpoint does not fit the model.
     """
-    runner = Runner.from_cfg(cfg)
+    runner = QuietRunner.from_cfg(cfg)
     check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
     runner.register_hook(LoadAnyLayout(args.checkpoint))
     runner.register_hook(NameImages())

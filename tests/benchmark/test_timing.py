@@ -12,6 +12,7 @@ from mmlowformer.benchmark.timing import (
     spread,
     take_turns,
     time_each_call,
+    time_window,
     warm_up,
 )
 
@@ -155,3 +156,29 @@ def test_spread():
     assert spread([2., 2., 2., 2.]) == 0
     assert spread([1., 2., 3., 4., 5.]) == pytest.approx(2 / 3)
     assert spread([3.]) == 0
+
+
+def test_ctrl_c_keeps_the_complete_rounds(clock, timer):
+    calls = itertools.count(1)
+
+    def interrupted():
+        clock.now += 1
+        if next(calls) > 7:
+            raise KeyboardInterrupt
+
+    first, second = Candidate(clock.call('a', 1), calls=2), Candidate(
+        interrupted, calls=2)
+    for time_turn, turns in ((time_window, 2), (time_each_call, 4)):
+        calls = itertools.count(1)
+        first.seconds.clear()
+        second.seconds.clear()
+        assert take_turns([first, second], timer, 9, time_turn) == 2
+        assert len(first.seconds) == len(second.seconds) == turns
+
+
+def test_ctrl_c_before_the_first_round(timer):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take_turns([Candidate(interrupted)], timer, 9)

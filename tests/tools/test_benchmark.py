@@ -1,9 +1,14 @@
 """tools/benchmark.py as users run it."""
+import itertools
 import json
+import runpy
+import sys
 from importlib.metadata import version
 
 import pytest
 import torch
+
+from mmlowformer.benchmark import timing
 
 from ..conftest import ROOT
 from .test_train_and_test import error_of, run
@@ -28,13 +33,14 @@ def test_measures_and_compares(tmp_path):
         'out.json', 'out.csv', 'out.markdown', 'out.png'}
     result = run(BENCHMARK, '--compare', 'out.json', 'out.json', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    assert '| 1.000 |' in result.stdout
+    assert '1.000' in result.stdout
+    assert 'A, images/s' in result.stdout
+    assert '|' not in result.stdout
     assert 'differs' not in result.stdout
 
 
-def test_paper_preset_and_file_names(tmp_path, monkeypatch):
-    """Each shape and batch size gets files of its own."""
-    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+def test_paper_preset_and_file_names(tmp_path):
+    """Each shape and batch size gets files; modules here can be named."""
     (tmp_path / 'mine.py').write_text(
         'from torch import nn\n\n\ndef build():\n'
         '    return nn.Conv2d(3, 2, 16, 16)\n')
@@ -70,3 +76,65 @@ def test_bad_input(arguments, message, tmp_path):
     if 'cuda' in arguments and torch.cuda.is_available():
         pytest.skip('there is a GPU')
     assert message in error_of(BENCHMARK, *arguments, cwd=tmp_path)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch, capsys):
+    """Run the tool in this process, in a folder with a module."""
+    (tmp_path / 'of_this_folder.py').write_text(
+        'from torch import nn\n\n\ndef build():\n'
+        '    return nn.Conv2d(3, 2, 16, 16)\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', [str(BENCHMARK), *map(
+            str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(str(BENCHMARK), run_name='__main__')
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().out
+
+    return call
+
+
+NAME = 'of_this_folder:build'
+HERE = (NAME, f'{NAME}@channels_last', *QUICK)
+
+
+def test_fits_into_80_columns(tool):
+    status, out = tool(*HERE)
+    assert status == 0
+    lines = out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    header = next(line for line in lines if line.startswith('model'))
+    assert 'vs first' in header
+    first = next(line for line in lines if line.startswith(f'{NAME} '))
+    assert first.split()[3] == '1.00'
+
+
+def test_wide_has_every_column(tool):
+    lines = tool(*HERE, '--wide')[1].splitlines()
+    header = next(line for line in lines if line.startswith('model'))
+    assert all(name in header for name in (
+        'p99 (ms)', 'of peak', 'ratio', 'vs first', 'error'))
+
+
+def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
+    steps, step = itertools.count(1), timing._take_turn
+
+    def interrupted(*arguments):
+        if next(steps) == 3:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(timing, '_take_turn', interrupted)
+    status, out = tool(*HERE, '--repeats', 9, '--json', 'part.json')
+    assert status == 130
+    assert 'INCOMPLETE, 2 of 9 rounds' in out
+    record = json.loads((tmp_path / 'part.json').read_text())
+    assert record['complete'] is False
+    assert [row['turns'] for row in record['rows']] == [2, 2]
+    assert 'INCOMPLETE' in tool('--compare', 'part.json', 'part.json')[1]

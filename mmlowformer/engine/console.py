@@ -1,0 +1,320 @@
+"""What reaches the screen; the log file in the work dir holds everything."""
+import io
+import logging
+import re
+import signal
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from logging.handlers import MemoryHandler
+
+from mmengine.logging import MMLogger
+from mmengine.logging.logger import FilterDuplicateWarning
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from ..errors import is_first_process
+
+WIDTH = 80
+# Warnings that ask for nothing, whatever the user does.
+FALSE_ALARMS = re.compile('|'.join((
+    # The libraries' own use of their own outdated names.
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    'pkg_resources is deprecated',
+    # One thread for each of several processes, which is as it should be.
+    r'Setting \w+_NUM_THREADS environment variable for each process',
+    '``build_loss`` would be deprecated',
+    # Choices of a config, which are as they are meant.
+    'Default ``avg_non_ignore`` is False',
+    'The draw is False',
+    # A visualizer that is built before it is told where to write.
+    'backend is not initialized because save_dir is None',
+    # A scope that is imported a moment later, when it is needed.
+    'Failed to search registry with scope',
+    # Shapes are tried on a network without memory; the weights are loaded
+    # into the real one.
+    r'copying from a non-meta parameter in the checkpoint to a meta param',
+    # A predicted box may end beyond the image.
+    r'The (?:bbox|polygon) is out of bounds',
+    # Names of metrics are as the metric gives them.
+    'The prefix is not set in metric class',
+)))
+# What the libraries tell, among much else, that is of interest.
+NEWS = re.compile(r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
+# A metric's results by class.
+TABLE = re.compile(r'per class results|\n\+-')
+# What MMEngine and pycocotools print on their way.
+CHATTER = re.compile(
+    r'(?i)\s*$|loads checkpoint by|loading annotations|'
+    r'loading and preparing|creating index|index created|'
+    r'running per image|evaluate annotation|accumulating eval|'
+    r'done ?\(t=|\s*average (?:precision|recall) ')
+ON_SCREEN = dict(on_screen=True)
+
+
+def _belongs_on_screen(record: logging.LogRecord) -> bool:
+    """Whether a person at the terminal should read a record."""
+    if getattr(record, 'on_screen', False):
+        return True
+    message = record.getMessage()
+    if record.levelno < logging.WARNING:
+        return bool(NEWS.match(message)
+                    or _SCREEN.tables and TABLE.match(message))
+    return not FALSE_ALARMS.search(message)
+
+
+class ScreenHandler(logging.Handler):
+    """Shows what belongs on the screen, above a progress bar if there is one.
+
+    Args:
+        level (int): The lowest level that is shown.
+    """
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.addFilter(_belongs_on_screen)
+        self.addFilter(FilterDuplicateWarning())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record in lines that fit the terminal.
+
+        Args:
+            record (logging.LogRecord): The record.
+        """
+        text, style = record.getMessage(), ''
+        if record.levelno >= logging.WARNING:
+            word = 'Warning' if record.levelno < logging.ERROR else 'Error'
+            text = wrapped(f'{word}: {text}', '  ')
+            style = 'yellow' if record.levelno < logging.ERROR else 'red'
+        elif NEWS.match(text):
+            text = wrapped(text, '  ')
+        show(text, style)
+
+
+class Terminal(Console):
+    """A terminal whose end does not end the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on, when nobody reads any more, as with ``| head``."""
+
+
+def _early_records() -> MemoryHandler:
+    return MemoryHandler(10_000, flushLevel=sys.maxsize)
+
+
+class _Screen:
+    """The terminal of this process.
+
+    Attributes:
+        console (Console): Where to write.
+        early (MemoryHandler): What was logged before there was a log file.
+        tables (bool): Whether to show results by class.
+        bar (Progress | None): What is shown at the bottom.
+    """
+
+    def __init__(self):
+        self.console = Terminal(highlight=False)
+        self.tables = False
+        self.bar: Progress | None = None
+        self.early = _early_records()
+
+
+_SCREEN = _Screen()
+
+
+def console() -> Console:
+    """The terminal that lines and progress bars share."""
+    return _SCREEN.console
+
+
+def set_bar(bar: Progress | None) -> None:
+    """Show a bar at the bottom of the screen, and take away the last one.
+
+    Args:
+        bar (Progress, optional): The bar.
+    """
+    if _SCREEN.bar is not None:
+        _SCREEN.bar.stop()
+    _SCREEN.bar = bar
+    if bar is not None:
+        bar.start()
+
+
+def wrapped(text: str, indent: str = '') -> str:
+    """Break lines between words, so that paths stay whole.
+
+    Args:
+        text (str): The text, which may have several lines.
+        indent (str): What continued lines start with. Defaults to ''.
+
+    Returns:
+        str: Lines of at most 80 columns, unless a word is longer.
+    """
+    return '\n'.join(
+        textwrap.fill(line, WIDTH, subsequent_indent=indent,
+                      break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines())
+
+
+def show(text: str, style: str = '') -> None:
+    """Write to the screen alone.
+
+    Args:
+        text (str): The lines.
+        style (str): Rich's name of a colour. Defaults to ''.
+    """
+    if is_first_process():
+        console().print(Text(text, style), soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Write to the screen and to the log file.
+
+    Args:
+        text (str): The lines.
+    """
+    MMLogger.get_current_instance().info(text, extra=ON_SCREEN)
+
+
+def warn(text: str) -> None:
+    """Warn on the screen and in the log file.
+
+    Args:
+        text (str): One line.
+    """
+    MMLogger.get_current_instance().warning(text)
+
+
+def take_over(logger: MMLogger) -> None:
+    """Let a logger write to the screen only what belongs there.
+
+    Args:
+        logger (MMLogger): The logger, whose log file keeps everything.
+    """
+    for index, handler in enumerate(logger.handlers):
+        if type(handler) is logging.StreamHandler:
+            level = (handler.level if is_first_process()
+                     else max(handler.level, logging.ERROR))
+            logger.handlers[index] = ScreenHandler(level)
+    files = [handler for handler in logger.handlers
+             if isinstance(handler, logging.FileHandler)]
+    if files:
+        _SCREEN.early.setTarget(files[0])
+        _SCREEN.early.flush()
+    elif _SCREEN.early not in logger.handlers:
+        logger.handlers.append(_SCREEN.early)
+
+
+class QuietRunner(Runner):
+    """MMEngine's Runner, of which the log file has more than the screen."""
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger, before anything is logged.
+
+        Args:
+            *args: Of ``Runner.build_logger``.
+            **kwargs: Of ``Runner.build_logger``.
+
+        Returns:
+            MMLogger: The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        take_over(logger)
+        return logger
+
+
+class _Printed(io.TextIOBase):
+    """Takes what libraries print; their chatter goes to the log file."""
+
+    def __init__(self):
+        self.line = ''
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return console().is_terminal
+
+    def write(self, text: str) -> int:
+        *lines, self.line = (self.line + text).split('\n')
+        for line in lines:
+            if CHATTER.match(line):
+                MMLogger.get_current_instance().info(line)
+            else:
+                show(line)
+        return len(text)
+
+    def finish(self) -> None:
+        if self.line:
+            self.write('\n')
+
+
+def _show_warning(message, category, filename, lineno, *args) -> None:
+    where = f'{filename}:{lineno}: {category.__name__}'
+    logger = MMLogger.get_current_instance()
+    logger.info('%s', f'{where}: {message}')
+    if not FALSE_ALARMS.search(str(message)):
+        warn(str(message))
+
+
+@contextmanager
+def quiet_screen(*, tables: bool = False) -> Iterator[None]:
+    """Keep the screen for what a person needs; the log file gets the rest.
+
+    Warnings of Python and what libraries print are covered as well as what
+    they log.
+
+    Args:
+        tables (bool): Whether to show results by class. Defaults to False.
+    """
+    before, _SCREEN.console = _SCREEN.console, Terminal(
+        file=sys.stdout, highlight=False)
+    _SCREEN.tables = tables
+    _SCREEN.early = _early_records()
+    printed = _Printed()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(printed):
+            warnings.showwarning = _show_warning
+            # The current logger, until there is that of the run.
+            take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
+            yield
+    finally:
+        set_bar(None)
+        printed.finish()
+        _SCREEN.console = before
+
+
+@contextmanager
+def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
+    """Exit with the status of an interrupted program on Ctrl-C.
+
+    Args:
+        words (Callable[[], str]): Says what there is to go on with.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        # Once more would cut the words short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        set_bar(None)
+        if is_first_process():
+            print(wrapped(f'\n{words()}'), file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C was the cause.
+
+    A bare ``except`` in MMEngine's Config makes a SyntaxError of it.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

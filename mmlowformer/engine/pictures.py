@@ -1,0 +1,268 @@
+"""Truth and prediction side by side, each with a caption, for every task."""
+import colorsys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.ops import box_iou
+
+# Smaller images are enlarged, so that labels fit.
+SMALLEST_SIDE = 320
+FONT_SIZE = 15
+MARGIN = FONT_SIZE + 6
+GAP = 8
+LINE = 3
+DASH = 7
+PAPER, INK = (255, 255, 255), (0, 0, 0)
+RIGHT, WRONG = (0, 130, 60), (200, 0, 30)
+# A box of the right class that overlaps as much is a hit.
+HIT = 0.5
+
+
+class Boxes(NamedTuple):
+    """Boxes of one image.
+
+    Attributes:
+        corners (Tensor): ``(n, 4)``, in pixels of the image.
+        labels (list[int]): Their classes.
+        texts (list[str]): What is written at each.
+        right (list[bool]): Whether prediction and truth agree on it.
+    """
+
+    corners: Tensor
+    labels: list[int]
+    texts: list[str]
+    right: list[bool]
+
+
+def colours(count: int, palette: Sequence | None = None) -> list[tuple]:
+    """A colour for each class.
+
+    Args:
+        count (int): Number of classes.
+        palette (Sequence, optional): Those of the data set. They count if
+            they are as many: COCO's are no choice for other classes.
+
+    Returns:
+        list[tuple]: RGB.
+    """
+    if isinstance(palette, (list, tuple)) and len(palette) == count:
+        return [tuple(colour) for colour in palette]
+    # Steps of the golden ratio keep neighbours apart, however many there are.
+    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(
+        index * 0.618034 % 1, 0.9, 0.6 + 0.3 * (index % 2)))
+        for index in range(count)]
+
+
+def match(truth: Tensor, truth_labels: list[int], found: Tensor,
+          found_labels: list[int]) -> tuple[list[bool], list[bool]]:
+    """Tell hits from misses and false alarms.
+
+    Args:
+        truth (Tensor): Boxes that are there, ``(n, 4)``.
+        truth_labels (list[int]): Their classes.
+        found (Tensor): Predicted boxes, ``(m, 4)``, the surest first.
+        found_labels (list[int]): Their classes.
+
+    Returns:
+        tuple[list[bool], list[bool]]: Whether each box of the truth was
+        found, and whether each prediction is a hit. Each box of the truth is
+        found once.
+    """
+    hit, overlaps = [False] * len(truth), box_iou(found, truth)
+    hits = []
+    for overlap, label in zip(overlaps, found_labels):
+        free = [index for index in range(len(truth)) if not hit[index]
+                and truth_labels[index] == label and overlap[index] >= HIT]
+        hits.append(bool(free))
+        if free:
+            hit[max(free, key=overlap.__getitem__)] = True
+    return hit, hits
+
+
+def enlargement(image: np.ndarray) -> int:
+    """How many times an image is enlarged for labels to fit.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``.
+
+    Returns:
+        int: At least 1.
+    """
+    return max(1, -(-SMALLEST_SIDE // min(image.shape[:2])))
+
+
+def _enlarged(image: np.ndarray) -> Image.Image:
+    times = enlargement(image)
+    picture = Image.fromarray(image)
+    return picture.resize((picture.width * times, picture.height * times),
+                          Image.Resampling.NEAREST)
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(FONT_SIZE)
+
+
+def _framed(picture: Image.Image) -> Image.Image:
+    """With a margin, in which labels have room."""
+    framed = Image.new('RGB', (picture.width + 2 * MARGIN,
+                               picture.height + 2 * MARGIN), PAPER)
+    framed.paste(picture, (MARGIN, MARGIN))
+    return framed
+
+
+def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
+               ) -> Image.Image:
+    """An image with boxes; dashed are those that are not right.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, RGB.
+        boxes (Boxes): The boxes.
+        palette (list[tuple]): Colour of each class.
+
+    Returns:
+        Image.Image: Larger than the image by a margin, where labels are.
+    """
+    panel = _framed(_enlarged(image))
+    draw = ImageDraw.Draw(panel)
+    corners = (boxes.corners * enlargement(image) + MARGIN).round().tolist()
+    for box, label, right in zip(corners, boxes.labels, boxes.right):
+        _outline(draw, box, palette[label], right)
+    taken = list(corners)
+    for box, label, text in zip(corners, boxes.labels, boxes.texts):
+        place = _place(draw, box, text, taken, panel.size)
+        draw.rectangle(place, fill=palette[label])
+        draw.text(place[:2], text, font=_font(), fill=_ink(palette[label]))
+        taken.append(place)
+    return panel
+
+
+def _ink(ground: tuple) -> tuple:
+    """Black or white, whichever is readable."""
+    return INK if np.dot(ground, (0.3, 0.59, 0.11)) > 140 else PAPER
+
+
+def _outline(draw: ImageDraw.ImageDraw, box: list, colour: tuple,
+             solid: bool) -> None:
+    if solid:
+        draw.rectangle(box, outline=colour, width=LINE)
+        return
+    left, top, right, bottom = box
+    for x in np.arange(left, right, 2 * DASH):
+        for y in (top, bottom):
+            draw.line((x, y, min(x + DASH, right), y), colour, LINE)
+    for y in np.arange(top, bottom, 2 * DASH):
+        for x in (left, right):
+            draw.line((x, y, x, min(y + DASH, bottom)), colour, LINE)
+
+
+def _place(draw: ImageDraw.ImageDraw, box: list, text: str, taken: list,
+           size: tuple[int, int]) -> list[float]:
+    """Where a label hides least: above, below or beside its box."""
+    left, top, right, bottom = box
+    width = draw.textlength(text, font=_font()) + 2
+    height = FONT_SIZE + 3
+    places = [(left, top - height), (left, bottom + 1),
+              (right - width, top - height), (right - width, bottom + 1),
+              (right + 1, top), (left - width, top)]
+    inside = [[min(max(x, 0), size[0] - width),
+               min(max(y, 0), size[1] - height)] for x, y in places]
+    rectangles = [[x, y, x + width, y + height] for x, y in inside]
+    return min(rectangles, key=lambda place: sum(
+        _common_area(place, other) for other in taken))
+
+
+def _common_area(one: list, other: list) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
+              ) -> Image.Image:
+    """An image in grey under the colours of classes.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, RGB.
+        mask (np.ndarray): ``(h, w)``, the class of each pixel; those beyond
+            the palette have none.
+        palette (list[tuple]): Colour of each class.
+
+    Returns:
+        Image.Image: The picture.
+    """
+    # With its own colours, a class would be of another in each image.
+    grey = image.mean(2, keepdims=True).repeat(3, 2)
+    tint = grey.copy()
+    for label in np.unique(mask):
+        if label < len(palette):
+            tint[mask == label] = palette[label]
+    return _framed(_enlarged((grey * 0.35 + tint * 0.65).astype(np.uint8)))
+
+
+def captioned(panels: Sequence[tuple[str, Image.Image]],
+              legend: Sequence[tuple[str, tuple]] = ()) -> Image.Image:
+    """Panels side by side, with a caption above each.
+
+    Args:
+        panels (Sequence[tuple[str, Image.Image]]): Captions and pictures of
+            the same height.
+        legend (Sequence[tuple[str, tuple]]): Names and their colours, written
+            below. Defaults to ().
+
+    Returns:
+        Image.Image: The picture.
+    """
+    ruler = ImageDraw.Draw(Image.new('RGB', (1, 1)))
+    widths = [max(panel.width, round(ruler.textlength(
+        caption, font=_font())) + 2 * GAP) for caption, panel in panels]
+    height = MARGIN + panels[0][1].height + MARGIN * bool(legend)
+    sheet = Image.new('RGB', (sum(widths), height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = 0
+    for (caption, panel), width in zip(panels, widths):
+        draw.text((left + GAP, 3), caption, font=_font(), fill=INK)
+        sheet.paste(panel, (left, MARGIN))
+        left += width
+    _write_legend(draw, legend, sheet.height - MARGIN)
+    return sheet
+
+
+def _write_legend(draw: ImageDraw.ImageDraw, legend: Sequence, top: int
+                  ) -> None:
+    left = GAP
+    for name, colour in legend:
+        draw.rectangle((left, top, left + FONT_SIZE, top + FONT_SIZE), colour)
+        left += FONT_SIZE + 4
+        draw.text((left, top - 1), name, font=_font(), fill=INK)
+        left += draw.textlength(name, font=_font()) + 2 * GAP
+
+
+def draw_class(image: np.ndarray, truth: str, found: str, right: bool
+               ) -> Image.Image:
+    """An image with its class and the predicted one below.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, RGB.
+        truth (str): The class.
+        found (str): The predicted class and its score.
+        right (bool): Whether they agree.
+
+    Returns:
+        Image.Image: The picture.
+    """
+    panel = _enlarged(image)
+    ruler = ImageDraw.Draw(panel)
+    lines = (('truth: ' + truth, INK),
+             ('prediction: ' + found, RIGHT if right else WRONG))
+    width = max(panel.width, *(round(ruler.textlength(text, font=_font()))
+                               + 2 * GAP for text, _ in lines))
+    sheet = Image.new('RGB', (width, panel.height + 2 * MARGIN + 4), PAPER)
+    sheet.paste(panel)
+    draw = ImageDraw.Draw(sheet)
+    for index, (text, ink) in enumerate(lines):
+        draw.text((GAP, panel.height + 3 + index * MARGIN), text,
+                  font=_font(), fill=ink)
+    return sheet

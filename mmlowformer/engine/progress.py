@@ -1,0 +1,169 @@
+"""Where a training or a test is: a live bar, or lines without a terminal."""
+import math
+from datetime import timedelta
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from .console import console, set_bar, show, wrapped
+from .scores import shown_metrics
+
+# Iterations that the loss is averaged over.
+SMOOTHED = 10
+
+
+def hours(seconds: float) -> str:
+    """A duration as ``0:01:05``.
+
+    Args:
+        seconds (float): The duration.
+
+    Returns:
+        str: Hours, minutes and seconds.
+    """
+    return str(timedelta(seconds=math.ceil(seconds)))
+
+
+class ShowProgress(Hook):
+    """Shows how far training, validation and testing are.
+
+    At a terminal it is a bar from the first iteration on, of which a line
+    remains for each epoch. Elsewhere it is a line for the first and the last
+    iteration and at the interval of the log file.
+    """
+
+    # After the hooks that measure time and count.
+    priority = 'VERY_LOW'
+
+    def __init__(self):
+        self._bar = None
+        self._task = None
+        self._interval = 1
+
+    def before_run(self, runner: Runner) -> None:
+        """Take over the log file's interval.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._interval = next(
+            (hook.interval for hook in runner.hooks
+             if isinstance(hook, LoggerHook)), 10)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the bar of an epoch, or of an iteration-based training."""
+        self._start()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Start the bar of a validation."""
+        self._start()
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Start the bar of a test."""
+        self._start()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, *args,
+                         **kwargs) -> None:
+        """Move on by one iteration.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Index of the iteration.
+            *args: Not used.
+            **kwargs: Not used.
+        """
+        loss = runner.message_hub.get_scalar('train/loss').mean(
+            min(SMOOTHED, batch_idx + 1))
+        total = (runner.max_iters if _by_iteration(runner)
+                 else len(runner.train_dataloader))
+        self._move(runner, _stage(runner), batch_idx + 1, total,
+                   f'loss {loss:.4f}')
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args,
+                       **kwargs) -> None:
+        """Move on by one batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Index of the batch.
+            *args: Not used.
+            **kwargs: Not used.
+        """
+        self._move(runner, 'Validation', batch_idx + 1,
+                   len(runner.val_dataloader))
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args,
+                        **kwargs) -> None:
+        """Move on by one batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Index of the batch.
+            *args: Not used.
+            **kwargs: Not used.
+        """
+        self._move(runner, 'Testing', batch_idx + 1,
+                   len(runner.test_dataloader))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """End the bar."""
+        set_bar(None)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None
+                        ) -> None:
+        """End the bar, and show what the validation found.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): The metrics.
+        """
+        set_bar(None)
+        show(wrapped(f'Validation: {shown_metrics(runner, metrics or {})}',
+                     '  '))
+        # An iteration-based training goes on within its only epoch.
+        if runner.iter < runner.max_iters and _by_iteration(runner):
+            self._start()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None
+                         ) -> None:
+        """End the bar."""
+        set_bar(None)
+
+    def _start(self) -> None:
+        if not is_main_process():
+            return
+        self._bar = Progress(
+            TextColumn('{task.description}'), BarColumn(None),
+            MofNCompleteColumn(), TextColumn('{task.fields[state]}'),
+            console=console(), redirect_stdout=False, transient=True,
+            disable=not console().is_terminal)
+        self._task = self._bar.add_task('Starting', total=None, state='')
+        set_bar(self._bar)
+
+    def _move(self, runner: Runner, stage: str, done: int, total: int,
+              state: str = '') -> None:
+        if self._bar is None:
+            return
+        left = hours(runner.message_hub.get_info('eta') or 0)
+        state = '  '.join(filter(None, (state, f'{left} left')))
+        if console().is_terminal:
+            self._bar.update(self._task, description=stage, completed=done,
+                             total=total, state=state)
+            # Of the bar, which goes, a line remains.
+            due = done == total
+        else:
+            due = done in (1, total) or done % self._interval == 0
+        if due:
+            show(f'{stage}  {done}/{total}  {state}')
+
+
+def _by_iteration(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def _stage(runner: Runner) -> str:
+    if _by_iteration(runner):
+        return 'Training'
+    return f'Epoch {runner.epoch + 1}/{runner.max_epochs}'

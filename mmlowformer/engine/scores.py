@@ -1,0 +1,92 @@
+"""Metrics of a validation, and the best of a training."""
+import re
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import NamedTuple
+
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+
+class Best(NamedTuple):
+    """The best of a metric so far.
+
+    Attributes:
+        metric (str): Its name.
+        score (float): Its value.
+        when (str): The epoch or iteration, in words.
+        file (str): The checkpoint.
+    """
+
+    metric: str
+    score: float
+    when: str
+    file: str
+
+
+def best_scores(runner: Runner) -> Iterator[Best]:
+    """What CheckpointHook found to be the best.
+
+    Args:
+        runner (Runner): The runner.
+
+    Yields:
+        Best: For each metric that decides.
+    """
+    hook = next((hook for hook in runner.hooks
+                 if isinstance(hook, CheckpointHook)), None)
+    metrics = getattr(hook, 'key_indicators', None) or []
+    known = runner.message_hub.runtime_info
+    for metric in metrics:
+        suffix = '' if len(metrics) == 1 else f'_{metric}'
+        file = known.get(f'best_ckpt{suffix}')
+        if file:
+            name, kind, number = re.search(
+                r'best_(.+)_(epoch|iter)_(\d+)\.pth$', file).groups()
+            if metric == 'auto':
+                metric = _unflattened(name, runner)
+            kind = 'iteration' if kind == 'iter' else kind
+            yield Best(metric, float(known[f'best_score{suffix}']),
+                       f'{kind} {number}', file)
+
+
+def _unflattened(name: str, runner: Runner) -> str:
+    """Name of a metric, from that in the name of a file."""
+    logged = (key.removeprefix('val/')
+              for key in runner.message_hub.log_scalars)
+    return next((key for key in logged if key.replace('/', '_') == name),
+                name)
+
+
+def shown_metrics(runner: Runner, metrics: dict) -> str:
+    """Metrics in words, the one that decides about the best first.
+
+    Args:
+        runner (Runner): The runner.
+        metrics (dict): Values by name.
+
+    Returns:
+        str: Separated by commas.
+    """
+    if not metrics:
+        return 'no metrics'
+    best = {item.metric: item.score for item in best_scores(runner)}
+    names = sorted(metrics, key=lambda name: name not in best)
+    return ', '.join(
+        f'{name} {shown(metrics[name])}'
+        + (' (the best)' if best.get(name) == metrics[name] else '')
+        for name in names)
+
+
+def shown(value: object) -> str:
+    """A value with four significant digits, if it is a number.
+
+    Args:
+        value (object): The value.
+
+    Returns:
+        str: The text.
+    """
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f'{value:.4g}'
+    return str(value)

@@ -1,0 +1,276 @@
+"""What a run is going to do, before work begins, and what came of it."""
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from ..models import LowFormer, find_lowformers
+from .console import say, wrapped
+from .launch import device_name
+from .progress import hours
+from .scores import best_scores, shown
+
+LABEL = 12
+SHOWN_CLASSES = 5
+
+
+def line(label: str, text: str) -> str:
+    """A labelled entry, continued below itself.
+
+    Args:
+        label (str): One word or two.
+        text (str): What it is.
+
+    Returns:
+        str: The lines.
+    """
+    return wrapped(f'{label:<{LABEL}}{text}', ' ' * LABEL)
+
+
+def command(*words: str) -> str:
+    """A command to copy, over several lines if it is long.
+
+    Args:
+        *words (str): The program and its arguments.
+
+    Returns:
+        str: The command, as a shell reads it.
+    """
+    return ' \\\n'.join(wrapped(shlex.join(words), '    ').splitlines())
+
+
+def short(path: str | Path) -> str:
+    """A path as seen from the current folder, if it is in there.
+
+    Args:
+        path (str | Path): The path.
+
+    Returns:
+        str: The relative path, or the path itself.
+    """
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative
+
+
+def describe_runner(runner: Runner, config: str, *,
+                    testing: bool = False) -> None:
+    """Say what was built: model, device and folders.
+
+    Args:
+        runner (Runner): Just built.
+        config (str): The config, as the user named it.
+        testing (bool): Whether it is for a test. Defaults to False.
+    """
+    scope = runner.cfg.get('default_scope')
+    log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
+    for label, text in (
+            ('Config', short(config)),
+            ('Model', _model(runner.model)),
+            ('Device', f'{device_name()}, {precision(runner.cfg, testing)}, '
+             f'scope {scope}'),
+            ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
+        say(line(label, text))
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model itself.
+
+    Args:
+        model (nn.Module): Possibly wrapped, for distributed training or
+            test-time augmentation.
+
+    Returns:
+        nn.Module: What is inside.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def _model(model: nn.Module) -> str:
+    model = bare(model)
+    names = {_variant(backbone)
+             for backbone in find_lowformers(model).values()}
+    parameters = list(model.parameters())
+    total = sum(item.numel() for item in parameters)
+    trained = sum(item.numel() for item in parameters if item.requires_grad)
+    frozen = '' if trained == total else f', {trained / 1e6:.2f} M trained'
+    kind = ' with '.join((type(model).__name__, *sorted(names)))
+    return f'{kind}, {total / 1e6:.2f} M parameters{frozen}'
+
+
+def _variant(backbone: LowFormer) -> str:
+    names = [name for name, settings in backbone.arch_settings.items()
+             if settings == backbone.arch]
+    return '-'.join(('LowFormer', *names[:1]))
+
+
+def precision(cfg: Config, testing: bool) -> str:
+    """What a run computes in.
+
+    Args:
+        cfg (Config): The config.
+        testing (bool): Whether it is a test, which may have another.
+
+    Returns:
+        str: The type, in words.
+    """
+    if testing:
+        mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
+    else:
+        wrapper = cfg.get('optim_wrapper') or {}
+        mixed = str(wrapper.get('type')).endswith('AmpOptimWrapper')
+        dtype = wrapper.get('dtype')
+    return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
+
+
+def describe_data(dataset: Dataset) -> str:
+    """Images, boxes and classes of a data set.
+
+    Args:
+        dataset (Dataset): One of the hosts', or of another kind.
+
+    Returns:
+        str: The counts.
+    """
+    counts = [f'{len(dataset)} images']
+    boxes = _count_boxes(dataset)
+    if boxes is not None:
+        counts.append(f'{boxes} boxes')
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes:
+        names = ', '.join(classes[:SHOWN_CLASSES])
+        more = ', ...' if len(classes) > SHOWN_CLASSES else ''
+        counts.append(f'{len(classes)} classes ({names}{more})')
+    return ', '.join(counts)
+
+
+def _count_boxes(dataset: Dataset) -> int | None:
+    read = getattr(dataset, 'get_data_info', None)
+    if read is None or not len(dataset) or 'instances' not in read(0):
+        return None
+    return sum(not box.get('ignore_flag') for index in range(len(dataset))
+               for box in read(index)['instances'])
+
+
+class Describe(Hook):
+    """Says what a run starts from, just before it does.
+
+    Args:
+        batch (str): Batch size and learning rate in words; '' for a test.
+        weights (str): What the weights are if no file is loaded. Defaults to
+            ''.
+    """
+
+    # After all that loads, before ShowProgress.
+    priority = 'LOW'
+
+    def __init__(self, batch: str = '', weights: str = ''):
+        self.batch = batch
+        self.weights = weights
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Count the tensors that fit.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What was read.
+        """
+        needed = bare(runner.model).state_dict()
+        given = checkpoint.get('state_dict', checkpoint)
+        count = sum(name in given and given[name].shape == value.shape
+                    for name, value in needed.items())
+        self.weights = (f'{count}/{len(needed)} tensors of the model from '
+                        f'{runner.cfg.load_from}')
+
+    def before_train(self, runner: Runner) -> None:
+        """Say it for a training.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self.weights:
+            say(line('Weights', self.weights))
+        say(line('Training', describe_data(runner.train_dataloader.dataset)))
+        if runner.val_loop is not None:
+            say(line('Validation',
+                     describe_data(runner.val_dataloader.dataset)))
+        say(line('Steps', self.batch))
+        say(line('Length', _length(runner)))
+        if is_finished(runner):
+            say(wrapped(_FINISHED))
+
+    def before_test(self, runner: Runner) -> None:
+        """Say it for a test.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        say(line('Weights', self.weights))
+        say(line('Data', describe_data(runner.test_dataloader.dataset)))
+
+
+_FINISHED = (
+    'This training is finished, no iteration is left. To go on nevertheless: '
+    '--cfg-options with a greater train_cfg.max_epochs or max_iters; mind '
+    'that the learning rate is at its end.')
+
+
+def _length(runner: Runner) -> str:
+    if isinstance(runner.train_loop, IterBasedTrainLoop):
+        return f'{runner.iter} of {runner.max_iters} iterations done'
+    return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
+            f'{len(runner.train_dataloader)} iterations each')
+
+
+def is_finished(runner: Runner) -> bool:
+    """Whether nothing is left to train.
+
+    Args:
+        runner (Runner): Whose training has begun.
+
+    Returns:
+        bool: Whether all iterations are done.
+    """
+    return runner.iter >= runner.max_iters
+
+
+def conclude(runner: Runner, seconds: float) -> None:
+    """Say what came of a training, and what to do with it.
+
+    Args:
+        runner (Runner): After the training.
+        seconds (float): How long it took.
+    """
+    say(f'\nFinished after {hours(seconds)}.')
+    tested = runner.message_hub.runtime_info.get('last_ckpt')
+    if tested:
+        say(line('Last', short(tested)))
+    for best in best_scores(runner):
+        say(line('Best', f'{best.metric} {shown(best.score)} in {best.when}: '
+                 f'{short(best.file)}'))
+        tested = best.file
+    pictures = list(Path(runner.log_dir).rglob('vis_image/*'))
+    if pictures:
+        say(line('Pictures', f'{len(pictures)} in '
+                 f'{short(pictures[0].parent)}'))
+    say('Curves:\n  ' + command(
+        'python', _tool('analyze_log.py'), short(runner.work_dir)))
+    if tested:
+        # The config in the work dir has the command line's options in it.
+        config = Path(runner.work_dir, Path(runner.cfg.filename).name)
+        say('Test, with pictures of the predictions:\n  ' + command(
+            'python', _tool('test.py'), short(config), short(tested),
+            '--show-dir', short(Path(runner.work_dir, 'pictures'))))
+
+
+def _tool(name: str) -> str:
+    return short(Path(sys.argv[0]).resolve().with_name(name))
+

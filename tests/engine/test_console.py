@@ -1,0 +1,186 @@
+"""What reaches the screen, what the log file, and what neither loses."""
+import io
+import signal
+import sys
+import warnings
+
+import pytest
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from mmlowformer.engine import console
+
+
+@pytest.fixture
+def logged(tmp_path, capsys):
+    """Log within a quiet screen; the lines on it and those in the file."""
+
+    def run(work, before=lambda: None, **options):
+        file = tmp_path / 'run.log'
+        with console.quiet_screen(**options):
+            before()
+            logger = MMLogger(f'{tmp_path}', log_file=str(file))
+            MMLogger._instance_dict[f'{tmp_path}'] = logger
+            try:
+                console.take_over(logger)
+                work(logger)
+            finally:
+                MMLogger._instance_dict.pop(f'{tmp_path}')
+        return capsys.readouterr().out, file.read_text()
+
+    return run
+
+
+FALSE_ALARMS = [
+    '``build_loss`` would be deprecated soon',
+    'Default ``avg_non_ignore`` is False, if you would like to',
+    'The draw is False, it means that the hook for visualization will not',
+    '"FileClient" will be deprecated in future. Please use io functions',
+    '"HardDiskBackend" is the alias of "LocalBackend"',
+    'Failed to search registry with scope "mmdet" in the "function" tree',
+    '`Visualizer` backend is not initialized because save_dir is None.',
+    'pkg_resources is deprecated as an API. See https://setuptools.pypa.io',
+    'for stem.0.conv.weight: copying from a non-meta parameter in the '
+    'checkpoint to a meta parameter in the current module, which is a no-op.',
+]
+
+
+@pytest.mark.parametrize('text', FALSE_ALARMS)
+@pytest.mark.parametrize('way', ['logged', 'warned'])
+def test_false_alarms_are_in_the_file_alone(logged, text, way):
+    screen, file = logged(
+        lambda logger: logger.warning(text) if way == 'logged' else
+        warnings.warn(text, stacklevel=2))
+    assert screen == ''
+    assert text in file
+
+
+@pytest.mark.parametrize('way', ['logged', 'warned'])
+def test_true_warnings_are_on_both(logged, way):
+    text = 'lr_scheduler.step() was called before optimizer.step()'
+    screen, file = logged(
+        lambda logger: logger.warning(text) if way == 'logged' else
+        warnings.warn(text, stacklevel=2))
+    assert screen == f'Warning: {text}\n'
+    assert text in file
+
+
+def test_details_are_in_the_file_alone(logged):
+    screen, file = logged(lambda logger: logger.info('Config:\nmodel = 1'))
+    assert screen == ''
+    assert 'model = 1' in file
+
+
+def test_said_is_on_both(logged):
+    screen, file = logged(lambda logger: console.say('Best  0.5'))
+    assert screen == 'Best  0.5\n'
+    assert 'Best  0.5' in file
+
+
+def test_loaded_tensors_are_news(logged):
+    text = 'LowFormer-b0: 252/252 tensors from b0.pth (timm)'
+    assert logged(lambda logger: logger.info(text))[0] == f'{text}\n'
+
+
+def test_results_by_class_where_they_are_the_result(logged):
+    text = '\n+--------+\n| Class  |\n+--------+'
+    assert logged(lambda logger: logger.info(text))[0] == ''
+    assert logged(lambda logger: logger.info(text), tables=True)[0] == \
+        f'{text}\n'
+
+
+def test_chatter_is_in_the_file_and_prints_on_the_screen(logged):
+    def work(logger):
+        print('loading annotations into memory...')
+        print('my own hook', 'was here')
+        print('without an end', end='')
+
+    screen, file = logged(work)
+    assert screen == 'my own hook was here\nwithout an end\n'
+    assert 'loading annotations' in file
+    assert 'my own hook' not in file
+
+
+def test_what_comes_before_the_file_is_in_it(logged):
+    screen, file = logged(
+        lambda logger: None,
+        before=lambda: (console.warn('too early'),
+                        warnings.warn(FALSE_ALARMS[0], stacklevel=2)))
+    assert screen == 'Warning: too early\n'
+    assert 'too early' in file
+    assert FALSE_ALARMS[0] in file
+
+
+def test_only_the_first_process_writes(logged, monkeypatch):
+    monkeypatch.setenv('RANK', '1')
+
+    def work(logger):
+        console.say('said')
+        console.show('shown')
+        print('printed')
+        logger.warning('warned')
+
+    assert logged(work)[0] == ''
+
+
+def test_lines_break_between_words():
+    path = '/data/' + 'folder-with-a-name/' * 6
+    assert console.wrapped(f'a {path} b') == f'a\n{path}\nb'
+    assert all(len(line) <= 80
+               for line in console.wrapped('word ' * 60).splitlines())
+
+
+def test_runner_is_quiet_from_its_first_line(tmp_path, capsys):
+    arguments = dict(model=dict(type='ToyModel'), work_dir=str(tmp_path))
+    for runner in (Runner, console.QuietRunner):
+        with pytest.raises(KeyError):
+            runner(**arguments, experiment_name=runner.__name__)
+        out = capsys.readouterr().out
+        assert ('System environment' in out) == (runner is Runner)
+    logs = [file.read_text() for file in tmp_path.glob('*/*.log')]
+    assert any('System environment' in log for log in logs)
+
+
+@pytest.fixture
+def _ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_work(swallowed):
+    with (console.quiet_screen(),
+          console.exit_on_interrupt(lambda: 'Words.')):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not swallowed:
+                raise
+            raise SyntaxError('Failed to format the config') from None
+
+
+@pytest.mark.usefixtures('_ctrl_c')
+@pytest.mark.parametrize('swallowed', [False, True])
+def test_interrupted(swallowed, capsys):
+    with pytest.raises(SystemExit) as status:
+        interrupt_work(swallowed)
+    assert status.value.code == 130
+    assert capsys.readouterr().err == '\nWords.\n'
+
+
+class LeftPipe(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_left_does_not_end_the_work(monkeypatch):
+    monkeypatch.setattr(sys, 'stdout', LeftPipe())
+    with console.quiet_screen():
+        console.show('on and on')
+        print('and on')
+
+
+def test_other_errors_are_not_interrupts():
+    with (pytest.raises(ValueError, match='real'),
+          console.exit_on_interrupt(lambda: 'Words.')):
+        raise ValueError('a real one')

@@ -1,0 +1,275 @@
+"""What a person reads of train.py and test.py, at 80 columns."""
+import contextlib
+import io
+import os
+import re
+import runpy
+import signal
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import ValLoop
+
+from mmlowformer.engine import summary
+
+from ..conftest import ROOT
+
+TRAIN, TEST = ROOT / 'tools' / 'train.py', ROOT / 'tools' / 'test.py'
+TINY = dict(
+    widths=(8, 8, 16, 16, 32), depths=(0, 1, 1, 1, 1), stem_expand_ratio=1,
+    downsample_expand_ratio=2, block=('norm_lowtention', 'norm_mlp'))
+DETECTOR = f"""
+_base_ = {str(ROOT / 'configs' / 'retinanet_lowformer_b0_shapes.py')!r}
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, **{TINY}), out_indices=(1, 2, 3)),
+    neck=dict(in_channels=[16, 16, 32], out_channels=16, start_level=0),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1,
+                   norm_cfg=dict(num_groups=4)),
+    test_cfg=dict(score_thr=0.0))
+train_cfg = dict(max_epochs=2, val_interval=1)
+train_dataloader = dict(batch_size=2)
+val_dataloader = dict(batch_size=1)
+test_dataloader = dict(batch_size=1)
+"""
+SEGMENTOR = f"""
+_base_ = {str(ROOT / 'configs' / 'fpn_lowformer_b0_shapes.py')!r}
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, **{TINY})),
+    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
+    decode_head=dict(in_channels=[16, 16, 16, 16], channels=16))
+train_dataloader = dict(batch_size=2)
+train_cfg = dict(max_iters=4, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+CONFIGS = dict(detector=(DETECTOR, 'coco'), segmentor=(SEGMENTOR, 'ade'))
+BEFORE_WORK = 20
+
+
+def write_config(folder, shapes, kind, more=''):
+    """A config in a folder; options of another place of the data."""
+    content, data = CONFIGS[kind]
+    folder.mkdir(exist_ok=True)
+    (folder / f'{kind}.py').write_text(content + more)
+    return [folder / f'{kind}.py', '--cfg-options', f'data_root={shapes}/'
+            f'{data}/']
+
+
+def run_tool(tool, *arguments, folder):
+    """Run a tool in this process, and give its exit status and output."""
+    out = io.StringIO()
+    with (pytest.MonkeyPatch.context() as patch,
+          contextlib.redirect_stdout(out), contextlib.redirect_stderr(out)):
+        patch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+        patch.setenv('LOCAL_RANK', '0')
+        patch.chdir(folder)
+        allowed = torch.serialization.get_safe_globals()
+        try:
+            runpy.run_path(str(tool), run_name='__main__')
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
+            os.environ.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)
+    return status, out.getvalue()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('terminal')
+
+
+@pytest.fixture(scope='module')
+def trained(folder, shapes):
+    """Arguments of a training that is complete, and its output."""
+    arguments = write_config(folder, shapes, 'detector')
+    status, output = run_tool(
+        TRAIN, *arguments[:1], '--work-dir', 'run', *arguments[1:],
+        folder=folder)
+    assert status == 0, output
+    return arguments, output
+
+
+def before(output, first):
+    lines = output.splitlines()
+    return lines[:next(index for index, line in enumerate(lines)
+                       if line.startswith(first))]
+
+
+def test_few_lines_before_training(trained):
+    lines = before(trained[1], 'Epoch 1/2  1/2')
+    assert len(lines) <= BEFORE_WORK
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize('fact', [
+    r'^Model +RetinaNet with LowFormer, 0\.\d\d M parameters$',
+    r'^Device +\w+ \(\d+ threads\), float32, scope mmdet$',
+    r'^Work dir +run, all details in 20\d+_\d+/20\d+_\d+\.log$',
+    r'^Weights +The backbone starts from random weights',
+    r'^Training +4 images, \d+ boxes, 4 classes \(circle, square, tri',
+    r'^Validation +2 images, \d+ boxes, 4 classes',
+    r'^Steps +batch size 2 = 1 process',
+    r'learning rate 0\.001$',
+    r'^Length +0 of 2 epochs done, of 2 iterations each$'])
+def test_says_what_is_trained(trained, fact):
+    assert re.search(fact, trained[1], re.MULTILINE)
+
+
+def test_warnings_are_said(trained):
+    assert 'Warning: The learning rate 0.001 was chosen for' in trained[1]
+    assert 'The warm-up takes 20 iterations, the whole training 4' in \
+        trained[1].replace('\n  ', ' ')
+    assert 'FileClient' not in trained[1]
+
+
+def test_the_log_file_has_everything(folder, trained):
+    log = next((folder / 'run').glob('2*/*.log')).read_text()
+    for detail in ('System environment', 'Hooks will be executed',
+                   'paramwise_options', 'FileClient', 'Epoch(train) [1][2/2]',
+                   'loading annotations', "type='RetinaNet'",
+                   'learning rate 0.001', 'Average Precision'):
+        assert detail in log
+
+
+def test_progress_in_lines(trained):
+    lines = re.findall(r'^(Epoch 2/2|Validation)  (\d/2)  (.*)$', trained[1],
+                       re.MULTILINE)
+    assert [line[:2] for line in lines] == [
+        ('Validation', '1/2'), ('Validation', '2/2'), ('Epoch 2/2', '1/2'),
+        ('Epoch 2/2', '2/2'), ('Validation', '1/2'), ('Validation', '2/2')]
+    assert re.fullmatch(r'loss \d+\.\d{4}  0:00:\d\d left', lines[2][2])
+
+
+def test_concludes(folder, trained):
+    end = trained[1][trained[1].index('Finished after 0:00:'):]
+    assert re.search(r'^Last +run/epoch_2\.pth$', end, re.MULTILINE)
+    best, file = re.search(
+        r'^Best +coco/bbox_mAP \S+ in epoch (\d):\s+(run/best_\S+)$', end,
+        re.MULTILINE).groups()
+    assert file.endswith(f'epoch_{best}.pth')
+    assert (folder / file).is_file()
+    assert 'analyze_log.py run' in end
+    assert 'test.py run/detector.py' in end
+
+
+def test_its_command_tests(folder, trained):
+    end = trained[1][trained[1].index('Test, with pictures'):]
+    words = end.replace('\\\n', ' ').split('\n')[1].split()
+    status, output = run_tool(*words[1:], folder=folder)
+    assert status == 0, output
+    assert len(before(output, 'Testing  1/2')) <= BEFORE_WORK
+    assert re.search(r'^Weights +\d+/\d+ tensors of the model from run/best',
+                     output, re.MULTILINE)
+    assert 'Loads checkpoint' not in output
+    assert re.search(r'^Data +2 images, \d+ boxes', output, re.MULTILINE)
+    assert len(list((folder / 'run' / 'pictures').iterdir())) == 2
+
+
+def test_nothing_is_left(folder, trained):
+    config, *options = trained[0]
+    status, output = run_tool(TRAIN, config, '--work-dir', 'run', '--resume',
+                              *options, folder=folder)
+    assert status == 0, output
+    assert 'This training is finished, no iteration is left.' in output
+    assert 'Epoch' not in output.replace('resumed epoch', '')
+    assert 'Best        coco/bbox_mAP' in output
+    assert 'made up' not in output
+
+
+@pytest.fixture
+def press_ctrl_c(monkeypatch):
+    """Interrupt at a call of a hook, as Ctrl-C does."""
+
+    def at(stage, epoch=0):
+        def press(self, runner, *args, **kwargs):
+            if runner.epoch >= epoch:
+                raise KeyboardInterrupt
+
+        name = f'CtrlC{stage}{epoch}'
+        HOOKS.register_module(
+            module=type(name, (Hook, ), {stage: press}), force=True)
+        return f"custom_hooks = [dict(type='mmengine.{name}')]\n"
+
+    return at
+
+
+@pytest.mark.parametrize(('stage', 'words'), [
+    ('before_train_iter', 'Interrupted before the first checkpoint: there '
+     'is nothing to go on from'),
+    ('before_val_iter', 'The same command with --resume goes on from '
+     'run/epoch_1.pth.'),
+])
+def test_interrupted(stage, words, press_ctrl_c, shapes, tmp_path):
+    config, *options = write_config(
+        tmp_path, shapes, 'detector', press_ctrl_c(stage))
+    status, output = run_tool(TRAIN, config, '--work-dir', 'run', *options,
+                              folder=tmp_path)
+    assert status == 130
+    assert words in output.replace('\n', ' ')
+    assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize(('kind', 'done', 'left'), [
+    ('detector', 1, 2), ('detector', 2, 1), ('segmentor', 2, 2),
+    ('segmentor', 4, 1)])
+def test_an_interrupted_validation_is_made_up(
+        kind, done, left, shapes, tmp_path, monkeypatch):
+    """With ``left`` validations, the interrupted one among them."""
+    config, *options = write_config(tmp_path, shapes, kind)
+    command = (TRAIN, config, '--work-dir', 'run')
+    validations, run = [], ValLoop.run
+
+    def interrupted(loop):
+        runner = loop.runner
+        if done == (runner.epoch if kind == 'detector' else runner.iter):
+            raise KeyboardInterrupt
+        return run(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ValLoop, 'run', interrupted)
+        status, output = run_tool(*command, *options, folder=tmp_path)
+        assert status == 130, output
+
+    def counted(loop):
+        validations.append(loop.runner.iter)
+        return run(loop)
+
+    monkeypatch.setattr(ValLoop, 'run', counted)
+    status, output = run_tool(*command, '--resume', *options, folder=tmp_path)
+    assert status == 0, output
+    assert len(validations) == left
+    assert 'validation of this checkpoint was not completed' in output
+    status, output = run_tool(*command, '--resume', *options, folder=tmp_path)
+    assert len(validations) == left
+    assert 'not completed' not in output
+
+
+def test_more_classes_than_the_masks_have(shapes, tmp_path):
+    config, *options = write_config(
+        tmp_path, shapes, 'segmentor',
+        'unseen = dict(dataset=dict(metainfo=dict(\n'
+        '    classes=[str(i) for i in range(20)], palette=[[0] * 3] * 20)))\n'
+        'train_dataloader.update(unseen)\n'
+        'val_dataloader = test_dataloader = unseen\n'
+        'model["decode_head"]["num_classes"] = 20\n')
+    status, output = run_tool(TRAIN, config, '--work-dir', 'run', *options,
+                              folder=tmp_path)
+    assert status == 0, output
+    assert re.search(r'hold\s+[45]\s+classes\s+at\s+most,\s+the\s+config\s+'
+                     r'has\s+20', output), output
+
+
+def test_precision_is_that_of_what_is_done():
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper'),
+                      test_cfg=dict(type='TestLoop')))
+    assert summary.precision(cfg, testing=False) == 'mixed precision (float16)'
+    assert summary.precision(cfg, testing=True) == 'float32'
+    cfg.test_cfg.fp16 = True
+    assert summary.precision(cfg, testing=True) == 'mixed precision (float16)'
