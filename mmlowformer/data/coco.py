@@ -102,11 +102,10 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
         faults[fault] += 1
         examples.setdefault(fault, example)
     if faults:
-        raise UserError(
-            f'{path} is broken:\n' + '\n'.join(
-                f'  {count} x {fault}, first: {examples[fault]}'
-                for fault, count in faults.items())
-            + '\nMend the file, or leave these out of it.')
+        found = '; '.join(f'{count} x {fault}, first: {examples[fault]}'
+                          for fault, count in faults.items())
+        raise UserError(f'{path} is broken: {found}. Mend the file, or leave '
+                        'these out of it')
 
 
 def _image_faults(content: dict) -> Iterator[tuple[str, str]]:

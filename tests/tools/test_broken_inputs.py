@@ -395,10 +395,10 @@ TRAINING = {
                          'is no COCO annotation file'),
     'annotations-no-box': (
         annotations(without('annotations', 0, 'bbox')),
-        DATA, 'train_dataloader.dataset (CocoDataset) cannot be built: '),
+        DATA, 'is broken: 1 x box that is not four numbers'),
     'annotations-no-image': (
         annotations(without('annotations', 0, 'image_id')),
-        DATA, 'train_dataloader.dataset (CocoDataset) cannot be built: '),
+        DATA, 'is broken: 1 x annotation of an image that is not in the'),
     'classes-number': (
         None, (*ON, 'train_dataloader.dataset.metainfo.classes=5'),
         'metainfo.classes has to be a tuple of names, not 5'),
