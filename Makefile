@@ -14,14 +14,22 @@ demo-seg: CONFIG := fpn_lowformer_b0_shapes
 demo-cls: DEMO := work_dirs/demo-cls
 demo-cls: CONFIG := lowformer_b0_shapes
 
-.PHONY: help setup demo demo-seg demo-cls test lint
+# Two processes of one thread each; one that is done takes over from the other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# What an edit of the network or of the weights breaks first.
+QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
+    tests/data tests/engine tests/analysis
+QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
+
+.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
 	@echo '               CPU'
 	@echo 'make demo-seg  the same for segmentation'
 	@echo 'make demo-cls  the same for classification'
-	@echo 'make test      run the tests'
+	@echo 'make test      run the tests, with a table of what they cover'
+	@echo '               (test-quick: a minute of them; test-slow: the rest)'
 	@echo 'make lint      run ruff'
 	@echo 'make setup     create .venv (done by all of the above)'
 	@echo '               STACK=onedl, with any of these: with the maintained'
@@ -45,7 +53,14 @@ demo demo-seg demo-cls: setup
 	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not slow' --cov=mmlowformer \
+	    --cov-report=term:skip-covered
+
+test-quick: setup
+	$(PYTEST) $(QUICK) -k '$(QUICK_ONLY)'
+
+test-slow: setup
+	$(PYTEST) -m slow
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,33 @@ from mmlowformer import engine
 from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    """Processes side by side: one thread each, theirs included."""
+    os.environ['OMP_NUM_THREADS'] = '1'
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker('gpu'):
+            item.add_marker(pytest.mark.skip(reason='torch finds no GPU'))
+
+
+@pytest.fixture(autouse=True, scope='session')
+def temporary_folder(tmp_path_factory):
+    """Nothing that a test or its processes forget outlives the session."""
+    tmp_path_factory.getbasetemp()  # Those of failed tests do.
+    # Short, as the names of sockets below it are limited.
+    folder = tempfile.mkdtemp(prefix='lowformer-')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TMPDIR', folder)
+        patch.setattr(tempfile, 'tempdir', folder)
+        yield Path(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)
