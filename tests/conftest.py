@@ -1,4 +1,5 @@
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
+from mmengine.visualization import Visualizer
 
 from mmlowformer import engine
 from mmlowformer.data.shapes import make_dataset
@@ -70,6 +72,54 @@ def safe_loading(monkeypatch):
     yield
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals(allowed)
+
+
+def forget_visualizers(kind=Visualizer):
+    """They are one per process, with the folder that they were made for."""
+    kind._instance_dict.clear()
+    for child in kind.__subclasses__():
+        forget_visualizers(child)
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys, safe_loading):
+    """Run a tool in this process, which has imported the libraries.
+
+    What a user gets to see, and the exit status, are those of a process of
+    its own; at least one test of each tool has such a process.
+    """
+    def run(tool, *arguments, cwd):
+        before = dict(os.environ)
+        capsys.readouterr()
+        forget_visualizers()
+        status = 0
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            patch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+            try:
+                runpy.run_path(str(tool), run_name='__main__')
+            except SystemExit as end:
+                status = end.code
+        os.environ.clear()
+        os.environ.update(before)
+        shown = ''.join(capsys.readouterr())
+        if isinstance(status, str):
+            shown, status = f'{shown}{status}\n', 1
+        return subprocess.CompletedProcess(arguments, status or 0, shown)
+
+    return run
+
+
+@pytest.fixture
+def error_here(run_here):
+    """What a tool that fails in this process says."""
+    def error_of(*arguments, cwd):
+        result = run_here(*arguments, cwd=cwd)
+        assert result.returncode != 0
+        assert 'Traceback' not in result.stdout, result.stdout
+        return result.stdout
+
+    return error_of
 
 
 @pytest.fixture

@@ -10,10 +10,17 @@ from mmlowformer import LowFormer, engine
 from mmlowformer.deploy.fusion import ImageNorm, PartwiseFusedMBConv
 from mmlowformer.deploy.winograd import WinogradConv2d
 
-from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
+from ..models.test_lowformer import (
+    SMALL,
+    VARIANTS,
+    images,
+    mostly_slow,
+    randomise,
+)
 
-# The last one is large enough for what is computed part by part.
-SIZES = ((64, 64), (65, 97), (33, 250), (490, 470))
+SIZES = ((64, 64), (65, 97), (33, 250))
+# Large enough for what is computed part by part.
+LARGE = (490, 470)
 
 
 def trained(arch, **kwargs):
@@ -46,6 +53,13 @@ def test_same_outputs(arch):
     assert strides <= {(2, 2)}
 
 
+@pytest.mark.parametrize('arch', mostly_slow('b1', 'b3', 'e3'))
+def test_same_outputs_of_a_large_image(arch):
+    model = trained(arch)
+    deployed = copy.deepcopy(model).switch_to_deploy()
+    assert max(largest_errors(model, deployed, images(*LARGE, 1))) <= 1e-5
+
+
 def test_every_step_is_needed():
     """What is folded is not the identity."""
     model = trained('b0')
@@ -61,7 +75,7 @@ def test_every_step_is_needed():
         p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize('size', [(64, 64), (490, 470)])
+@pytest.mark.parametrize('size', [(64, 64), LARGE])
 def test_maps_stay_channels_last(size):
     deployed = trained('b1').switch_to_deploy()
     x = images(*size, batch=1).to(memory_format=torch.channels_last)

@@ -30,6 +30,12 @@ SMALL = dict(
     downsample_expand_ratio=2, block=('norm_lowtention', 'norm_mlp', 'local'))
 
 
+def mostly_slow(*quick):
+    """All variants, those that are not ``quick`` for make test-slow."""
+    return [arch if arch in quick else
+            pytest.param(arch, marks=pytest.mark.slow) for arch in VARIANTS]
+
+
 def images(height=64, width=64, batch=2):
     return torch.rand(batch, 3, height, width)
 
@@ -76,9 +82,18 @@ def test_macs(arch, size, column):
 
 
 @pytest.mark.parametrize('arch', VARIANTS)
-@pytest.mark.parametrize(('height', 'width'), [(64, 64), (65, 97), (250, 333),
-                                               (33, 33)])
+@pytest.mark.parametrize(('height', 'width'), [(64, 64), (65, 97)])
 def test_forward_and_backward(arch, height, width):
+    check_forward_and_backward(arch, height, width)
+
+
+@pytest.mark.parametrize('arch', mostly_slow('b1', 'e1'))
+@pytest.mark.parametrize(('height', 'width'), [(250, 333), (33, 33)])
+def test_forward_and_backward_of_other_sizes(arch, height, width):
+    check_forward_and_backward(arch, height, width)
+
+
+def check_forward_and_backward(arch, height, width):
     model = LowFormer(arch)
     outputs = model(images(height, width))
     assert [tuple(output.shape) for output in outputs] == [
@@ -90,7 +105,7 @@ def test_forward_and_backward(arch, height, width):
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize('arch', VARIANTS)
+@pytest.mark.parametrize('arch', mostly_slow('b0', 'e1'))
 @pytest.mark.parametrize('frozen_stages', range(5))
 def test_frozen_stages(arch, frozen_stages):
     model = LowFormer(arch, out_indices=(1, 2, 3), drop_path_rate=0.2,

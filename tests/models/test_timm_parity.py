@@ -25,7 +25,7 @@ def test_all_stages_agree(arch):
     reference = randomise(reference).eval()
     model = LowFormer(arch).eval()
     copy_weights(reference, model)
-    for height, width in ((224, 224), (111, 189)):
+    for height, width in ((96, 96), (65, 97)):
         x = torch.randn(2, 3, height, width)
         with torch.no_grad():
             outputs, expected = model(x), reference(x)[-4:]

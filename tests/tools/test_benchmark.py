@@ -11,7 +11,7 @@ import torch
 from mmlowformer.benchmark import timing
 
 from ..conftest import ROOT
-from .test_train_and_test import error_of, run
+from .test_train_and_test import run
 
 BENCHMARK = ROOT / 'tools' / 'benchmark.py'
 QUICK = ('--shape', 32, 32, '--min-time', 0.05, '--repeats', 2, '--batch-size',
@@ -59,8 +59,8 @@ def test_paper_preset_and_file_names(tmp_path):
     assert record['settings']['batch_size'] == 2
 
 
-def test_list(tmp_path):
-    result = run(BENCHMARK, '--list', cwd=tmp_path)
+def test_list(run_here, tmp_path):
+    result = run_here(BENCHMARK, '--list', cwd=tmp_path)
     assert result.stdout.count('feature pyramid') == 8
 
 
@@ -72,10 +72,10 @@ def test_list(tmp_path):
     (('--json', 'none/a.json'), 'there is no such folder'),
     (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
 ])
-def test_bad_input(arguments, message, tmp_path):
+def test_bad_input(arguments, message, error_here, tmp_path):
     if 'cuda' in arguments and torch.cuda.is_available():
         pytest.skip('there is a GPU')
-    assert message in error_of(BENCHMARK, *arguments, cwd=tmp_path)
+    assert message in error_here(BENCHMARK, *arguments, cwd=tmp_path)
 
 
 @pytest.fixture

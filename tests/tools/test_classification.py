@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from mmlowformer import LowFormer, engine
 
-from .test_train_and_test import TEST, TRAIN, error_of, run
+from .test_train_and_test import TEST, TRAIN, run
 
 SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_epochs=1',
          'train_dataloader.num_workers=0',
@@ -48,18 +48,20 @@ def test_train_and_test(trained, options, tmp_path):
     assert pictures == ['circle/000000.jpg', 'square/000001.jpg']
 
 
-def test_published_layout_is_tested_as_it_is(shapes, tmp_path):
+def test_published_layout_is_tested_as_it_is(shapes, run_here, error_here,
+                                             tmp_path):
     """With 1000 folders the same command is the published evaluation."""
     torch.manual_seed(0)
     model = timm.create_model('lowformer_b0', num_classes=4)
     save_file(model.state_dict(), tmp_path / 'model.safetensors')
-    result = run(TEST, 'lowformer_b0_shapes', 'model.safetensors',
-                 '--cfg-options', f'data_root={shapes}/folders/', cwd=tmp_path)
+    result = run_here(
+        TEST, 'lowformer_b0_shapes', 'model.safetensors', '--cfg-options',
+        f'data_root={shapes}/folders/', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'accuracy/top1' in result.stdout
-    message = error_of(TEST, 'lowformer_b1_transfer', 'model.safetensors',
-                       '--cfg-options', f'data_root={shapes}/folders/',
-                       cwd=tmp_path)
+    message = error_here(
+        TEST, 'lowformer_b1_transfer', 'model.safetensors', '--cfg-options',
+        f'data_root={shapes}/folders/', cwd=tmp_path)
     assert 'model.safetensors does not fit the model' in message
 
 
@@ -88,8 +90,8 @@ def test_transfer_takes_the_backbone(shapes, options, tmp_path):
                                published['stem.0.conv.weight'])
 
 
-def test_retrieval(trained, shapes, tmp_path):
-    result = run(
+def test_retrieval(trained, shapes, run_here, tmp_path):
+    result = run_here(
         TEST, 'lowformer_b1_retrieval', trained[0], '--out', 'm.json',
         '--cfg-options', f'data_root={shapes}/folders/',
         'model.image_encoder.0.arch=b0', 'test_dataloader.num_workers=0',

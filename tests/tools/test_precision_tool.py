@@ -9,7 +9,7 @@ from mmlowformer import LowFormer
 from mmlowformer.analysis import precision
 
 from ..conftest import ROOT
-from .test_train_and_test import error_of, run
+from .test_train_and_test import run
 
 TOOL = ROOT / 'tools' / 'precision.py'
 
@@ -67,8 +67,9 @@ def test_errors_and_metrics(weights, options, tmp_path):
     (['--images', '0'], '--images has to be at least 1, not 0'),
     (['--launcher', 'pytorch'], 'leave --launcher out'),
 ])
-def test_errors_are_one_line(weights, options, tmp_path, arguments, message):
-    output = error_of(TOOL, 'lowformer_b0_shapes', weights, *arguments,
-                      *options, cwd=tmp_path)
+def test_errors_are_one_line(weights, options, error_here, tmp_path, arguments,
+                             message):
+    output = error_here(TOOL, 'lowformer_b0_shapes', weights, *arguments,
+                        *options, cwd=tmp_path)
     assert message in output.splitlines()[-1]
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import json
 import cv2
 import pytest
 
-from .test_train_and_test import TEST, TRAIN, error_of, run
+from .test_train_and_test import TEST, TRAIN, run
 
 CONFIG = 'fpn_lowformer_b0_shapes'
 SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_iters=3',
@@ -28,7 +28,7 @@ def trained(tmp_path_factory, options):
     return folder / 'run' / 'iter_3.pth', result.stdout
 
 
-def metrics_and_pictures(checkpoint, options, cwd, *arguments):
+def metrics_and_pictures(run, checkpoint, options, cwd, *arguments):
     result = run(TEST, CONFIG, checkpoint, '--out', 'm.json', '--show-dir',
                  'pictures', *arguments, *options, cwd=cwd)
     assert result.returncode == 0, result.stdout
@@ -49,36 +49,38 @@ def test_train(trained):
 
 def test_test(trained, options, tmp_path):
     checkpoint, log = trained
-    metrics, pictures = metrics_and_pictures(checkpoint, options, tmp_path)
+    metrics, pictures = metrics_and_pictures(run, checkpoint, options,
+                                             tmp_path)
     assert f'mIoU {metrics["mIoU"]:.4g}' in log
     # The mask of the data set, that of the network, and where they differ,
     # each five times as large as the image, with a margin.
     assert cv2.imread(str(pictures[0])).shape == (404, 1086, 3)
 
 
-def test_deployed(trained, options, tmp_path):
-    metrics, _ = metrics_and_pictures(trained[0], options, tmp_path,
+def test_deployed(trained, options, run_here, tmp_path):
+    metrics, _ = metrics_and_pictures(run_here, trained[0], options, tmp_path,
                                       '--deploy')
     assert f'mIoU {metrics["mIoU"]:.4g}' in trained[1]
 
 
-def test_augmented(trained, options, tmp_path):
+def test_augmented(trained, options, run_here, tmp_path):
     """As many pictures and metrics; other numbers than of one view."""
-    metrics, _ = metrics_and_pictures(trained[0], options, tmp_path, '--tta')
+    metrics, _ = metrics_and_pictures(run_here, trained[0], options, tmp_path,
+                                      '--tta')
     assert metrics.keys() >= {'mIoU', 'aAcc', 'mAcc'}
     assert f'mIoU {metrics["mIoU"]:.4g}' not in trained[1]
 
 
-def test_missing_data(tmp_path):
-    message = error_of(TRAIN, 'configs/fpn_lowformer_b2_ade20k.py',
-                       cwd=tmp_path)
+def test_missing_data(error_here, tmp_path):
+    message = error_here(TRAIN, 'configs/fpn_lowformer_b2_ade20k.py',
+                         cwd=tmp_path)
     assert f'{tmp_path}/data/ade/ADEChallengeData2016/images/training' in \
         message
     assert not list(tmp_path.iterdir())
 
 
-def test_num_classes_is_checked(shapes, tmp_path):
-    message = error_of(
+def test_num_classes_is_checked(shapes, error_here, tmp_path):
+    message = error_here(
         TRAIN, CONFIG, '--cfg-options', f'data_root={shapes}/ade/',
         'model.decode_head.num_classes=4', cwd=tmp_path)
     assert "the head's num_classes is 4, but the data set has 5" in message

@@ -218,10 +218,10 @@ def test_missing_data(tmp_path):
     ((TEST, CONFIG, 'none.pth'), 'not found: none.pth'),
     ((TEST, CONFIG, 'none.pth', '--out', 'x.txt'), 'has to end in .pkl'),
 ])
-def test_bad_input(arguments, message, tmp_path):
+def test_bad_input(arguments, message, error_here, tmp_path):
     if '--amp' in arguments and torch.cuda.is_available():
         pytest.skip('there is a GPU')
-    assert message in error_of(*arguments, cwd=tmp_path)
+    assert message in error_here(*arguments, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -233,10 +233,11 @@ def test_checkpoint_of_another_variant(trained, options, tmp_path):
     assert 'epoch_2.pth does not fit the model' in message
 
 
-def test_truncated_checkpoint_is_not_resumed(trained, options, tmp_path):
+def test_truncated_checkpoint_is_not_resumed(trained, options, error_here,
+                                             tmp_path):
     file = tmp_path / 'epoch_1.pth'
     file.write_bytes((trained[0] / 'epoch_1.pth').read_bytes()[:-1000])
-    message = error_of(TRAIN, CONFIG, '--work-dir', tmp_path, '--resume',
-                       file, *options, cwd=tmp_path)
+    message = error_here(TRAIN, CONFIG, '--work-dir', tmp_path, '--resume',
+                         file, *options, cwd=tmp_path)
     assert 'epoch_1.pth cannot be read' in message
     assert [entry.name for entry in tmp_path.iterdir()] == ['epoch_1.pth']
