@@ -1,6 +1,8 @@
 # `make demo` and `make test` bring the environment up first (.venv).
 SHELL := /bin/sh
-VENV := .venv
+# openmmlab, or onedl (the maintained forks), which has its own .venv-onedl.
+STACK := openmmlab
+VENV := .venv$(if $(filter-out openmmlab,$(STACK)),-$(STACK))
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
@@ -22,6 +24,8 @@ help:
 	@echo 'make test      run the tests'
 	@echo 'make lint      run ruff'
 	@echo 'make setup     create .venv (done by all of the above)'
+	@echo '               STACK=onedl, with any of these: with the maintained'
+	@echo '               forks of OpenMMLab, in .venv-onedl'
 
 setup:
 	@test -n "$(PYTHON)" || { printf '%s\n' \
@@ -29,7 +33,7 @@ setup:
 	    '  Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev' \
 	    '  conda:         conda create -n mmlowformer python=3.11' \
 	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@$(PYTHON) tools/setup_env.py --venv $(VENV)
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
 
 demo demo-seg demo-cls: setup
 	$(BIN)/python tools/make_shapes.py data/shapes --train 1600 --size 128

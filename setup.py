@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # Tools that need a checkout.
-DEVELOPERS = ('setup_env.py', 'model_zoo.py')
+DEVELOPERS = ('mmcv_wheel.py', 'model_zoo.py', 'setup_env.py')
 
 
 def pins(file, *packages):
@@ -37,6 +37,8 @@ extras = dict(
     det=pins('openmmlab.txt', 'mmdet'),
     seg=pins('openmmlab.txt', 'mmsegmentation') + ftfy_regex,
     cls=pins('openmmlab.txt', 'mmpretrain'),
+    # All of the maintained forks; not together with those above.
+    onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino'),
     tests=pins('tests.txt'))
 

@@ -1,19 +1,34 @@
 """LowFormer backbones for OpenMMLab."""
+import sys
+
 from .version import __version__
 
-try:
-    from .configs import get_config, get_config_path
-    from .models import LowFormer
-except ModuleNotFoundError as error:
-    package = (error.name or '').split('.')[0]
-    if package not in ('mmcv', 'mmengine'):
-        raise
-    raise ImportError(
-        f'mmlowformer needs {package}, which is not installed. It is not '
-        'installed automatically because several distributions provide it: '
-        '"pip install mmengine" or "pip install onedl-mmengine" for mmengine; '
-        '"mim install mmcv", "pip install mmcv-lite" (enough for the '
-        'backbone) or "pip install onedl-mmcv" for mmcv. Take both from one '
-        'family.') from error
+
+def _is_run_as_doctor() -> bool:
+    """Whether this is imported on the way to ``-m mmlowformer.doctor``.
+
+    The doctor looks at environments in which the imports below fail.
+    """
+    # Python's placeholder for the program until the module is found.
+    return sys.argv[:1] == ['-m'] and 'mmlowformer.doctor' in sys.orig_argv
+
+
+if not _is_run_as_doctor():
+    try:
+        from .configs import get_config, get_config_path
+        from .models import LowFormer
+    except ModuleNotFoundError as error:
+        package = (error.name or '').split('.')[0]
+        if package not in ('mmcv', 'mmengine'):
+            raise
+        raise ImportError(
+            f'mmlowformer needs {package}, which is not installed. It is not '
+            'installed automatically because several distributions provide '
+            'it: "pip install mmengine" or "pip install onedl-mmengine" for '
+            'mmengine; "pip install mmcv-lite==2.1.0" (enough for the '
+            'backbone), "pip install --no-build-isolation mmcv==2.1.0" (with '
+            'ops; torch and "setuptools<81" first) or "pip install '
+            'onedl-mmcv" for mmcv. Take both from one family. "python -m '
+            'mmlowformer.doctor" checks the rest.') from error
 
 __all__ = ['LowFormer', '__version__', 'get_config', 'get_config_path']

@@ -46,7 +46,7 @@ def test_wheel_holds_configs_and_tools(wheel):
     for folder in ('configs', 'tools'):
         for path in (ROOT / folder).rglob('*.*'):
             if path.suffix in ('.py', '.sh', '.yml') and path.name not in (
-                    'setup_env.py', 'model_zoo.py'):
+                    'mmcv_wheel.py', 'model_zoo.py', 'setup_env.py'):
                 name = f'mmlowformer/.mim/{path.relative_to(ROOT)}'
                 assert name in names
     assert 'mmlowformer/.mim/model-index.yml' in names
@@ -81,7 +81,7 @@ def test_metadata(wheel):
     extras = {line.split()[-1] for line in lines
               if line.startswith('Provides-Extra')}
     assert extras == {
-        'openmmlab', 'det', 'seg', 'cls', 'benchmark', 'tests'}
+        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests'}
     assert 'License: Apache-2.0' in lines
     assert 'License-File: LICENSE' in lines
 

@@ -5,14 +5,15 @@ import sys
 import pytest
 
 from ..conftest import ROOT
+from .conftest import fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import setup_env
 
 
 def test_pins_are_read():
-    assert setup_env.read_pin('mmcv.txt', 'mmcv') == '2.1.0'
-    assert setup_env.read_pin('torch.txt', 'torch') == '2.12.1'
+    assert setup_env.read_pin('mmcv.txt', 'mmcv') == 'mmcv==2.1.0'
+    assert setup_env.read_pin('torch.txt', 'torch') == 'torch==2.12.1'
 
 
 def test_missing_compiler(tmp_path, monkeypatch):
@@ -41,40 +42,25 @@ def test_makefile_names_a_missing_python():
     assert 'Python 3.10, 3.11 or 3.12 is needed' in make.stderr
 
 
-def fake_python(folder, script):
-    path = folder / 'python'
-    path.write_text(f'#!/bin/sh\n{script}\n')
-    path.chmod(0o755)
-    return path
-
-
-def test_failed_build_leaves_nothing(tmp_path, capsys):
-    python = fake_python(
-        tmp_path, 'echo "[1/77] c++ a.cpp"; echo "fatal error: no.h"; exit 1')
-    folder = tmp_path / 'wheels' / 'key'
-    with pytest.raises(setup_env.SetupError, match='fatal error: no.h') as e:
-        setup_env.build_mmcv(python, folder)
-    assert 'did not compile' in str(e.value)
-    assert '1/77 files compiled' in capsys.readouterr().out
-    assert [path.name for path in folder.parent.iterdir()] == ['key.log']
-
-
-def test_build_fills_the_wheel_folder(tmp_path):
-    # The argument behind -w is where the wheel goes.
-    python = fake_python(
-        tmp_path, 'while [ "$1" != -w ]; do shift; done\n'
-        'mkdir -p "$2"; touch "$2/mmcv-2.1.0.whl"')
-    folder = tmp_path / 'wheels' / 'key'
-    wheel = setup_env.build_mmcv(python, folder)
-    assert wheel == folder / 'mmcv-2.1.0.whl'
-    assert wheel.exists()
-
-
 def test_fingerprint_follows_the_pins(tmp_path, monkeypatch):
-    before = setup_env.fingerprint()
-    assert setup_env.fingerprint() == before
+    before = setup_env.fingerprint('openmmlab')
+    assert setup_env.fingerprint('openmmlab') == before
+    assert setup_env.fingerprint('onedl') != before
     pins = tmp_path / 'requirements'
     pins.mkdir()
     (pins / 'torch.txt').write_text('torch==9\n')
     monkeypatch.setattr(setup_env, 'REQUIREMENTS', pins)
-    assert setup_env.fingerprint() != before
+    assert setup_env.fingerprint('openmmlab') != before
+
+
+def test_stacks_are_not_mixed(tmp_path, monkeypatch):
+    python = fake_python(tmp_path, 'echo onedl-mmcv')
+    monkeypatch.setattr(setup_env, 'create_venv', lambda venv: python)
+    with pytest.raises(setup_env.SetupError, match='holds onedl-mmcv'):
+        setup_env.bring_up(tmp_path, 'openmmlab')
+
+
+def test_all_is_pinned_for_each_stack():
+    for stack, mmcv in setup_env.STACKS.items():
+        assert setup_env.read_pin(f'{mmcv}.txt', mmcv).startswith(f'{mmcv}==')
+        assert setup_env.read_pin(f'{stack}.txt', 'numpy')

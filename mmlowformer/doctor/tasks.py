@@ -1,0 +1,99 @@
+"""Which checks a task needs, in the order in which troubles are mended."""
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from . import hosts, machine, network, ops, stack
+from .facts import NOT_REACHED, Facts
+from .results import BROKEN, MISSING, SKIPPED, Result, skipped
+
+TASKS = dict(
+    backbone='LowFormer by itself',
+    detection='MMDetection with it',
+    segmentation='MMSegmentation with it',
+    classification='MMPreTrain with it',
+    train='tools/train.py and tools/test.py',
+    benchmark='tools/benchmark.py')
+ALL = tuple(TASKS)
+HOST_OF = dict(detection='mmdet', segmentation='mmseg',
+               classification='mmpretrain')
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check and when it is made.
+
+    Args:
+        function (Callable): Yields what it found.
+        needed_by (tuple[str, ...]): Tasks that fail without.
+        shown_for (tuple[str, ...]): Tasks that can do without.
+        unasked (bool): Whether it is made if no task is named.
+    """
+
+    function: Callable[[Facts], Iterator[Result]]
+    needed_by: tuple[str, ...] = ()
+    shown_for: tuple[str, ...] = ()
+    unasked: bool = True
+
+
+CHECKS = (
+    Check(stack.check_python, ALL),
+    Check(stack.check_families, ALL),
+    Check(stack.check_setuptools, ALL),
+    Check(stack.check_torch, ALL),
+    Check(stack.check_numpy, ALL),
+    Check(stack.check_torchvision, ('classification', ),
+          ('detection', 'segmentation', 'train', 'benchmark')),
+    Check(machine.check_gpu, ('train', 'benchmark'), ALL),
+    Check(stack.check_mmengine, ALL),
+    Check(stack.check_mmcv, ALL),
+    Check(ops.check_compiler, ('detection', 'segmentation')),
+    Check(ops.check_ops, ('detection', 'segmentation'), ('train', )),
+    Check(stack.check_installed, ALL),
+    Check(network.check_backbone, ALL),
+    Check(network.check_pretrained, ALL),
+    Check(hosts.check_host('mmdet'), ('detection', ), ('train', )),
+    Check(hosts.check_host('mmseg'), ('segmentation', ), ('train', )),
+    Check(hosts.check_host('mmpretrain'), ('classification', ), ('train', )),
+    Check(hosts.check_any_host, ('train', ), unasked=False),
+    Check(network.check_checkpoint, ('train', )),
+    Check(machine.check_distributed, ('train', )),
+    Check(machine.check_shared_memory, ('train', )),
+    Check(machine.check_disk, ('train', )),
+    Check(machine.check_peers, (), ('benchmark', ), unasked=False),
+    Check(machine.check_load, (), ('benchmark', ), unasked=False),
+)
+
+
+def hosts_for(tasks: Collection[str]) -> list[str]:
+    """The libraries to look at; all of them if no task names one."""
+    named = [host for task, host in HOST_OF.items() if task in tasks]
+    any_will_do = not tasks or 'train' in tasks
+    return named or (list(HOST_OF.values()) if any_will_do else [])
+
+
+def run_checks(facts: Facts) -> Iterator[tuple[Result, bool]]:
+    """Judge the facts for the tasks in them.
+
+    Args:
+        facts (Facts): What the probes found.
+
+    Yields:
+        tuple[Result, bool]: What was found, and whether a task fails of it.
+    """
+    # This package is there, so its backbone has to work in any case.
+    tasks = facts.tasks or {'backbone'}
+    for check in CHECKS:
+        if facts.tasks.isdisjoint(check.needed_by + check.shown_for) \
+                and not (check.unasked and not facts.tasks):
+            continue
+        needed = not tasks.isdisjoint(check.needed_by)
+        for result in check.function(facts):
+            if result.symptom == NOT_REACHED:
+                result = skipped(result.name, facts.crashed)
+            yield result, _is_trouble(result, needed, not facts.tasks)
+
+
+def _is_trouble(result: Result, needed: bool, unasked: bool) -> bool:
+    if result.status == BROKEN:
+        return needed or unasked
+    return result.status in (MISSING, SKIPPED) and needed

@@ -1,0 +1,180 @@
+"""Compare mmcv's ops with torchvision's: same outputs, then how fast.
+
+An mmcv that was compiled without optimisation is several times slower.
+"""
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torchvision.ops
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from mmlowformer.benchmark.timing import (
+    WIDE_SPREAD,
+    Candidate,
+    CudaTimer,
+    Timer,
+    median,
+    spread,
+    take_turns,
+    warm_up,
+)
+from mmlowformer.benchmark.variants import relative_errors
+
+# Of the largest value; additions in another order differ by so much.
+TOLERANCE = 1e-4
+
+
+@dataclass
+class Comparison:
+    """The same work done by both libraries.
+
+    Attributes:
+        name (str): What is done.
+        mmcv (Callable): Does it with mmcv's op.
+        torchvision (Callable): Does it with torchvision's.
+    """
+
+    name: str
+    mmcv: Callable[[], Tensor]
+    torchvision: Callable[[], Tensor]
+
+    def check(self) -> None:
+        """Exit if the outputs differ."""
+        mine, reference = self.mmcv(), self.torchvision()
+        if mine.shape != reference.shape:
+            sys.exit(f'benchmark_ops.py: {self.name}: shapes differ: '
+                     f'{tuple(mine.shape)} and {tuple(reference.shape)}')
+        error, = relative_errors(mine, reference)
+        if not error <= TOLERANCE:
+            sys.exit(f'benchmark_ops.py: {self.name}: outputs differ by '
+                     f'{error:.1e} of the largest value')
+
+
+def random_boxes(count: int, size: int, device: str) -> Tensor:
+    corners = torch.rand(count, 2, device=device) * size
+    sides = torch.rand(count, 2, device=device) * size / 8 + 1
+    return torch.cat([corners, corners + sides], 1)
+
+
+def compare_nms(ops, boxes: int, device: str) -> Comparison:
+    places = random_boxes(boxes, 800, device)
+    # No two alike: the libraries would order these differently.
+    scores = torch.randperm(boxes, device=device) / boxes
+    return Comparison(
+        f'nms of {boxes:,} boxes',
+        lambda: ops.nms(places, scores, 0.5)[1],
+        lambda: torchvision.ops.nms(places, scores, 0.5))
+
+
+def compare_roi_align(ops, boxes: int, device: str,
+                      backward: bool) -> Comparison:
+    features = torch.rand(2, 64, 100, 100, device=device,
+                          requires_grad=backward)
+    images = torch.arange(boxes, device=device)[:, None] % 2
+    rois = torch.cat([images, random_boxes(boxes, 800, device)], 1)
+    settings = dict(output_size=(7, 7), spatial_scale=1 / 8, sampling_ratio=2,
+                    aligned=True)
+
+    def done(output: Tensor) -> Tensor:
+        if not backward:
+            return output
+        return torch.autograd.grad(output.square().sum(), features)[0]
+
+    return Comparison(
+        f'roi_align of {boxes:,} boxes' + ', backward' * backward,
+        lambda: done(ops.roi_align(
+            features, rois, settings['output_size'],
+            settings['spatial_scale'], settings['sampling_ratio'], 'avg',
+            settings['aligned'])),
+        lambda: done(torchvision.ops.roi_align(features, rois, **settings)))
+
+
+def compare_deform_conv(ops, device: str) -> Comparison:
+    inputs = torch.rand(2, 64, 64, 64, device=device)
+    offsets = torch.randn(2, 18, 64, 64, device=device)
+    masks = torch.rand(2, 9, 64, 64, device=device)
+    weight = torch.randn(64, 64, 3, 3, device=device)
+    return Comparison(
+        'deform_conv2d, modulated',
+        lambda: ops.modulated_deform_conv2d(
+            inputs, offsets, masks, weight, None, 1, 1, 1, 1, 1),
+        lambda: torchvision.ops.deform_conv2d(
+            inputs, offsets, weight, padding=1, mask=masks))
+
+
+def time_both(comparison: Comparison, timer: Timer, repeats: int,
+              turn_seconds: float) -> list[Candidate]:
+    pair = [Candidate(comparison.mmcv), Candidate(comparison.torchvision)]
+    for candidate in pair:
+        warm_up(candidate, timer, 3, turn_seconds, turn_seconds)
+    take_turns(pair, timer, repeats)
+    return pair
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', choices=['cpu', 'cuda'],
+                        default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--boxes', type=int, default=5000,
+                        help='for nms; a tenth of them for roi_align (5000)')
+    parser.add_argument('--repeats', type=int, default=9,
+                        help='turns of each library (9)')
+    parser.add_argument('--turn', type=float, default=0.5, metavar='SECONDS',
+                        help='length of a turn (0.5)')
+    parser.add_argument('--cpu-time', action='store_true',
+                        help='seconds of the processor instead of the clock: '
+                        'for a machine that others use as well')
+    parser.add_argument('--max-ratio', type=float, metavar='R',
+                        help='exit with status 1 if mmcv needs more than R '
+                        'times as long')
+    return parser.parse_args()
+
+
+def comparisons(ops, boxes: int, device: str) -> list[Comparison]:
+    few = max(1, boxes // 10)
+    return [compare_nms(ops, boxes, device),
+            compare_roi_align(ops, few, device, backward=False),
+            compare_roi_align(ops, few, device, backward=True),
+            compare_deform_conv(ops, device)]
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        from mmcv import ops
+    except ImportError as error:
+        sys.exit(f'benchmark_ops.py: mmcv has no ops here: {error}')
+    torch.manual_seed(0)
+    timer = CudaTimer() if args.device == 'cuda' else Timer(
+        time.process_time if args.cpu_time else time.perf_counter)
+    table = Table('ms, median', 'mmcv', 'torchvision', 'ratio',
+                  caption=f'{args.device}, {torch.get_num_threads()} threads; '
+                  f'(wide): quartiles more than {WIDE_SPREAD:.0%} apart')
+    slow = []
+    for comparison in comparisons(ops, args.boxes, args.device):
+        comparison.check()
+        pair = time_both(comparison, timer, args.repeats, args.turn)
+        medians = [median(candidate.seconds) for candidate in pair]
+        ratio = medians[0] / medians[1]
+        table.add_row(comparison.name, *[
+            f'{1e3 * value:.1f}'
+            + ' (wide)' * (spread(candidate.seconds) > WIDE_SPREAD)
+            for value, candidate in zip(medians, pair)], f'{ratio:.2f}')
+        if args.max_ratio and ratio > args.max_ratio:
+            slow.append(f'{comparison.name} {ratio:.2f}')
+    Console().print(table)
+    if slow:
+        sys.exit(f'benchmark_ops.py: more than {args.max_ratio:g} times '
+                 f"torchvision's: {', '.join(slow)}")
+
+
+if __name__ == '__main__':
+    main()
