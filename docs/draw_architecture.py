@@ -7,8 +7,9 @@ from mmlowformer.models.blocks import DEPTHWISE_FROM_CHANNELS, MLP_RATIO
 
 FILE = Path(__file__).with_name('architecture.svg')
 # Narrow, so that a telephone shows it whole and readable.
-WIDTH = 520
-MARGIN = 12
+WIDTH = 456
+MARGIN = 4
+STAGE_WIDTH = 270
 LINE = 19
 GAP = 22
 INK, PALE = '#1f2933', '#52606d'
@@ -82,7 +83,7 @@ class Sheet:
         self.add('path', d=f'M{x + dx},{y + dy} {tip}', fill=PALE)
 
     def down(self) -> None:
-        self.arrow(MARGIN + 150, self.y, dy=GAP)
+        self.arrow(MARGIN + STAGE_WIDTH / 2, self.y, dy=GAP)
         self.y += GAP
 
     def text(self) -> str:
@@ -95,21 +96,22 @@ class Sheet:
 
 
 def draw_network(sheet: Sheet) -> None:
-    sheet.box(MARGIN, 300, ('Image, H × W',), PLAIN)
+    sheet.box(MARGIN, STAGE_WIDTH, ('Image, H × W',), PLAIN)
+    beside = MARGIN + STAGE_WIDTH
     for index, (title, lines, fill) in enumerate(STAGES):
         sheet.down()
         top = sheet.y
-        sheet.box(MARGIN, 300, lines, fill, title)
+        sheet.box(MARGIN, STAGE_WIDTH, lines, fill, title)
         middle = (top + sheet.y) / 2
         if index:
             stride = LowFormer.strides[index - 1]
-            sheet.arrow(MARGIN + 300, middle, dx=34)
-            sheet.write(MARGIN + 340, middle - 4, f'output {index - 1}',
+            sheet.arrow(beside, middle, dx=34)
+            sheet.write(beside + 42, middle - 4, f'output {index - 1}',
                         font_weight='bold')
-            sheet.write(MARGIN + 340, middle + LINE - 4,
+            sheet.write(beside + 42, middle + LINE - 4,
                         f'c{index} × H/{stride} × W/{stride}')
         else:
-            sheet.write(MARGIN + 312, middle + 5, 'c0 × H/2 × W/2', fill=PALE)
+            sheet.write(beside + 12, middle + 5, 'c0 × H/2 × W/2', fill=PALE)
 
 
 def draw_blocks(sheet: Sheet) -> None:
@@ -118,11 +120,12 @@ def draw_blocks(sheet: Sheet) -> None:
     kinds = {}
     for name, arch in LowFormer.arch_settings.items():
         kinds.setdefault(arch['block'], []).append(name)
-    width = (WIDTH - 2 * MARGIN - GAP * (len(kinds) - 1)) / len(kinds)
+    gap = 14
+    width = (WIDTH - 2 * MARGIN - gap * (len(kinds) - 1)) / len(kinds)
     top, bottom = sheet.y + 8, 0
     for column, (branches, names) in enumerate(kinds.items()):
         sheet.y = top
-        x = MARGIN + column * (width + GAP)
+        x = MARGIN + column * (width + gap)
         sheet.write(x, sheet.y + 14, ', '.join(names), fill=PALE)
         sheet.y += 22
         for branch in branches:
@@ -148,7 +151,7 @@ def draw_lowtention(sheet: Sheet) -> None:
 
 def draw_table(sheet: Sheet) -> None:
     sheet.heading('Variants')
-    columns = (MARGIN, MARGIN + 56, MARGIN + 226, MARGIN + 366)
+    columns = (MARGIN, MARGIN + 46, MARGIN + 210, MARGIN + 340)
     header = ('', 'channels c0 … c4', 'blocks n0 … n4', 'expansion')
     rows = [header]
     for name, arch in LowFormer.arch_settings.items():

@@ -55,7 +55,7 @@ def test_the_drawing_is_up_to_date():
 
 def test_the_start_page_lists_all_pages():
     start = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
-    listed = re.findall(r'^\w+$', start, re.M)
+    listed = re.findall(r'^(?:[\w ]+<)?(\w+)>?$', start, re.M)
     pages = {page.stem for page in (ROOT / 'docs').glob('*.md')}
     assert sorted(listed) == sorted(pages - {'index'})
 
