@@ -136,9 +136,11 @@ def draw_blocks(sheet: Sheet) -> None:
         bottom = max(bottom, sheet.y)
     sheet.y = bottom + 12
     limit = DEPTHWISE_FROM_CHANNELS
-    sheet.write(MARGIN, sheet.y, 'Local convolution: FusedMBConv; from '
-                f'{limit} channels on MBConv (depthwise)', fill=PALE)
-    sheet.y += 8
+    for line in ('Local convolution: a residual FusedMBConv;',
+                 f'from {limit} channels on a residual MBConv'):
+        sheet.write(MARGIN, sheet.y, line, fill=PALE)
+        sheet.y += LINE
+    sheet.y -= LINE
 
 
 def draw_lowtention(sheet: Sheet) -> None:
