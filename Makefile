@@ -14,7 +14,7 @@ demo-seg: CONFIG := fpn_lowformer_b0_shapes
 demo-cls: DEMO := work_dirs/demo-cls
 demo-cls: CONFIG := lowformer_b0_shapes
 
-.PHONY: help setup demo demo-seg demo-cls test lint docs
+.PHONY: help setup demo demo-seg demo-cls test lint types docs
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
@@ -23,6 +23,7 @@ help:
 	@echo 'make demo-cls  the same for classification'
 	@echo 'make test      run the tests'
 	@echo 'make lint      run ruff'
+	@echo 'make types     check types with mypy'
 	@echo 'make docs      build the site of the docs, in build/docs'
 	@echo 'make setup     create .venv (done by all of the above)'
 	@echo '               STACK=onedl, with any of these: with the maintained'
@@ -50,6 +51,9 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/python -m mypy
 
 docs: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check \

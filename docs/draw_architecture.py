@@ -58,7 +58,7 @@ class Sheet:
         self.add('text', text, x=x, y=y, **dict(dict(fill=INK), **attributes))
 
     def heading(self, text: str) -> None:
-        self.y += 2 * GAP
+        self.y += GAP + 10
         self.write(MARGIN, self.y, text, font_weight='bold', font_size=16)
         self.y += 10
 
@@ -140,7 +140,6 @@ def draw_blocks(sheet: Sheet) -> None:
                  f'from {limit} channels on a residual MBConv'):
         sheet.write(MARGIN, sheet.y, line, fill=PALE)
         sheet.y += LINE
-    sheet.y -= LINE
 
 
 def draw_lowtention(sheet: Sheet) -> None:
