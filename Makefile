@@ -21,7 +21,8 @@ QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
     tests/data tests/engine tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
-.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint
+.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint types \
+    docs
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
@@ -31,6 +32,8 @@ help:
 	@echo 'make test      run the tests, with a table of what they cover'
 	@echo '               (test-quick: a minute of them; test-slow: the rest)'
 	@echo 'make lint      run ruff'
+	@echo 'make types     check types with mypy'
+	@echo 'make docs      build the site of the docs, in build/docs'
 	@echo 'make setup     create .venv (done by all of the above)'
 	@echo '               STACK=onedl, with any of these: with the maintained'
 	@echo '               forks of OpenMMLab, in .venv-onedl'
@@ -64,3 +67,12 @@ test-slow: setup
 
 lint: setup
 	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/python -m mypy
+
+docs: setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	    -r requirements/docs.txt
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo 'build/docs/index.html'

@@ -25,9 +25,10 @@ if not _is_run_as_doctor():
             f'mmlowformer needs {package}, which is not installed. It is not '
             'installed automatically because several distributions provide '
             'it: "pip install mmengine" or "pip install onedl-mmengine" for '
-            'mmengine; "mim install mmcv", "pip install mmcv-lite" (enough '
-            'for the backbone) or "pip install onedl-mmcv" for mmcv. Take '
-            'both from one family. "python -m mmlowformer.doctor" checks the '
-            'rest.') from error
+            'mmengine; "pip install mmcv-lite==2.1.0" (enough for the '
+            'backbone), "pip install --no-build-isolation mmcv==2.1.0" (with '
+            'ops; torch and "setuptools<81" first) or "pip install '
+            'onedl-mmcv" for mmcv. Take both from one family. "python -m '
+            'mmlowformer.doctor" checks the rest.') from error
 
 __all__ = ['LowFormer', '__version__', 'get_config', 'get_config_path']

@@ -1,5 +1,6 @@
 """Snippets in the docs run; those of drop_in.md have a test of their own."""
 import re
+import runpy
 
 import pytest
 
@@ -44,3 +45,23 @@ def test_tables_are_those_of_the_measurements(file):
         assert table in page
     assert report.describe(record) in page
     assert f'--json docs/benchmark/{file.name}' in page
+
+
+def test_the_drawing_is_up_to_date():
+    draw = runpy.run_path(str(ROOT / 'docs' / 'draw_architecture.py'))['draw']
+    drawn = (ROOT / 'docs' / 'architecture.svg').read_text(encoding='utf-8')
+    assert drawn == draw(), 'run: python docs/draw_architecture.py'
+
+
+def test_the_start_page_lists_all_pages():
+    start = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
+    listed = re.findall(r'^(?:[\w ]+<)?(\w+)>?$', start, re.M)
+    pages = {page.stem for page in (ROOT / 'docs').glob('*.md')}
+    assert sorted(listed) == sorted(pages - {'index'})
+
+
+def test_the_first_example_computes_what_it_says(run_python):
+    page = (ROOT / 'docs' / 'get_started.md').read_text(encoding='utf-8')
+    (example, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    result = run_python('-c', example, cwd=ROOT)
+    assert f'# {result.stdout}' == example.splitlines(True)[-1], result.stderr

@@ -3,6 +3,9 @@ import sys
 import zipfile
 
 import pytest
+import yaml
+
+import mmlowformer
 
 from .conftest import ROOT
 
@@ -79,3 +82,19 @@ def test_metadata(wheel):
               if line.startswith('Provides-Extra')}
     assert extras == {
         'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests'}
+    assert 'License: Apache-2.0' in lines
+    assert 'License-File: LICENSE' in lines
+
+
+def test_one_version():
+    version = mmlowformer.__version__
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == version
+    assert f'\n## {version} (' in (ROOT / 'CHANGELOG.md').read_text()
+
+
+def test_pre_commit_has_the_pinned_ruff():
+    hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    (hook, ) = hooks['repos'][0]['hooks']
+    pins = (ROOT / 'requirements' / 'tests.txt').read_text().splitlines()
+    assert set(hook['additional_dependencies']) <= set(pins)

@@ -67,7 +67,7 @@ def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
     Returns:
         dict[str, nn.Module]: By the name of the module in the backbone.
     """
-    blocks = {}
+    blocks: dict[str, nn.Module] = {}
     for prefix in ('stem', *(f'stages.{i}' for i in
                              range(len(backbone.stages)))):
         for name, block in backbone.get_submodule(prefix).named_children():

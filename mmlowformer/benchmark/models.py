@@ -78,7 +78,7 @@ def find_models(patterns: list[str], whole: bool = False,
     Raises:
         UserError: If there is no such model; the message names similar ones.
     """
-    specs = {}
+    specs: dict[str, Spec] = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
         for spec in _find(model, whole, shape):

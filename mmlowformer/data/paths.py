@@ -5,8 +5,9 @@ from ..errors import UserError
 
 HOW_TO_GET = {
     'CocoDataset':
-    'COCO 2017: "pip install -U openmim && mim download mmdet --dataset '
-    'coco2017" puts it into data/coco',
+    'COCO 2017: unpack train2017.zip, val2017.zip and '
+    'annotations_trainval2017.zip of https://cocodataset.org/#download into '
+    'data/coco',
     'ADE20KDataset':
     'ADE20K: unpack http://data.csail.mit.edu/places/ADEchallenge/'
     'ADEChallengeData2016.zip into data/ade',

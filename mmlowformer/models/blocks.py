@@ -4,6 +4,7 @@ Shapes are ``(N, C, H, W)``. Sources: LowFormer, https://arxiv.org/abs/2409.0346
 (WACV 2025), and Beyond MACs, https://arxiv.org/abs/2603.26551 (IJCV 2026).
 """
 import warnings
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
@@ -178,9 +179,9 @@ def _mlp(channels: int) -> Sequential:
 
 
 def _local(channels: int, norm_cfg: dict, act_cfg: dict) -> BaseModule:
-    shape = dict(in_channels=channels, out_channels=channels, stride=1,
-                 expand_ratio=LOCAL_EXPAND_RATIO, norm_cfg=norm_cfg,
-                 act_cfg=act_cfg)
+    shape: dict[str, Any] = dict(
+        in_channels=channels, out_channels=channels, stride=1,
+        expand_ratio=LOCAL_EXPAND_RATIO, norm_cfg=norm_cfg, act_cfg=act_cfg)
     if channels < DEPTHWISE_FROM_CHANNELS:
         return FusedMBConv(**shape, bias=True)
     return MBConv(**shape)

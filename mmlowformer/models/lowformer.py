@@ -1,5 +1,6 @@
 """LowFormer, a backbone of convolution and low-resolution attention."""
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import ModuleList, Sequential
@@ -126,14 +127,14 @@ class LowFormer(StagedBackbone):
                  act_cfg: dict | None = None,
                  drop_path_rate: float = 0.,
                  with_cp: bool = False,
-                 init_cfg: dict | None = None,
+                 init_cfg: dict | list | None = None,
                  pretrained: str | None = None):
         super().__init__(frozen_stages, norm_eval,
                          init_cfg_for(pretrained, init_cfg))
         self.arch = check_arch(arch, self.arch_settings)
         self.out_indices = check_out_indices(out_indices, len(self.strides))
         self.with_cp = with_cp
-        self._conv_cfg = dict(
+        self._conv_cfg: dict[str, Any] = dict(
             norm_cfg=norm_cfg or dict(type='BN'),
             act_cfg=act_cfg or dict(type='HSwish', inplace=False))
 

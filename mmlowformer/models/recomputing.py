@@ -26,7 +26,8 @@ class RecomputedSequential(Sequential):
         return x
 
 
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager, ...]:
+def _contexts(block: nn.Module) -> tuple[
+        AbstractContextManager, AbstractContextManager]:
     """Contexts of the first computation and of the one in backward."""
     return nullcontext(), _keep_running_stats(block)
 

@@ -31,7 +31,7 @@ class StagedBackbone(LoadsAnyLayout):
     stages: ModuleList
 
     def __init__(self, frozen_stages: int, norm_eval: bool,
-                 init_cfg: dict | None = None):
+                 init_cfg: dict | list | None = None):
         super().__init__(init_cfg)
         self.frozen_stages = check_frozen_stages(
             frozen_stages, len(self.strides))

@@ -168,7 +168,7 @@ def by_own_name(names: Iterable[str],
         ValueError: If two would have the same, as those of a network and of
             an average of it.
     """
-    given = {}
+    given: dict[str, str] = {}
     for name in names:
         own = rename(name)
         if own in given:

@@ -57,7 +57,7 @@ def test_missing(tmp_path, cfg):
     assert '\n' not in message
     assert '/data/coco/' in message
     assert 'val_dataloader' in message
-    assert 'mim download mmdet --dataset coco2017' in message
+    assert 'annotations_trainval2017.zip of https://cocodataset.org' in message
     assert 'data_root=' in message
 
 

@@ -205,7 +205,7 @@ def test_missing_data(tmp_path):
     message = error_of(TRAIN, f'configs/{name}.py', cwd=tmp_path)
     assert f'{tmp_path}/data/coco/annotations/instances_train2017.json' in \
         message
-    assert 'mim download mmdet --dataset coco2017' in message
+    assert 'annotations_trainval2017.zip of https://cocodataset.org' in message
     assert not list(tmp_path.iterdir())
 
 

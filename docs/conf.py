@@ -1,0 +1,24 @@
+"""How Sphinx builds the site: ``make docs``."""
+from mmlowformer import __version__
+
+project = 'mmlowformer'
+author = 'The mmlowformer contributors'
+project_copyright = author
+version = release = __version__
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+source_suffix = {'.md': 'markdown'}
+# Of the headings that are linked to.
+myst_heading_anchors = 3
+myst_enable_extensions = ['colon_fence']
+
+# Docstrings name the types.
+autodoc_typehints = 'none'
+autodoc_member_order = 'bysource'
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = 'furo'
+html_title = f'mmlowformer {version}'
+html_copy_source = False
+html_show_sphinx = False
