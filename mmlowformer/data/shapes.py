@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,10 +60,10 @@ def _mask(outline: np.ndarray, size: int) -> np.ndarray:
 def _place(rng: np.random.Generator, size: int, labels: Sequence[int],
            max_shapes: int, radius_range: tuple[float, float]) -> list:
     """Labels and visible masks of the shapes, from back to front."""
-    placed = []
+    placed: list[tuple[int, np.ndarray, int]] = []
     for _ in range(rng.integers(1, max_shapes + 1)):
         for _ in range(20):
-            label = labels[rng.integers(len(labels))]
+            label = labels[int(rng.integers(len(labels)))]
             outline = _outline(rng, label, size, radius_range)
             mask = _mask(outline, size)
             if all((visible & ~mask).sum() >= MIN_VISIBLE * area
@@ -164,7 +165,7 @@ def _write_scenes(root: Path, split: str, count: int, size: int,
                      for kind in ('images', 'annotations'))
     for folder in (coco, images, masks, root / 'coco' / 'annotations'):
         folder.mkdir(parents=True, exist_ok=True)
-    content = dict(
+    content: dict[str, Any] = dict(
         info=dict(description='mmlowformer shapes'), images=[],
         annotations=[], categories=[
             dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)])

@@ -81,7 +81,7 @@ class LowFormer(StagedBackbone):
         with_cp (bool): Whether to recompute the blocks' activations in the
             backward pass, which saves memory and costs time. Defaults to
             False.
-        init_cfg (dict, optional): Initialization, for example
+        init_cfg (dict | list, optional): Initialization, for example
             ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to none.
         pretrained (str, optional): File of the weights, as OpenMMLab's older
             backbones take it; short for such an ``init_cfg``. Defaults to

@@ -20,7 +20,7 @@ class StagedBackbone(LoadsAnyLayout):
         frozen_stages (int): -1 freezes nothing, 0 the stem, ``k`` the stem
             and the first ``k`` stages.
         norm_eval (bool): Whether BatchNorm stays in eval mode while training.
-        init_cfg (dict, optional): Initialization. Defaults to none.
+        init_cfg (dict | list, optional): Initialization. Defaults to none.
 
     Raises:
         ValueError: If there are not so many stages.
