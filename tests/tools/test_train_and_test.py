@@ -81,29 +81,34 @@ def test_writes_checkpoints(trained):
     assert (work_dir / CONFIG.name).is_file()
 
 
-def test_testing_repeats_the_last_validation(trained, options, tmp_path):
+@pytest.fixture(scope='module')
+def tested(trained, options):
+    """Metrics of one process, and what was printed."""
+    return metrics_of(trained[0], options)
+
+
+def test_testing_repeats_the_last_validation(trained, tested):
     work_dir, _ = trained
     log = next(work_dir.glob('2*/vis_data/scalars.json')).read_text()
     validated = [json.loads(line) for line in log.splitlines()
                  if 'coco/bbox_mAP' in line][-1]
-    metrics, output = metrics_of(work_dir, options)
+    metrics, output = tested
     assert metrics['coco/bbox_mAP'] == validated['coco/bbox_mAP']
     assert 'coco/bbox_mAP ' in output
 
 
-def test_two_processes_give_the_same_metrics(trained, options):
+def test_two_processes_give_the_same_metrics(trained, options, tested):
     work_dir, _ = trained
     launch = ('-m', 'torch.distributed.run', '--standalone',
               '--nproc-per-node', '2', TEST)
-    assert metrics_of(work_dir, options, *launch)[0] == \
-        metrics_of(work_dir, options)[0]
+    assert metrics_of(work_dir, options, *launch)[0] == tested[0]
 
 
-def test_predictions_and_pictures(trained, options, tmp_path):
+def test_predictions_and_pictures(trained, options, run_here, tmp_path):
     work_dir, _ = trained
-    result = run(TEST, CONFIG.stem, work_dir / 'epoch_2.pth', '--out',
-                 'predictions.pkl', '--show-dir', 'pictures', *options,
-                 cwd=tmp_path)
+    result = run_here(TEST, CONFIG.stem, work_dir / 'epoch_2.pth', '--out',
+                      'predictions.pkl', '--show-dir', 'pictures', *options,
+                      cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     predictions = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
     assert len(predictions) == 2
@@ -113,10 +118,10 @@ def test_predictions_and_pictures(trained, options, tmp_path):
     assert 'Pictures: 2 in pictures' in result.stdout
 
 
-def test_augmented(trained, options, tmp_path):
+def test_augmented(trained, options, run_here, tmp_path):
     work_dir, _ = trained
-    result = run(TEST, CONFIG, work_dir / 'epoch_2.pth', '--tta', '--out',
-                 'metrics.json', *options, cwd=tmp_path)
+    result = run_here(TEST, CONFIG, work_dir / 'epoch_2.pth', '--tta', '--out',
+                      'metrics.json', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'coco/bbox_mAP' in json.loads(
         (tmp_path / 'metrics.json').read_text())
