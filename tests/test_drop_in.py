@@ -245,7 +245,7 @@ MISTAKES = {
     ('sem_fpn', BACKBONE, BACKBONE.removeprefix('_delete_=True, ')),
     "unexpected keyword argument 'momentum'":
     ('sem_fpn', "_delete_=True, type='AdamW'", "type='AdamW'"),
-    "LowFormer takes no pretrained='open-mmlab://resnet50_v1c'":
+    "pretrained='open-mmlab://resnet50_v1c' are weights of another backbone":
     ('sem_fpn', 'pretrained=None,', ''),
     'to have 256 channels, but got 32 channels instead':
     ('sem_fpn', 'neck=dict(in_channels=[32, 64, 128, 256])', ''),
