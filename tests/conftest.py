@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin
 
 from mmlowformer import engine
 from mmlowformer.data.shapes import make_dataset
@@ -74,11 +74,18 @@ def safe_loading(monkeypatch):
     torch.serialization.add_safe_globals(allowed)
 
 
-def forget_visualizers(kind=Visualizer):
-    """They are one per process, with the folder that they were made for."""
-    kind._instance_dict.clear()
+def forget_runs(kind=ManagerMixin):
+    """Loggers and the like of earlier runs in this process.
+
+    MMEngine names them by the second, and a run of the same second would
+    write into the folder of the one before.
+    """
     for child in kind.__subclasses__():
-        forget_visualizers(child)
+        for instance in child._instance_dict.values():
+            for handler in getattr(instance, 'handlers', ()):
+                handler.close()
+        child._instance_dict.clear()
+        forget_runs(child)
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def run_here(monkeypatch, capsys, safe_loading):
     def run(tool, *arguments, cwd):
         before = dict(os.environ)
         capsys.readouterr()
-        forget_visualizers()
+        forget_runs()
         status = 0
         with monkeypatch.context() as patch:
             patch.chdir(cwd)

@@ -18,7 +18,7 @@ from mmengine.logging import HistoryBuffer, MMLogger
 
 from mmlowformer import engine
 
-from ..conftest import ROOT
+from ..conftest import ROOT, forget_runs
 
 TINY = dict(
     widths=(8, 8, 16, 16, 32), depths=(0, 1, 1, 1, 1), stem_expand_ratio=1,
@@ -66,6 +66,7 @@ def server(folder):
 
 def run_tool(name, *arguments):
     """Exit status of a tool that is run in this process."""
+    forget_runs()
     argv = sys.argv
     sys.argv = [name, *map(str, arguments)]
     try:

@@ -16,7 +16,7 @@ from mmengine.runner import ValLoop
 
 from mmlowformer.engine import summary
 
-from ..conftest import ROOT
+from ..conftest import ROOT, forget_runs
 
 TRAIN, TEST = ROOT / 'tools' / 'train.py', ROOT / 'tools' / 'test.py'
 TINY = dict(
@@ -60,6 +60,7 @@ def write_config(folder, shapes, kind, more=''):
 
 def run_tool(tool, *arguments, folder):
     """Run a tool in this process, and give its exit status and output."""
+    forget_runs()
     out = io.StringIO()
     with (pytest.MonkeyPatch.context() as patch,
           contextlib.redirect_stdout(out), contextlib.redirect_stderr(out)):
