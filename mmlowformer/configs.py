@@ -1,6 +1,7 @@
 """Finding the configs that come with mmlowformer, and reading any."""
 import difflib
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -99,3 +100,37 @@ def _reason(error: Exception, path: str) -> str:
         error = error.__context__
     return (f'{lines[-1] if lines else ""}{type(error).__name__}: '
             f'{first_line(error)}')
+
+
+def kind_of(part: dict) -> str:
+    """Name of the class that is built of a dict.
+
+    Args:
+        part (dict): Config of what is built.
+
+    Returns:
+        str: The name, without a scope in front.
+    """
+    kind = part.get('type')
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+
+
+def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
+    """All dicts in a part of a config.
+
+    Args:
+        node (object): The part.
+        path (str): Where it stands. Defaults to the top.
+
+    Yields:
+        tuple[str, dict]: Where a dict stands, with dots between the levels,
+        and the dict.
+    """
+    if isinstance(node, dict):
+        yield path, node
+    if isinstance(node, (dict, Config)):
+        items = node.items()
+    else:
+        items = enumerate(node if isinstance(node, (list, tuple)) else ())
+    for key, child in items:
+        yield from dicts_in(child, f'{path}.{key}'.lstrip('.'))

@@ -3,8 +3,9 @@ import os
 
 from mmengine.config import Config
 
+from ..configs import kind_of
 from ..errors import UserError
-from .paths import kind_of, paths_of
+from .paths import paths_of
 
 
 def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:

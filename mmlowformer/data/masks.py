@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
+from ..configs import kind_of
 from ..errors import UserError, first_line
-from .paths import kind_of
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.

@@ -1,6 +1,7 @@
 """Files and folders that a data set needs."""
 import os
 
+from ..configs import kind_of
 from ..errors import UserError
 
 HOW_TO_GET = {
@@ -18,19 +19,6 @@ HOW_TO_GET = {
 }
 
 RELATIVE = 'The path is relative to the current folder'
-
-
-def kind_of(part: dict) -> str:
-    """Name of the class that is built of a dict.
-
-    Args:
-        part (dict): Config of a data set or of a transform.
-
-    Returns:
-        str: The name, without a scope in front.
-    """
-    kind = part.get('type')
-    return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
 def paths_of(dataset: dict) -> dict[str, str]:

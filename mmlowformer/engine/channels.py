@@ -1,5 +1,5 @@
 """Whether what follows a backbone takes what it puts out."""
-from ..data.paths import kind_of
+from ..configs import kind_of
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.arguments import check_arch, check_out_indices

@@ -1,9 +1,7 @@
 """The weights that a config starts from, wherever it names them."""
-from collections.abc import Iterator
-
 from mmengine.config import Config
 
-from ..data.paths import kind_of
+from ..configs import dicts_in, kind_of
 from ..errors import UserError
 from ..weights.reading import check_checkpoint, state_dict_of
 from .fetching import local_checkpoint
@@ -24,25 +22,15 @@ def fetch_weights(cfg: Config) -> None:
     """
     if cfg.get('load_from'):
         cfg.load_from = local_checkpoint(cfg.load_from)
-    for path, init in _pretrained(cfg.model, 'model'):
+    for path, init in dicts_in(cfg.model, 'model'):
+        if kind_of(init) != 'Pretrained':
+            continue
         if not isinstance(init.get('checkpoint'), str):
             raise UserError(f'{path} has the type Pretrained, but names no '
                             f'checkpoint: {path}.checkpoint=FILE')
         if not cfg.get('resume'):
             init['checkpoint'] = local_checkpoint(init['checkpoint'])
             _check_prefix(init, path)
-
-
-def _pretrained(node: object, path: str) -> Iterator[tuple[str, dict]]:
-    """All that takes weights from a file, and where it stands."""
-    if isinstance(node, dict):
-        if kind_of(node) == 'Pretrained':
-            yield path, node
-        items = node.items()
-    else:
-        items = enumerate(node if isinstance(node, (list, tuple)) else ())
-    for key, child in items:
-        yield from _pretrained(child, f'{path}.{key}')
 
 
 def _check_prefix(init: dict, path: str) -> None:

@@ -14,6 +14,7 @@ from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
 from .data_root import follow_data_root
 from .options import OptionAction, apply_options, warn_of_misspelt
+from .settings import DATALOADERS
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
@@ -142,7 +143,7 @@ def adapt_to_device(cfg: Config) -> None:
     Args:
         cfg (Config): The config, changed in place.
     """
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False
     if cfg.launcher == 'none' or get_device() != 'cpu':

@@ -3,7 +3,7 @@ import difflib
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import contextmanager
 from itertools import chain
 
@@ -12,6 +12,7 @@ from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..configs import dicts_in
 from ..errors import UserError, first_line
 
 # These are slips of a programmer, whose traceback is needed.
@@ -106,23 +107,12 @@ def _path_of(part: object, cfg: Config) -> str:
     """Where something stands in a config, empty if it was changed since."""
     if not isinstance(part, dict):
         return ''
-    equal = (path for path, node in _dicts(cfg) if node == part)
+    equal = (path for path, node in dicts_in(cfg) if node == part)
     # What builds a part may have added to it.
-    inside = (path for path, node in _dicts(cfg) if 'type' in node
+    inside = (path for path, node in dicts_in(cfg) if 'type' in node
               and all(key in part and part[key] == value
                       for key, value in node.items()))
     return next(chain(equal, inside), '')
-
-
-def _dicts(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
-    if isinstance(node, dict) and path:
-        yield path, node
-    if isinstance(node, (dict, Config)):
-        items = node.items()
-    else:
-        items = enumerate(node if isinstance(node, (list, tuple)) else ())
-    for key, child in items:
-        yield from _dicts(child, f'{path}.{key}'.lstrip('.'))
 
 
 def _reason(error: Exception) -> str:

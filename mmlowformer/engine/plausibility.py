@@ -1,10 +1,12 @@
 """Settings that can be run, but that hardly anybody means."""
 from collections.abc import Iterator
 
-from mmengine.hooks import Hook, LoggerHook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
+from ..configs import kind_of
 from .console import warn
+from .progress import by_iteration, log_interval
 
 # A test at scales this many times the training's.
 TIMES = 2
@@ -55,9 +57,8 @@ def _long_warm_up(runner: Runner) -> Iterator[str]:
 
 
 def _rare_log_lines(runner: Runner) -> Iterator[str]:
-    interval = next((hook.interval for hook in runner.hooks
-                     if isinstance(hook, LoggerHook)), 0)
-    if isinstance(runner.train_loop, IterBasedTrainLoop):
+    interval = log_interval(runner)
+    if by_iteration(runner):
         length, what = runner.max_iters, 'The whole training has'
     else:
         length, what = len(runner.train_dataloader), 'An epoch has'
@@ -111,8 +112,7 @@ def scales_of(dataloader: dict | None) -> set[int]:
 
 def _sides(node: object) -> Iterator[int]:
     if isinstance(node, dict):
-        kind = str(node.get('type')).split('.')[-1]
-        if kind in ('Resize', 'RandomChoiceResize'):
+        if kind_of(node) in ('Resize', 'RandomChoiceResize'):
             for key in ('scale', 'scales'):
                 yield from _longer(node.get(key))
         for child in node.values():

@@ -48,9 +48,7 @@ class ShowProgress(Hook):
         Args:
             runner (Runner): The runner.
         """
-        self._interval = next(
-            (hook.interval for hook in runner.hooks
-             if isinstance(hook, LoggerHook)), 10)
+        self._interval = log_interval(runner) or 10
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Start the bar of an epoch, or of an iteration-based training."""
@@ -76,7 +74,7 @@ class ShowProgress(Hook):
         """
         loss = runner.message_hub.get_scalar('train/loss').mean(
             min(SMOOTHED, batch_idx + 1))
-        total = (runner.max_iters if _by_iteration(runner)
+        total = (runner.max_iters if by_iteration(runner)
                  else len(runner.train_dataloader))
         self._move(runner, _stage(runner), batch_idx + 1, total,
                    f'loss {loss:.4f}')
@@ -123,7 +121,7 @@ class ShowProgress(Hook):
         show(wrapped(f'Validation: {shown_metrics(runner, metrics or {})}',
                      '  '))
         # An iteration-based training goes on within its only epoch.
-        if runner.iter < runner.max_iters and _by_iteration(runner):
+        if runner.iter < runner.max_iters and by_iteration(runner):
             self._start()
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
@@ -159,11 +157,18 @@ class ShowProgress(Hook):
             show(f'{stage}  {done}/{total}  {state}')
 
 
-def _by_iteration(runner: Runner) -> bool:
+def by_iteration(runner: Runner) -> bool:
+    """Whether a training is counted in iterations, not in epochs."""
     return isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
 def _stage(runner: Runner) -> str:
-    if _by_iteration(runner):
+    if by_iteration(runner):
         return 'Training'
     return f'Epoch {runner.epoch + 1}/{runner.max_epochs}'
+
+
+def log_interval(runner: Runner) -> int:
+    """Iterations between two lines of the log file, 0 if it has none."""
+    return next((hook.interval for hook in runner.hooks
+                 if isinstance(hook, LoggerHook)), 0)

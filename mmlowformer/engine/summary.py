@@ -6,15 +6,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..models import LowFormer, find_lowformers
+from ..models import bare, find_lowformers
 from .console import say, wrapped
 from .launch import device_name
-from .progress import hours
+from .progress import by_iteration, hours
 from .scores import best_scores, shown
 
 LABEL = 12
@@ -79,24 +78,9 @@ def describe_runner(runner: Runner, config: str, *,
         say(line(label, text))
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """The model itself.
-
-    Args:
-        model (nn.Module): Possibly wrapped, for distributed training or
-            test-time augmentation.
-
-    Returns:
-        nn.Module: What is inside.
-    """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
 def _model(model: nn.Module) -> str:
     model = bare(model)
-    names = {_variant(backbone)
+    names = {backbone.variant_name
              for backbone in find_lowformers(model).values()}
     parameters = list(model.parameters())
     total = sum(item.numel() for item in parameters)
@@ -104,12 +88,6 @@ def _model(model: nn.Module) -> str:
     frozen = '' if trained == total else f', {trained / 1e6:.2f} M trained'
     kind = ' with '.join((type(model).__name__, *sorted(names)))
     return f'{kind}, {total / 1e6:.2f} M parameters{frozen}'
-
-
-def _variant(backbone: LowFormer) -> str:
-    names = [name for name, settings in backbone.arch_settings.items()
-             if settings == backbone.arch]
-    return '-'.join(('LowFormer', *names[:1]))
 
 
 def precision(cfg: Config, testing: bool) -> str:
@@ -224,7 +202,7 @@ _FINISHED = (
 
 
 def _length(runner: Runner) -> str:
-    if isinstance(runner.train_loop, IterBasedTrainLoop):
+    if by_iteration(runner):
         return f'{runner.iter} of {runner.max_iters} iterations done'
     return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
             f'{len(runner.train_dataloader)} iterations each')

@@ -3,9 +3,10 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from .console import say
+from .progress import by_iteration
 
 # Beside MMEngine's own "last_checkpoint".
 RECORD = 'last_validation'
@@ -49,7 +50,7 @@ class MakeUpValidation(Hook):
 def _is_due(runner: Runner) -> bool:
     loop = runner.train_loop
     done, end = ((loop.iter, loop.max_iters)
-                 if isinstance(loop, IterBasedTrainLoop)
+                 if by_iteration(runner)
                  else (loop.epoch, loop.max_epochs))
     return (done >= loop.val_begin
             and (done % loop.val_interval == 0 or done == end))

@@ -1,5 +1,5 @@
 from ..weights import sources  # registers the loaders
 from .lowformer import LowFormer
-from .search import find_lowformers
+from .search import bare, find_lowformers
 
-__all__ = ['LowFormer', 'find_lowformers', 'sources']
+__all__ = ['LowFormer', 'bare', 'find_lowformers', 'sources']

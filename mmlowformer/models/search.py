@@ -1,4 +1,5 @@
 """Finding LowFormers in larger models."""
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from .lowformer import LowFormer
@@ -17,3 +18,18 @@ def find_lowformers(model: nn.Module) -> dict[str, LowFormer]:
     return {f'{name}.' if name else '': module
             for name, module in model.named_modules()
             if isinstance(module, LowFormer)}
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model itself.
+
+    Args:
+        model (nn.Module): Possibly wrapped, for distributed training or
+            test-time augmentation.
+
+    Returns:
+        nn.Module: What is inside.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

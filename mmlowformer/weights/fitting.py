@@ -1,15 +1,14 @@
 """Whether weights fit a model, and how they are made to."""
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..configs import dicts_in, kind_of
 from ..errors import UserError
-from ..models import LowFormer, find_lowformers
+from ..models import LowFormer, bare, find_lowformers
 from .layouts import by_own_name, own_name
 from .loading import DEPLOYED_MISFIT, NOTHING_THERE, is_deployed
 from .reading import check_checkpoint, first_nonfinite, state_dict_of
@@ -24,23 +23,14 @@ def check_pretrained(model: dict) -> None:
     Raises:
         UserError: If one cannot be read, or is of another LowFormer.
     """
-    for part in _parts(model):
+    for _, part in dicts_in(model):
         init = part.get('init_cfg')
         if not isinstance(init, dict) or init.get('type') != 'Pretrained':
             continue
         content = check_checkpoint(init['checkpoint'])
-        name = str(part.get('type')).split('.')[-1]
-        if content and name == 'LowFormer' and not init.get('prefix'):
+        is_backbone = kind_of(part) == LowFormer.__name__
+        if content and is_backbone and not init.get('prefix'):
             _check_backbone(part, content)
-
-
-def _parts(node: object) -> Iterator[dict]:
-    """All dicts in a config."""
-    if isinstance(node, dict):
-        yield node
-    if isinstance(node, (dict, list)):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _parts(child)
 
 
 def _check_backbone(backbone: dict, content: dict) -> None:
@@ -98,8 +88,7 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
     Raises:
         UserError: If tensors of the model are missing or have another shape.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = bare(model)
     needed = model.state_dict()
     loaded = _renamed(state_dict_of(content), model, needed, source)
     misfits = {name: reason for name, value in needed.items()

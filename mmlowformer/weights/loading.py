@@ -139,7 +139,7 @@ class LoadsAnyLayout(BaseModule):
         return found
 
     def _summary(self, found: dict, state_dict: dict) -> str:
-        return (f'{self._own_name()}: {len(found)}/{len(self.state_dict())} '
+        return (f'{self.variant_name}: {len(found)}/{len(self.state_dict())} '
                 f'tensors from {self._source()} ({layout_of(state_dict)})')
 
     @staticmethod
@@ -167,7 +167,9 @@ class LoadsAnyLayout(BaseModule):
                 and name.startswith(('stem.', 'stages.'))
                 and not name.startswith(not_built)]
 
-    def _own_name(self) -> str:
+    @property
+    def variant_name(self) -> str:
+        """For example ``LowFormer-b1``; without a dash if it is of none."""
         names = [name for name, settings in self.arch_settings.items()
                  if settings == self.arch]
         return f'LowFormer-{names[0]}' if names else 'LowFormer'

@@ -3,7 +3,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -79,8 +79,7 @@ def never_running_code() -> Iterator[None]:
     """
     before = {name: os.environ.get(name) for name in (FORCE, FORCE_NOT)}
     schemes = CheckpointLoader._schemes
-    os.environ.pop(FORCE_NOT, None)
-    os.environ[FORCE] = '1'
+    _force_weights_only(os.environ)
     CheckpointLoader._schemes = _guarded(schemes)
     try:
         yield
@@ -98,10 +97,14 @@ def load_safely(environ: dict) -> None:
     Args:
         environ (dict): The process's environment, ``os.environ``.
     """
-    environ.pop(FORCE_NOT, None)
-    environ[FORCE] = '1'
+    _force_weights_only(environ)
     torch.serialization.add_safe_globals(_runner_globals())
     CheckpointLoader._schemes = _guarded(CheckpointLoader._schemes)
+
+
+def _force_weights_only(environ: MutableMapping[str, str]) -> None:
+    environ.pop(FORCE_NOT, None)
+    environ[FORCE] = '1'
 
 
 def _guarded(schemes: dict[str, Callable]) -> dict[str, Callable]:

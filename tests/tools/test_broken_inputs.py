@@ -125,7 +125,7 @@ class Attribute:
 def checkpoint(change):
     """The good checkpoint after a change, or what a change returns."""
     def write(folder, good):
-        content = torch.load(good / 'good.pth', weights_only=False)
+        content = torch.load(good / 'good.pth')
         returned = change(content)
         torch.save(content if returned is None else returned,
                    folder / 'bad.pth')
