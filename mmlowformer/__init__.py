@@ -31,4 +31,15 @@ if not _is_run_as_doctor():
             'onedl-mmcv" for mmcv. Take both from one family. "python -m '
             'mmlowformer.doctor" checks the rest.') from error
 
-__all__ = ['LowFormer', '__version__', 'get_config', 'get_config_path']
+
+
+def __getattr__(name: str):
+    # Prediction needs more than the backbone does.
+    if name == 'Predictor':
+        from .predict import Predictor
+        return Predictor
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+__all__ = ['LowFormer', 'Predictor', '__version__', 'get_config',
+           'get_config_path']

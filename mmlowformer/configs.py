@@ -61,6 +61,26 @@ def get_config(name: str) -> Config:
     return Config.fromfile(get_config_path(name))
 
 
+def find_config(name: str) -> str:
+    """A config of the user, or one that comes with mmlowformer.
+
+    Args:
+        name (str): Its path, or a name for :func:`get_config_path`.
+
+    Returns:
+        str: The path.
+
+    Raises:
+        UserError: If there is neither.
+    """
+    if Path(name).is_file():
+        return name
+    try:
+        return get_config_path(Path(name).name)
+    except FileNotFoundError as error:
+        raise UserError(f'config not found: {name}. {error}') from error
+
+
 def read_config(path: str) -> Config:
     """Read the config of a user.
 

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import ManagerMixin
 
-from mmlowformer import engine
+from mmlowformer import engine, get_config
 from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+# Below what an untrained head is sure of, for boxes to appear.
+ANY_BOX = dict(model=dict(test_cfg=dict(score_thr=0., max_per_img=10)))
 
 
 def pytest_configure(config):
@@ -56,6 +59,49 @@ def shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'shapes'
     make_dataset(root, train=4, val=2, size=64)
     return root
+
+
+def untrained(folder, name, **changes):
+    """A checkpoint as a training leaves it, of a model that knows nothing."""
+    cfg = get_config(name)
+    cfg.merge_from_dict(changes)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    file = folder / f'{name}.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(
+        cfg=cfg.pretty_text, dataset_meta=dict(classes=cfg.get('classes')))),
+        file)
+    return file
+
+
+@pytest.fixture(scope='session')
+def detector(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('detector'),
+                'retinanet_lowformer_b0_shapes',
+                     **ANY_BOX)
+
+
+@pytest.fixture(scope='session')
+def segmentor(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('segmentor'),
+                'fpn_lowformer_b0_shapes')
+
+
+@pytest.fixture(scope='session')
+def classifier(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('classifier'), 'lowformer_b0_shapes')
+
+
+@pytest.fixture(scope='session')
+def retriever(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp('retriever'),
+                'lowformer_b1_retrieval')
+
+
+@pytest.fixture(scope='session')
+def photos(shapes):
+    return sorted(map(str, (shapes / 'coco/train2017').iterdir()))
 
 
 @pytest.fixture

@@ -111,13 +111,27 @@ def _problem(path: str, error: Exception) -> str | None:
         image = None
     if image is None:
         return 'cannot be decoded: it is damaged or no image'
-    height, width = image.shape[:2]
     if isinstance(error, cv2.error):
-        return (f'of {width}x{height} pixels cannot be processed by OpenCV: '
-                f'{_reason(error)}')
+        return unprocessable(image.shape[:2], error)
     if isinstance(error, OSError):
         return f'cannot be read: {first_line(error)}'
     return None
+
+
+def unprocessable(size: tuple[int, int], error: Exception) -> str:
+    """What is wrong with an image that was read but not transformed.
+
+    Args:
+        size (tuple[int, int]): Its height and width.
+        error (Exception): Of the transform.
+
+    Returns:
+        str: The rest of a sentence that begins with the image.
+    """
+    what = f'of {size[1]}x{size[0]} pixels cannot be processed'
+    if isinstance(error, cv2.error):
+        return f'{what} by OpenCV: {_reason(error)}'
+    return f'{what}: {first_line(error)}'
 
 
 def _reason(error: cv2.error) -> str:

@@ -15,12 +15,20 @@ from ..weights.resuming import (
     saved_checkpoints,
 )
 from .batch_size import describe_batch, scale_learning_rate
-from .console import QuietRunner, exit_on_interrupt, quiet_screen, warn
+from .console import (
+    QuietRunner,
+    exit_on_interrupt,
+    quiet_screen,
+    show,
+    warn,
+    wrapped,
+)
 from .drawing import draw_predictions
 from .fetching import local_checkpoint
 from .finite import StopAtNaN
 from .given_weights import fetch_weights
 from .launch import (
+    Debug,
     adapt_to_device,
     add_common_arguments,
     device_name,
@@ -32,25 +40,34 @@ from .locking import check_free, only_training_in
 from .mistakes import config_mistakes
 from .outputs import check_outputs, check_work_dir
 from .plausibility import WarnOfOddSettings
-from .progress import ShowProgress
+from .progress import ShowProgress, counting_bar, hours
 from .saving import SaveSafely, full_disk_errors
 from .scores import shown
 from .settings import check_settings, check_testing, check_training
-from .summary import Describe, conclude, describe_runner
+from .summary import (
+    Describe,
+    conclude,
+    describe_model,
+    describe_runner,
+    line,
+    short,
+)
 from .testing import build_tester, prepare_test
 from .validation import MakeUpValidation
 
 __all__ = [
-    'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'NameImages',
+    'Debug', 'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'NameImages',
     'QuietRunner', 'SaveSafely', 'ShowProgress', 'StopAtNaN', 'UserError',
     'WarnOfOddSettings', 'adapt_to_device', 'add_common_arguments',
     'build_tester', 'check_checkpoint', 'check_datasets', 'check_fits',
     'check_free', 'check_outputs', 'check_pretrained', 'check_resumable',
     'check_settings', 'check_testing', 'check_training', 'check_work_dir',
-    'conclude', 'config_mistakes', 'describe_batch', 'describe_runner',
-    'device_name', 'draw_predictions', 'exit_on_interrupt', 'fetch_weights',
-    'fitting_state_dict', 'full_disk_errors', 'latest_checkpoint',
-    'load_config', 'load_safely', 'local_checkpoint', 'one_line_errors',
-    'only_training_in', 'prepare_test', 'quiet_screen', 'require_scope',
-    'saved_checkpoints', 'scale_learning_rate', 'shown', 'use_tta', 'warn'
+    'conclude', 'config_mistakes', 'counting_bar', 'describe_batch',
+    'describe_model', 'describe_runner', 'device_name', 'draw_predictions',
+    'exit_on_interrupt', 'fetch_weights', 'fitting_state_dict',
+    'full_disk_errors', 'hours', 'latest_checkpoint', 'line', 'load_config',
+    'load_safely', 'local_checkpoint', 'one_line_errors', 'only_training_in',
+    'prepare_test', 'quiet_screen', 'require_scope', 'saved_checkpoints',
+    'scale_learning_rate', 'short', 'show', 'shown', 'use_tta', 'warn',
+    'wrapped'
 ]

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
-from ..configs import get_config_path, read_config
+from ..configs import find_config, read_config
 from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
 from .data_root import follow_data_root
@@ -37,14 +37,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--allow-nan', action='store_true',
                         help='go on although weights or losses are NaN or '
                         'infinite')
-    parser.add_argument('--debug', action=_Debug, nargs=0,
+    parser.add_argument('--debug', action=Debug, nargs=0,
                         help='show the tracebacks of errors, too')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)
 
 
-class _Debug(argparse.Action):
+class Debug(argparse.Action):
     """Lets errors be shown with their tracebacks, in all processes."""
 
     def __call__(self, *_):
@@ -66,7 +66,7 @@ def load_config(args: argparse.Namespace) -> Config:
             place for an option.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    path = _find_config(args.config)
+    path = find_config(args.config)
     cfg = read_config(path)
     options = dict(args.cfg_options)
     warn_of_misspelt(cfg)
@@ -78,15 +78,6 @@ def load_config(args: argparse.Namespace) -> Config:
     elif not cfg.get('work_dir'):
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
-
-
-def _find_config(name: str) -> str:
-    if os.path.isfile(name):
-        return name
-    try:
-        return get_config_path(os.path.basename(name))
-    except FileNotFoundError as error:
-        raise UserError(f'config not found: {name}. {error}') from error
 
 
 def require_scope(cfg: Config) -> str:

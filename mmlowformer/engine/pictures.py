@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torchvision.ops import box_iou
 
-# Smaller images are enlarged, so that labels fit.
+# Smaller images are enlarged, so that labels fit; larger ones are shrunk, so
+# that labels can be read when the whole is looked at.
 SMALLEST_SIDE = 320
+LARGEST_SIDE = 1600
+# Of each picture in a sheet of several.
+SHEET_SIDE, SHEET_COLUMNS = 240, 6
 FONT_SIZE = 15
 MARGIN = FONT_SIZE + 6
 GAP = 8
@@ -82,23 +86,30 @@ def match(truth: Tensor, truth_labels: list[int], found: Tensor,
     return hit, hits
 
 
-def enlargement(image: np.ndarray) -> int:
-    """How many times an image is enlarged for labels to fit.
+def scale_of(image: np.ndarray) -> float:
+    """How many times an image is enlarged, for labels to be readable.
 
     Args:
         image (np.ndarray): ``(h, w, 3)``.
 
     Returns:
-        int: At least 1.
+        float: A whole number for small images, below 1 for large ones.
     """
-    return max(1, -(-SMALLEST_SIDE // min(image.shape[:2])))
+    shortest, longest = sorted(image.shape[:2])
+    if longest > LARGEST_SIDE:
+        return LARGEST_SIDE / longest
+    return max(1, min(-(-SMALLEST_SIDE // shortest),
+                      LARGEST_SIDE // longest))
 
 
-def _enlarged(image: np.ndarray) -> Image.Image:
-    times = enlargement(image)
-    picture = Image.fromarray(image)
-    return picture.resize((picture.width * times, picture.height * times),
-                          Image.Resampling.NEAREST)
+def _resized(image: np.ndarray) -> Image.Image:
+    picture, scale = Image.fromarray(image), scale_of(image)
+    if scale == 1:
+        return picture
+    way = (Image.Resampling.NEAREST if scale > 1 else
+           Image.Resampling.LANCZOS)
+    return picture.resize([max(1, round(side * scale))
+                           for side in picture.size], way)
 
 
 def _font() -> ImageFont.FreeTypeFont:
@@ -125,9 +136,9 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
     Returns:
         Image.Image: Larger than the image by a margin, where labels are.
     """
-    panel = _framed(_enlarged(image))
+    panel = _framed(_resized(image))
     draw = ImageDraw.Draw(panel)
-    corners = (boxes.corners * enlargement(image) + MARGIN).round().tolist()
+    corners = (boxes.corners * scale_of(image) + MARGIN).round().tolist()
     for box, label, right in zip(corners, boxes.labels, boxes.right):
         _outline(draw, box, palette[label], right)
     taken = list(corners)
@@ -199,7 +210,7 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
     for label in np.unique(mask):
         if label < len(palette):
             tint[mask == label] = palette[label]
-    return _framed(_enlarged((grey * 0.35 + tint * 0.65).astype(np.uint8)))
+    return _framed(_resized((grey * 0.35 + tint * 0.65).astype(np.uint8)))
 
 
 def captioned(panels: Sequence[tuple[str, Image.Image]],
@@ -218,26 +229,99 @@ def captioned(panels: Sequence[tuple[str, Image.Image]],
     ruler = ImageDraw.Draw(Image.new('RGB', (1, 1)))
     widths = [max(panel.width, round(ruler.textlength(
         caption, font=_font())) + 2 * GAP) for caption, panel in panels]
-    height = MARGIN + panels[0][1].height + MARGIN * bool(legend)
-    sheet = Image.new('RGB', (sum(widths), height), PAPER)
+    entries, lines = _arranged(legend, sum(widths))
+    height = MARGIN + panels[0][1].height
+    sheet = Image.new('RGB', (sum(widths), height + lines * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     left = 0
     for (caption, panel), width in zip(panels, widths):
         draw.text((left + GAP, 3), caption, font=_font(), fill=INK)
         sheet.paste(panel, (left, MARGIN))
         left += width
-    _write_legend(draw, legend, sheet.height - MARGIN)
+    for (name, colour), (x, line) in zip(legend, entries):
+        y = height + line * MARGIN
+        draw.rectangle((x, y, x + FONT_SIZE, y + FONT_SIZE), colour)
+        draw.text((x + FONT_SIZE + 4, y - 1), name, font=_font(), fill=INK)
     return sheet
 
 
-def _write_legend(draw: ImageDraw.ImageDraw, legend: Sequence, top: int
-                  ) -> None:
-    left = GAP
-    for name, colour in legend:
-        draw.rectangle((left, top, left + FONT_SIZE, top + FONT_SIZE), colour)
-        left += FONT_SIZE + 4
-        draw.text((left, top - 1), name, font=_font(), fill=INK)
-        left += draw.textlength(name, font=_font()) + 2 * GAP
+def _arranged(legend: Sequence[tuple[str, tuple]], width: int
+              ) -> tuple[list[tuple[int, int]], int]:
+    """Places and lines of a legend's entries, and the number of lines."""
+    places, left, line = [], GAP, 0
+    for name, _ in legend:
+        length = FONT_SIZE + 4 + round(_font().getlength(name)) + 2 * GAP
+        if left > GAP and left + length > width:
+            left, line = GAP, line + 1
+        places.append((left, line))
+        left += length
+    return places, line + 1 if legend else 0
+
+
+def outlined(image: np.ndarray, masks: np.ndarray, colours: Sequence[tuple]
+             ) -> np.ndarray:
+    """An image with objects tinted.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, RGB.
+        masks (np.ndarray): ``(n, h, w)``, bool.
+        colours (Sequence[tuple]): Colour of each object.
+
+    Returns:
+        np.ndarray: Another image.
+    """
+    image = image.copy()
+    for mask, colour in zip(masks, colours):
+        image[mask] = image[mask] * 0.5 + np.multiply(colour, 0.5)
+    return image
+
+
+def draw_label(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
+    """An image with lines of text below it.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, RGB.
+        lines (Sequence[str]): The lines.
+
+    Returns:
+        Image.Image: The picture.
+    """
+    return _subtitled(image, [(line, INK) for line in lines])
+
+
+def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Pictures of any sizes in rows, each with its caption.
+
+    Args:
+        panels (Sequence[tuple[str, Image.Image]]): Captions and pictures.
+
+    Returns:
+        Image.Image: The sheet.
+    """
+    columns = min(len(panels), SHEET_COLUMNS)
+    rows = -(-len(panels) // columns)
+    cell = (SHEET_SIDE + GAP, SHEET_SIDE + MARGIN + GAP)
+    sheet = Image.new('RGB', (columns * cell[0] + GAP, rows * cell[1] + GAP),
+                      PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, (caption, picture) in enumerate(panels):
+        row, column = divmod(index, columns)
+        left, top = GAP + column * cell[0], GAP + row * cell[1]
+        draw.text((left, top), _shortened(caption, SHEET_SIDE), font=_font(),
+                  fill=INK)
+        sheet.paste(ImageOps.contain(picture.convert('RGB'),
+                                     (SHEET_SIDE, SHEET_SIDE)),
+                    (left, top + MARGIN))
+    return sheet
+
+
+def _shortened(text: str, width: int) -> str:
+    """The end of a text, as much as there is room for."""
+    if _font().getlength(text) <= width:
+        return text
+    while _font().getlength('...' + text) > width:
+        text = text[1:]
+    return '...' + text
 
 
 def draw_class(image: np.ndarray, truth: str, found: str, right: bool
@@ -253,13 +337,20 @@ def draw_class(image: np.ndarray, truth: str, found: str, right: bool
     Returns:
         Image.Image: The picture.
     """
-    panel = _enlarged(image)
+    return _subtitled(image, [
+        ('truth: ' + truth, INK),
+        ('prediction: ' + found, RIGHT if right else WRONG)])
+
+
+def _subtitled(image: np.ndarray, lines: Sequence[tuple[str, tuple]]
+               ) -> Image.Image:
+    """An image and, below it, lines in their colours."""
+    panel = _resized(image)
     ruler = ImageDraw.Draw(panel)
-    lines = (('truth: ' + truth, INK),
-             ('prediction: ' + found, RIGHT if right else WRONG))
     width = max(panel.width, *(round(ruler.textlength(text, font=_font()))
                                + 2 * GAP for text, _ in lines))
-    sheet = Image.new('RGB', (width, panel.height + 2 * MARGIN + 4), PAPER)
+    sheet = Image.new('RGB', (width, panel.height + len(lines) * MARGIN + 4),
+                      PAPER)
     sheet.paste(panel)
     draw = ImageDraw.Draw(sheet)
     for index, (text, ink) in enumerate(lines):

@@ -1,11 +1,20 @@
 """Where a training or a test is: a live bar, or lines without a terminal."""
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from .console import console, set_bar, show, wrapped
 from .scores import shown_metrics
@@ -132,11 +141,7 @@ class ShowProgress(Hook):
     def _start(self) -> None:
         if not is_main_process():
             return
-        self._bar = Progress(
-            TextColumn('{task.description}'), BarColumn(None),
-            MofNCompleteColumn(), TextColumn('{task.fields[state]}'),
-            console=console(), redirect_stdout=False, transient=True,
-            disable=not console().is_terminal)
+        self._bar = _bar(TextColumn('{task.fields[state]}'))
         self._task = self._bar.add_task('Starting', total=None, state='')
         set_bar(self._bar)
 
@@ -155,6 +160,34 @@ class ShowProgress(Hook):
             due = done in (1, total) or done % self._interval == 0
         if due:
             show(f'{stage}  {done}/{total}  {state}')
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    return Progress(
+        TextColumn('{task.description}'), BarColumn(None),
+        MofNCompleteColumn(), *columns, console=console(),
+        redirect_stdout=False, transient=True,
+        disable=not console().is_terminal)
+
+
+@contextmanager
+def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
+    """A bar with the remaining time, at a terminal.
+
+    Args:
+        stage (str): What is counted.
+        total (int, optional): How many there are, if that is known.
+
+    Yields:
+        Callable: To be called after each one.
+    """
+    bar = _bar(TimeRemainingColumn())
+    task = bar.add_task(stage, total=total)
+    set_bar(bar)
+    try:
+        yield lambda: bar.advance(task)
+    finally:
+        set_bar(None)
 
 
 def by_iteration(runner: Runner) -> bool:

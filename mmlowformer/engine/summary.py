@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..models import bare, find_lowformers
-from .console import say, wrapped
+from .console import say, show, wrapped
 from .launch import device_name
 from .progress import by_iteration, hours
 from .scores import best_scores, shown
@@ -76,6 +76,20 @@ def describe_runner(runner: Runner, config: str, *,
              f'scope {scope}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
         say(line(label, text))
+
+
+def describe_model(model: nn.Module, checkpoint: str) -> None:
+    """Say what predicts, and where.
+
+    Args:
+        model (nn.Module): The model, with its weights.
+        checkpoint (str): Where they are from.
+    """
+    device = next(model.parameters()).device
+    name = device_name() if device.type == 'cpu' else str(device)
+    for label, text in (('Model', _model(model)),
+                        ('Weights', short(checkpoint)), ('Device', name)):
+        show(line(label, text))
 
 
 def _model(model: nn.Module) -> str:

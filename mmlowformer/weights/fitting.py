@@ -64,7 +64,21 @@ def check_fits(model: nn.Module, file: str | Path, *,
     if content is None:
         return
     state = fitting_state_dict(model, content, file, partial)
-    name = None if allow_nan else first_nonfinite(state)
+    if not allow_nan:
+        check_finite(state, file)
+
+
+def check_finite(state: dict[str, Tensor], file: str | Path) -> None:
+    """Make sure that weights are numbers.
+
+    Args:
+        state (dict[str, Tensor]): The weights by name.
+        file (str | Path): Where they are from.
+
+    Raises:
+        UserError: If one is NaN or infinite.
+    """
+    name = first_nonfinite(state)
     if name:
         raise UserError(
             f'checkpoint {file}: {name} holds NaN or infinity, the training '

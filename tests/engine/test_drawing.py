@@ -108,7 +108,7 @@ def test_labels_do_not_hide_small_boxes(corner):
     box = torch.tensor([[x, y, x + 12, y + 12.]])
     panel = np.asarray(pictures.draw_boxes(
         image, pictures.Boxes(box, [0], ['circle 0.9'], [True]), [RED]))
-    times = pictures.enlargement(image)
+    times = pictures.scale_of(image)
     left, top, right, bottom = (
         (box[0] * times).int() + pictures.MARGIN).tolist()
     inside = panel[top + 4:bottom - 4, left + 4:right - 4]

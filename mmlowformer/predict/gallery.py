@@ -1,0 +1,52 @@
+"""The images among which a retriever looks for similar ones."""
+from pathlib import Path
+
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+
+from ..errors import UserError
+
+BATCH_SIZE = 8
+
+
+def is_retriever(module: nn.Module) -> bool:
+    """Whether a model compares images with those of a gallery."""
+    return hasattr(module, 'prepare_prototype')
+
+
+def set_gallery(module: nn.Module, folder: str | Path | None,
+                pipeline: list[dict], scope: str) -> list[str]:
+    """Let a retriever know a folder of images.
+
+    Args:
+        module (nn.Module): The retriever, changed in place.
+        folder (str | Path, optional): The folder; sub-folders belong to it.
+        pipeline (list[dict]): Transforms of its images.
+        scope (str): Of the library that has them.
+
+    Returns:
+        list[str]: Paths of the images, in the order of the model's scores.
+
+    Raises:
+        UserError: If there are no images.
+    """
+    if folder is None:
+        raise UserError('the model looks for similar images: name the folder '
+                        'of those to search with --gallery')
+    if not Path(folder).is_dir():
+        raise UserError(f'--gallery {folder} is no folder')
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            loader = Runner.build_dataloader(dict(
+                batch_size=BATCH_SIZE, num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                dataset=dict(type='CustomDataset', with_label=False,
+                             data_root=str(folder), pipeline=pipeline)))
+        except (FileNotFoundError, RuntimeError) as error:
+            raise UserError(f'--gallery {folder} holds no images') from error
+        module.prototype = loader
+        module.prepare_prototype()
+    dataset = loader.dataset
+    return [dataset.get_data_info(index)['img_path']
+            for index in range(len(dataset))]

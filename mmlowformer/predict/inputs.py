@@ -1,0 +1,146 @@
+"""Images and videos that a user names, in any way."""
+import difflib
+import glob
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from ..errors import UserError
+
+IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
+          '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+          '.ts', '.webm', '.wmv')
+
+
+@dataclass
+class Inputs:
+    """What is to be predicted.
+
+    Attributes:
+        images (list[str]): Files.
+        videos (list[str]): Files, addresses of streams, or numbers of
+            cameras.
+        notes (list[str]): What was left out, and why.
+    """
+
+    images: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        """Take in a file by its suffix; images may have any.
+
+        Args:
+            path (str): The file.
+        """
+        kind = self.videos if _suffix(path) in VIDEOS else self.images
+        if path not in kind:
+            kind.append(path)
+
+
+def collect(arguments: Sequence[str], *, recursive: bool = False,
+            stdin: TextIO | None = None) -> Inputs:
+    """Find what is named on a command line.
+
+    Args:
+        arguments (Sequence[str]): Files, folders, globs, text files that list
+            files, numbers of cameras, addresses of streams, or ``-`` for a
+            list on the standard input.
+        recursive (bool): Whether to look into sub-folders. Defaults to False.
+        stdin (TextIO, optional): Defaults to that of the process.
+
+    Returns:
+        Inputs: In the order of the arguments, files of a folder by name.
+
+    Raises:
+        UserError: If something is not there, or nothing is found at all.
+    """
+    inputs = Inputs()
+    for argument in arguments:
+        if argument == '-':
+            _add_listed(inputs, stdin or sys.stdin, 'the standard input')
+        else:
+            _add(inputs, argument, recursive)
+    if not inputs.images and not inputs.videos:
+        raise UserError('; '.join(('no images or videos found',
+                                   *inputs.notes)))
+    return inputs
+
+
+def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
+    if os.path.isdir(argument):
+        _add_folder(inputs, argument, recursive)
+    elif os.path.isfile(argument) and _suffix(argument) == '.txt':
+        with open(argument, encoding='utf-8') as lines:
+            _add_listed(inputs, lines, argument)
+    elif os.path.isfile(argument):
+        inputs.add(argument)
+    elif argument.isdigit() or '://' in argument:
+        inputs.videos.append(argument)
+    elif found := sorted(glob.glob(argument, recursive=True)):
+        for path in filter(os.path.isfile, found):
+            inputs.add(path)
+    else:
+        raise UserError(f'input not found: {argument}{_hint(argument)}')
+
+
+def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
+    ignored, closed = [], 0
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if _suffix(name) in IMAGES + VIDEOS:
+                inputs.add(os.path.join(parent, name))
+            else:
+                ignored.append(name)
+        if not recursive:
+            closed = len(folders)
+            break
+    if ignored:
+        inputs.notes.append(f'{folder}: {len(ignored)} file(s) that are no '
+                            f'image or video by their suffix, {ignored[0]}')
+    if closed:
+        inputs.notes.append(f'{folder}: {closed} sub-folder(s) were not '
+                            'looked into; -r does that')
+
+
+def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
+    """Files named one by line, from here or from the list's folder."""
+    for line in filter(None, map(str.strip, lines)):
+        near = os.path.join(os.path.dirname(source), line)
+        path = next(filter(os.path.isfile, (line, near)), None)
+        if path is None:
+            raise UserError(f'input not found: {line}, named in {source}')
+        inputs.add(path)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _hint(path: str) -> str:
+    parent, name = os.path.split(path)
+    if not os.path.isdir(parent or '.'):
+        return f' (there is no folder {parent})'
+    close = difflib.get_close_matches(name, os.listdir(parent or '.'), n=2)
+    return f'. Did you mean {" or ".join(close)}?' if close else ''
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Names that tell files apart, below the folder that they share.
+
+    Args:
+        paths (Sequence[str]): The files.
+
+    Returns:
+        list[str]: With ``/`` between folders.
+    """
+    whole = [os.path.abspath(path) for path in paths]
+    if not whole:
+        return []
+    shared = os.path.commonpath([os.path.dirname(path) for path in whole])
+    return [Path(os.path.relpath(path, shared)).as_posix() for path in whole]

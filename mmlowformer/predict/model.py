@@ -1,0 +1,131 @@
+"""A trained model, ready to predict, with the names of its classes."""
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from torch import nn
+
+from ..configs import find_config, read_config
+from ..data.checks import datasets_in
+from ..engine.fetching import local_checkpoint
+from ..engine.launch import require_scope
+from ..engine.mistakes import config_mistakes
+from ..engine.pictures import colours
+from ..errors import UserError, first_line
+from ..models import find_lowformers
+from ..weights.embedded import embedded_config, registered_only
+from ..weights.fitting import check_finite, fitting_state_dict
+from ..weights.reading import check_checkpoint, never_running_code
+
+# Of models that do not say how many classes they know.
+NUMBERS = 1000
+
+
+class TrainedModel(NamedTuple):
+    """A model and what is needed to use it.
+
+    Attributes:
+        module (nn.Module): The model of the host library, in eval mode.
+        scope (str): The host library's scope.
+        pipeline (list[dict]): Transforms that its images go through.
+        classes (list[str]): Their names, by label.
+        palette (list[tuple]): Their colours, RGB.
+        score_thr (float, optional): The config's least score to draw.
+    """
+
+    module: nn.Module
+    scope: str
+    pipeline: list[dict]
+    classes: list[str]
+    palette: list[tuple]
+    score_thr: float | None
+
+
+def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
+               device: str = 'cpu', deploy: bool = False) -> TrainedModel:
+    """Build a model and load its weights, running no code of the checkpoint.
+
+    Args:
+        checkpoint (str | Path): The file, or a URL; weights of any layout.
+        config (str | Path, optional): A config, or the name of one that comes
+            with mmlowformer. Defaults to that in the checkpoint.
+        device (str): Where to compute. Defaults to ``'cpu'``.
+        deploy (bool): Whether to fuse its LowFormers for inference. Defaults
+            to False.
+
+    Returns:
+        TrainedModel: The model.
+
+    Raises:
+        UserError: If something is missing or does not fit.
+    """
+    _check_device(device)
+    file = local_checkpoint(str(checkpoint))
+    content = check_checkpoint(file)
+    if content is None:
+        raise UserError(f'checkpoint not found: {checkpoint}')
+    cfg = (read_config(find_config(str(config))) if config else
+           embedded_config(content, file))
+    scope = require_scope(cfg)
+    pipeline = _pipeline(cfg)
+    with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),
+          never_running_code(), nullcontext() if config else
+          registered_only()):
+        module = MODELS.build(cfg.model)
+        classes, palette = _classes(cfg, content)
+    state = fitting_state_dict(module, content, file, partial=False)
+    check_finite(state, file)
+    module.load_state_dict(state, strict=False)
+    module.to(device).eval()
+    if deploy:
+        _deploy(module, file)
+    hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
+    return TrainedModel(module, scope, pipeline, classes, palette,
+                        hook.get('score_thr'))
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    # What torch was not built for is an assertion in it.
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'--device {device} cannot be used: '
+                        f'{first_line(error)}') from error
+
+
+def _pipeline(cfg: Config) -> list[dict]:
+    dataset = _dataset(cfg)
+    if not dataset.get('pipeline'):
+        raise UserError('the config has no test_dataloader with a pipeline, '
+                        'so it is not known how images are prepared')
+    return dataset['pipeline']
+
+
+def _dataset(cfg: Config) -> dict:
+    loader = cfg.get('test_dataloader') or {}
+    return next(datasets_in(loader)) if loader.get('dataset') else {}
+
+
+def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
+    """Names and colours, of the first that knows them."""
+    dataset = _dataset(cfg)
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        kind = registry.get(dataset['type']) if dataset.get('type') else None
+    for meta in ((content.get('meta') or {}).get('dataset_meta'),
+                 dataset.get('metainfo'), getattr(kind, 'METAINFO', None)):
+        names = meta.get('classes') if isinstance(meta, dict) else None
+        if isinstance(names, (list, tuple)) and names:
+            return ([str(name) for name in names],
+                    colours(len(names), meta.get('palette')))
+    return [str(number) for number in range(NUMBERS)], colours(NUMBERS)
+
+
+def _deploy(module: nn.Module, file: str) -> None:
+    backbones = find_lowformers(module)
+    if not backbones:
+        raise UserError(f'the model of {file} has no LowFormer to deploy')
+    for backbone in backbones.values():
+        backbone.switch_to_deploy()

@@ -1,0 +1,142 @@
+"""Images on their way into a model, through the host's own transforms."""
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mmcv.transforms import Compose
+from mmengine.registry import TRANSFORMS, DefaultScope
+from PIL import Image, ImageOps
+
+from ..configs import kind_of
+from ..data.images import NamingPipeline, unprocessable
+from ..errors import UserError
+
+# A path, an array ``(h, w, 3)`` in BGR as OpenCV has it (or ``(h, w)``, grey),
+# or a PIL image.
+Source = str | Path | np.ndarray | Image.Image
+# What transforms make of images of a few pixels, or of far too many.
+TOO_ODD = (cv2.error, ArithmeticError, MemoryError, ValueError)
+
+
+class Prepared(NamedTuple):
+    """An image that can be predicted.
+
+    Attributes:
+        name (str): Its path, or what it is called else.
+        image (np.ndarray): ``(h, w, 3)``, RGB, uint8, in its own size.
+        data (dict): ``inputs`` and ``data_samples`` for the model.
+    """
+
+    name: str
+    image: np.ndarray
+    data: dict
+
+
+class Pipeline:
+    """The test pipeline of a config, for images without annotations.
+
+    Args:
+        transforms (list[dict]): Config of the transforms.
+        scope (str): Of the library that has them.
+
+    Raises:
+        UserError: If none of them loads an image.
+    """
+
+    def __init__(self, transforms: list[dict], scope: str):
+        steps = [step for step in transforms
+                 if not _reads_annotations(kind_of(step))]
+        if not steps or not kind_of(steps[0]).startswith('LoadImage'):
+            raise UserError('the test pipeline of the config does not begin '
+                            'with LoadImageFromFile')
+        self.scope = scope
+        self._load = self._built(steps[:1])
+        self._prepare = self._built(steps[1:])
+
+    def _built(self, steps: list[dict]) -> Callable:
+        with DefaultScope.overwrite_default_scope(self.scope):
+            return Compose([TRANSFORMS.build(dict(step)) for step in steps])
+
+    def __call__(self, source: Source, name: str = '') -> Prepared:
+        """Read and prepare an image.
+
+        Args:
+            source (Source): The image.
+            name (str): What to call it. Defaults to its path.
+
+        Returns:
+            Prepared: What the model takes.
+
+        Raises:
+            UserError: If it cannot be read or prepared; the message names it.
+        """
+        return self.prepare(self.read(source, name))
+
+    def read(self, source: Source, name: str = '') -> dict:
+        """Read an image.
+
+        Args:
+            source (Source): The image.
+            name (str): What to call it. Defaults to its path.
+
+        Returns:
+            dict: ``img``, an array in BGR, and what transforms want to know.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        if isinstance(source, (str, Path)):
+            record = NamingPipeline(self._load)(_record(str(source)))
+            return dict(record, name=name or str(source))
+        image = _as_bgr(source, name)
+        return dict(_record(name), img=image, img_shape=image.shape[:2],
+                    ori_shape=image.shape[:2], name=name)
+
+    def prepare(self, record: dict) -> Prepared:
+        """Transform an image.
+
+        Args:
+            record (dict): From :meth:`read`.
+
+        Returns:
+            Prepared: What the model takes.
+
+        Raises:
+            UserError: If it cannot be transformed.
+        """
+        image = record['img'][..., ::-1]
+        name = record.pop('name')
+        try:
+            data = self._prepare(record)
+        except TOO_ODD as error:
+            raise UserError(f'image {name} '
+                            + unprocessable(image.shape[:2], error)
+                            ) from error
+        return Prepared(name, np.ascontiguousarray(image, np.uint8), data)
+
+
+def _reads_annotations(kind: str) -> bool:
+    return kind.startswith('Load') and not kind.startswith('LoadImage')
+
+
+def _record(path: str) -> dict:
+    # What data sets give beside it; some transforms insist on having it.
+    return dict(img_path=path, img_id=0, sample_idx=0, instances=[],
+                seg_fields=[])
+
+
+def _as_bgr(source: np.ndarray | Image.Image, name: str) -> np.ndarray:
+    if isinstance(source, Image.Image):
+        upright = ImageOps.exif_transpose(source).convert('RGB')
+        return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+    image = np.asarray(source)
+    if image.ndim == 2:
+        image = image[..., None].repeat(3, 2)
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size \
+            or image.dtype != np.uint8:
+        raise UserError(
+            f'image {name or "array"} has the shape {image.shape} and the '
+            f'type {image.dtype}; needed is (height, width, 3) in BGR, uint8')
+    return np.ascontiguousarray(image)

@@ -1,0 +1,262 @@
+"""A trained model that takes photos."""
+import os
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from mmengine.structures import BaseDataElement
+from PIL import Image
+
+from ..errors import UserError
+from .gallery import is_retriever, set_gallery
+from .model import load_model
+from .pipeline import Pipeline, Prepared, Source
+from .results import Result, result_of
+from .tiling import Tiling
+
+# The least score of a box, as MMDetection's pictures have it.
+SCORE = 0.3
+
+
+class Answer(NamedTuple):
+    """What came of one of several images.
+
+    Attributes:
+        index (int): Which one it was, counted from 0.
+        result (Result, optional): What was found; None if it failed.
+        error (UserError, optional): Why it failed; the message names it.
+    """
+
+    index: int
+    result: Result | None = None
+    error: UserError | None = None
+
+
+class Predictor:
+    """Finds boxes, masks or labels in images, as ``tools/test.py`` does.
+
+    Images go through the test pipeline of the config and through the host's
+    model. May be used by several threads at once.
+
+    Args:
+        checkpoint (str | Path): The file, or a URL. Reading it runs no code.
+        config (str | Path, optional): A config, or the name of one that comes
+            with mmlowformer. Defaults to that in the checkpoint, where
+            trainings leave it.
+        device (str, optional): Where to compute. Defaults to a GPU if there
+            is one.
+        score_thr (float, optional): The least score of a box. Defaults to
+            that of the config's pictures, or 0.3. Metrics want 0.
+        batch_size (int): Images, or tiles, in a call of the model. Only
+            images of one size share a call, so no image's result depends on
+            the others. Defaults to 1.
+        deploy (bool): Whether to fuse the backbone for inference. Defaults to
+            False.
+        tile (int, optional): Side of the square tiles that large images are
+            cut into, in pixels. Defaults to whole images.
+        overlap (float): Share of a tile that lies in its neighbour, too.
+            Defaults to 0.25.
+        gallery (str | Path, optional): For a retriever: the folder of the
+            images among which it looks for similar ones.
+
+    Attributes:
+        classes (list[str]): Names of the classes, by label.
+
+    Raises:
+        UserError: If checkpoint or config are missing or do not fit.
+
+    Example:
+        >>> from mmlowformer import Predictor
+        >>> predictor = Predictor('epoch_12.pth')
+        >>> result = predictor('photo.jpg')
+        >>> result.names, result.boxes, result.scores
+        >>> result.draw().save('found.png')
+    """
+
+    def __init__(self, checkpoint: str | Path,
+                 config: str | Path | None = None, *,
+                 device: str | None = None, score_thr: float | None = None,
+                 batch_size: int = 1, deploy: bool = False,
+                 tile: int | None = None, overlap: float = 0.25,
+                 gallery: str | Path | None = None):
+        if batch_size < 1:
+            raise UserError(f'batch_size {batch_size} has to be at least 1')
+        model = load_model(checkpoint, config, device=device or get_device(),
+                           deploy=deploy)
+        self.classes, self.palette = model.classes, model.palette
+        self.score_thr = next(
+            value for value in (score_thr, model.score_thr, SCORE)
+            if value is not None)
+        self.batch_size = batch_size
+        self._model, self._scope = model.module, model.scope
+        self._pipeline = Pipeline(model.pipeline, model.scope)
+        self._gallery = (
+            set_gallery(model.module, gallery, model.pipeline, model.scope)
+            if is_retriever(model.module) else None)
+        self._tiling = Tiling(tile, overlap) if tile else None
+        self._lock = threading.Lock()
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The host's model."""
+        return self._model
+
+    def __call__(self, images: Source | Sequence[Source]
+                 ) -> Result | list[Result]:
+        """Predict an image, or several.
+
+        Args:
+            images (Source | Sequence[Source]): A path, a PIL image, an array
+                ``(h, w, 3)`` in BGR as OpenCV reads it, or a list of these.
+
+        Returns:
+            Result | list[Result]: One for each image, in their order.
+
+        Raises:
+            UserError: If an image cannot be read; the message names it.
+        """
+        if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+            return self([images])[0]
+        answers = sorted(self.stream(images), key=lambda answer: answer.index)
+        for answer in answers:
+            if answer.error:
+                raise answer.error
+        return [answer.result for answer in answers]
+
+    def stream(self, images: Iterable[Source], names: Iterable[str] = ()
+               ) -> Iterator[Answer]:
+        """Predict any number of images, reading some ahead meanwhile.
+
+        Args:
+            images (Iterable[Source]): As for a call.
+            names (Iterable[str]): What to call them. Defaults to their paths.
+
+        Yields:
+            Answer: For each image, also for those that cannot be read. Those
+            of one size come in order.
+        """
+        if self._tiling:
+            predicted = self._predict_tiled
+        else:
+            predicted = self._predict_whole
+        names = iter(names)
+        tasks = ((index, image, next(names, '')) for index, image in
+                 enumerate(images))
+        with ThreadPoolExecutor(_workers()) as pool:
+            yield from predicted(pool, tasks)
+
+    def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
+                       ) -> Iterator[Answer]:
+        read = _ahead(pool, self._pipeline, tasks,
+                      self.batch_size + _workers())
+        for batch in _of_one_size(read, self.batch_size):
+            if isinstance(batch, Answer):
+                yield batch
+            else:
+                yield from self._answers(batch)
+
+    def _answers(self, batch: list[tuple[int, Prepared]]) -> Iterator[Answer]:
+        try:
+            samples, seconds = self._run([image.data for _, image in batch])
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                yield Answer(batch[0][0], error=UserError(
+                    f'image {batch[0][1].name} does not fit into the memory '
+                    f'of the device ({error}); --tile cuts it into parts'))
+                return
+            for item in batch:
+                yield from self._answers([item])
+            return
+        for (index, image), sample in zip(batch, samples):
+            yield Answer(index, self._result(image, sample, seconds))
+
+    def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator
+                       ) -> Iterator[Answer]:
+        for index, record in _ahead(pool, self._pipeline.read, tasks, 1):
+            if isinstance(record, UserError):
+                yield Answer(index, error=record)
+                continue
+            try:
+                yield Answer(index, self._tiled(record))
+            except UserError as error:
+                yield Answer(index, error=error)
+
+    def _tiled(self, record: dict) -> Result:
+        image, name, seconds = record['img'], record['name'], 0.
+        merger = self._tiling.merger(image.shape[:2])
+        tiles = iter(merger.tiles)
+        while batch := list(islice(tiles, self.batch_size)):
+            prepared = [self._pipeline(tile.cut(image), name)
+                        for tile in batch]
+            samples, share = self._run([part.data for part in prepared])
+            seconds += share * len(batch)
+            for tile, sample in zip(batch, samples):
+                merger.add(tile, sample)
+        whole = Prepared(name, np.ascontiguousarray(image[..., ::-1]), {})
+        return self._result(whole, merger.merged(), seconds)
+
+    def _run(self, data: list[dict]) -> tuple[list[BaseDataElement], float]:
+        """Data samples, and the seconds that each took."""
+        with self._lock, torch.no_grad(), \
+                DefaultScope.overwrite_default_scope(self._scope):
+            start = time.perf_counter()
+            samples = self._model.test_step(pseudo_collate(data))
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            return samples, (time.perf_counter() - start) / len(data)
+
+    def _result(self, image: Prepared, sample: BaseDataElement,
+                seconds: float) -> Result:
+        return result_of(
+            sample, self.score_thr, self._gallery, name=image.name,
+            image=image.image,
+            classes=self.classes, palette=self.palette, seconds=seconds)
+
+
+def _workers() -> int:
+    return min(4, os.cpu_count() or 1)
+
+
+def _ahead(pool: ThreadPoolExecutor, read, tasks: Iterator, count: int
+           ) -> Iterator[tuple[int, object]]:
+    """What is read of each image, or the error; so many are read ahead."""
+    def submit(task: tuple) -> tuple[int, Future]:
+        index, *arguments = task
+        return index, pool.submit(read, *arguments)
+
+    waiting = deque(map(submit, islice(tasks, count)))
+    while waiting:
+        index, future = waiting.popleft()
+        try:
+            item = future.result()
+        except UserError as error:
+            item = error
+        waiting.extend(map(submit, islice(tasks, 1)))
+        yield index, item
+
+
+def _of_one_size(read: Iterator, batch_size: int) -> Iterator[list | Answer]:
+    """Batches of images whose tensors are of one size, and failures."""
+    waiting = defaultdict(list)
+    for index, image in read:
+        if isinstance(image, UserError):
+            yield Answer(index, error=image)
+            continue
+        shape = image.data['inputs'].shape
+        waiting[shape].append((index, image))
+        if len(waiting[shape]) == batch_size:
+            yield waiting.pop(shape)
+        elif sum(map(len, waiting.values())) > 3 * batch_size:
+            # Of rare sizes no batch would ever be full.
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()

@@ -1,0 +1,250 @@
+"""Large images, tile by tile: what is found in tiles becomes one result."""
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from ..errors import UserError
+
+# Boxes of a class of which one covers as much of the smaller are of one
+# object, if a seam has cut one of them; others need this overlap over union.
+SAME = 0.5
+# A box that ends so close to a seam, in pixels, was cut by it.
+AT_SEAM = 2
+
+
+class Tile(NamedTuple):
+    """A part of an image.
+
+    Attributes:
+        top, left (int): Its place, in pixels.
+        bottom, right (int): Where it ends.
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The part of an array ``(h, w, ...)``."""
+        return np.ascontiguousarray(
+            image[self.top:self.bottom, self.left:self.right])
+
+    def cut_out(self, values: Tensor, frame: 'Tile | None' = None) -> Tensor:
+        """A view of the part of a tensor ``(..., h, w)``.
+
+        Args:
+            values (Tensor): The values of an image, or of a tile.
+            frame (Tile, optional): That tile. Defaults to the image.
+        """
+        top, left = frame[:2] if frame else (0, 0)
+        return values[..., self.top - top:self.bottom - top,
+                      self.left - left:self.right - left]
+
+    def common(self, other: 'Tile') -> 'Tile | None':
+        """What belongs to both, if anything does."""
+        part = Tile(max(self.top, other.top), max(self.left, other.left),
+                    min(self.bottom, other.bottom),
+                    min(self.right, other.right))
+        empty = part.top >= part.bottom or part.left >= part.right
+        return None if empty else part
+
+
+def tiles_of(height: int, width: int, size: int, overlap: float
+             ) -> list[Tile]:
+    """Tiles that cover an image, row by row.
+
+    All are of the full size, unless the image is smaller, and overlap evenly.
+
+    Args:
+        height (int): Of the image.
+        width (int): Of the image.
+        size (int): Side of a tile.
+        overlap (float): The least share that lies in the neighbour.
+
+    Returns:
+        list[Tile]: The tiles.
+    """
+    return [Tile(top, left, min(top + size, height), min(left + size, width))
+            for top in _starts(height, size, overlap)
+            for left in _starts(width, size, overlap)]
+
+
+def _starts(length: int, size: int, overlap: float) -> list[int]:
+    last = max(0, length - size)
+    count = 1 + -(-last // max(1, int(size * (1 - overlap))))
+    return [round(last * index / max(1, count - 1)) for index in range(count)]
+
+
+class Tiling:
+    """How images are cut.
+
+    Args:
+        size (int): Side of a tile, in pixels.
+        overlap (float): Share of a tile that lies in its neighbour, too.
+
+    Raises:
+        UserError: If that cannot be.
+    """
+
+    def __init__(self, size: int, overlap: float):
+        if size < 32:
+            raise UserError(f'tile {size}: at least 32 pixels are needed')
+        if not 0 <= overlap <= 0.9:
+            raise UserError(f'overlap {overlap:g} has to be between 0 and '
+                            '0.9, a share of the tile')
+        self.size, self.overlap = size, overlap
+
+    def merger(self, shape: tuple[int, int]) -> 'Merger':
+        """What collects the results of an image's tiles.
+
+        Args:
+            shape (tuple[int, int]): Height and width of the image.
+
+        Returns:
+            Merger: With the tiles to predict, in order.
+        """
+        return Merger(shape, tiles_of(*shape, self.size, self.overlap))
+
+
+class Merger:
+    """Collects what is found in an image's tiles.
+
+    Args:
+        shape (tuple[int, int]): Height and width of the image.
+        tiles (list[Tile]): The tiles, row by row.
+    """
+
+    def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
+        self.shape, self.tiles = shape, tiles
+        self._boxes: list[InstanceData] = []
+        self._mask: Mosaic | None = None
+
+    def add(self, tile: Tile, sample: BaseDataElement) -> None:
+        """Take in what was found in a tile.
+
+        Args:
+            tile (Tile): The next one of :attr:`tiles`.
+            sample (BaseDataElement): The host's data sample of it.
+
+        Raises:
+            UserError: If results of that kind cannot be merged.
+        """
+        if 'pred_instances' in sample and 'masks' not in sample.pred_instances:
+            self._boxes.append(self._moved(sample.pred_instances.cpu(), tile))
+        elif 'seg_logits' in sample:
+            if self._mask is None:
+                self._mask = Mosaic(self.shape, self.tiles)
+            self._mask.add(tile, sample.seg_logits.data.cpu())
+        else:
+            raise UserError('--tile is for boxes and for semantic masks; this '
+                            'model predicts something else')
+
+    def merged(self) -> BaseDataElement:
+        """What is in the whole image, when all tiles were added.
+
+        Returns:
+            BaseDataElement: As a host's data sample of the image.
+        """
+        sample = BaseDataElement()
+        if self._mask is not None:
+            sample.pred_sem_seg = PixelData(data=self._mask.labels[None])
+        else:
+            sample.pred_instances = merge_boxes(
+                InstanceData.cat(self._boxes))
+        return sample
+
+    def _moved(self, found: InstanceData, tile: Tile) -> InstanceData:
+        corners = found.bboxes
+        offset = corners.new_tensor([tile.left, tile.top] * 2)
+        height, width = self.shape
+        # A seam is an edge of the tile that is none of the image.
+        near = corners.new_tensor([tile.left > 0, tile.top > 0])
+        far = corners.new_tensor([tile.right < width, tile.bottom < height])
+        end = corners.new_tensor([tile.right, tile.bottom]) - offset[:2]
+        cut = ((corners[:, :2] < AT_SEAM) & near.bool()
+               | (corners[:, 2:] > end - AT_SEAM) & far.bool()).any(1)
+        return InstanceData(bboxes=corners + offset, scores=found.scores,
+                            labels=found.labels, cut=cut)
+
+
+def merge_boxes(found: InstanceData) -> InstanceData:
+    """Leave one box for each object.
+
+    Args:
+        found (InstanceData): ``bboxes``, ``scores``, ``labels``, and ``cut``:
+            whether a seam goes through a box.
+
+    Returns:
+        InstanceData: The same without what other tiles have seen better.
+    """
+    # Whole boxes come first, whatever their scores are.
+    ranks = found.scores - found.cut.to(found.scores)
+    found = found[batched_nms(found.bboxes, ranks, found.labels, SAME)]
+    kept = torch.ones(len(found), dtype=torch.bool)
+    for index in found.cut.nonzero().flatten().tolist():
+        # A piece goes if a box before it, which is whole or surer, covers it.
+        same = kept[:index] & (found.labels[:index] == found.labels[index])
+        covered = _covered(found.bboxes[index], found.bboxes[:index])
+        kept[index] = not (same & (covered >= SAME)).any()
+    return found[kept]
+
+
+def _covered(box: Tensor, others: Tensor) -> Tensor:
+    """Common area with each of other boxes, over that of the smaller."""
+    corner = torch.maximum(box[:2], others[:, :2])
+    opposite = torch.minimum(box[2:], others[:, 2:])
+    common = (opposite - corner).clamp(min=0).prod(1)
+    smaller = torch.minimum((box[2:] - box[:2]).prod(),
+                            (others[:, 2:] - others[:, :2]).prod(1))
+    return common / smaller.clamp(min=1e-6)
+
+
+class Mosaic:
+    """Labels of an image's pixels, from the mean of its tiles' logits.
+
+    Of a tile's logits only those are kept that later tiles lie over.
+
+    Args:
+        shape (tuple[int, int]): Height and width of the image.
+        tiles (list[Tile]): The tiles, in the order in which they come.
+
+    Attributes:
+        labels (Tensor): ``(height, width)``, right when all tiles have come.
+    """
+
+    def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
+        self.labels = torch.zeros(shape, dtype=torch.int64)
+        self._later = list(tiles)
+        self._given: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(list)
+
+    def add(self, tile: Tile, logits: Tensor) -> None:
+        """Take in the logits of the next tile.
+
+        Args:
+            tile (Tile): The tile.
+            logits (Tensor): ``(classes, height, width)`` of the tile.
+
+        Raises:
+            UserError: If there is a single class, of which the host has
+                made probabilities already.
+        """
+        if len(logits) == 1:
+            raise UserError('--tile needs masks of two classes at least; this '
+                            'model has one')
+        self._later.remove(tile)
+        for other in self._later:
+            part = tile.common(other)
+            if part:
+                self._given[other].append(
+                    (part, part.cut_out(logits, tile).clone()))
+        total = logits
+        for part, earlier in self._given.pop(tile, ()):
+            part.cut_out(total, tile).add_(earlier)
+        # Where a later tile lies over this one, it decides.
+        tile.cut_out(self.labels).copy_(total.argmax(0))

@@ -1,0 +1,108 @@
+"""Videos: their frames, and annotated copies."""
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+
+# Of cameras and files that do not say.
+FRAMES_PER_SECOND = 25.
+
+
+class Video:
+    """Reads the frames of a video, a stream or a camera.
+
+    Args:
+        source (str): File, address, or number of a camera.
+
+    Attributes:
+        fps (float): Frames per second.
+        total (int, optional): Number of frames, as far as it is known.
+        frames (int): How many have been read.
+
+    Raises:
+        UserError: If it cannot be opened.
+    """
+
+    def __init__(self, source: str):
+        self.source, self.frames = source, 0
+        is_file = Path(source).is_file()
+        if is_file and not Path(source).stat().st_size:
+            raise UserError(f'video {source} is empty (0 bytes)')
+        camera = source.isdigit() and not is_file
+        self._capture = cv2.VideoCapture(int(source) if camera else source)
+        if not self._capture.isOpened():
+            what = f'camera {source}' if camera else f'video {source}'
+            raise UserError(f'{what} cannot be opened: it is not there, '
+                            'damaged, or of a kind that OpenCV cannot decode')
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FRAMES_PER_SECOND
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total = count if is_file and count > 0 else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Frames ``(h, w, 3)`` in BGR, all of the first one's size."""
+        size = None
+        with contextlib.closing(self):
+            while True:
+                there, frame = self._capture.read()
+                if not there:
+                    break
+                size = size or frame.shape[1::-1]
+                if frame.shape[1::-1] != size:
+                    frame = cv2.resize(frame, size)
+                self.frames += 1
+                yield frame
+        if not self.frames:
+            raise UserError(f'video {self.source} holds no frame that can be '
+                            'decoded')
+
+    def close(self) -> None:
+        """Let go of the file or the camera."""
+        self._capture.release()
+
+
+class VideoWriter:
+    """Writes pictures as an MP4 file.
+
+    Args:
+        file (Path): Where to.
+        fps (float): Frames per second.
+    """
+
+    def __init__(self, file: Path, fps: float):
+        self.file, self.fps = file, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def add(self, picture: Image.Image) -> None:
+        """Append a picture; later ones are brought to the first one's size.
+
+        Args:
+            picture (Image.Image): RGB.
+
+        Raises:
+            UserError: If OpenCV cannot write videos here.
+        """
+        if self._writer is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            # Encoders want even sides.
+            self._size = tuple(side + side % 2 for side in picture.size)
+            self._writer = cv2.VideoWriter(
+                str(self.file), cv2.VideoWriter_fourcc(*'mp4v'), self.fps,
+                self._size)
+            if not self._writer.isOpened():
+                raise UserError(f'cannot write the video {self.file}: this '
+                                'OpenCV has no MPEG-4 encoder; '
+                                '--no-pictures leaves it out')
+        frame = Image.new('RGB', self._size)
+        frame.paste(picture)
+        self._writer.write(np.asarray(frame)[..., ::-1])
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()

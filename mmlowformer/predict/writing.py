@@ -1,0 +1,216 @@
+"""Results on disk: pictures, masks, crops, and one file of records."""
+import json
+import os
+import re
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import UserError
+from .results import Detections, Result, Segmentation
+
+RECORDS = 'predictions.json'
+# What pictures are written as; others become PNG.
+WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
+
+
+def output_folder(named: str | None, default: str) -> Path:
+    """Where results go, without touching earlier ones.
+
+    Args:
+        named (str, optional): The folder that the user wants.
+        default (str): Taken with a number behind it, if it is in use, when
+            the user wants none.
+
+    Returns:
+        Path: The folder, which is empty or not there yet.
+
+    Raises:
+        UserError: If the user's folder is in use.
+    """
+    folder, number = Path(named or default), 1
+    while folder.exists() and (
+            not folder.is_dir() or any(folder.iterdir())):
+        if named:
+            raise UserError(f'--out {named} is there already and is not '
+                            'empty: name another folder')
+        number += 1
+        folder = Path(f'{default}-{number}')
+    return folder
+
+
+class Numbering:
+    """The numbers that images and classes have in a file of annotations.
+
+    Args:
+        ann_file (str, optional): In COCO's format. Without one both count
+            from 1.
+        classes (list[str]): Of the model. They have to be in the file.
+
+    Raises:
+        UserError: If the file cannot be read or lacks a class.
+    """
+
+    def __init__(self, ann_file: str | None, classes: list[str]):
+        self._file = ann_file
+        self._images: dict[str, int] = {}
+        self._categories: dict[str, int] = {}
+        if ann_file is None:
+            return
+        try:
+            content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
+            self._images = {image['file_name']: image['id']
+                            for image in content['images']}
+            self._categories = {category['name']: category['id']
+                                for category in content['categories']}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f'--ann-file {ann_file} cannot be read as '
+                            f'annotations in COCO\'s format: {error!r}'
+                            ) from error
+        missing = [name for name in classes if name not in self._categories]
+        if missing:
+            raise UserError(f'--ann-file {ann_file} has no category '
+                            f'{missing[0]!r}, which the model predicts')
+
+    def image(self, name: str, position: int) -> int:
+        """Number of an image.
+
+        Args:
+            name (str): Its path.
+            position (int): Its place among the inputs, from 0.
+
+        Returns:
+            int: The number.
+
+        Raises:
+            UserError: If it is not in the file of annotations.
+        """
+        if self._file is None:
+            return position + 1
+        parts = Path(name).parts
+        # From the whole path down to the name alone.
+        for start in range(len(parts)):
+            found = self._images.get('/'.join(parts[start:]))
+            if found is not None:
+                return found
+        raise UserError(f'image {name} is not in {self._file}')
+
+    def apply(self, record: dict, image: int) -> dict:
+        """A record with the numbers.
+
+        Args:
+            record (dict): Of a result.
+            image (int): Number of the image.
+
+        Returns:
+            dict: Another one.
+        """
+        category = self._categories.get(record.get('category_name', ''))
+        return dict(record, image_id=image, **(
+            {} if category is None else dict(category_id=category)))
+
+
+class Writer:
+    """Writes results while the next ones are being predicted.
+
+    Args:
+        folder (Path): Where to.
+        numbering (Numbering): Of the records.
+        records (str, optional): File of the records. Defaults to
+            :data:`RECORDS` in the folder.
+        pictures (bool): Whether to draw. Defaults to True.
+        crops (bool): Whether to write what is in the boxes. Defaults to
+            False.
+
+    Attributes:
+        written (Counter): Files by kind.
+    """
+
+    def __init__(self, folder: Path, numbering: Numbering,
+                 records: str | None = None, *, pictures: bool = True,
+                 crops: bool = False):
+        self.folder, self.numbering = folder, numbering
+        self.file = Path(records) if records else folder / RECORDS
+        self.pictures, self.crops = pictures, crops
+        self.written: Counter = Counter()
+        self._records: list[tuple[tuple, list[dict]]] = []
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Future | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f'cannot write to {folder}: {error}') from error
+
+    def __enter__(self) -> 'Writer':
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Finish, also after an error or Ctrl-C: what is done is kept."""
+        self._pool.shutdown()
+        self._records.sort(key=lambda item: item[0])
+        part = self.file.with_name(self.file.name + '.part')
+        part.write_text(json.dumps(
+            [record for _, records in self._records for record in records]))
+        os.replace(part, self.file)
+        if self._last:
+            self._last.result()
+
+    def add(self, position: int, name: str, result: Result) -> None:
+        """Take in the result of an image.
+
+        Args:
+            position (int): Its place among the inputs, from 0.
+            name (str): Its name below the folder.
+            result (Result): What was found.
+        """
+        image = self.numbering.image(result.name, position)
+        self.record((position, ), [
+            self.numbering.apply(dict(record, file_name=name), image)
+            for record in result.json()])
+        if self._last:
+            # Pictures never pile up, and errors are seen.
+            self._last.result()
+        self._last = self._pool.submit(self._write, name, result)
+
+    def record(self, place: tuple, records: list[dict]) -> None:
+        """Take in records.
+
+        Args:
+            place (tuple): What they are sorted by.
+            records (list[dict]): Plain values.
+        """
+        self._records.append((place, records))
+
+    def _write(self, name: str, result: Result) -> None:
+        if self.pictures:
+            stem, suffix = os.path.splitext(name)
+            known = suffix.lower() in WRITABLE
+            self._save(result.draw(), 'pictures',
+                       name if known else f'{name}.png')
+        if isinstance(result, Segmentation):
+            # Below its whole name: a.jpg and a.png are two images.
+            self._save(result.indexed(), 'masks', f'{name}.png')
+        if self.crops and isinstance(result, Detections):
+            for number, (crop, label) in enumerate(
+                    zip(result.crops(), result.names), 1):
+                self._save(crop, 'crops', os.path.join(
+                    file_name(label), f'{name}-{number}.png'))
+
+    def _save(self, picture, kind: str, name: str) -> None:
+        file = self.folder / kind / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+        self.written[kind] += 1
+
+
+def file_name(text: str) -> str:
+    """A text as a name of a file or folder.
+
+    Args:
+        text (str): For example a class.
+
+    Returns:
+        str: Without what file systems do not take.
+    """
+    return re.sub(r'[^\w.+-]+', '_', text).strip('.') or '_'

@@ -1,0 +1,9 @@
+"""What tests of prediction share."""
+import pytest
+
+from mmlowformer import Predictor
+
+
+@pytest.fixture(scope='session')
+def find_boxes(detector):
+    return Predictor(detector, score_thr=0., device='cpu')

@@ -1,0 +1,82 @@
+import io
+import os
+
+import pytest
+
+from mmlowformer.errors import UserError
+from mmlowformer.predict.inputs import collect, short_names
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ('b.JPG', 'a.png', 'notes.md', 'film.MP4', 'sub/a.png',
+                 'sub/deep/c.TIFF'):
+        file = tmp_path / 'in' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures('folder')
+class TestCollect:
+
+    def test_folder(self):
+        found = collect(['in'])
+        assert found.images == ['in/a.png', 'in/b.JPG']
+        assert found.videos == ['in/film.MP4']
+        ignored, closed = found.notes
+        assert '1 file(s)' in ignored
+        assert 'notes.md' in ignored
+        assert '1 sub-folder(s)' in closed
+        assert '-r' in closed
+
+    def test_recursive(self):
+        found = collect(['in'], recursive=True)
+        assert found.images == ['in/a.png', 'in/b.JPG', 'in/sub/a.png',
+                                'in/sub/deep/c.TIFF']
+        assert len(found.notes) == 1
+
+    def test_globs_and_files(self):
+        found = collect(['in/*.JPG', 'in/**/*.png', 'in/notes.md', '0',
+                         'rtsp://camera/1'])
+        assert found.images == ['in/b.JPG', 'in/a.png', 'in/sub/a.png',
+                                'in/notes.md']
+        assert found.videos == ['0', 'rtsp://camera/1']
+
+    def test_the_same_twice(self):
+        assert collect(['in/a.png', 'in', 'in/a.png']).images == [
+            'in/a.png', 'in/b.JPG']
+
+    def test_lists(self):
+        with open('in/list.txt', 'w') as stream:
+            stream.write('in/b.JPG\n\n  sub/a.png  \n')
+        expected = ['in/b.JPG', 'in/sub/a.png']
+        assert collect(['in/list.txt']).images == expected
+        stdin = io.StringIO('in/b.JPG\nin/sub/a.png\n')
+        assert collect(['-'], stdin=stdin).images == expected
+
+    @pytest.mark.parametrize('argument, words', [
+        ('in/a.pgn', 'Did you mean a.png?'),
+        ('out/a.png', 'there is no folder out'),
+        ('in/*.webp', 'not found')])
+    def test_what_is_not_there(self, argument, words):
+        with pytest.raises(UserError) as error:
+            collect(['in', argument])
+        assert argument in str(error.value)
+        assert words in str(error.value)
+
+    def test_a_list_names_what_is_not_there(self):
+        with pytest.raises(UserError, match='gone.png, named in the standard'):
+            collect(['-'], stdin=io.StringIO('gone.png'))
+
+    def test_nothing(self):
+        os.mkdir('empty')
+        with pytest.raises(UserError, match='no images or videos'):
+            collect(['empty'])
+
+
+def test_names_tell_files_apart():
+    assert short_names(['x/A/1.jpg', 'x/B/1.jpg', 'x/2.jpg']) == [
+        'A/1.jpg', 'B/1.jpg', '2.jpg']
+    assert short_names(['x/A/1.jpg']) == ['1.jpg']
+    assert short_names([]) == []

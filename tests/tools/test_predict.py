@@ -1,0 +1,301 @@
+"""tools/predict.py, as users run it."""
+import json
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from mmengine import load
+from PIL import Image
+
+from mmlowformer.predict import writing
+
+from ..conftest import ROOT
+
+PREDICT = ROOT / 'tools/predict.py'
+TEST = ROOT / 'tools/test.py'
+ALL = ('--score-thr', 0)
+
+
+def records(folder):
+    return json.loads((folder / 'predictions.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def photo(photos):
+    return Image.open(photos[0])
+
+
+def test_a_folder_of_boxes(run_python, detector, shapes, tmp_path):
+    """In a process of its own."""
+    result = run_python(PREDICT, detector, shapes / 'coco/train2017', *ALL,
+                        '--batch-size', 4, '--save-crops', '--device', 'cpu')
+    assert result.returncode == 0, result.stderr
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()
+               if str(tmp_path) not in line and str(detector) not in line)
+    assert '4 of 4 done' in result.stdout
+    assert '000000.jpg  64x64  10 boxes above 0' in result.stdout
+    out = tmp_path / 'predictions'
+    assert len(list((out / 'pictures').iterdir())) == 4
+    assert len(list((out / 'crops').rglob('*.png'))) == 40
+    found = records(out)
+    assert len(found) == 40
+    assert {record['image_id'] for record in found} == {1, 2, 3, 4}
+    assert {'file_name', 'category_id', 'category_name', 'bbox',
+            'score'} < set(found[0])
+
+
+def test_records_are_those_of_a_test(run_here, detector, shapes,
+                                     tmp_path):
+    """So the metric is, too: the same numbers of images and categories."""
+    ann_file = shapes / 'coco/annotations/instances_val2017.json'
+    result = run_here(
+        TEST, 'retinanet_lowformer_b0_shapes', detector, '--cfg-options',
+        f'data_root={shapes}/coco/', 'model.test_cfg.score_thr=0',
+        'model.test_cfg.max_per_img=10',
+        'test_evaluator.outfile_prefix=theirs', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    result = run_here(
+        PREDICT, detector, shapes / 'coco/val2017', *ALL, '--ann-file',
+        ann_file, '--json', 'ours.json', '--no-pictures', '--batch-size', 2,
+        cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    keys = ('image_id', 'category_id', 'bbox', 'score')
+    ours = [{key: record[key] for key in keys}
+            for record in load(tmp_path / 'ours.json')]
+    assert ours == load(tmp_path / 'theirs.bbox.json')
+    assert not (tmp_path / 'predictions/pictures').exists()
+
+
+def test_masks(run_here, segmentor, shapes, tmp_path):
+    result = run_here(PREDICT, segmentor, shapes / 'ade/images/validation',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    found = records(tmp_path / 'predictions')
+    mask = np.array(Image.open(
+        tmp_path / 'predictions/masks/000000.jpg.png'))
+    assert mask.shape == (64, 64)
+    areas = {record['category_id'] - 1: record['area'] for record in found
+             if record['file_name'] == '000000.jpg'}
+    labels, counts = np.unique(mask, return_counts=True)
+    assert areas == dict(zip(labels.tolist(), counts.tolist()))
+
+
+def test_labels(run_here, classifier, photos, tmp_path):
+    result = run_here(PREDICT, classifier, photos[0], cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    record, = records(tmp_path / 'predictions')
+    assert len(record['predictions']) == 4
+    scores = [one['score'] for one in record['predictions']]
+    assert scores == sorted(scores, reverse=True)
+    assert record['predictions'][0]['category_name'] in result.stdout
+
+
+def test_similar_images(run_here, retriever, shapes, photos,
+                        tmp_path):
+    result = run_here(PREDICT, retriever, photos[0], '--gallery',
+                      shapes / 'folders/train', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    record, = records(tmp_path / 'predictions')
+    assert len(record['neighbours']) == 4
+
+
+def test_same_names(run_here, detector, photos, tmp_path):
+    for folder in ('A', 'B'):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos[0], tmp_path / folder / 'x.jpg')
+    result = run_here(PREDICT, detector, 'A', 'B', '--out', 'out',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert sorted(str(file.relative_to(tmp_path / 'out/pictures'))
+                  for file in (tmp_path / 'out').rglob('*.jpg')) == [
+        'A/x.jpg', 'B/x.jpg']
+
+
+def odd_images(folder, photo):
+    """Images of all kinds, and the size that each should have."""
+    folder.mkdir()
+    photo = photo.resize((60, 40))
+    grey = np.array(photo.convert('L'))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    photo.save(folder / 'good.JPG')
+    photo.convert('L').save(folder / 'grey.png')
+    cv2.imwrite(str(folder / '16bit.png'), grey.astype(np.uint16) * 257)
+    photo.convert('CMYK').save(folder / 'cmyk.jpg')
+    photo.convert('RGBA').save(folder / 'alpha.png')
+    photo.convert('LA').save(folder / 'grey_alpha.png')
+    photo.convert('P').save(folder / 'palette.png')
+    photo.convert('1').save(folder / 'bits.png')
+    photo.save(folder / 'turned.jpg', exif=exif)
+    photo.save(folder / 'animated.gif', save_all=True, append_images=[
+        photo.rotate(90), photo.rotate(180)])
+    photo.save(folder / 'modern.webp')
+    photo.resize((1, 1)).save(folder / 'pixel.png')
+    return dict.fromkeys((
+        'good.JPG', 'grey.png', '16bit.png', 'cmyk.jpg', 'alpha.png',
+        'grey_alpha.png', 'palette.png', 'bits.png', 'animated.gif',
+        'modern.webp'), '60x40') | {
+        'turned.jpg': '40x60', 'pixel.png': '1x1'}
+
+
+def broken_images(folder, photo):
+    """Files that hold no image, and what is wrong with each."""
+    (folder / 'empty.jpg').touch()
+    photo.save(folder / 'whole.png')
+    content = (folder / 'whole.png').read_bytes()
+    (folder / 'whole.png').unlink()
+    (folder / 'half.png').write_bytes(content[:len(content) // 2])
+    (folder / 'text.jpg').write_text('no image')
+    return {'empty.jpg': '0 bytes', 'half.png': 'damaged',
+            'text.jpg': 'damaged'}
+
+
+@pytest.fixture(params=['detector', 'segmentor', 'classifier'])
+def checkpoint(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_odd_images(run_here, checkpoint, photo, tmp_path):
+    sizes = odd_images(tmp_path / 'in', photo)
+    broken = broken_images(tmp_path / 'in', photo)
+    result = run_here(PREDICT, checkpoint, 'in', '--out', 'out', *ALL,
+                      '--batch-size', 3, cwd=tmp_path)
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stdout, result.stdout
+    shown = ' '.join(result.stdout.split())
+    for name, size in sizes.items():
+        assert f' {name} {size} ' in f' {shown}'
+    for name, reason in broken.items():
+        assert f'Skipped: image in/{name} ' in shown
+    assert shown.count('0 bytes') == 1
+    assert f'{len(sizes)} of {len(sizes) + 3} done, 3 skipped' in shown
+    assert {record['file_name'] for record in records(tmp_path / 'out')} == (
+        set(sizes))
+    assert len(list((tmp_path / 'out/pictures').iterdir())) == len(sizes)
+
+
+def test_boxes_of_turned_images(run_here, detector, photo,
+                                tmp_path):
+    """They are in the upright image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / 'turned.png', exif=exif)
+    photo.transpose(Image.Transpose.ROTATE_270).save(tmp_path / 'upright.png')
+    result = run_here(PREDICT, detector, 'turned.png', 'upright.png', *ALL,
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    found = records(tmp_path / 'predictions')
+    turned, upright = ([record['bbox'] for record in found
+                        if record['file_name'] == name]
+                       for name in ('turned.png', 'upright.png'))
+    assert turned == upright
+
+
+def test_a_very_wide_image(run_here, detector, tmp_path):
+    """Is done, or named."""
+    Image.new('RGB', (20000, 10)).save(tmp_path / 'wide.png')
+    result = run_here(PREDICT, detector, 'wide.png', cwd=tmp_path)
+    assert 'Traceback' not in result.stdout
+    assert 'wide.png' in result.stdout
+    assert result.returncode == ('Skipped' in result.stdout)
+
+
+@pytest.fixture
+def film(tmp_path, photo):
+    writer = cv2.VideoWriter(str(tmp_path / 'film.mp4'),
+                             cv2.VideoWriter_fourcc(*'mp4v'), 10, (64, 64))
+    frame = np.array(photo)[..., ::-1]
+    for shift in range(7):
+        writer.write(np.roll(frame, shift, 1))
+    writer.release()
+    return tmp_path / 'film.mp4'
+
+
+def frames_of(file):
+    capture, count = cv2.VideoCapture(str(file)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def test_a_video(run_here, detector, film, tmp_path):
+    result = run_here(PREDICT, detector, film, *ALL, '--batch-size', 2,
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'film.mp4  7 frames' in result.stdout
+    assert 'per second' in result.stdout
+    found = records(tmp_path / 'predictions')
+    assert [record['image_id'] for record in found] == [
+        number for number in range(1, 8) for _ in range(10)]
+    assert frames_of(tmp_path / 'predictions/videos/film.mp4') == 7
+
+
+def test_broken_videos(run_here, detector, film, photos,
+                       tmp_path):
+    (tmp_path / 'empty.mp4').touch()
+    content = film.read_bytes()
+    (tmp_path / 'half.mp4').write_bytes(content[:len(content) // 2])
+    result = run_here(PREDICT, detector, 'empty.mp4', 'half.mp4', film,
+                      photos[0], cwd=tmp_path)
+    assert result.returncode == 1
+    assert 'empty.mp4 is empty' in result.stdout
+    assert '2 of 4 done, 2 skipped' in result.stdout
+
+
+def test_nothing_is_overwritten(run_here, error_here, detector,
+                                photos, tmp_path):
+    for folder in ('predictions', 'predictions-2'):
+        result = run_here(PREDICT, detector, photos[0], cwd=tmp_path)
+        assert f'{folder}/predictions.json' in result.stdout
+    said = error_here(PREDICT, detector, photos[0], '--out', 'predictions',
+                      cwd=tmp_path)
+    assert 'name another folder' in said
+    (tmp_path / 'all.json').touch()
+    said = error_here(PREDICT, detector, photos[0], '--json', 'all.json',
+                      cwd=tmp_path)
+    assert 'name another file' in said
+
+
+def test_what_is_done_is_kept(run_here, detector, photos,
+                              tmp_path, monkeypatch):
+    add = writing.Writer.add
+
+    def interrupted(self, position, *arguments):
+        if position == 2:
+            raise KeyboardInterrupt
+        add(self, position, *arguments)
+
+    monkeypatch.setattr(writing.Writer, 'add', interrupted)
+    result = run_here(PREDICT, detector, *photos, *ALL, cwd=tmp_path)
+    assert result.returncode == 130
+    assert 'Interrupted: 2 done' in ' '.join(result.stdout.split())
+    assert len(records(tmp_path / 'predictions')) == 20
+    assert len(list((tmp_path / 'predictions/pictures').iterdir())) == 2
+
+
+@pytest.mark.parametrize('options, words', [
+    (('gone.jpg', ), 'input not found: gone.jpg'),
+    (('.', '--batch-size', 0), 'batch_size 0'),
+    (('.', '--tile', 8), 'tile 8'),
+    (('.', '--overlap', 2, '--tile', 64), 'overlap 2'),
+    (('.', '--config', 'retinanet_lowformer_b9_coco'), 'config not found'),
+    (('.', '--ann-file', 'gone.json'), 'gone.json'),
+    (('.', '--ann-file', 'other.json'), "no category 'circle'"),
+    (('.', '--device', 'gpu'), '--device gpu')])
+def test_one_line_for_mistakes(error_here, detector, photos,
+                               tmp_path, options, words):
+    shutil.copy(photos[0], tmp_path)
+    (tmp_path / 'other.json').write_text(json.dumps(
+        dict(images=[], categories=[])))
+    said = error_here(PREDICT, detector, *options, cwd=tmp_path)
+    assert words in said
+    assert 'predict.py: error: ' in said
+    assert os.listdir(tmp_path / 'predictions') == [] if (
+        tmp_path / 'predictions').exists() else True
+
+
+def test_a_missing_checkpoint(error_here, photos, tmp_path):
+    said = error_here(PREDICT, 'gone.pth', photos[0], cwd=tmp_path)
+    assert 'checkpoint not found: gone.pth' in said

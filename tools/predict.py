@@ -1,0 +1,198 @@
+"""Find boxes, masks or labels in photos and videos with a trained model."""
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from mmlowformer import engine
+from mmlowformer.engine import UserError
+from mmlowformer.predict import Predictor, Result
+from mmlowformer.predict.inputs import Inputs, collect, short_names
+from mmlowformer.predict.video import Video, VideoWriter
+from mmlowformer.predict.writing import Numbering, Writer, output_folder
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='the checkpoint of a training, '
+                        'which has its config in it')
+    parser.add_argument('inputs', nargs='+', metavar='input',
+                        help='images, videos, folders, globs, text files '
+                        'with a path in each line, numbers of cameras, or - '
+                        'for paths on the standard input')
+    parser.add_argument('--config', metavar='C',
+                        help="instead of the checkpoint's own: a config, or "
+                        'the name of one that comes with mmlowformer')
+    parser.add_argument('--out', metavar='DIR',
+                        help='folder for all that is written (default: '
+                        'predictions, or predictions-2 and so on)')
+    parser.add_argument('-r', '--recursive', action='store_true',
+                        help='look into sub-folders, too')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help="the least score of a box (default: the "
+                        "config's, or 0.3)")
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N',
+                        help='images of one size in a call of the model '
+                        '(default: %(default)s)')
+    parser.add_argument('--device', metavar='D',
+                        help='cpu, cuda, cuda:1 and so on (default: a GPU if '
+                        'there is one)')
+    parser.add_argument('--deploy', action='store_true',
+                        help='fuse the backbone for inference, which leaves '
+                        'its outputs unchanged')
+    parser.add_argument('--tile', type=int, metavar='SIZE',
+                        help='cut large images into overlapping tiles of so '
+                        'many pixels')
+    parser.add_argument('--overlap', type=float, default=0.25, metavar='F',
+                        help='share of a tile that lies in its neighbour; '
+                        'objects should fit into it (default: %(default)s)')
+    parser.add_argument('--gallery', metavar='DIR',
+                        help='for a retriever: the images among which to look '
+                        'for similar ones')
+    parser.add_argument('--save-crops', action='store_true',
+                        help='write what is in each box as a picture')
+    parser.add_argument('--json', nargs='?', metavar='FILE',
+                        help='file of the results (default: '
+                        'predictions.json in DIR)')
+    parser.add_argument('--no-pictures', action='store_true',
+                        help='draw nothing')
+    parser.add_argument('--ann-file', metavar='F',
+                        help="annotations in COCO's format, whose numbers of "
+                        'images and categories the results take')
+    parser.add_argument('--debug', action=engine.Debug, nargs=0,
+                        help='show the tracebacks of errors, too')
+    return parser.parse_args()
+
+
+class Run:
+    """One call of the tool.
+
+    Args:
+        predictor (Predictor): The model.
+        writer (Writer): Takes the results.
+    """
+
+    def __init__(self, predictor: Predictor, writer: Writer):
+        self.predictor, self.writer = predictor, writer
+        self.done = self.failed = self.frames = 0
+        self.started = time.perf_counter()
+
+    def images(self, paths: list[str]) -> None:
+        names = short_names(paths)
+        with engine.counting_bar('Images', len(paths)) as step:
+            for answer in self.predictor.stream(paths):
+                try:
+                    if answer.error:
+                        raise answer.error
+                    name = names[answer.index]
+                    self.writer.add(answer.index, name, answer.result)
+                    self.done += 1
+                    engine.show(engine.wrapped(
+                        f'{name}  {described(answer.result)}', '  '))
+                except UserError as error:
+                    self.failed += 1
+                    engine.show(engine.wrapped(f'Skipped: {error}', '  '),
+                                'red')
+                step()
+
+    def video(self, source: str, position: int) -> None:
+        try:
+            video = Video(source)
+            name = Path(source).name
+            file = self.writer.folder / 'videos' / f'{Path(name).stem}.mp4'
+            copy = VideoWriter(file, video.fps)
+            started = time.perf_counter()
+            try:
+                self._frames(video, copy, name, position)
+            finally:
+                copy.close()
+                seconds = time.perf_counter() - started
+                engine.show(engine.wrapped(
+                    f'{name}  {video.frames} frames, '
+                    f'{video.frames / seconds:.1f} per second', '  '))
+            self.done += 1
+        except UserError as error:
+            self.failed += 1
+            engine.show(engine.wrapped(f'Skipped: {error}', '  '), 'red')
+
+    def _frames(self, video: Video, copy: VideoWriter, name: str,
+                position: int) -> None:
+        names = (f'{name}, frame {number}' for number in count(1))
+        with engine.counting_bar(name, video.total) as step:
+            for answer in self.predictor.stream(video, names):
+                if answer.error:
+                    raise answer.error
+                if self.writer.pictures:
+                    copy.add(answer.result.draw())
+                self.writer.record((position, answer.index), [
+                    dict(record, file_name=name, image_id=answer.index + 1)
+                    for record in answer.result.json()])
+                self.frames += 1
+                step()
+
+
+def described(result: Result) -> str:
+    return (f'{result.size}  {result.summary()}  '
+            f'{1e3 * result.seconds:.0f} ms')
+
+
+def positions(inputs: Inputs) -> Iterator[tuple[int, str]]:
+    return enumerate(inputs.videos, len(inputs.images))
+
+
+def conclude(run: Run) -> None:
+    writer, seconds = run.writer, time.perf_counter() - run.started
+    skipped = f', {run.failed} skipped (named above)' if run.failed else ''
+    total = run.done + run.failed
+    rate = (run.done + run.frames) / seconds
+    engine.show(f'\n{run.done} of {total} done{skipped}, in '
+                f'{engine.hours(seconds)}, {rate:.1f} images per second.')
+    for kind, number in sorted(writer.written.items()):
+        engine.show(engine.line(kind.capitalize(), f'{number} in '
+                                f'{engine.short(writer.folder / kind)}'))
+    engine.show(engine.line('Results', engine.short(writer.file)))
+
+
+def predict(args: argparse.Namespace) -> Run:
+    inputs = collect(args.inputs, recursive=args.recursive)
+    folder = output_folder(args.out, 'predictions')
+    if args.json and Path(args.json).exists():
+        raise UserError(f'--json {args.json} is there already: name another '
+                        'file')
+    predictor = Predictor(
+        args.checkpoint, args.config, device=args.device,
+        score_thr=args.score_thr, batch_size=args.batch_size,
+        deploy=args.deploy, tile=args.tile, overlap=args.overlap,
+        gallery=args.gallery)
+    numbering = Numbering(args.ann_file, predictor.classes)
+    engine.describe_model(predictor.module, args.checkpoint)
+    for note in inputs.notes:
+        engine.warn(note)
+    writer = Writer(folder, numbering, args.json,
+                    pictures=not args.no_pictures, crops=args.save_crops)
+    run = Run(predictor, writer)
+    with engine.exit_on_interrupt(lambda: (
+            f'Interrupted: {run.done} done, in {writer.file}.')), writer:
+        if inputs.images:
+            run.images(inputs.images)
+        for position, source in positions(inputs):
+            run.video(source, position)
+    return run
+
+
+def main() -> None:
+    args = parse_args()
+    engine.load_safely(os.environ)
+    with (engine.one_line_errors('predict.py'),
+          engine.exit_on_interrupt(lambda: 'Interrupted: nothing is done.'),
+          engine.quiet_screen()):
+        run = predict(args)
+        conclude(run)
+        sys.exit(bool(run.failed))
+
+
+if __name__ == '__main__':
+    main()
