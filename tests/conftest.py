@@ -78,25 +78,25 @@ def untrained(folder, name, **changes):
 @pytest.fixture(scope='session')
 def detector(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp('detector'),
-                'retinanet_lowformer_b0_shapes',
-                     **ANY_BOX)
+                     'retinanet_lowformer_b0_shapes', **ANY_BOX)
 
 
 @pytest.fixture(scope='session')
 def segmentor(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp('segmentor'),
-                'fpn_lowformer_b0_shapes')
+                     'fpn_lowformer_b0_shapes')
 
 
 @pytest.fixture(scope='session')
 def classifier(tmp_path_factory):
-    return untrained(tmp_path_factory.mktemp('classifier'), 'lowformer_b0_shapes')
+    return untrained(tmp_path_factory.mktemp('classifier'),
+                     'lowformer_b0_shapes')
 
 
 @pytest.fixture(scope='session')
 def retriever(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp('retriever'),
-                'lowformer_b1_retrieval')
+                     'lowformer_b1_retrieval')
 
 
 @pytest.fixture(scope='session')

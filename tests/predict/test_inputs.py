@@ -55,7 +55,7 @@ class TestCollect:
         stdin = io.StringIO('in/b.JPG\nin/sub/a.png\n')
         assert collect(['-'], stdin=stdin).images == expected
 
-    @pytest.mark.parametrize('argument, words', [
+    @pytest.mark.parametrize(('argument', 'words'), [
         ('in/a.pgn', 'Did you mean a.png?'),
         ('out/a.png', 'there is no folder out'),
         ('in/*.webp', 'not found')])

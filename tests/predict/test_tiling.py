@@ -30,7 +30,8 @@ def test_neighbours_overlap_enough():
     assert max(np.diff(lefts)) <= 48
 
 
-@pytest.mark.parametrize('size, overlap', [(16, 0.2), (64, 0.95), (64, -1)])
+@pytest.mark.parametrize(('size', 'overlap'), [
+    (16, 0.2), (64, 0.95), (64, -1)])
 def test_what_cannot_be(size, overlap):
     with pytest.raises(UserError, match='tile|overlap'):
         Tiling(size, overlap)

@@ -1,6 +1,6 @@
 """tools/predict.py, as users run it."""
 import json
-import os
+import re
 import shutil
 
 import cv2
@@ -168,8 +168,7 @@ def test_odd_images(run_here, checkpoint, photo, tmp_path):
     for name, size in sizes.items():
         assert f' {name} {size} ' in f' {shown}'
     for name, reason in broken.items():
-        assert f'Skipped: image in/{name} ' in shown
-    assert shown.count('0 bytes') == 1
+        assert re.search(f'Skipped: image in/{name} .*?{reason}', shown)
     assert f'{len(sizes)} of {len(sizes) + 3} done, 3 skipped' in shown
     assert {record['file_name'] for record in records(tmp_path / 'out')} == (
         set(sizes))
@@ -275,7 +274,7 @@ def test_what_is_done_is_kept(run_here, detector, photos,
     assert len(list((tmp_path / 'predictions/pictures').iterdir())) == 2
 
 
-@pytest.mark.parametrize('options, words', [
+@pytest.mark.parametrize(('options', 'words'), [
     (('gone.jpg', ), 'input not found: gone.jpg'),
     (('.', '--batch-size', 0), 'batch_size 0'),
     (('.', '--tile', 8), 'tile 8'),
@@ -292,8 +291,7 @@ def test_one_line_for_mistakes(error_here, detector, photos,
     said = error_here(PREDICT, detector, *options, cwd=tmp_path)
     assert words in said
     assert 'predict.py: error: ' in said
-    assert os.listdir(tmp_path / 'predictions') == [] if (
-        tmp_path / 'predictions').exists() else True
+    assert not (tmp_path / 'predictions').exists()
 
 
 def test_a_missing_checkpoint(error_here, photos, tmp_path):
