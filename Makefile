@@ -21,8 +21,7 @@ QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
     tests/data tests/engine tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
-.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint types \
-    docs
+.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint docs
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
@@ -31,8 +30,7 @@ help:
 	@echo 'make demo-cls  the same for classification'
 	@echo 'make test      run the tests, with a table of what they cover'
 	@echo '               (test-quick: a minute of them; test-slow: the rest)'
-	@echo 'make lint      run ruff'
-	@echo 'make types     check types with mypy'
+	@echo 'make lint      run ruff, and mypy for types'
 	@echo 'make docs      build the site of the docs, in build/docs'
 	@echo 'make setup     create .venv (done by all of the above)'
 	@echo '               STACK=onedl, with any of these: with the maintained'
@@ -67,8 +65,6 @@ test-slow: setup
 
 lint: setup
 	$(BIN)/ruff check .
-
-types: setup
 	$(BIN)/python -m mypy
 
 docs: setup

@@ -115,11 +115,12 @@ def _reason(error: Exception, path: str) -> str:
     lines = [f'line {frame.lineno}: ' for frame in
              traceback.extract_tb(error.__traceback__)
              if frame.filename == path]
+    reason: BaseException = error
     # MMEngine says "Failed to import" instead of the reason.
-    while isinstance(error, ImportError) and error.__context__:
-        error = error.__context__
-    return (f'{lines[-1] if lines else ""}{type(error).__name__}: '
-            f'{first_line(error)}')
+    while isinstance(reason, ImportError) and reason.__context__:
+        reason = reason.__context__
+    return (f'{lines[-1] if lines else ""}{type(reason).__name__}: '
+            f'{first_line(reason)}')
 
 
 def kind_of(part: dict) -> str:

@@ -1,9 +1,15 @@
+import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import mmlowformer
 
@@ -23,11 +29,9 @@ def test_setup_does_not_import_torch(run_python):
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('wheel')
-    # From a copy of what git would hand out, so that nothing is left behind.
-    source = folder / 'source'
-    source.mkdir()
+def source(tmp_path_factory):
+    """What git would hand out, in a copy, so that nothing is left behind."""
+    source = tmp_path_factory.mktemp('source')
     files = subprocess.run(
         ['git', 'ls-files', '-co', '--exclude-standard', '-z'], cwd=ROOT,
         check=True, stdout=subprocess.PIPE, text=True).stdout.split('\0')
@@ -35,6 +39,12 @@ def wheel(tmp_path_factory):
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
+    return source
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory, source):
+    folder = tmp_path_factory.mktemp('wheel')
     subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
          '--no-build-isolation', '-w', folder, source], check=True)
@@ -69,6 +79,91 @@ def test_installed_package_finds_its_configs(wheel, tmp_path, run_python):
     zipfile.ZipFile(wheel).extractall(site)
     result = run_python('-c', FIND_CONFIG.format(site=str(site)))
     assert result.stdout == 'b2\n', result.stderr
+
+
+def _needed_by(*names):
+    """Installed distributions that those named cannot do without."""
+    found, waiting = {}, [Requirement(name) for name in names]
+    while waiting:
+        needed = waiting.pop()
+        name = canonicalize_name(needed.name)
+        if name not in found and (
+                needed.marker is None or needed.marker.evaluate()):
+            found[name] = metadata.distribution(name)
+            waiting += map(Requirement, found[name].requires or ())
+    return found.values()
+
+
+def _provide(path, target):
+    if target.exists():
+        return
+    # OpenCV looks for itself by its real path.
+    if path.name == 'cv2':
+        shutil.copytree(path, target)
+    else:
+        target.symlink_to(path)
+
+
+@pytest.fixture(scope='module')
+def lite(tmp_path_factory, wheel):
+    """An environment with torch, mmengine, mmcv-lite, pytest and the wheel."""
+    site = tmp_path_factory.mktemp('lite') / 'site'
+    version = metadata.version('mmcv')
+    installed = subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps',
+         '--no-build-isolation', '--target', site, wheel,
+         f'mmcv-lite=={version}'], text=True, stderr=subprocess.PIPE)
+    assert installed.returncode == 0, installed.stderr
+    for distribution in _needed_by('torch', 'mmengine', 'pytest'):
+        for name in {file.parts[0] for file in distribution.files or ()}:
+            if name not in ('..', '__pycache__'):
+                _provide(distribution.locate_file(name), site / name)
+    return site
+
+
+@pytest.mark.slow
+@pytest.mark.skipif('onedl-mmcv' in {
+    distribution.name for distribution in metadata.distributions()},
+    reason='the forks have no mmcv-lite')
+def test_backbone_without_host_libraries(lite, tmp_path):
+    """Its own tests pass, and its configs are found."""
+    for name in ('models/__init__.py', 'models/test_lowformer.py',
+                 '__init__.py'):
+        (tmp_path / 'tests' / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / 'tests' / name, tmp_path / 'tests' / name)
+
+    def run(*arguments):
+        # Without -S the packages of this environment would be found.
+        return subprocess.run(
+            [sys.executable, '-S', *arguments], cwd=tmp_path, text=True,
+            env={**os.environ, 'PYTHONPATH': str(lite)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    for module in ('mmdet', 'mmseg', 'mmpretrain', 'torchvision', 'timm',
+                   'mmcv.ops'):
+        failed = run('-c', f'import {module}')
+        assert failed.returncode == 1, module
+        assert 'ModuleNotFoundError' in failed.stdout, failed.stdout
+    found = run('-c', FIND_CONFIG.format(site=str(lite)))
+    assert found.stdout == 'b2\n', found.stdout
+    passed = run('-m', 'pytest', '-q', '--noconftest', '-p',
+                 'no:cacheprovider', 'tests')
+    assert passed.returncode == 0, passed.stdout
+    assert re.search(r'\b[1-9]\d+ passed', passed.stdout), passed.stdout
+
+
+@pytest.mark.slow
+def test_source_distribution(source, tmp_path):
+    """A wheel can be built from it alone."""
+    subprocess.run(
+        [sys.executable, '-c', 'from setuptools.build_meta import build_sdist;'
+         f'build_sdist({str(tmp_path)!r})'], cwd=source, check=True)
+    archive, = tmp_path.glob('*.tar.gz')
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
+         '--no-build-isolation', '-w', tmp_path, archive], check=True)
+    names = zipfile.ZipFile(next(tmp_path.glob('*.whl'))).namelist()
+    assert 'mmlowformer/.mim/tools/train.py' in names
 
 
 def test_metadata(wheel):

@@ -87,8 +87,8 @@ class Run:
                 try:
                     if answer.error:
                         raise answer.error
-                    name = names[answer.index]
-                    self.writer.add(answer.index, name, answer.result)
+                    name = names[answer.position]
+                    self.writer.add(answer.position, name, answer.result)
                     self.done += 1
                     engine.show(engine.wrapped(
                         f'{name}  {described(answer.result)}', '  '))
@@ -127,8 +127,8 @@ class Run:
                     raise answer.error
                 if self.writer.pictures:
                     copy.add(answer.result.draw())
-                self.writer.record((position, answer.index), [
-                    dict(record, file_name=name, image_id=answer.index + 1)
+                self.writer.record((position, answer.position), [
+                    dict(record, file_name=name, image_id=answer.position + 1)
                     for record in answer.result.json()])
                 self.frames += 1
                 step()

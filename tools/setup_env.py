@@ -130,7 +130,8 @@ def bring_up(venv, stack):
     if other:
         raise SetupError(f'{venv} holds {other}, which is not of the stack '
                          f'{stack}: name another --venv, or delete it')
-    pip = [python, '-m', 'pip', 'install', '-q']
+    # Python compiles on the first import, and of most files there is none.
+    pip = [python, '-m', 'pip', 'install', '-q', '--no-compile']
     run([*pip, '-r', REQUIREMENTS / 'build.txt',
          '-r', REQUIREMENTS / 'torch.txt'], 'installing torch')
     wheel = wheel_meanwhile(

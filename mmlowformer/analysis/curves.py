@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -312,15 +313,16 @@ def _best(key: str, values: list[float]) -> int | None:
 
 def _smoothing(logs: Sequence[Log], panel: str) -> str:
     """What MMEngine averages before it logs."""
-    windows = {log.window for log in logs}
-    if panel not in ('loss', 'training') or windows == {None}:
+    windows = sorted({log.window for log in logs if log.window is not None})
+    if panel not in ('loss', 'training') or not windows:
         return ''
-    known = ' or '.join(map(str, sorted(windows - {None})))
+    known = ' or '.join(map(str, windows))
     return f'\n(mean of up to {known} iterations)'
 
 
 def _spans_decades(axis: Axes) -> bool:
-    values = [value for line in axis.lines for value in line.get_ydata()
-              if math.isfinite(value)]
-    return bool(values) and min(values) > 0 and \
-        max(values) > SPAN_OF_A_LOG_AXIS * min(values)
+    values = np.concatenate([[], *(
+        np.asarray(line.get_ydata(), float) for line in axis.lines)])
+    values = values[np.isfinite(values)]
+    return bool(values.size) and bool(
+        values.min() > 0 and values.max() > SPAN_OF_A_LOG_AXIS * values.min())

@@ -37,7 +37,7 @@ class PeakMemory:
         self.device = device
         if device == 'cuda':
             torch.cuda.reset_peak_memory_stats()
-            self._before = torch.cuda.memory_allocated()
+            self._before: int | None = torch.cuda.memory_allocated()
         else:
             _give_back()
             with contextlib.suppress(OSError):
@@ -47,10 +47,12 @@ class PeakMemory:
 
     def read(self) -> dict[str, int | None]:
         """``allocated`` and ``reserved`` on CUDA, ``rss`` on a CPU."""
+        before = self._before or 0
         if self.device == 'cuda':
             return dict(
-                allocated=torch.cuda.max_memory_allocated() - self._before,
+                allocated=torch.cuda.max_memory_allocated() - before,
                 reserved=torch.cuda.max_memory_reserved())
         peak = _resident('VmHWM')
-        known = peak is not None and self._before is not None
-        return dict(rss=max(0, peak - self._before) if known else None)
+        if peak is None or self._before is None:
+            return dict(rss=None)
+        return dict(rss=max(0, peak - before))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import torch
 from mmengine.config import Config
@@ -164,7 +165,7 @@ class _Features(nn.Module):
         self.model = model
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_features(x)
+        return cast(Callable, self.model.forward_features)(x)
 
 
 def _find_mmpretrain(name: str) -> Spec:
@@ -248,7 +249,7 @@ def _channels_and_strides(model: nn.Module, outputs: list[torch.Tensor],
                           shape: tuple[int, int]) -> tuple[list, list]:
     # timm knows; channels are not always where they are expected.
     info = getattr(model, 'feature_info', None)
-    if hasattr(info, 'reduction'):
+    if info is not None and hasattr(info, 'reduction'):
         return info.channels(), info.reduction()
     maps = [output for output in outputs if output.ndim == 4]
     return ([output.shape[1] for output in maps],

@@ -1,6 +1,6 @@
 """Where the time of a call goes, operator by operator."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch.autograd.profiler_util import FunctionEvent
@@ -77,6 +77,8 @@ def _kind(event: FunctionEvent) -> str:
     name = event.name.removeprefix('aten::')
     if name != 'conv2d':
         return name
-    _, channels, height, width = event.input_shapes[1]
+    # As torch records them, although its annotation says otherwise.
+    shapes: Sequence = event.input_shapes
+    _, channels, height, width = shapes[1]
     depthwise = ' depthwise' if channels == 1 else ''
     return f'conv2d {height}x{width}{depthwise}'

@@ -320,7 +320,8 @@ def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
     from matplotlib import colormaps
 
     families = list(dict.fromkeys(row['family'] for row in rows))
-    colors = colormaps['tab10' if len(families) <= 10 else 'tab20'].colors
+    number = 10 if len(families) <= 10 else 20
+    colors = colormaps[f'tab{number}'](range(number))
     for family, color in zip(families, itertools.cycle(colors)):
         members = [point for row, point in zip(rows, points)
                    if row['family'] == family]

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..deploy.fusion import to_channels_last
 from ..errors import UserError
 from .environment import describe_environment
 from .memory import PeakMemory
@@ -189,7 +190,7 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
     progress.phase('take turns',
                    settings.repeats * (len(running) + len(peaks)))
     rounds = take_turns(
-        [*(entrant.candidate for entrant in running),
+        [*(entrant.candidate for entrant in running if entrant.candidate),
          *(peak for _, peak in peaks.values())],
         timer, settings.repeats,
         time_each_call if settings.mode == 'latency' else time_window,
@@ -206,16 +207,17 @@ def _profile(running: list[Entrant], settings: Settings,
     progress.phase('profile', len(running))
     for entrant in running:
         progress.step(entrant.spec.name)
-        entrant.shares = profile(entrant.candidate.call,
-                                 settings.profiled_calls,
-                                 settings.options.device)
+        if entrant.candidate:
+            entrant.shares = profile(entrant.candidate.call,
+                                     settings.profiled_calls,
+                                     settings.options.device)
 
 
 def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
     """Get a model ready, or note why it cannot take part."""
     try:
         memory = PeakMemory(settings.options.device)
-        _build(entrant, settings)
+        entrant.candidate = _build(entrant, settings)
         warm_up(entrant.candidate, timer, settings.warm_up_calls,
                 settings.warm_up_time, settings.min_time / settings.repeats)
         entrant.memory = memory.read()
@@ -230,7 +232,7 @@ def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
             str(error) or 'no message').splitlines()[0]
 
 
-def _build(entrant: Entrant, settings: Settings) -> None:
+def _build(entrant: Entrant, settings: Settings) -> Candidate:
     options = entrant.options
     torch.manual_seed(settings.seed)
     images = torch.randn(settings.batch_size, 3, *settings.shape,
@@ -240,8 +242,7 @@ def _build(entrant: Entrant, settings: Settings) -> None:
     model.eval()
     entrant.facts = facts_of(model, settings.shape)
     if settings.mode == 'train':
-        entrant.candidate = Candidate(_training_step(model, options, images))
-        return
+        return Candidate(_training_step(model, options, images))
     with torch.inference_mode():
         reference = [output.clone() for output in outputs_of(model(images))]
     # Compiling and tracing do not go together with inference mode.
@@ -256,7 +257,7 @@ def _build(entrant: Entrant, settings: Settings) -> None:
                for error in entrant.errors):
         raise UserError(f'outputs differ from those of eager float32 by '
                         f'{max(entrant.errors):.1e}')
-    entrant.candidate = Candidate(partial(_infer, entrant.variant, cast))
+    return Candidate(partial(_infer, entrant.variant, cast))
 
 
 def _infer(variant: Variant, images: Tensor) -> None:
@@ -268,7 +269,7 @@ def _training_step(model: nn.Module, options: Options,
                    images: Tensor) -> Callable[[], None]:
     """Forward, backward and AdamW."""
     if options.channels_last:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
         images = images.contiguous(memory_format=torch.channels_last)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -278,7 +279,8 @@ def _training_step(model: nn.Module, options: Options,
         with torch.autocast(options.device, dtype,
                             enabled=dtype != torch.float32):
             outputs = outputs_of(model(images))
-        sum(output.float().pow(2).mean() for output in outputs).backward()
+        losses = [output.float().pow(2).mean() for output in outputs]
+        torch.stack(losses).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -302,11 +304,12 @@ def _peak_candidate(device: str, dtype: str,
 
 def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
     spec, facts, variant = entrant.spec, entrant.facts, entrant.variant
-    row = dict(name=spec.name, family=spec.family, kind=spec.kind,
+    row: dict[str, object] = dict(
+        name=spec.name, family=spec.family, kind=spec.kind,
                options=asdict(entrant.options), failure=entrant.failure)
     if facts:
         row.update(asdict(facts))
-    if not entrant.candidate:
+    if not facts or not entrant.candidate:
         return row
     seconds = entrant.candidate.seconds
     rate = settings.batch_size / median(seconds)
@@ -319,7 +322,7 @@ def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
         spread=spread(seconds), unsteady=spread(seconds) > WIDE_SPREAD,
         turns=len(seconds), memory=entrant.memory,
         profile=[asdict(share) for share in entrant.shares])
-    if settings.mode != 'train':
+    if variant:
         row.update(
             macs_per_second=rate * facts.macs,
             fraction_of_peak=2 * rate * facts.macs / peak,

@@ -1,14 +1,19 @@
 """From a model to what is timed: fused, laid out, cast, compiled."""
 import contextlib
+import io
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
 import torch
 import torch._dynamo
 import torch._inductor.config
 from torch import Tensor, nn
 
+from ..deploy.fusion import to_channels_last
 from ..errors import UserError
 from ..models import LowFormer
 from .models import need, outputs_of
@@ -126,7 +131,7 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
         steps.append(_deploy(model))
     cast = _caster(options)
     if options.channels_last:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
         steps.append('channels_last')
     if not options.amp:
         model.to(DTYPES[options.dtype])
@@ -165,7 +170,7 @@ def _deploy(model: nn.Module) -> str:
     found = [module for module in model.modules()
              if hasattr(module, 'switch_to_deploy')]
     for module in found:
-        module.switch_to_deploy()
+        cast(Callable, module.switch_to_deploy)()
     if isinstance(model, LowFormer):
         return 'deploy'
     return 'deploy (own)' if found else 'deploy (nothing to do)'
@@ -241,12 +246,12 @@ def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 
 def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
-    import io
-    stream = io.BytesIO()
-    with contextlib.redirect_stdout(io.StringIO()):
-        torch.onnx.export(_Flat(model), (images, ), stream, dynamo=False,
+    with (tempfile.TemporaryDirectory() as folder,
+          contextlib.redirect_stdout(io.StringIO())):
+        file = Path(folder, 'model.onnx')
+        torch.onnx.export(_Flat(model), (images, ), file, dynamo=False,
                           input_names=['images'], opset_version=17)
-    return stream.getvalue()
+        return file.read_bytes()
 
 
 def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
@@ -278,7 +283,7 @@ def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
                                        example_input=images.float(),
                                        input=list(images.shape))
     precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
-    settings = {'INFERENCE_PRECISION_HINT': precision}
+    settings: dict[str, str | int] = {'INFERENCE_PRECISION_HINT': precision}
     if options.threads:
         settings['INFERENCE_NUM_THREADS'] = options.threads
     compiled = openvino.Core().compile_model(converted, 'CPU', settings)

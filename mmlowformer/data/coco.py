@@ -96,8 +96,8 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
     if labelled and not content['annotations']:
         raise UserError(f'{path} holds no annotations, there is nothing to '
                         'learn from it')
-    faults = Counter()
-    examples = {}
+    faults: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     for fault, example in (*_image_faults(content), *_box_faults(content)):
         faults[fault] += 1
         examples.setdefault(fault, example)

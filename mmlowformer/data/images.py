@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import mmcv
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -52,7 +53,7 @@ def name_images(dataset: Dataset) -> None:
             leaf.pipeline = NamingPipeline(pipeline)
 
 
-def _leaves(dataset: Dataset) -> Iterator[Dataset]:
+def _leaves(dataset: Dataset) -> Iterator[BaseDataset]:
     inner = getattr(dataset, 'datasets', None) or [
         getattr(dataset, 'dataset', None)]
     yield dataset

@@ -102,13 +102,13 @@ def _check_mask(info: dict, load, classes: tuple | None) -> int:
             f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
             f'image {info["img_path"]} has {size[1]}x{size[0]}')
     labels = mask[mask != IGNORED]
-    beyond = labels[labels >= len(classes or range(IGNORED))]
+    count = len(classes) if classes else IGNORED
+    beyond = labels[labels >= count]
     if beyond.size:
         shift = 1 if info['reduce_zero_label'] else 0
         raise UserError(
             f'mask {path} holds the value {int(beyond[0]) + shift}; with '
-            f'{len(classes)} classes it may hold {shift} to '
-            f'{len(classes) - 1 + shift}, and '
+            f'{count} classes it may hold {shift} to {count - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
     return int(labels.max()) if labels.size else -1
 

@@ -12,6 +12,8 @@ transposed convolution of stride 2. As a convolution that makes the four pixels
 of each position, it multiplies 9/4 times as much, and took about twice as long
 on a CPU.
 """
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
@@ -71,9 +73,19 @@ def _fuse(network: nn.Module) -> None:
             # Nobody needs its input any more.
             module.inplace = True
     # First, or kernels would be transformed once more.
-    network.to(memory_format=torch.channels_last)
-    _replace(network, PartwiseFusedMBConv)
-    _replace(network, WinogradConv2d)
+    to_channels_last(network)
+    _replace(network, PartwiseFusedMBConv.can_replace, PartwiseFusedMBConv)
+    _replace(network, WinogradConv2d.can_replace, WinogradConv2d)
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Lay out a module's weights as convolutions want them.
+
+    Args:
+        module (nn.Module): The module, changed in place.
+    """
+    # torch's annotations lack this overload.
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _fold_affine(residual: Residual) -> None:
@@ -84,6 +96,8 @@ def _fold_affine(residual: Residual) -> None:
     if not isinstance(branch, nn.Sequential):
         return
     conv = branch[0]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
     weight = conv.weight.flatten(1)
     conv.bias.add_(weight @ norm.bias)
     conv.weight.mul_(norm.weight[:, None, None])
@@ -120,11 +134,13 @@ def _make_dense(attention: Lowtention) -> None:
     up = attention.up
     if not isinstance(up, nn.ConvTranspose2d) or up.stride != (1, 1):
         return
-    dense = nn.Conv2d(up.in_channels, up.out_channels, up.kernel_size,
-                      padding=up.padding, device=up.weight.device,
-                      dtype=up.weight.dtype)
+    height, width = up.kernel_size
+    dense = nn.Conv2d(up.in_channels, up.out_channels, (height, width),
+                      padding=(height // 2, width // 2),
+                      device=up.weight.device, dtype=up.weight.dtype)
     dense.weight.copy_(up.weight.transpose(0, 1).flip(2, 3))
-    dense.bias.copy_(up.bias)
+    if dense.bias is not None and up.bias is not None:
+        dense.bias.copy_(up.bias)
     attention.up = dense.requires_grad_(up.weight.requires_grad)
 
 
@@ -185,9 +201,10 @@ class PartwiseFusedMBConv(nn.Module):
         return self.point_conv(self.spatial_conv.activate(x))
 
 
-def _replace(network: nn.Module, kind: type[nn.Module]) -> None:
+def _replace(network: nn.Module, can_replace: Callable[[nn.Module], bool],
+             replacement: Callable[..., nn.Module]) -> None:
     """Put a module of a kind in the place of each that it can replace."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if kind.can_replace(child):
-                setattr(parent, name, kind(child))
+            if can_replace(child):
+                setattr(parent, name, replacement(child))

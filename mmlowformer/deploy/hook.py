@@ -25,13 +25,13 @@ class DeployHook(Hook):
         for backbone in find_lowformers(runner.model).values():
             stand_in = copy.deepcopy(backbone).eval().switch_to_deploy()
             # A function is no submodule: parameters() stays as it is.
-            backbone.forward = stand_in.forward
+            backbone.__dict__['forward'] = stand_in.forward
             runner.logger.info('Deployed copy of the backbone in use')
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
         """Let the backbones compute again."""
         for backbone in find_lowformers(runner.model).values():
-            vars(backbone).pop('forward', None)
+            backbone.__dict__.pop('forward', None)
 
     before_test_epoch = before_val_epoch
     after_test_epoch = after_val_epoch

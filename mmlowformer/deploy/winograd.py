@@ -37,7 +37,7 @@ PART_SIZE = 2**16
 def _values(count: int) -> Tensor:
     """From ``count`` coefficients to the values at the points."""
     rows = [[point**power for power in range(count)] for point in POINTS]
-    rows.append([0] * (count - 1) + [1])
+    rows.append([0.] * (count - 1) + [1.])
     return torch.tensor(rows, dtype=torch.float64, device='cpu')
 
 
@@ -214,6 +214,7 @@ class WinogradConv2d(nn.Conv2d):
                              kernel_values).transpose(0, 1)
         # Tile by tile, although one multiplication could do for all of them:
         # a tile's products stay in the cache.
+        assert self.bias is not None  # see can_replace
         outputs = torch.baddbmm(
             self.bias, TO_OUTPUTS.expand(len(products), -1, -1), products)
         if pointwise is not None:

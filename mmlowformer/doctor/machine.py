@@ -137,7 +137,7 @@ def check_shared_memory(facts: Facts) -> Iterator[Result]:
 
 def check_disk(facts: Facts) -> Iterator[Result]:
     """Room for checkpoints in this folder."""
-    free = free_space('.')
+    free = free_space('.') or 0.
     text = f'{free:.2g} GiB free here'
     remedy = 'python tools/train.py CONFIG --work-dir /larger/disk/NAME'
     if free < 1:

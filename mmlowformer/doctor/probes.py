@@ -73,7 +73,7 @@ def _import(name: str) -> Callable:
 
 def _installed() -> str | None:
     spec = importlib.util.find_spec('mmlowformer')
-    return spec and spec.origin and os.path.dirname(spec.origin)
+    return os.path.dirname(spec.origin) if spec and spec.origin else None
 
 
 def _torch_and_numpy() -> int:
@@ -87,7 +87,8 @@ def _gpu() -> dict:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         available = torch.cuda.is_available()
-    found = dict(cuda=torch.version.cuda, available=available,
+    found: dict[str, object] = dict(
+        cuda=torch.version.cuda, available=available,
                  warning=' '.join(str(item.message) for item in caught))
     if available:
         found.update(

@@ -26,7 +26,7 @@ TOO_NEW_MMCV = (2, 2)
 WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
 
 
-def release(version: str) -> tuple[int, ...]:
+def release(version: str | None) -> tuple[int, ...]:
     """The numbers of a version: ``2.12.1+cu130`` is ``(2, 12, 1)``."""
     numbers = re.match(r'\d+(\.\d+)*', version or '')
     return tuple(map(int, numbers.group().split('.'))) if numbers else ()
@@ -211,8 +211,9 @@ def _check_import(module: str, facts: Facts) -> Iterator[Result]:
         yield missing(
             module, f'mmlowformer needs {module}, which is not installed',
             remedies.LITE if lite else remedies.install(module, facts))
-    elif module == 'mmcv' and facts.first_failed('torch', 'mmengine'):
-        yield skipped(module, facts.first_failed('torch', 'mmengine'))
+    elif module == 'mmcv' and (
+            failed := facts.first_failed('torch', 'mmengine')):
+        yield skipped(module, failed)
     else:
         remedy = remedies.install_missing(error)
         yield broken(module, 'importing it fails', error,

@@ -255,7 +255,8 @@ class _Printed(io.TextIOBase):
             self.write('\n')
 
 
-def _show_warning(message, category, filename, lineno, *args) -> None:
+def _show_warning(message, category, filename, lineno, file=None, line=None
+                  ) -> None:
     where = f'{filename}:{lineno}: {category.__name__}'
     logger = MMLogger.get_current_instance()
     logger.info('%s', f'{where}: {message}')

@@ -52,7 +52,7 @@ def _root_in_use(cfg: Config) -> str | None:
     return roots.pop() if len(roots) == 1 else None
 
 
-def _roots(cfg: Config) -> Iterator[str]:
+def _roots(cfg: Config) -> Iterator[str | None]:
     for name in DATALOADERS:
         if isinstance(cfg.get(name), dict) and isinstance(
                 cfg[name].get('dataset'), dict):

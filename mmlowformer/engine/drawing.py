@@ -6,11 +6,11 @@ from functools import cached_property
 import mmcv
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
-from torch.utils.data import Dataset
 
 from ..analysis.confusion import draw_accuracies, draw_confusion
 from ..errors import UserError
@@ -189,7 +189,7 @@ class _Truth:
     That of a data sample may have been resized with the image.
     """
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: BaseDataset):
         self.dataset = dataset
 
     @cached_property
@@ -213,7 +213,7 @@ def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
     return sample.gt_sem_seg.data.cpu().numpy().squeeze(0)
 
 
-def _classes(dataset: Dataset) -> tuple[list[str], list[tuple]]:
+def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
     """Names and colours of a data set's classes."""
     meta = getattr(dataset, 'metainfo', None) or {}
     names = list(meta.get('classes') or map(str, range(IGNORED)))
@@ -224,7 +224,7 @@ def _count(number: int, word: str, several: str = '') -> str:
     return f'{number} {word if number == 1 else several or word + "s"}'
 
 
-def _name_below_data(dataset: Dataset, path: str) -> str:
+def _name_below_data(dataset: BaseDataset, path: str) -> str:
     """Path of an image relative to the folder of the data set's images."""
     prefix = getattr(dataset, 'data_prefix', None) or {}
     folder = prefix.get('img') or prefix.get('img_path')

@@ -125,7 +125,7 @@ def use_tta(cfg: Config) -> None:
         raise UserError(f'--tta needs {" and ".join(missing)} in the config')
     cfg.model = dict(cfg.tta_model, module=cfg.model)
     for dataset in datasets_in(cfg.test_dataloader):
-        dataset.pipeline = cfg.tta_pipeline
+        dataset['pipeline'] = cfg.tta_pipeline
 
 
 def adapt_to_device(cfg: Config) -> None:

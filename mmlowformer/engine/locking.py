@@ -13,7 +13,7 @@ from ..errors import UserError, is_first_process
 try:
     import fcntl
 except ImportError:  # Windows has none, nor another lock that a kill removes.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = '.training.lock'
 

@@ -3,7 +3,7 @@ import difflib
 import inspect
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from itertools import chain
 
@@ -145,11 +145,11 @@ def similar(name: str, names: Iterable[str]) -> str:
     return f'. Did you mean {close[0]}?' if close else ''
 
 
-def arguments_of(cls: object) -> list[str]:
+def arguments_of(cls: Callable | None) -> list[str]:
     """What a class, or a function, can be called with.
 
     Args:
-        cls (object): The class or function.
+        cls (Callable, optional): The class or function.
 
     Returns:
         list[str]: Names of the arguments.
@@ -158,7 +158,7 @@ def arguments_of(cls: object) -> list[str]:
         return list(inspect.signature(cls).parameters) if cls else []
     return [name for base in cls.__mro__ if '__init__' in vars(base)
             and base is not object
-            for name in inspect.signature(base.__init__).parameters
+            for name in inspect.signature(vars(base)['__init__']).parameters
             if name not in ('self', 'args', 'kwargs')]
 
 

@@ -77,7 +77,8 @@ def parse_value(text: str) -> object:
 
 def _parts(text: str) -> list[str]:
     """What is between the commas that are in no bracket."""
-    parts, closing = [''], []
+    parts = ['']
+    closing: list[str] = []
     for letter in text:
         if letter == ',' and not closing:
             parts.append('')

@@ -112,7 +112,7 @@ def _resized(image: np.ndarray) -> Image.Image:
                            for side in picture.size], way)
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT_SIZE)
 
 
@@ -145,7 +145,8 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
     for box, label, text in zip(corners, boxes.labels, boxes.texts):
         place = _place(draw, box, text, taken, panel.size)
         draw.rectangle(place, fill=palette[label])
-        draw.text(place[:2], text, font=_font(), fill=_ink(palette[label]))
+        draw.text((place[0], place[1]), text, font=_font(),
+                  fill=_ink(palette[label]))
         taken.append(place)
     return panel
 

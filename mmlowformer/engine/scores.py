@@ -40,9 +40,9 @@ def best_scores(runner: Runner) -> Iterator[Best]:
     for metric in metrics:
         suffix = '' if len(metrics) == 1 else f'_{metric}'
         file = known.get(f'best_ckpt{suffix}')
-        if file:
-            name, kind, number = re.search(
-                r'best_(.+)_(epoch|iter)_(\d+)\.pth$', file).groups()
+        parts = re.search(r'best_(.+)_(epoch|iter)_(\d+)\.pth$', file or '')
+        if parts:
+            name, kind, number = parts.groups()
             if metric == 'auto':
                 metric = _unflattened(name, runner)
             kind = 'iteration' if kind == 'iter' else kind

@@ -1,6 +1,7 @@
 """Values of settings, checked before anything is built of them."""
 from collections.abc import Iterable, Iterator
 from numbers import Real
+from typing import TypeGuard
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
@@ -37,9 +38,9 @@ def _is_seed(value: object) -> bool:
     return _is_integer(value, 0, LARGEST_SEED)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return (isinstance(value, Real) and not isinstance(value, bool)
-            and 0 <= value < float('inf'))
+            and 0 <= float(value) < float('inf'))
 
 
 def _is_dict(value: object) -> bool:

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import Dataset
 
 from ..models import bare, find_lowformers
 from .console import say, show, wrapped
@@ -123,11 +123,11 @@ def precision(cfg: Config, testing: bool) -> str:
     return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
 
 
-def describe_data(dataset: Dataset) -> str:
+def describe_data(dataset: BaseDataset) -> str:
     """Images, boxes and classes of a data set.
 
     Args:
-        dataset (Dataset): One of the hosts', or of another kind.
+        dataset (BaseDataset): One of the hosts', or of another kind.
 
     Returns:
         str: The counts.
@@ -144,7 +144,7 @@ def describe_data(dataset: Dataset) -> str:
     return ', '.join(counts)
 
 
-def _count_boxes(dataset: Dataset) -> int | None:
+def _count_boxes(dataset: BaseDataset) -> int | None:
     read = getattr(dataset, 'get_data_info', None)
     if read is None or not len(dataset) or 'instances' not in read(0):
         return None

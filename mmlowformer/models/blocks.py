@@ -121,7 +121,7 @@ class Lowtention(BaseModule):
             padding=down_kernel // 2, groups=channels, norm_cfg=norm_cfg,
             act_cfg=None)
         self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=False)
-        self.up = nn.ConvTranspose2d(
+        self.up: nn.Module = nn.ConvTranspose2d(
             inner, channels, up_kernel, stride=stride, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,5 +31,5 @@ def bare(model: nn.Module) -> nn.Module:
         nn.Module: What is inside.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = model.get_submodule('module')
     return model

@@ -1,6 +1,7 @@
 """The images among which a retriever looks for similar ones."""
 from pathlib import Path
 
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
@@ -15,12 +16,12 @@ def is_retriever(module: nn.Module) -> bool:
     return hasattr(module, 'prepare_prototype')
 
 
-def set_gallery(module: nn.Module, folder: str | Path | None,
+def set_gallery(module: BaseModel, folder: str | Path | None,
                 pipeline: list[dict], scope: str) -> list[str]:
     """Let a retriever know a folder of images.
 
     Args:
-        module (nn.Module): The retriever, changed in place.
+        module (BaseModel): The retriever, changed in place.
         folder (str | Path, optional): The folder; sub-folders belong to it.
         pipeline (list[dict]): Transforms of its images.
         scope (str): Of the library that has them.

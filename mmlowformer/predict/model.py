@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
@@ -28,7 +29,7 @@ class TrainedModel(NamedTuple):
     """A model and what is needed to use it.
 
     Attributes:
-        module (nn.Module): The model of the host library, in eval mode.
+        module (BaseModel): The model of the host library, in eval mode.
         scope (str): The host library's scope.
         pipeline (list[dict]): Transforms that its images go through.
         classes (list[str]): Their names, by label.
@@ -36,7 +37,7 @@ class TrainedModel(NamedTuple):
         score_thr (float, optional): The config's least score to draw.
     """
 
-    module: nn.Module
+    module: BaseModel
     scope: str
     pipeline: list[dict]
     classes: list[str]
@@ -114,12 +115,14 @@ def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
     dataset = _dataset(cfg)
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         kind = registry.get(dataset['type']) if dataset.get('type') else None
-    for meta in ((content.get('meta') or {}).get('dataset_meta'),
-                 dataset.get('metainfo'), getattr(kind, 'METAINFO', None)):
-        names = meta.get('classes') if isinstance(meta, dict) else None
+    trained = dict(content.get('meta') or ())
+    for meta in (trained.get('dataset_meta'), dataset.get('metainfo'),
+                 getattr(kind, 'METAINFO', None)):
+        known = meta if isinstance(meta, dict) else {}
+        names = known.get('classes')
         if isinstance(names, (list, tuple)) and names:
             return ([str(name) for name in names],
-                    colours(len(names), meta.get('palette')))
+                    colours(len(names), known.get('palette')))
     return [str(number) for number in range(NUMBERS)], colours(NUMBERS)
 
 

@@ -89,6 +89,8 @@ class Pipeline:
         """
         if isinstance(source, (str, Path)):
             record = NamingPipeline(self._load)(_record(str(source)))
+            if record is None:
+                raise UserError(f'image {source} cannot be read')
             return dict(record, name=name or str(source))
         image = _as_bgr(source, name)
         return dict(_record(name), img=image, img_shape=image.shape[:2],

@@ -3,11 +3,11 @@ import os
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .pipeline import Pipeline, Prepared, Source
 from .results import Result, result_of
 from .tiling import Tiling
 
+Item = TypeVar('Item')
 # The least score of a box, as MMDetection's pictures have it.
 SCORE = 0.3
 
@@ -32,12 +33,12 @@ class Answer(NamedTuple):
     """What came of one of several images.
 
     Attributes:
-        index (int): Which one it was, counted from 0.
+        position (int): Which one it was, counted from 0.
         result (Result, optional): What was found; None if it failed.
         error (UserError, optional): Why it failed; the message names it.
     """
 
-    index: int
+    position: int
     result: Result | None = None
     error: UserError | None = None
 
@@ -126,12 +127,16 @@ class Predictor:
             UserError: If an image cannot be read; the message names it.
         """
         if isinstance(images, (str, Path, np.ndarray, Image.Image)):
-            return self([images])[0]
-        answers = sorted(self.stream(images), key=lambda answer: answer.index)
-        for answer in answers:
-            if answer.error:
-                raise answer.error
-        return [answer.result for answer in answers]
+            return self._all([images])[0]
+        return self._all(images)
+
+    def _all(self, images: Sequence[Source]) -> list[Result]:
+        results = {}
+        for answer in self.stream(images):
+            if answer.result is None:
+                raise answer.error or UserError('nothing was predicted')
+            results[answer.position] = answer.result
+        return [results[position] for position in range(len(images))]
 
     def stream(self, images: Iterable[Source], names: Iterable[str] = ()
                ) -> Iterator[Answer]:
@@ -145,15 +150,14 @@ class Predictor:
             Answer: For each image, also for those that cannot be read. Those
             of one size come in order.
         """
-        if self._tiling:
-            predicted = self._predict_tiled
-        else:
-            predicted = self._predict_whole
         names = iter(names)
         tasks = ((index, image, next(names, '')) for index, image in
                  enumerate(images))
-        with ThreadPoolExecutor(_workers()) as pool:
-            yield from predicted(pool, tasks)
+        with _readers() as pool:
+            if self._tiling:
+                yield from self._predict_tiled(pool, tasks, self._tiling)
+            else:
+                yield from self._predict_whole(pool, tasks)
 
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[Answer]:
@@ -180,20 +184,20 @@ class Predictor:
         for (index, image), sample in zip(batch, samples):
             yield Answer(index, self._result(image, sample, seconds))
 
-    def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator
-                       ) -> Iterator[Answer]:
+    def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator,
+                       tiling: Tiling) -> Iterator[Answer]:
         for index, record in _ahead(pool, self._pipeline.read, tasks, 1):
             if isinstance(record, UserError):
                 yield Answer(index, error=record)
                 continue
             try:
-                yield Answer(index, self._tiled(record))
+                yield Answer(index, self._tiled(record, tiling))
             except UserError as error:
                 yield Answer(index, error=error)
 
-    def _tiled(self, record: dict) -> Result:
+    def _tiled(self, record: dict, tiling: Tiling) -> Result:
         image, name, seconds = record['img'], record['name'], 0.
-        merger = self._tiling.merger(image.shape[:2])
+        merger = tiling.merger(image.shape[:2])
         tiles = iter(merger.tiles)
         while batch := list(islice(tiles, self.batch_size)):
             prepared = [self._pipeline(tile.cut(image), name)
@@ -219,16 +223,39 @@ class Predictor:
                 seconds: float) -> Result:
         return result_of(
             sample, self.score_thr, self._gallery, name=image.name,
-            image=image.image,
-            classes=self.classes, palette=self.palette, seconds=seconds)
+            image=image.image, classes=self.classes, palette=self.palette,
+            seconds=seconds)
 
 
 def _workers() -> int:
     return min(4, os.cpu_count() or 1)
 
 
-def _ahead(pool: ThreadPoolExecutor, read, tasks: Iterator, count: int
-           ) -> Iterator[tuple[int, object]]:
+def _readers() -> ThreadPoolExecutor:
+    """Threads that read images, of one thread each.
+
+    OpenMP would start more for each of them, and as soon as there are more
+    than processors, those that compute no longer wait for each other at once.
+    """
+    threads, workers = torch.get_num_threads(), _workers()
+    all_there = threading.Barrier(workers)
+    pool = ThreadPoolExecutor(workers)
+    for future in [pool.submit(_use_one_thread, all_there)
+                   for _ in range(workers)]:
+        future.result()
+    # torch also keeps the number for threads that are still to come.
+    torch.set_num_threads(threads)
+    return pool
+
+
+def _use_one_thread(all_there: threading.Barrier) -> None:
+    torch.set_num_threads(1)
+    all_there.wait()
+
+
+def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
+           tasks: Iterator, count: int
+           ) -> Iterator[tuple[int, Item | UserError]]:
     """What is read of each image, or the error; so many are read ahead."""
     def submit(task: tuple) -> tuple[int, Future]:
         index, *arguments = task
@@ -237,6 +264,7 @@ def _ahead(pool: ThreadPoolExecutor, read, tasks: Iterator, count: int
     waiting = deque(map(submit, islice(tasks, count)))
     while waiting:
         index, future = waiting.popleft()
+        item: Item | UserError
         try:
             item = future.result()
         except UserError as error:

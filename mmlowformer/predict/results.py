@@ -188,7 +188,7 @@ class Segmentation(Result):
         if self.mask.dtype != np.uint8:
             return Image.fromarray(self.mask)
         picture = Image.fromarray(self.mask).convert('L')
-        picture.putpalette(np.uint8(self.palette[:256]).tobytes())
+        picture.putpalette(np.asarray(self.palette[:256], np.uint8).tobytes())
         return picture
 
     def json(self) -> list[dict]:

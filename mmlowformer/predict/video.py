@@ -90,9 +90,10 @@ class VideoWriter:
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders want even sides.
-            self._size = tuple(side + side % 2 for side in picture.size)
+            width, height = picture.size
+            self._size = (width + width % 2, height + height % 2)
             self._writer = cv2.VideoWriter(
-                str(self.file), cv2.VideoWriter_fourcc(*'mp4v'), self.fps,
+                str(self.file), cv2.VideoWriter.fourcc(*'mp4v'), self.fps,
                 self._size)
             if not self._writer.isOpened():
                 raise UserError(f'cannot write the video {self.file}: this '

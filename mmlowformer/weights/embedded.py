@@ -67,7 +67,7 @@ def _read(text: str, names: tuple[str, ...]) -> dict:
         if not isinstance(statement, ast.Assign):
             raise ValueError(f'line {statement.lineno} is no assignment')
         for target in statement.targets:
-            if getattr(target, 'id', None) in names:
+            if isinstance(target, ast.Name) and target.id in names:
                 values[target.id] = _value(statement.value)
     return values
 

@@ -91,11 +91,12 @@ def never_running_code() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def load_safely(environ: dict) -> None:
+def load_safely(environ: MutableMapping[str, str]) -> None:
     """Never run code of a checkpoint in this process, see the two above.
 
     Args:
-        environ (dict): The process's environment, ``os.environ``.
+        environ (MutableMapping[str, str]): The process's environment,
+            ``os.environ``.
     """
     _force_weights_only(environ)
     torch.serialization.add_safe_globals(_runner_globals())
@@ -149,7 +150,7 @@ def read_file(filename: str | Path, map_location: str | None = None) -> dict:
     return without_code(content)
 
 
-def without_code(content: object) -> object:
+def without_code(content: dict) -> dict:
     """Take out what MMEngine would execute.
 
     That is the Python config in ``meta``, which old versions wrote: on

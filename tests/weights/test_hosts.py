@@ -5,7 +5,12 @@ import timm
 import torch
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
-from mmpretrain import ImageClassificationInferencer, ModelHub, get_model
+from mmpretrain import (
+    ImageClassificationInferencer,
+    ModelHub,
+    get_model,
+    list_models,
+)
 from safetensors.torch import save_file
 from torch import nn
 
@@ -40,6 +45,8 @@ def files(published, tmp_path_factory):
 @pytest.fixture(scope='module', autouse=True)
 def _known_models():
     with pytest.MonkeyPatch.context() as patch:
+        # MMPreTrain registers its own once in a process: not into this one.
+        list_models()
         patch.setattr(ModelHub, '_models_dict', {})
         ModelHub.register_model_index(ROOT / 'model-index.yml',
                                       config_prefix=ROOT)
