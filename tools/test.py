@@ -82,6 +82,7 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
     if args.show_dir:
         count = sum(file.is_file() for file in Path(args.show_dir).rglob('*'))
         print(f'Pictures: {count} in {args.show_dir}')
+        engine.suggest_prediction(args.checkpoint)
 
 
 def main() -> None:

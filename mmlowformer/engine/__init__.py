@@ -51,6 +51,7 @@ from .summary import (
     describe_runner,
     line,
     short,
+    suggest_prediction,
 )
 from .testing import build_tester, prepare_test
 from .validation import MakeUpValidation
@@ -68,6 +69,6 @@ __all__ = [
     'full_disk_errors', 'hours', 'latest_checkpoint', 'line', 'load_config',
     'load_safely', 'local_checkpoint', 'one_line_errors', 'only_training_in',
     'prepare_test', 'quiet_screen', 'require_scope', 'saved_checkpoints',
-    'scale_learning_rate', 'short', 'show', 'shown', 'use_tta', 'warn',
-    'wrapped'
+    'scale_learning_rate', 'short', 'show', 'shown', 'suggest_prediction',
+    'use_tta', 'warn', 'wrapped'
 ]

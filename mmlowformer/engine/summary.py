@@ -261,6 +261,17 @@ def conclude(runner: Runner, seconds: float) -> None:
         say('Test, with pictures of the predictions:\n  ' + command(
             'python', _tool('test.py'), short(config), short(tested),
             '--show-dir', short(Path(runner.work_dir, 'pictures'))))
+        suggest_prediction(tested)
+
+
+def suggest_prediction(checkpoint: str | Path) -> None:
+    """Say how to use a model on images of one's own.
+
+    Args:
+        checkpoint (str | Path): The trained model.
+    """
+    say('Predict, on a photo of yours:\n  ' + command(
+        'python', _tool('predict.py'), short(checkpoint), 'PHOTO'))
 
 
 def _tool(name: str) -> str:
