@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..deploy.fusion import to_channels_last
+from ..deployment.fusion import to_channels_last
 from ..errors import UserError
 from .environment import describe_environment
 from .memory import PeakMemory

@@ -13,7 +13,7 @@ import torch._dynamo
 import torch._inductor.config
 from torch import Tensor, nn
 
-from ..deploy.fusion import to_channels_last
+from ..deployment.fusion import to_channels_last
 from ..errors import UserError
 from ..models import LowFormer
 from .models import need, outputs_of

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mmlowformer.deploy import partwise, winograd
-from mmlowformer.deploy.winograd import WinogradConv2d
+from mmlowformer.deployment import partwise, winograd
+from mmlowformer.deployment.winograd import WinogradConv2d
 
 
 def build(in_channels=128, out_channels=24, **kwargs):
