@@ -53,21 +53,29 @@ class Size(NamedTuple):
         return self.images * -(-self.height // 4) * -(-self.width // 4)
 
 
-def pays_by_constants(size: Size, compiled: bool) -> bool:
+def pays_by_constants(in_channels: int, out_channels: int, images: int,
+                      height: int, width: int, compiled: bool) -> bool:
     """Whether Winograd's way is taken, the same on every machine.
 
     Args:
-        size (Size): Of the convolution.
+        in_channels (int): See :class:`Size`.
+        out_channels (int): See :class:`Size`.
+        images (int): See :class:`Size`.
+        height (int): See :class:`Size`.
+        width (int): See :class:`Size`.
         compiled (bool): Makes no difference.
 
     Returns:
         bool: Whether channels and tiles are many enough.
     """
-    return size.in_channels >= MIN_CHANNELS and size.tiles >= MIN_TILES
+    size = Size(in_channels, out_channels, images, height, width)
+    return in_channels >= MIN_CHANNELS and size.tiles >= MIN_TILES
 
 
+# A compiler asks, and keeps the answer.
 @torch.compiler.assume_constant_result
-def pays_here(size: tuple, compiled: bool) -> bool:
+def pays_here(in_channels: int, out_channels: int, images: int, height: int,
+              width: int, compiled: bool) -> bool:
     """Whether Winograd's way was faster on this machine.
 
     The first convolution of its channels, with about as many tiles, is timed
@@ -77,21 +85,24 @@ def pays_here(size: tuple, compiled: bool) -> bool:
     constants decide.
 
     Args:
-        size (Size): Of the convolution.
+        in_channels (int): See :class:`Size`.
+        out_channels (int): See :class:`Size`.
+        images (int): See :class:`Size`.
+        height (int): See :class:`Size`.
+        width (int): See :class:`Size`.
         compiled (bool): Whether a direct convolution would find its weights
             in the layout that it wants.
 
     Returns:
         bool: Whether Winograd's way was faster.
     """
-    size = Size(*size)
-    if (size.in_channels < MIN_TIMED_CHANNELS
-            or size.tiles < MIN_TIMED_TILES):
+    size = Size(in_channels, out_channels, images, height, width)
+    if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
         return False
     seconds = (None if torch.are_deterministic_algorithms_enabled()
                else _seconds(size, compiled))
     if seconds is None:
-        return pays_by_constants(size, compiled)
+        return pays_by_constants(*size, compiled)
     return seconds['winograd'] < seconds['direct']
 
 

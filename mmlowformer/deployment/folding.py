@@ -33,11 +33,13 @@ class _Users(TorchFunctionMode):
     As an onlooker it sees the modules, as a mode the functions that they call.
     """
 
-    def __init__(self):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.sources: dict[_BatchNorm, set[nn.Module | None]] = {}
         self.users: dict[nn.Module, set[nn.Module]] = {}
         self._makers: dict[int, nn.Module] = {}
+        self._owners = {id(module.weight): module for module in
+                        model.modules() if type(module) in CONVOLUTIONS}
         # Or another tensor might get the id of one that is gone.
         self._kept: list[Tensor] = []
         self._running: list[nn.Module] = []
@@ -69,8 +71,12 @@ class _Users(TorchFunctionMode):
     def note_use(self, values, users: list[nn.Module]) -> None:
         for tensor in tensors_in(values):
             maker = self._makers.get(id(tensor))
+            owner = self._owners.get(id(tensor))
             if maker is not None:
                 self.users.setdefault(maker, set()).update(users)
+            # Some convolve with the weight of a module that they do not call.
+            if owner is not None and [owner] != users:
+                self.users.setdefault(owner, set()).update(users)
 
 
 def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
@@ -89,7 +95,7 @@ def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
     Returns:
         list[str]: Names of the BatchNorms that are left.
     """
-    users = _Users()
+    users = _Users(model)
     with watched(model, users), users:
         outputs = run_network(model, images)
     users.note_use(outputs, [model])

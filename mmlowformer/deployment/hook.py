@@ -1,37 +1,65 @@
 """A hook for MMEngine's Runner; imported when a config names it."""
 import copy
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..models import find_lowformers
+from ..errors import UserError
+from ..models import bare
 from ..registry import HOOKS
+from .whole import deploy_in_place, deployed_forwards
+
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 @HOOKS.register_module()
 class DeployHook(Hook):
-    """Validates and tests with deployed backbones.
+    """Validates and tests with a deployed copy of the model.
 
-    A copy of each backbone is rewritten for inference, see
-    ``LowFormer.switch_to_deploy``, and stands in for it meanwhile. The model
-    itself, its parameters and its checkpoints stay those of the training.
+    See :func:`mmlowformer.deploy`. The copy's backbone, neck and heads stand
+    in for those of the model meanwhile. The model itself, its parameters and
+    its checkpoints stay those of the training.
+
+    Args:
+        dtype (str): What to compute in: ``fp32``, ``bf16`` or ``fp16``.
+            Defaults to ``fp32``.
+        compile (bool): Whether to compile the network for each size of
+            images. Defaults to False.
+        measure (bool): Whether to time convolutions on this machine, once.
+            Defaults to True.
+
+    Raises:
+        UserError: If there is no such data type.
     """
 
     # Behind EMAHook, which puts the averaged weights in.
     priority = 'LOW'
 
+    def __init__(self, dtype: str = 'fp32', compile: bool = False,
+                 measure: bool = True):
+        if dtype not in DTYPES:
+            raise UserError(f'DeployHook: dtype {dtype!r} is none of '
+                            f'{", ".join(DTYPES)}')
+        self.settings = dict(dtype=DTYPES[dtype], compile=compile,
+                             measure=measure)
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
-        for backbone in find_lowformers(runner.model).values():
-            stand_in = copy.deepcopy(backbone).eval().switch_to_deploy()
+        model = bare(runner.model)
+        deployed = deploy_in_place(copy.deepcopy(model).eval(),
+                                   **self.settings)
+        for name, forward in deployed_forwards(deployed).items():
             # A function is no submodule: parameters() stays as it is.
-            backbone.__dict__['forward'] = stand_in.forward
-            runner.logger.info('Deployed copy of the backbone in use')
+            vars(model.get_submodule(name))['forward'] = forward
+        runner.logger.info('Deployed copy of the model in use: '
+                           f'{", ".join(deployed_forwards(deployed))}')
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
-        """Let the backbones compute again."""
-        for backbone in find_lowformers(runner.model).values():
-            backbone.__dict__.pop('forward', None)
+        """Let the model compute again."""
+        model = bare(runner.model)
+        for name in deployed_forwards(model):
+            vars(model.get_submodule(name)).pop('forward', None)
 
     before_test_epoch = before_val_epoch
     after_test_epoch = after_val_epoch

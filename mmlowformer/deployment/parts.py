@@ -1,4 +1,5 @@
 """The parts of a deployed model: in a data type of their own, compiled."""
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,11 +23,16 @@ class PartForward:
     Args:
         part (nn.Module): From tensors to tensors.
         dtype (torch.dtype): What it computes in.
-        compiled (bool): Whether to compile it, for each size anew.
     """
 
-    def __init__(self, part: nn.Module, dtype: torch.dtype, compiled: bool):
-        self.part, self.dtype, self.compiled = part, dtype, compiled
+    def __init__(self, part: nn.Module, dtype: torch.dtype):
+        self.part, self.dtype = part, dtype
+        self._is_compiled = False
+        self._compute: Callable | None = None
+
+    def compile(self) -> None:
+        """Let ``torch.compile`` compile it, for each size of maps anew."""
+        self._is_compiled = True
         self._compute = None
 
     def __getstate__(self) -> dict:
@@ -36,18 +42,17 @@ class PartForward:
     @torch.no_grad()
     def __call__(self, *inputs):
         if self._compute is None:
-            self._compute = self._compiled() if self.compiled else \
-                self._plain()
+            self._compute = self._ready()
         outputs = self._compute(*map_tensors(self._enter, inputs))
         return map_tensors(_leave, outputs)
 
-    def _plain(self):
+    def _ready(self) -> Callable:
         # Not the instance's, which is this object.
-        return type(self.part).forward.__get__(self.part)
-
-    def _compiled(self):
+        forward = type(self.part).forward.__get__(self.part)
+        if not self._is_compiled:
+            return forward
         device = next(self.part.parameters()).device
-        return torch.compile(self._plain(), dynamic=False, options=(
+        return torch.compile(forward, dynamic=False, options=(
             CPU_COMPILER_OPTIONS if device.type == 'cpu' else
             COMPILER_OPTIONS))
 

@@ -100,11 +100,11 @@ def deploy_in_place(model: nn.Module, *, compile: bool = False,
         _rewrite(model, images.to(device), measure)
         for name in expected:
             part = model.get_submodule(name).to(dtype)
-            vars(part)['forward'] = PartForward(part, dtype, compiled=False)
+            vars(part)['forward'] = PartForward(part, dtype)
         _compare(model, expected, TOLERANCES[dtype])
         if compile:
             for forward in deployed_forwards(model).values():
-                forward.compiled = True
+                forward.compile()
             if example is not None:
                 _compare(model, expected, TOLERANCES[dtype])
     vars(model)['train'] = partial(_train, model)

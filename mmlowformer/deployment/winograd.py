@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .choosing import MIN_CHANNELS, Size, pays_by_constants
+from .choosing import MIN_CHANNELS, pays_by_constants
 from .partwise import count_parts, is_exported, join, may_loop
 
 KERNEL = 3
@@ -114,16 +114,15 @@ class WinogradConv2d(nn.Conv2d):
             shared.
 
     Attributes:
-        choose (Callable): Tells for a :class:`Size`, and whether it is
-            compiled, if Winograd's way is faster. By default
-            :func:`pays_by_constants`.
+        choose (Callable): Tells whether Winograd's way is faster, as
+            :func:`.choosing.pays_by_constants` does, the default.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__(conv.in_channels, conv.out_channels, KERNEL,
                          padding=1, bias=conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
-        self.choose: Callable[[Size, bool], bool] = pays_by_constants
+        self.choose: Callable[..., bool] = pays_by_constants
         self._kernels: TransformedKernels | None = None
         self.train(conv.training)
 
@@ -179,8 +178,8 @@ class WinogradConv2d(nn.Conv2d):
 
     def _is_faster(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
-        size = Size(self.in_channels, self.out_channels, images, height, width)
-        return self.choose(size, torch.compiler.is_compiling())
+        return self.choose(self.in_channels, self.out_channels, images, height,
+                           width, torch.compiler.is_compiling())
 
     def convolve_tiles(
             self, x: Tensor,
