@@ -147,7 +147,15 @@ def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
         content = json.loads(file.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return {machine: {kind: seconds for kind, seconds in times.items()
+                      if _are_seconds(seconds)}
+            for machine, times in content.items()
+            if isinstance(times, dict)} if isinstance(content, dict) else {}
+
+
+def _are_seconds(value) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(way), float) for way in ('direct', 'winograd'))
 
 
 @cache

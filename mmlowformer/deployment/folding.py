@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 import mmcv.cnn
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
@@ -46,7 +45,7 @@ class _Users(TorchFunctionMode):
 
     def __call__(self, name: str, module: nn.Module, forward: Callable,
                  *args, **kwargs):
-        if type(module) in NORMS:
+        if _is_norm(module):
             self.sources.setdefault(module, set()).update(
                 self._makers.get(id(tensor)) for tensor in args)
         self._running.append(module)
@@ -96,14 +95,14 @@ def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
         list[str]: Names of the BatchNorms that are left.
     """
     users = _Users(model)
-    with watched(model, users), users:
+    with watched(dict(model.named_modules()), users), users:
         outputs = run_network(model, images)
     users.note_use(outputs, [model])
     names = {module: name for name, module in model.named_modules()}
     left = []
     for norm, sources in users.sources.items():
         if _can_fold(norm, sources, users):
-            for source in sources:
+            for source in filter(None, sources):
                 _fold(source, norm)
             _replace_everywhere(model, norm)
         else:
@@ -112,11 +111,15 @@ def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
 
 
 def _can_fold(norm: _BatchNorm, sources: set[nn.Module | None],
-              users: _Users) -> TypeGuard[set[nn.Module]]:
+              users: _Users) -> bool:
     return (not norm.training and norm.running_mean is not None
             and not _is_hooked(norm)
             and all(_is_foldable(source) and users.users[source] == {norm}
                     for source in sources))
+
+
+def _is_norm(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    return type(module) in NORMS
 
 
 def _is_foldable(source: nn.Module | None) -> TypeGuard[nn.Module]:
@@ -133,13 +136,16 @@ def _is_hooked(module: nn.Module) -> bool:
 
 
 def _fold(source: nn.Module, norm: _BatchNorm) -> None:
-    bn = (norm.running_mean, norm.running_var, norm.eps, norm.weight,
-          norm.bias)
+    # As torch's functions are annotated.
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight,
+                  norm.bias)
     if isinstance(source, nn.Linear):
-        fused = fuse_linear_bn_weights(source.weight, source.bias, *bn)
-    else:
+        fused = fuse_linear_bn_weights(source.weight, source.bias, *statistics)
+    elif isinstance(source, _ConvNd):
         fused = fuse_conv_bn_weights(
-            source.weight, source.bias, *bn,
+            source.weight, source.bias, *statistics,
             transpose=isinstance(source, _ConvTransposeNd))
     source.weight, source.bias = fused
 

@@ -1,16 +1,13 @@
 """A hook for MMEngine's Runner; imported when a config names it."""
 import copy
+from functools import partial
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..errors import UserError
 from ..models import bare
 from ..registry import HOOKS
 from .whole import deploy_in_place, deployed_forwards
-
-DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 @HOOKS.register_module()
@@ -28,9 +25,6 @@ class DeployHook(Hook):
             images. Defaults to False.
         measure (bool): Whether to time convolutions on this machine, once.
             Defaults to True.
-
-    Raises:
-        UserError: If there is no such data type.
     """
 
     # Behind EMAHook, which puts the averaged weights in.
@@ -38,17 +32,13 @@ class DeployHook(Hook):
 
     def __init__(self, dtype: str = 'fp32', compile: bool = False,
                  measure: bool = True):
-        if dtype not in DTYPES:
-            raise UserError(f'DeployHook: dtype {dtype!r} is none of '
-                            f'{", ".join(DTYPES)}')
-        self.settings = dict(dtype=DTYPES[dtype], compile=compile,
-                             measure=measure)
+        self.deploy = partial(deploy_in_place, dtype=dtype, compile=compile,
+                              measure=measure)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
         model = bare(runner.model)
-        deployed = deploy_in_place(copy.deepcopy(model).eval(),
-                                   **self.settings)
+        deployed = self.deploy(copy.deepcopy(model).eval())
         for name, forward in deployed_forwards(deployed).items():
             # A function is no submodule: parameters() stays as it is.
             vars(model.get_submodule(name))['forward'] = forward

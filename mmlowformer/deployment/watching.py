@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+NOISE_SIZE = 128
 # Takes name, module, its forward and the arguments; returns the outputs.
 Onlooker = Callable[..., object]
 
@@ -78,16 +79,34 @@ def run_network(model: nn.Module, images: Tensor) -> object:
     return model(images, samples, mode='tensor')
 
 
-@contextmanager
-def watched(model: nn.Module, onlooker: Onlooker) -> Iterator[None]:
-    """Let somebody stand between all modules and those that call them.
+def noise_for(model: nn.Module) -> Tensor:
+    """An image of noise, with as many channels as the first convolution takes.
 
     Args:
-        model (nn.Module): The model.
+        model (nn.Module): The model, with weights.
+
+    Returns:
+        Tensor: ``(1, C, 128, 128)``, on the model's device: large enough for
+        all levels of a pyramid.
+    """
+    channels = next((module.in_channels for module in model.modules()
+                     if isinstance(module, nn.Conv2d)), 3)
+    noise = torch.randn(1, channels, NOISE_SIZE, NOISE_SIZE,
+                        generator=torch.Generator().manual_seed(0))
+    return noise.to(next(model.parameters()).device)
+
+
+@contextmanager
+def watched(modules: dict[str, nn.Module],
+            onlooker: Onlooker) -> Iterator[None]:
+    """Let somebody stand between modules and those that call them.
+
+    Args:
+        modules (dict[str, nn.Module]): The modules, by their names.
         onlooker (Onlooker): Called in place of each module's forward.
     """
     before = {}
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         if isinstance(module, torch.jit.ScriptModule):
             continue
         before[module] = vars(module).get('forward')
@@ -152,7 +171,7 @@ def find_parts(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
     while True:
         parts = _Parts()
         parts.unfit |= unfit
-        with watched(model, parts):
+        with watched(dict(model.named_modules()), parts):
             run_network(model, images)
         if parts.unfit == unfit:
             return parts.calls

@@ -1,7 +1,9 @@
 """Whole models rewritten for inference: backbone, neck and heads."""
 import copy
 import warnings
+from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +13,29 @@ from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from .folding import fold_batch_norms
 from .fusion import replace_modules, to_channels_last
 from .parts import PartForward
-from .watching import Call, find_parts, map_tensors, tensors_in
+from .watching import (
+    Call,
+    find_parts,
+    map_tensors,
+    noise_for,
+    tensors_in,
+)
 from .winograd import WinogradConv2d
 
-# Side of the noise that a model is run on if no images are given: enough for
-# all levels of a pyramid.
-EXAMPLE_SIZE = 128
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # Largest differences that pass, over the largest value. What is wrong differs
 # by far more, what is right by far less (rounding, of a random network at
 # that).
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 3e-1}
 
 
+# On x86 and ARM.
+INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
+                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16')}
+
+
 def deploy(model: nn.Module, *, compile: bool = False,
-           dtype: torch.dtype | None = None, measure: bool = True,
+           dtype: torch.dtype | str = 'fp32', measure: bool = True,
            example: Tensor | None = None) -> nn.Module:
     """A copy of a model, rewritten for inference.
 
@@ -45,8 +56,8 @@ def deploy(model: nn.Module, *, compile: bool = False,
         model (nn.Module): The model, in eval mode.
         compile (bool): Whether to compile the network with ``torch.compile``,
             with the first images of each size. Defaults to False.
-        dtype (torch.dtype, optional): What the network computes in:
-            ``torch.bfloat16`` or ``torch.float16``. Defaults to float32.
+        dtype (torch.dtype | str): What the network computes in: ``'fp32'``
+            (the default), ``'bf16'`` or ``'fp16'``, or torch's name for it.
         measure (bool): Whether to time convolutions of each kind once, and to
             remember which way was faster (:func:`.choosing.pays_here`).
             Otherwise constants decide, the same on every machine. Defaults to
@@ -75,7 +86,7 @@ def deploy(model: nn.Module, *, compile: bool = False,
 
 
 def deploy_in_place(model: nn.Module, *, compile: bool = False,
-                    dtype: torch.dtype | None = None, measure: bool = True,
+                    dtype: torch.dtype | str = 'fp32', measure: bool = True,
                     example: Tensor | None = None) -> nn.Module:
     """What :func:`deploy` does with its copy.
 
@@ -83,21 +94,20 @@ def deploy_in_place(model: nn.Module, *, compile: bool = False,
         model (nn.Module): The model, in eval mode. If the outputs differ it
             is of no use any more.
         compile (bool): See :func:`deploy`.
-        dtype (torch.dtype, optional): See :func:`deploy`.
+        dtype (torch.dtype | str): See :func:`deploy`.
         measure (bool): See :func:`deploy`.
         example (Tensor, optional): See :func:`deploy`.
 
     Returns:
         nn.Module: The model itself.
     """
-    dtype = dtype or torch.float32
     device = _device(model)
-    check_dtype(dtype, device)
+    dtype = check_dtype(dtype, device)
     # Parameters made in inference mode could not be loaded into afterwards.
     with torch.inference_mode(False), torch.no_grad():
-        images = _example(model) if example is None else example
-        expected = _expected(model, images.to(device))
-        _rewrite(model, images.to(device), measure)
+        images = noise_for(model) if example is None else example.to(device)
+        expected = _expected(model, images)
+        _rewrite(model, images, measure)
         for name in expected:
             part = model.get_submodule(name).to(dtype)
             vars(part)['forward'] = PartForward(part, dtype)
@@ -119,24 +129,31 @@ def deployed_forwards(model: nn.Module) -> dict[str, PartForward]:
             if isinstance(forward, PartForward)}
 
 
-def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
-    """Warn if a CPU only imitates a data type.
+def check_dtype(dtype: torch.dtype | str,
+                device: torch.device) -> torch.dtype:
+    """Look a data type up, and warn if a CPU only imitates it.
 
     Args:
-        dtype (torch.dtype): The data type.
+        dtype (torch.dtype | str): The data type, or a name of :data:`DTYPES`.
         device (torch.device): Where to compute.
+
+    Returns:
+        torch.dtype: The data type.
 
     Raises:
         UserError: If no network is deployed in it.
     """
-    if dtype not in TOLERANCES:
-        names = ', '.join(str(known).removeprefix('torch.')
-                          for known in TOLERANCES)
-        raise UserError(f'dtype {dtype}: networks are deployed in {names}')
+    named = dtype
+    if isinstance(dtype, str):
+        dtype = DTYPES.get(dtype, dtype)
+    if isinstance(dtype, str) or dtype not in TOLERANCES:
+        raise UserError(f'dtype {named} is none that networks are deployed '
+                        f'in: {", ".join(DTYPES)}')
     if device.type == 'cpu' and not has_instructions(dtype):
         warnings.warn(
             f'this CPU has no instructions for {dtype}, which is imitated: '
             'slower than float32, for looking at accuracy only', stacklevel=3)
+    return dtype
 
 
 def has_instructions(dtype: torch.dtype) -> bool:
@@ -150,11 +167,11 @@ def has_instructions(dtype: torch.dtype) -> bool:
     """
     if dtype == torch.float32:
         return True
-    names = dict([(torch.bfloat16, ('avx512_bf16', 'amx_bf16', 'bf16')),
-                  (torch.float16, ('avx512_fp16', 'amx_fp16', 'fp16'))])
     # torch before 2.10 cannot list them.
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
-    return any(capabilities.get(name) for name in names[dtype])
+    list_them: Callable[[], dict] = getattr(torch.cpu, 'get_capabilities',
+                                            dict)
+    capabilities = list_them()
+    return any(capabilities.get(name) for name in INSTRUCTIONS[dtype])
 
 
 def _device(model: nn.Module) -> torch.device:
@@ -163,15 +180,6 @@ def _device(model: nn.Module) -> torch.device:
         raise UserError(f'{type(model).__name__} has no weights: there is '
                         'nothing to deploy')
     return parameter.device
-
-
-def _example(model: nn.Module) -> Tensor:
-    """Noise, of as many channels as the first convolution takes."""
-    channels = next((module.in_channels for module in model.modules()
-                     if isinstance(module, nn.Conv2d)), 3)
-    noise = torch.Generator().manual_seed(0)
-    return torch.randn(1, channels, EXAMPLE_SIZE, EXAMPLE_SIZE,
-                       generator=noise)
 
 
 def _expected(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
@@ -208,7 +216,7 @@ def _switch_to_deploy(model: nn.Module) -> None:
     for child in model.children():
         _switch_to_deploy(child)
     if hasattr(model, 'switch_to_deploy'):
-        model.switch_to_deploy()
+        cast(Callable, model.switch_to_deploy)()
 
 
 def _compare(model: nn.Module, expected: dict[str, list[Call]],
