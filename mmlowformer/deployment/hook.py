@@ -38,6 +38,8 @@ class DeployHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
         model = bare(runner.model)
+        if deployed_forwards(model):
+            return
         deployed = self.deploy(copy.deepcopy(model).eval())
         for name, forward in deployed_forwards(deployed).items():
             # A function is no submodule: parameters() stays as it is.

@@ -131,15 +131,27 @@ def test_networks_that_are_no_models():
     assert not norms_in(deployed)
 
 
-def test_wide_convolutions_go_by_winograd(detector_model):
-    deployed = mmlowformer.deploy(detector_model, measure=False)
+def test_wide_convolutions_go_by_winograd(detector_model, monkeypatch):
+    monkeypatch.setattr(whole, 'pays_here', lambda *size: True)
+    deployed = mmlowformer.deploy(detector_model)
     found = [module for module in deployed.bbox_head.modules()
              if isinstance(module, WinogradConv2d)]
     assert len(found) == 10
-    x = torch.randn(1, 3, 128, 128)
-    outputs_of(deployed, x)
-    # Shared by five levels, two of which are large enough.
+    x = torch.randn(1, 3, 64, 64)
+    # Shared by five levels.
+    assert largest_error(outputs_of(deployed, x),
+                         outputs_of(detector_model, x)) <= 1e-5
     assert all(conv._kernels is not None for conv in found)
+
+
+def test_constants_decide_if_told_so(detector_model, monkeypatch):
+    monkeypatch.setattr(whole, 'pays_here', None)
+    deployed = mmlowformer.deploy(detector_model, measure=False)
+    # The head has 64 channels here.
+    assert not [module for module in deployed.bbox_head.modules()
+                if isinstance(module, WinogradConv2d)]
+    assert [module for module in deployed.backbone.modules()
+            if isinstance(module, WinogradConv2d)]
 
 
 def test_in_bfloat16(detector_model):
@@ -234,14 +246,16 @@ def test_a_model_without_parts():
 
 
 @pytest.mark.slow
-def test_compiled(detector_model):
+def test_compiled():
+    model = randomise(LowFormer(SMALL))
     x = torch.randn(1, 3, 64, 96)
     torch._dynamo.reset()
-    deployed = mmlowformer.deploy(detector_model, compile=True, example=x)
-    assert largest_error(outputs_of(deployed, x),
-                         outputs_of(detector_model, x)) <= 1e-5
-    assert list(deployed_forwards(deployed)) == ['backbone', 'neck',
-                                                 'bbox_head']
+    deployed = mmlowformer.deploy(model, compile=True, example=x)
+    assert list(deployed_forwards(deployed)) == ['']
+    # A copy is compiled anew, with weights of its own.
+    for network in (deployed, copy.deepcopy(deployed)):
+        assert largest_error(outputs_of(network, x),
+                             outputs_of(model, x)) <= 1e-5
 
 
 def test_compiled_in_no_time(monkeypatch):
