@@ -1,4 +1,5 @@
 """Watching what a network does with an image."""
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -76,7 +77,10 @@ def run_network(model: nn.Module, images: Tensor) -> object:
     samples = [BaseDataElement(metainfo=dict(
         img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
         scale_factor=(1., 1.))) for _ in images]
-    return model(images, samples, mode='tensor')
+    # Models of one's own may do without.
+    accepts = inspect.signature(type(model).forward).parameters
+    settings = {'data_samples': samples} if 'data_samples' in accepts else {}
+    return model(images, mode='tensor', **settings)
 
 
 def noise_for(model: nn.Module) -> Tensor:
