@@ -1,4 +1,4 @@
-# Validated and tested with a fused copy of the backbone, whose outputs are the
+# Validated and tested with a deployed copy of the model, whose outputs are the
 # same. Checkpoints are those of the plain network.
 _base_ = 'fpn_lowformer_b1_ade20k.py'
 

@@ -34,12 +34,15 @@ if not _is_run_as_doctor():
 
 
 def __getattr__(name: str):
-    # Prediction needs more than the backbone does.
+    # These need more than the backbone does.
     if name == 'Predictor':
         from .predict import Predictor
         return Predictor
+    if name == 'deploy':
+        from .deployment.whole import deploy
+        return deploy
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
-__all__ = ['LowFormer', 'Predictor', '__version__', 'get_config',
-           'get_config_path']
+__all__ = ['LowFormer', 'Predictor', '__version__', 'deploy',
+           'get_config', 'get_config_path']

@@ -35,7 +35,7 @@ class HostRegistry(Registry):
 MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                 locations=['mmlowformer.deploy.hook'])
+                 locations=['mmlowformer.deployment.hook'])
 DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -44,6 +44,8 @@ def temporary_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('TMPDIR', folder)
         patch.setattr(tempfile, 'tempdir', folder)
+        # What convolutions took in one thread is nothing to remember.
+        patch.setenv('XDG_CACHE_HOME', f'{folder}/cache')
         yield Path(folder)
     shutil.rmtree(folder)
 

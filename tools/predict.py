@@ -40,9 +40,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', metavar='D',
                         help='cpu, cuda, cuda:1 and so on (default: a GPU if '
                         'there is one)')
-    parser.add_argument('--deploy', action='store_true',
-                        help='fuse the backbone for inference, which leaves '
-                        'its outputs unchanged')
+    engine.add_deploy_arguments(parser)
+    parser.add_argument('--stages', action='store_true',
+                        help='also time reading, preparing, the network and '
+                        'the rest (decoding, NMS), one image after the other')
     parser.add_argument('--tile', type=int, metavar='SIZE',
                         help='cut large images into overlapping tiles of so '
                         'many pixels')
@@ -139,6 +140,15 @@ def described(result: Result) -> str:
             f'{1e3 * result.seconds:.0f} ms')
 
 
+def show_stages(predictor: Predictor, images: list[str]) -> None:
+    stages = predictor.time_stages(images)
+    total = sum(stages.values())
+    engine.show(engine.line('Stages', f'{1e3 * total:.1f} ms from file to '
+                            'result: ' + ', '.join(
+                                f'{name} {1e3 * seconds:.1f}'
+                                for name, seconds in stages.items())))
+
+
 def positions(inputs: Inputs) -> Iterator[tuple[int, str]]:
     return enumerate(inputs.videos, len(inputs.images))
 
@@ -156,8 +166,11 @@ def conclude(run: Run) -> None:
     engine.show(engine.line('Results', engine.short(writer.file)))
 
 
-def predict(args: argparse.Namespace) -> Run:
+def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
+    settings = engine.deploy_settings(args)
     inputs = collect(args.inputs, recursive=args.recursive)
+    if args.stages and not inputs.images:
+        raise UserError('--stages is for images, and there are none')
     folder = output_folder(args.out, 'predictions')
     if args.json and Path(args.json).exists():
         raise UserError(f'--json {args.json} is there already: name another '
@@ -165,7 +178,7 @@ def predict(args: argparse.Namespace) -> Run:
     predictor = Predictor(
         args.checkpoint, args.config, device=args.device,
         score_thr=args.score_thr, batch_size=args.batch_size,
-        deploy=args.deploy, tile=args.tile, overlap=args.overlap,
+        deploy=settings, tile=args.tile, overlap=args.overlap,
         gallery=args.gallery)
     numbering = Numbering(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
@@ -180,7 +193,7 @@ def predict(args: argparse.Namespace) -> Run:
             run.images(inputs.images)
         for position, source in positions(inputs):
             run.video(source, position)
-    return run
+    return run, inputs
 
 
 def main() -> None:
@@ -189,8 +202,10 @@ def main() -> None:
     with (engine.one_line_errors('predict.py'),
           engine.exit_on_interrupt(lambda: 'Interrupted: nothing is done.'),
           engine.quiet_screen()):
-        run = predict(args)
+        run, inputs = predict(args)
         conclude(run)
+        if args.stages:
+            show_stages(run.predictor, inputs.images)
         sys.exit(bool(run.failed))
 
 

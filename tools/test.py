@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmlowformer import engine
+from mmlowformer.configs import kind_of
 from mmlowformer.engine import UserError
 
 PREDICTIONS = ('.pkl', '.pickle')
@@ -24,9 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true',
                         help='test-time augmentation: several scales, and '
                         'flipped')
-    parser.add_argument('--deploy', action='store_true',
-                        help='fuse the backbone for inference, which leaves '
-                        'its outputs unchanged')
+    engine.add_deploy_arguments(parser)
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images with the predictions drawn in')
     parser.add_argument('--score-thr', type=float, metavar='S',
@@ -43,11 +42,14 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.score_thr is not None and not args.show_dir:
         raise UserError('--score-thr is for the pictures of --show-dir; '
                         'metrics count all boxes')
+    settings = engine.deploy_settings(args)
     engine.check_outputs(args.out, args.show_dir)
     cfg = engine.prepare_test(args, 'test')
-    if args.deploy:
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []),
-                            dict(type='mmlowformer.DeployHook')]
+    if settings:
+        cfg.custom_hooks = [
+            *(hook for hook in cfg.get('custom_hooks') or []
+              if kind_of(hook) != 'DeployHook'),
+            dict(type='mmlowformer.DeployHook', **settings)]
     if args.tta:
         engine.use_tta(cfg)
     if args.out and args.out.endswith(PREDICTIONS):

@@ -27,7 +27,7 @@ def describe_environment(device: str) -> dict:
     """
     cuda = device == 'cuda'
     return dict(
-        device=torch.cuda.get_device_name() if cuda else _cpu_name(),
+        device=torch.cuda.get_device_name() if cuda else cpu_name(),
         driver=_driver() if cuda else None,
         cuda=torch.version.cuda if cuda else None,
         cudnn=torch.backends.cudnn.version() if cuda else None,
@@ -45,7 +45,8 @@ def describe_environment(device: str) -> dict:
         commit=_commit())
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor is called."""
     try:
         for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..configs import read_config
+from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
 
@@ -215,16 +216,6 @@ def need(module: str, packages: str):
             from error
 
 
-def outputs_of(result) -> list[torch.Tensor]:
-    """The tensors in whatever a model returns."""
-    if isinstance(result, torch.Tensor):
-        return [result]
-    if isinstance(result, dict):
-        result = list(result.values())
-    return [tensor for item in result for tensor in outputs_of(item)] \
-        if isinstance(result, (list, tuple)) else []
-
-
 def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
     """Count, and look at the outputs' shapes.
 
@@ -239,7 +230,7 @@ def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
     x = torch.zeros(1, 3, *shape, device=parameter.device,
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = outputs_of(model(x))
+        outputs = tensors_in(model(x))
     channels, strides = _channels_and_strides(model, outputs, shape)
     return Facts(sum(p.numel() for p in model.parameters()),
                  counter.get_total_flops() // 2, channels, strides)

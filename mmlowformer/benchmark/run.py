@@ -8,11 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..deploy.fusion import to_channels_last
+from ..deployment.fusion import to_channels_last
+from ..deployment.watching import tensors_in
 from ..errors import UserError
 from .environment import describe_environment
 from .memory import PeakMemory
-from .models import Facts, Spec, facts_of, outputs_of
+from .models import Facts, Spec, facts_of
 from .profiling import Share, profile
 from .timing import (
     WIDE_SPREAD,
@@ -244,7 +245,7 @@ def _build(entrant: Entrant, settings: Settings) -> Candidate:
     if settings.mode == 'train':
         return Candidate(_training_step(model, options, images))
     with torch.inference_mode():
-        reference = [output.clone() for output in outputs_of(model(images))]
+        reference = [output.clone() for output in tensors_in(model(images))]
     # Compiling and tracing do not go together with inference mode.
     with torch.no_grad():
         entrant.variant = prepare(copy.deepcopy(model), options, images)
@@ -278,7 +279,7 @@ def _training_step(model: nn.Module, options: Options,
     def step() -> None:
         with torch.autocast(options.device, dtype,
                             enabled=dtype != torch.float32):
-            outputs = outputs_of(model(images))
+            outputs = tensors_in(model(images))
         losses = [output.float().pow(2).mean() for output in outputs]
         torch.stack(losses).sum().backward()
         optimizer.step()

@@ -11,12 +11,15 @@ from typing import cast
 import torch
 import torch._dynamo
 import torch._inductor.config
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..deploy.fusion import to_channels_last
+from ..deployment.fusion import to_channels_last
+from ..deployment.watching import tensors_in
+from ..deployment.whole import deploy_in_place
 from ..errors import UserError
 from ..models import LowFormer
-from .models import need, outputs_of
+from .models import need
 
 DTYPES = dict(fp32=torch.float32, tf32=torch.float32, fp16=torch.float16,
               bf16=torch.bfloat16)
@@ -31,7 +34,8 @@ class Options:
 
     Attributes:
         deploy (bool): Fuse for inference: LowFormer's own fusions, timm's
-            reparameterization, or a model's ``switch_to_deploy``.
+            reparameterization, or a model's ``switch_to_deploy``; whole
+            models of OpenMMLab by :func:`mmlowformer.deploy`.
         channels_last (bool): Lay weights and input out channels-last.
         dtype (str): One of :data:`DTYPES`.
         amp (bool): Autocast instead of casting the weights.
@@ -127,6 +131,8 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
         UserError: If a library is missing.
     """
     steps = ['build']
+    if options.deploy and isinstance(model, BaseModel):
+        return _deployed_whole(model, options, example)
     if options.deploy:
         steps.append(_deploy(model))
     cast = _caster(options)
@@ -149,6 +155,30 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
     if options.cuda_graph:
         variant.call = _cuda_graph(variant.call, images)
         steps.append('cuda graph')
+    return variant
+
+
+def _deployed_whole(model: BaseModel, options: Options,
+                    example: Tensor) -> Variant:
+    """As users get a detector, segmentor or classifier."""
+    if options.compile not in (None, 'default'):
+        raise UserError(f'compile={options.compile}: a deployed model is '
+                        'compiled in the default mode')
+    if options.amp or options.backend != 'torch':
+        raise UserError('a deployed model has its own data types, and is not '
+                        'exported')
+    deploy_in_place(model, compile=bool(options.compile),
+                    dtype=DTYPES[options.dtype])
+    steps = ['build', 'deploy (whole)']
+    if options.dtype != 'fp32':
+        steps.append(options.dtype)
+    # Casts what it is given, as part of its work.
+    variant = Variant(model, Tensor.contiguous, steps, guard=torch.no_grad)
+    if options.compile:
+        steps.append('compile default')
+        start = time.perf_counter()
+        model(example)
+        variant.compile_seconds = time.perf_counter() - start
     return variant
 
 
@@ -232,7 +262,7 @@ class _Flat(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(outputs_of(self.model(x)))
+        return tuple(tensors_in(self.model(x)))
 
 
 def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
@@ -302,7 +332,7 @@ EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
 def relative_errors(outputs, reference) -> list[float]:
     """The largest difference over the largest value, for each output."""
     pairs = [(output.float().cpu(), target.float().cpu()) for output, target
-             in zip(outputs_of(outputs), outputs_of(reference), strict=True)]
+             in zip(tensors_in(outputs), tensors_in(reference), strict=True)]
     if not pairs:
         raise UserError('the model returns no tensors')
     return [((output - target).abs().max()

@@ -23,6 +23,7 @@ from .console import (
     warn,
     wrapped,
 )
+from .deploying import add_deploy_arguments, deploy_settings
 from .drawing import draw_predictions
 from .fetching import local_checkpoint
 from .finite import StopAtNaN
@@ -60,15 +61,16 @@ __all__ = [
     'Debug', 'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'NameImages',
     'QuietRunner', 'SaveSafely', 'ShowProgress', 'StopAtNaN', 'UserError',
     'WarnOfOddSettings', 'adapt_to_device', 'add_common_arguments',
-    'build_tester', 'check_checkpoint', 'check_datasets', 'check_fits',
-    'check_free', 'check_outputs', 'check_pretrained', 'check_resumable',
-    'check_settings', 'check_testing', 'check_training', 'check_work_dir',
-    'conclude', 'config_mistakes', 'counting_bar', 'describe_batch',
-    'describe_model', 'describe_runner', 'device_name', 'draw_predictions',
-    'exit_on_interrupt', 'fetch_weights', 'fitting_state_dict',
-    'full_disk_errors', 'hours', 'latest_checkpoint', 'line', 'load_config',
-    'load_safely', 'local_checkpoint', 'one_line_errors', 'only_training_in',
-    'prepare_test', 'quiet_screen', 'require_scope', 'saved_checkpoints',
+    'add_deploy_arguments', 'build_tester', 'check_checkpoint',
+    'check_datasets', 'check_fits', 'check_free', 'check_outputs',
+    'check_pretrained', 'check_resumable', 'check_settings', 'check_testing',
+    'check_training', 'check_work_dir', 'conclude', 'config_mistakes',
+    'counting_bar', 'deploy_settings', 'describe_batch', 'describe_model',
+    'describe_runner', 'device_name', 'draw_predictions', 'exit_on_interrupt',
+    'fetch_weights', 'fitting_state_dict', 'full_disk_errors', 'hours',
+    'latest_checkpoint', 'line', 'load_config', 'load_safely',
+    'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
+    'quiet_screen', 'require_scope', 'saved_checkpoints',
     'scale_learning_rate', 'short', 'show', 'shown', 'suggest_prediction',
     'use_tta', 'warn', 'wrapped'
 ]

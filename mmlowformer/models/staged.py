@@ -90,7 +90,7 @@ class StagedBackbone(LoadsAnyLayout):
             raise RuntimeError('LowFormer is in training mode; call eval() '
                                'before switch_to_deploy().')
         # Deployment knows the network; the network asks for it when told to.
-        from ..deploy.fusion import fuse_for_inference
+        from ..deployment.fusion import fuse_for_inference
         fuse_for_inference(self)
         self.deployed = True
         return self

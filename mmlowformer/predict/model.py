@@ -7,16 +7,15 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
-from torch import nn
 
 from ..configs import find_config, read_config
 from ..data.checks import datasets_in
+from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope
 from ..engine.mistakes import config_mistakes
 from ..engine.pictures import colours
 from ..errors import UserError, first_line
-from ..models import find_lowformers
 from ..weights.embedded import embedded_config, registered_only
 from ..weights.fitting import check_finite, fitting_state_dict
 from ..weights.reading import check_checkpoint, never_running_code
@@ -46,7 +45,8 @@ class TrainedModel(NamedTuple):
 
 
 def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
-               device: str = 'cpu', deploy: bool = False) -> TrainedModel:
+               device: str = 'cpu', deploy: bool | dict | None = None
+               ) -> TrainedModel:
     """Build a model and load its weights, running no code of the checkpoint.
 
     Args:
@@ -54,8 +54,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
         config (str | Path, optional): A config, or the name of one that comes
             with mmlowformer. Defaults to that in the checkpoint.
         device (str): Where to compute. Defaults to ``'cpu'``.
-        deploy (bool): Whether to fuse its LowFormers for inference. Defaults
-            to False.
+        deploy (bool | dict, optional): Whether to rewrite it for inference,
+            and how: ``compile`` and ``dtype``. Defaults to no.
 
     Returns:
         TrainedModel: The model.
@@ -81,8 +81,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     check_finite(state, file)
     module.load_state_dict(state, strict=False)
     module.to(device).eval()
-    if deploy:
-        _deploy(module, file)
+    if isinstance(deploy, dict) or deploy:
+        deploy_in_place(module, **({} if deploy is True else deploy))
     hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
     return TrainedModel(module, scope, pipeline, classes, palette,
                         hook.get('score_thr'))
@@ -124,11 +124,3 @@ def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
             return ([str(name) for name in names],
                     colours(len(names), known.get('palette')))
     return [str(number) for number in range(NUMBERS)], colours(NUMBERS)
-
-
-def _deploy(module: nn.Module, file: str) -> None:
-    backbones = find_lowformers(module)
-    if not backbones:
-        raise UserError(f'the model of {file} has no LowFormer to deploy')
-    for backbone in backbones.values():
-        backbone.switch_to_deploy()

@@ -22,6 +22,7 @@ from .gallery import is_retriever, set_gallery
 from .model import load_model
 from .pipeline import Pipeline, Prepared, Source
 from .results import Result, result_of
+from .stages import time_stages
 from .tiling import Tiling
 
 Item = TypeVar('Item')
@@ -61,8 +62,10 @@ class Predictor:
         batch_size (int): Images, or tiles, in a call of the model. Only
             images of one size share a call, so no image's result depends on
             the others. Defaults to 1.
-        deploy (bool): Whether to fuse the backbone for inference. Defaults to
-            False.
+        deploy (bool | dict, optional): Whether to rewrite the model for
+            inference, see :func:`mmlowformer.deploy`; a dict may have
+            ``compile`` (bool) and ``dtype`` (``'fp32'``, ``'bf16'`` or
+            ``'fp16'``). Defaults to no.
         tile (int, optional): Side of the square tiles that large images are
             cut into, in pixels. Defaults to whole images.
         overlap (float): Share of a tile that lies in its neighbour, too.
@@ -87,7 +90,7 @@ class Predictor:
     def __init__(self, checkpoint: str | Path,
                  config: str | Path | None = None, *,
                  device: str | None = None, score_thr: float | None = None,
-                 batch_size: int = 1, deploy: bool = False,
+                 batch_size: int = 1, deploy: bool | dict | None = None,
                  tile: int | None = None, overlap: float = 0.25,
                  gallery: str | Path | None = None):
         if batch_size < 1:
@@ -129,6 +132,20 @@ class Predictor:
         if isinstance(images, (str, Path, np.ndarray, Image.Image)):
             return self._all([images])[0]
         return self._all(images)
+
+    def time_stages(self, images: Sequence[Source]) -> dict[str, float]:
+        """Time reading, preparing, the network, and the rest.
+
+        Args:
+            images (Sequence[Source]): The images, at most 16 of which are
+                predicted, one after the other.
+
+        Returns:
+            dict[str, float]: Medians in seconds, see
+            :func:`mmlowformer.predict.stages.time_stages`.
+        """
+        with DefaultScope.overwrite_default_scope(self._scope):
+            return time_stages(self._pipeline, self._model, self._run, images)
 
     def _all(self, images: Sequence[Source]) -> list[Result]:
         results = {}

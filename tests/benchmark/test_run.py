@@ -9,12 +9,13 @@ from torch import nn
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import report
 from mmlowformer.benchmark import run as running
-from mmlowformer.benchmark.models import Spec
+from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import Progress, Settings, measure
 from mmlowformer.benchmark.timing import Timer
 from mmlowformer.benchmark.variants import Options, options_for
 from mmlowformer.engine import UserError
 
+from ..conftest import ROOT
 from ..models.test_lowformer import SMALL
 
 SHAPE = (32, 64)
@@ -233,6 +234,22 @@ def test_exported_and_compiled(option):
     assert max(row['errors']) < 1e-5
     assert row['compile_seconds'] > 0
     assert row['steps'][:2] == ['build', 'deploy']
+
+
+def test_a_whole_model():
+    spec, = find_models(
+        [str(ROOT / 'configs/fpn_lowformer_b0_shapes.py') + '@deploy'],
+        whole=True)
+    settings = dict(shape=(64, 64), batch_size=1, min_time=0.02, repeats=1,
+                    warm_up_calls=1, warm_up_time=0)
+    row, = measure([spec], Settings(**settings))['rows']
+    assert row['failure'] is None
+    assert row['kind'] == 'whole model'
+    assert row['steps'] == ['build', 'deploy (whole)']
+    assert 0 < max(row['errors']) <= 1e-5
+    spec.options = 'deploy,openvino'
+    row, = measure([spec], Settings(**settings))['rows']
+    assert 'is not exported' in row['failure']
 
 
 def test_unknown_option():

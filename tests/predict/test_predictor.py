@@ -140,9 +140,24 @@ def test_threads(find_boxes, photos):
 
 
 def test_deployed(detector, find_boxes, photos):
+    """Boxes are the same ones."""
     fused = Predictor(detector, score_thr=0., device='cpu', deploy=True)
-    one, other = fused(photos[0]), find_boxes(photos[0])
-    np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4)
+    for photo in photos:
+        one, other = fused(photo), find_boxes(photo)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize('deploy', [None, dict(dtype='fp32')])
+def test_stages(detector, photos, deploy):
+    predictor = Predictor(detector, device='cpu', deploy=deploy)
+    stages = predictor.time_stages(photos)
+    assert list(stages) == ['read', 'prepare', 'network', 'rest']
+    assert all(0 < seconds < 10 for seconds in stages.values())
+    assert stages['network'] > stages['read']
+    # Nobody is in the way any more.
+    assert ('forward' in vars(predictor.module.backbone)) == bool(deploy)
 
 
 def test_the_threshold_applies_everywhere(find_boxes, detector, photos):

@@ -68,6 +68,17 @@ def test_records_are_those_of_a_test(run_here, detector, shapes,
     assert not (tmp_path / 'predictions/pictures').exists()
 
 
+def test_stages(run_here, error_here, detector, photos, film, tmp_path):
+    result = run_here(PREDICT, detector, *photos, '--deploy', '--stages',
+                      '--no-pictures', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    line = ' '.join(result.stdout[result.stdout.index('Stages'):].split())
+    assert re.fullmatch(r'Stages [\d.]+ ms from file to result: read [\d.]+, '
+                        r'prepare [\d.]+, network [\d.]+, rest [\d.]+', line)
+    assert '--stages is for images' in error_here(
+        PREDICT, detector, film, '--stages', cwd=tmp_path)
+
+
 def test_masks(run_here, segmentor, shapes, tmp_path):
     result = run_here(PREDICT, segmentor, shapes / 'ade/images/validation',
                       cwd=tmp_path)
@@ -282,7 +293,9 @@ def test_what_is_done_is_kept(run_here, detector, photos,
     (('.', '--config', 'retinanet_lowformer_b9_coco'), 'config not found'),
     (('.', '--ann-file', 'gone.json'), 'gone.json'),
     (('.', '--ann-file', 'other.json'), "no category 'circle'"),
-    (('.', '--device', 'gpu'), '--device gpu')])
+    (('.', '--device', 'gpu'), '--device gpu'),
+    (('.', '--dtype', 'bf16'), 'add --deploy'),
+    (('.', '--compile'), 'add --deploy')])
 def test_one_line_for_mistakes(error_here, detector, photos,
                                tmp_path, options, words):
     shutil.copy(photos[0], tmp_path)

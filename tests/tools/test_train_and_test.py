@@ -118,6 +118,18 @@ def test_predictions_and_pictures(trained, options, run_here, tmp_path):
     assert 'Pictures: 2 in pictures' in result.stdout
 
 
+def test_deployed(trained, tested, options, run_here, tmp_path):
+    """The same metrics to four digits."""
+    work_dir, _ = trained
+    result = run_here(TEST, CONFIG, work_dir / 'epoch_2.pth', '--deploy',
+                      '--out', 'metrics.json', *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert metrics.keys() == tested[0].keys()
+    for name, value in tested[0].items():
+        assert metrics[name] == pytest.approx(value, abs=5e-5)
+
+
 def test_augmented(trained, options, run_here, tmp_path):
     work_dir, _ = trained
     result = run_here(TEST, CONFIG, work_dir / 'epoch_2.pth', '--tta', '--out',

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mmlowformer.deploy import partwise, winograd
-from mmlowformer.deploy.winograd import WinogradConv2d
+from mmlowformer.deployment import partwise, winograd
+from mmlowformer.deployment.winograd import WinogradConv2d
 
 
 def build(in_channels=128, out_channels=24, **kwargs):
@@ -122,9 +122,26 @@ def test_pointwise_sees_all_positions(pair):
                                    behind(conv(x)), rtol=1e-4, atol=1e-5)
 
 
+def test_without_a_bias():
+    conv = build(bias=False)
+    fast = WinogradConv2d(conv)
+    with torch.no_grad():
+        assert fast.pays(maps())
+        assert error(fast(maps()), conv, maps()) <= 1e-5
+
+
+def test_somebody_else_chooses(pair):
+    conv, fast = pair
+    asked = []
+    fast.choose = lambda *size: asked.append(size) or False
+    with torch.no_grad():
+        assert torch.equal(fast(maps()), conv(maps()))
+    assert asked == [(128, 24, 2, 16, 16, False)]
+
+
 @pytest.mark.parametrize('kwargs', [
     dict(stride=2), dict(padding=0), dict(dilation=2), dict(groups=2),
-    dict(bias=False), dict(padding_mode='reflect'), dict(in_channels=64)])
+    dict(padding_mode='reflect'), dict(in_channels=64)])
 def test_others_are_not_replaced(kwargs):
     assert WinogradConv2d.can_replace(build())
     assert not WinogradConv2d.can_replace(build(**kwargs))
@@ -239,7 +256,7 @@ def test_kernels_are_made_once(pair, monkeypatch):
     _, fast = pair
     with torch.no_grad():
         fast(maps())
-        monkeypatch.setattr(winograd, '_transform', None)
+        monkeypatch.setattr(winograd, 'transform_kernels', None)
         fast(maps())
 
 

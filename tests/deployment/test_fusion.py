@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.deploy.fusion import ImageNorm, PartwiseFusedMBConv
-from mmlowformer.deploy.winograd import WinogradConv2d
+from mmlowformer.deployment.fusion import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.deployment.winograd import WinogradConv2d
 
 from ..models.test_lowformer import (
     SMALL,

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .choosing import MIN_CHANNELS, pays_by_constants
 from .partwise import count_parts, is_exported, join, may_loop
 
 KERNEL = 3
@@ -25,11 +26,6 @@ TILE = 4
 PATCH = TILE + KERNEL - 1
 POINTS = (0, 1, -1, 1 / 2, -2)
 
-# Where it was faster than a direct convolution. With fewer channels moving the
-# values takes longer than multiplying them; with fewer tiles, reading the
-# kernels does.
-MIN_CHANNELS = 128
-MIN_TILES = 16
 # Tiles times channels that are computed at once, to stay in the caches.
 PART_SIZE = 2**16
 
@@ -71,7 +67,7 @@ class TransformedKernels(NamedTuple):
     @torch.no_grad()
     def of(cls, weight: Tensor) -> 'TransformedKernels':
         """Transform a weight, ``(C', C, 3, 3)``, which has to be dense."""
-        return cls(_transform(weight), weight, weight._version,
+        return cls(transform_kernels(weight), weight, weight._version,
                    _sample(weight).clone())
 
     def are_of(self, weight: Tensor) -> bool:
@@ -84,7 +80,8 @@ class TransformedKernels(NamedTuple):
                 and torch.equal(_sample(weight), self.sample))
 
 
-def _transform(weight: Tensor) -> Tensor:
+def transform_kernels(weight: Tensor) -> Tensor:
+    """The values at the points, ``(36, C, C')``, of kernels."""
     # Made here, the matrix is a constant for compilers, and so is the result.
     to_values = _both_axes(_values(KERNEL))
     kernels = weight.permute(2, 3, 1, 0).flatten(0, 1).double()
@@ -115,25 +112,30 @@ class WinogradConv2d(nn.Conv2d):
     Args:
         conv (nn.Conv2d): One that :meth:`can_replace`. Its parameters are
             shared.
+
+    Attributes:
+        choose (Callable): Tells whether Winograd's way is faster, as
+            :func:`.choosing.pays_by_constants` does, the default.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__(conv.in_channels, conv.out_channels, KERNEL,
-                         padding=1, device='meta')
+                         padding=1, bias=conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
+        self.choose: Callable[..., bool] = pays_by_constants
         self._kernels: TransformedKernels | None = None
         self.train(conv.training)
 
     @staticmethod
-    def can_replace(module: nn.Module) -> bool:
-        """Whether it is such a convolution, with channels enough to pay."""
+    def can_replace(module: nn.Module,
+                    min_channels: int = MIN_CHANNELS) -> bool:
+        """Whether it is such a convolution, with so many input channels."""
         return (type(module) is nn.Conv2d and module.groups == 1
                 and module.kernel_size == (KERNEL, KERNEL)
                 and module.stride == module.padding == (1, 1)
                 and module.dilation == (1, 1)
                 and module.padding_mode == 'zeros'
-                and module.bias is not None
-                and module.in_channels >= MIN_CHANNELS)
+                and module.in_channels >= min_channels)
 
     def _apply(self, *args, **kwargs):
         # Four times as large as the weights, and of no use elsewhere.
@@ -147,7 +149,7 @@ class WinogradConv2d(nn.Conv2d):
     def kernel_values(self) -> Tensor:
         """The kernels' values at the points, ``(36, C, C')``."""
         if torch.compiler.is_compiling():
-            return _transform(self.weight)
+            return transform_kernels(self.weight)
         kernels = self._kernels
         if kernels is None or not kernels.are_of(self.weight):
             # Other threads may do the same, to the same effect.
@@ -167,62 +169,80 @@ class WinogradConv2d(nn.Conv2d):
                 or not _is_dense(self.weight)):
             return False
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
-        images_at_once, rows_at_once = self._part(rows, columns)
+        images_at_once, rows_at_once = _part((rows, columns),
+                                             self.out_channels)
         parts = (count_parts(len(x), images_at_once)
                  * count_parts(rows, rows_at_once))
         return (x.is_contiguous(memory_format=torch.channels_last)
-                and len(x) * rows * columns >= MIN_TILES
-                and may_loop(parts))
+                and may_loop(parts) and self._is_faster(x))
 
-    def _part(self, rows: int, columns: int) -> tuple[int, int]:
-        """How many images, and how many rows of tiles, to compute at once."""
-        tiles = PART_SIZE // self.out_channels
-        return max(1, tiles // (rows * columns)), max(1, tiles // columns)
+    def _is_faster(self, x: Tensor) -> bool:
+        images, _, height, width = x.shape
+        return self.choose(self.in_channels, self.out_channels, images, height,
+                           width, torch.compiler.is_compiling())
 
     def convolve_tiles(
             self, x: Tensor,
             pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Convolve part by part, by Winograd's algorithm.
+        """See :func:`convolve_tiles`."""
+        return convolve_tiles(x, self.kernel_values(), self.bias, pointwise)
 
-        Args:
-            x (Tensor): Maps, ``(N, C, H, W)``.
-            pointwise (Callable, optional): What to compute from the outputs,
-                position by position, before they are put together; from
-                ``(N, C, H, W)`` of any ``N``, ``H`` and ``W`` to other
-                channels. Defaults to none.
 
-        Returns:
-            Tensor: The outputs, ``(N, C', H, W)``.
-        """
-        height, width = x.shape[2:]
-        patches = _patches(x)
-        images_at_once, rows_at_once = self._part(*patches.shape[3:5])
-        kernel_values = self.kernel_values()
-        outputs = join([
-            join([self._convolve_patches(part, kernel_values, pointwise)
-                   for part in images.split(rows_at_once, dim=3)], dim=1)
-            for images in patches.split(images_at_once, dim=2)], dim=0)
-        outputs = outputs[:, :height, :width].contiguous()
-        return outputs.permute(0, 3, 1, 2)
+def _part(tiles: tuple[int, int], out_channels: int) -> tuple[int, int]:
+    """How many images, and how many rows of tiles, to compute at once."""
+    rows, columns = tiles
+    at_once = PART_SIZE // out_channels
+    return max(1, at_once // (rows * columns)), max(1, at_once // columns)
 
-    def _convolve_patches(self, patches: Tensor, kernel_values: Tensor,
-                          pointwise: Callable | None) -> Tensor:
-        """From ``(6, 6, N, rows, columns, C)`` to ``(N, H, W, C')``."""
-        n, rows, columns, channels = patches.shape[2:]
-        values = TO_INPUT_VALUES @ patches.reshape(PATCH**2, -1)
-        products = torch.bmm(values.view(PATCH**2, -1, channels),
-                             kernel_values).transpose(0, 1)
-        # Tile by tile, although one multiplication could do for all of them:
-        # a tile's products stay in the cache.
-        assert self.bias is not None  # see can_replace
-        outputs = torch.baddbmm(
-            self.bias, TO_OUTPUTS.expand(len(products), -1, -1), products)
-        if pointwise is not None:
-            maps = outputs.unsqueeze(0).permute(0, 3, 1, 2)
-            outputs = pointwise(maps).permute(0, 2, 3, 1)
-        tiles = outputs.reshape(n, rows, columns, TILE, TILE, -1)
-        return tiles.transpose(2, 3).reshape(
-            n, rows * TILE, columns * TILE, -1)
+
+def convolve_tiles(
+        x: Tensor, kernel_values: Tensor, bias: Tensor | None,
+        pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Convolve part by part, by Winograd's algorithm.
+
+    Args:
+        x (Tensor): Maps, ``(N, C, H, W)``, channels-last.
+        kernel_values (Tensor): From :func:`transform_kernels`.
+        bias (Tensor, optional): Of the convolution, ``(C', )``.
+        pointwise (Callable, optional): What to compute from the outputs,
+            position by position, before they are put together; from
+            ``(N, C, H, W)`` of any ``N``, ``H`` and ``W`` to other channels.
+            Defaults to none.
+
+    Returns:
+        Tensor: The outputs, ``(N, C', H, W)``.
+    """
+    height, width = x.shape[2:]
+    patches = _patches(x)
+    images_at_once, rows_at_once = _part(
+        (patches.shape[3], patches.shape[4]), kernel_values.shape[2])
+    outputs = join([
+        join([_convolve_patches(part, kernel_values, bias, pointwise)
+               for part in images.split(rows_at_once, dim=3)], dim=1)
+        for images in patches.split(images_at_once, dim=2)], dim=0)
+    outputs = outputs[:, :height, :width].contiguous()
+    return outputs.permute(0, 3, 1, 2)
+
+
+def _convolve_patches(patches: Tensor, kernel_values: Tensor,
+                      bias: Tensor | None,
+                      pointwise: Callable | None) -> Tensor:
+    """From ``(6, 6, N, rows, columns, C)`` to ``(N, H, W, C')``."""
+    n, rows, columns, channels = patches.shape[2:]
+    values = TO_INPUT_VALUES @ patches.reshape(PATCH**2, -1)
+    products = torch.bmm(values.view(PATCH**2, -1, channels),
+                         kernel_values).transpose(0, 1)
+    # Tile by tile, although one multiplication could do for all of them:
+    # a tile's products stay in the cache.
+    to_outputs = TO_OUTPUTS.expand(len(products), -1, -1)
+    outputs = (torch.bmm(to_outputs, products) if bias is None else
+               torch.baddbmm(bias, to_outputs, products))
+    if pointwise is not None:
+        maps = outputs.unsqueeze(0).permute(0, 3, 1, 2)
+        outputs = pointwise(maps).permute(0, 2, 3, 1)
+    tiles = outputs.reshape(n, rows, columns, TILE, TILE, -1)
+    return tiles.transpose(2, 3).reshape(
+        n, rows * TILE, columns * TILE, -1)
 
 
 def _is_dense(weight: Tensor) -> bool:

@@ -74,8 +74,9 @@ def _fuse(network: nn.Module) -> None:
             module.inplace = True
     # First, or kernels would be transformed once more.
     to_channels_last(network)
-    _replace(network, PartwiseFusedMBConv.can_replace, PartwiseFusedMBConv)
-    _replace(network, WinogradConv2d.can_replace, WinogradConv2d)
+    replace_modules(network, PartwiseFusedMBConv.can_replace,
+                    PartwiseFusedMBConv)
+    replace_modules(network, WinogradConv2d.can_replace, WinogradConv2d)
 
 
 def to_channels_last(module: nn.Module) -> None:
@@ -201,10 +202,21 @@ class PartwiseFusedMBConv(nn.Module):
         return self.point_conv(self.spatial_conv.activate(x))
 
 
-def _replace(network: nn.Module, can_replace: Callable[[nn.Module], bool],
-             replacement: Callable[..., nn.Module]) -> None:
-    """Put a module of a kind in the place of each that it can replace."""
+def replace_modules(network: nn.Module,
+                    can_replace: Callable[[nn.Module], bool],
+                    replacement: Callable[..., nn.Module]) -> None:
+    """Put a module of a kind in the place of each that it can replace.
+
+    Args:
+        network (nn.Module): Where to look, changed in place.
+        can_replace (Callable): Whether a module is one to be replaced.
+        replacement (Callable): Makes the new one from the old one.
+    """
+    made: dict[nn.Module, nn.Module] = {}
     for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if can_replace(child):
-                setattr(parent, name, replacement(child))
+        for name, child in parent._modules.items():
+            if child is not None and can_replace(child):
+                # What was shared stays so.
+                if child not in made:
+                    made[child] = replacement(child)
+                parent._modules[name] = made[child]

@@ -43,6 +43,35 @@ class Watch(Hook):
         self.seen.append((output, state))
 
 
+def test_deployed_once(tmp_path):
+    """Also if two configs name the hook."""
+    model = Pooled()
+    runner = Runner(model, str(tmp_path))
+    for _ in range(2):
+        runner.register_hook(dict(type='mmlowformer.DeployHook'))
+    runner.call_hook('before_test_epoch')
+    forward = vars(model.backbone)['forward']
+    assert forward.part is not model.backbone
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            forward(x)[0], LowFormer.forward(model.backbone.eval(), x)[0],
+            rtol=0, atol=1e-5)
+    runner.call_hook('after_test_epoch')
+    assert 'forward' not in vars(model.backbone)
+
+
+def test_other_types(tmp_path):
+    model = Pooled()
+    runner = Runner(model, str(tmp_path), custom_hooks=[
+        dict(type='mmlowformer.DeployHook', dtype='bf16')])
+    runner.call_hook('before_val_epoch')
+    forward = vars(model.backbone)['forward']
+    assert next(forward.part.parameters()).dtype == torch.bfloat16
+    output, = forward(torch.rand(1, 3, 64, 64))
+    assert output.dtype == torch.float32
+
+
 @pytest.mark.usefixtures('safe_loading')
 @pytest.mark.parametrize('averaged', [False, True])
 def test_validates_with_a_deployed_copy(tmp_path, averaged):

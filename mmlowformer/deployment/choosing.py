@@ -1,0 +1,230 @@
+"""Which way to convolve is faster on this machine: measured, and remembered.
+
+How far Winograd's algorithm pays depends on the instructions of a processor,
+its caches, and the number of threads. So a convolution of each kind that comes
+is timed both ways, once; the times are kept in a file.
+"""
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+# Where it was faster than a direct convolution with AVX2. With fewer channels
+# moving the values takes longer than multiplying them; with fewer tiles,
+# reading the kernels does.
+MIN_CHANNELS = 128
+MIN_TILES = 16
+# Nothing below these is worth being timed.
+MIN_TIMED_CHANNELS = 32
+MIN_TIMED_TILES = 4
+
+ROUNDS = 5
+FILE = 'convolutions.json'
+Seconds = dict[str, float]
+
+
+class Size(NamedTuple):
+    """How much a 3x3 convolution of stride 1 has to do.
+
+    Attributes:
+        in_channels (int): Channels of its input.
+        out_channels (int): Channels of its output.
+        images (int): Images in the batch.
+        height (int): Of the maps.
+        width (int): Of the maps.
+    """
+
+    in_channels: int
+    out_channels: int
+    images: int
+    height: int
+    width: int
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles of 4x4 outputs there are."""
+        return self.images * -(-self.height // 4) * -(-self.width // 4)
+
+
+def pays_by_constants(in_channels: int, out_channels: int, images: int,
+                      height: int, width: int, compiled: bool) -> bool:
+    """Whether Winograd's way is taken, the same on every machine.
+
+    Args:
+        in_channels (int): See :class:`Size`.
+        out_channels (int): See :class:`Size`.
+        images (int): See :class:`Size`.
+        height (int): See :class:`Size`.
+        width (int): See :class:`Size`.
+        compiled (bool): Makes no difference.
+
+    Returns:
+        bool: Whether channels and tiles are many enough.
+    """
+    size = Size(in_channels, out_channels, images, height, width)
+    return in_channels >= MIN_CHANNELS and size.tiles >= MIN_TILES
+
+
+# A compiler asks, and keeps the answer.
+@torch.compiler.assume_constant_result
+def pays_here(in_channels: int, out_channels: int, images: int, height: int,
+              width: int, compiled: bool) -> bool:
+    """Whether Winograd's way was faster on this machine.
+
+    The first convolution of its channels, with about as many tiles, is timed
+    in float32; the times are kept in ``mmlowformer/convolutions.json`` in the
+    user's cache folder, by processor, number of threads, and version of torch.
+    Where that cannot be written, or torch is told to be deterministic, the
+    constants decide.
+
+    Args:
+        in_channels (int): See :class:`Size`.
+        out_channels (int): See :class:`Size`.
+        images (int): See :class:`Size`.
+        height (int): See :class:`Size`.
+        width (int): See :class:`Size`.
+        compiled (bool): Whether a direct convolution would find its weights
+            in the layout that it wants.
+
+    Returns:
+        bool: Whether Winograd's way was faster.
+    """
+    size = Size(in_channels, out_channels, images, height, width)
+    if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
+        return False
+    seconds = (None if torch.are_deterministic_algorithms_enabled()
+               else _seconds(size, compiled))
+    if seconds is None:
+        return pays_by_constants(*size, compiled)
+    return seconds['winograd'] < seconds['direct']
+
+
+def _seconds(size: Size, compiled: bool) -> Seconds | None:
+    """What both ways took; none if that could not be remembered."""
+    machine, kind = _machine(), _kind(size, compiled)
+    known = _remembered(cache_file()).setdefault(machine, {})
+    if kind not in known and _is_writable(cache_file()):
+        known[kind] = time_both_ways(size, compiled)
+        _remember(cache_file(), machine, known)
+    return known.get(kind)
+
+
+def _machine() -> str:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return (f'{_processor()}, {capability}, {torch.get_num_threads()} threads,'
+            f' torch {torch.__version__}')
+
+
+@cache
+def _processor() -> str:
+    from ..benchmark.environment import cpu_name
+    return cpu_name()
+
+
+def _kind(size: Size, compiled: bool) -> str:
+    """Sizes whose tiles are equally many, to a factor of two, are alike."""
+    way = 'compiled' if compiled else 'eager'
+    return (f'{size.in_channels} to {size.out_channels} channels, '
+            f'{2**(size.tiles.bit_length() - 1)} tiles, float32, {way}')
+
+
+def cache_file() -> Path:
+    """Where the times are kept."""
+    folder = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(folder, 'mmlowformer', FILE)
+
+
+@cache
+def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return {machine: {kind: seconds for kind, seconds in times.items()
+                      if _are_seconds(seconds)}
+            for machine, times in content.items()
+            if isinstance(times, dict)} if isinstance(content, dict) else {}
+
+
+def _are_seconds(value) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(way), float) for way in ('direct', 'winograd'))
+
+
+@cache
+def _is_writable(file: Path) -> bool:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(file.parent, os.W_OK)
+
+
+def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
+    """Add to what other processes may have written meanwhile."""
+    _remembered.cache_clear()
+    content = _remembered(file)
+    content.setdefault(machine, {}).update(known)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
+            json.dump(content, stream, indent=1)
+        os.replace(name, file)
+    except OSError:  # A full disk: it is known in this process.
+        return
+
+
+def time_both_ways(size: Size, compiled: bool) -> Seconds:
+    """Time a convolution, directly and by Winograd's algorithm.
+
+    Args:
+        size (Size): Of the convolution.
+        compiled (bool): Whether the direct one finds its weights in the
+            layout that it wants.
+
+    Returns:
+        dict[str, float]: The fewest seconds of a call, ``direct`` and
+        ``winograd``.
+    """
+    with torch.inference_mode():
+        ways = _ways(size, compiled)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, call in ways.items():
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
+    return {name: min(values) for name, values in seconds.items()}
+
+
+def _ways(size: Size, compiled: bool) -> dict[str, Callable]:
+    from .winograd import convolve_tiles, transform_kernels
+    channels, out_channels, *shape = size
+    weight = torch.randn(out_channels, channels, 3, 3).contiguous(
+        memory_format=torch.channels_last)
+    bias = torch.randn(out_channels)
+    x = torch.randn(shape[0], channels, *shape[1:]).contiguous(
+        memory_format=torch.channels_last)
+    direct = (_packed_conv(x, weight, bias) if compiled else
+              partial(F.conv2d, x, weight, bias, padding=1))
+    return dict(direct=direct, winograd=partial(
+        convolve_tiles, x, transform_kernels(weight), bias))
+
+
+def _packed_conv(x: torch.Tensor, weight: torch.Tensor,
+                 bias: torch.Tensor) -> Callable:
+    """What a compiler makes of a convolution with constant weights."""
+    if not torch.backends.mkldnn.is_available():
+        return partial(F.conv2d, x, weight, bias, padding=1)
+    setting = ([1, 1], [1, 1], [1, 1], 1)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(
+        weight, *setting, list(x.shape))
+    return partial(torch.ops.mkldnn._convolution_pointwise, x, packed, bias,
+                   *setting, 'none', [], '')

@@ -1,0 +1,57 @@
+"""A hook for MMEngine's Runner; imported when a config names it."""
+import copy
+from functools import partial
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..models import bare
+from ..registry import HOOKS
+from .whole import deploy_in_place, deployed_forwards
+
+
+@HOOKS.register_module()
+class DeployHook(Hook):
+    """Validates and tests with a deployed copy of the model.
+
+    See :func:`mmlowformer.deploy`. The copy's backbone, neck and heads stand
+    in for those of the model meanwhile. The model itself, its parameters and
+    its checkpoints stay those of the training.
+
+    Args:
+        dtype (str): What to compute in: ``fp32``, ``bf16`` or ``fp16``.
+            Defaults to ``fp32``.
+        compile (bool): Whether to compile the network for each size of
+            images. Defaults to False.
+        measure (bool): Whether to time convolutions on this machine, once.
+            Defaults to True.
+    """
+
+    # Behind EMAHook, which puts the averaged weights in.
+    priority = 'LOW'
+
+    def __init__(self, dtype: str = 'fp32', compile: bool = False,
+                 measure: bool = True):
+        self.deploy = partial(deploy_in_place, dtype=dtype, compile=compile,
+                              measure=measure)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Let copies compute."""
+        model = bare(runner.model)
+        if deployed_forwards(model):
+            return
+        deployed = self.deploy(copy.deepcopy(model).eval())
+        for name, forward in deployed_forwards(deployed).items():
+            # A function is no submodule: parameters() stays as it is.
+            vars(model.get_submodule(name))['forward'] = forward
+        runner.logger.info('Deployed copy of the model in use: '
+                           f'{", ".join(deployed_forwards(deployed))}')
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Let the model compute again."""
+        model = bare(runner.model)
+        for name in deployed_forwards(model):
+            vars(model.get_submodule(name)).pop('forward', None)
+
+    before_test_epoch = before_val_epoch
+    after_test_epoch = after_val_epoch

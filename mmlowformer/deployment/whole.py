@@ -1,0 +1,249 @@
+"""Whole models rewritten for inference: backbone, neck and heads."""
+import copy
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError, first_line
+from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
+from .folding import fold_batch_norms
+from .fusion import replace_modules, to_channels_last
+from .parts import PartForward
+from .watching import (
+    Call,
+    find_parts,
+    map_tensors,
+    noise_for,
+    tensors_in,
+)
+from .winograd import WinogradConv2d
+
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+# Largest differences that pass, over the largest value. What is wrong differs
+# by far more, what is right by far less (rounding, of a random network at
+# that).
+TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 3e-1}
+
+
+# On x86 and ARM.
+INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
+                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16')}
+
+
+def deploy(model: nn.Module, *, compile: bool = False,
+           dtype: torch.dtype | str = 'fp32', measure: bool = True,
+           example: Tensor | None = None) -> nn.Module:
+    """A copy of a model, rewritten for inference.
+
+    For a detector, segmentor or classifier of any OpenMMLab library, with or
+    without a LowFormer in it, and for other models that go from images to
+    tensors. BatchNorms become part of convolutions, LowFormers are rewritten
+    by ``switch_to_deploy``, weights and maps become channels-last, and 3x3
+    convolutions go by Winograd's algorithm on a CPU, where that is faster on
+    this machine. The outputs stay what they are up to rounding: they are
+    compared with those of the model before the copy is returned.
+
+    What a model does beside its network (preparing images, decoding, NMS)
+    stays as it is, and is done in float32. The copy is for inference only: it
+    cannot be trained, and its state dict is that of a network without
+    BatchNorms, so load checkpoints before. The model itself is not changed.
+
+    Args:
+        model (nn.Module): The model, in eval mode.
+        compile (bool): Whether to compile the network with ``torch.compile``,
+            with the first images of each size. Defaults to False.
+        dtype (torch.dtype | str): What the network computes in: ``'fp32'``
+            (the default), ``'bf16'`` or ``'fp16'``, or torch's name for it.
+        measure (bool): Whether to time convolutions of each kind once, and to
+            remember which way was faster (:func:`.choosing.pays_here`).
+            Otherwise constants decide, the same on every machine. Defaults to
+            True.
+        example (Tensor, optional): Images as they go into the network,
+            ``(N, C, H, W)``, to compare the outputs for; compiled at once.
+            Defaults to noise, 128 pixels high and wide.
+
+    Returns:
+        nn.Module: The deployed copy, on the model's device.
+
+    Raises:
+        RuntimeError: If the model is in training mode, or the outputs differ.
+        UserError: If the model cannot be run on the example, or the data type
+            is none of these.
+
+    Example:
+        >>> import mmlowformer
+        >>> model = mmlowformer.deploy(model.eval(), compile=True)
+    """
+    if model.training:
+        raise RuntimeError(f'{type(model).__name__} is in training mode; call '
+                           'eval() before deploying it.')
+    return deploy_in_place(copy.deepcopy(model), compile=compile, dtype=dtype,
+                           measure=measure, example=example)
+
+
+def deploy_in_place(model: nn.Module, *, compile: bool = False,
+                    dtype: torch.dtype | str = 'fp32', measure: bool = True,
+                    example: Tensor | None = None) -> nn.Module:
+    """What :func:`deploy` does with its copy.
+
+    Args:
+        model (nn.Module): The model, in eval mode. If the outputs differ it
+            is of no use any more.
+        compile (bool): See :func:`deploy`.
+        dtype (torch.dtype | str): See :func:`deploy`.
+        measure (bool): See :func:`deploy`.
+        example (Tensor, optional): See :func:`deploy`.
+
+    Returns:
+        nn.Module: The model itself.
+    """
+    device = _device(model)
+    dtype = check_dtype(dtype, device)
+    # Parameters made in inference mode could not be loaded into afterwards.
+    with torch.inference_mode(False), torch.no_grad():
+        images = noise_for(model) if example is None else example.to(device)
+        expected = _expected(model, images)
+        _rewrite(model, images, measure)
+        for name in expected:
+            part = model.get_submodule(name).to(dtype)
+            vars(part)['forward'] = PartForward(part, dtype)
+        _compare(model, expected, TOLERANCES[dtype])
+        if compile:
+            for forward in deployed_forwards(model).values():
+                forward.compile()
+            if example is not None:
+                _compare(model, expected, TOLERANCES[dtype])
+    vars(model)['train'] = partial(_train, model)
+    return model
+
+
+def deployed_forwards(model: nn.Module) -> dict[str, PartForward]:
+    """What computes the parts of a deployed model, by their names."""
+    forwards = {name: vars(module).get('forward')
+                for name, module in model.named_modules()}
+    return {name: forward for name, forward in forwards.items()
+            if isinstance(forward, PartForward)}
+
+
+def check_dtype(dtype: torch.dtype | str,
+                device: torch.device) -> torch.dtype:
+    """Look a data type up, and warn if a CPU only imitates it.
+
+    Args:
+        dtype (torch.dtype | str): The data type, or a name of :data:`DTYPES`.
+        device (torch.device): Where to compute.
+
+    Returns:
+        torch.dtype: The data type.
+
+    Raises:
+        UserError: If no network is deployed in it.
+    """
+    named = dtype
+    if isinstance(dtype, str):
+        dtype = DTYPES.get(dtype, dtype)
+    if isinstance(dtype, str) or dtype not in TOLERANCES:
+        raise UserError(f'dtype {named} is none that networks are deployed '
+                        f'in: {", ".join(DTYPES)}')
+    if device.type == 'cpu' and not has_instructions(dtype):
+        warnings.warn(
+            f'this CPU has no instructions for {dtype}, which is imitated: '
+            'slower than float32, for looking at accuracy only', stacklevel=3)
+    return dtype
+
+
+def has_instructions(dtype: torch.dtype) -> bool:
+    """Whether this CPU multiplies such numbers itself.
+
+    Args:
+        dtype (torch.dtype): The data type.
+
+    Returns:
+        bool: Whether it does; of 16-bit types False if torch cannot tell.
+    """
+    if dtype == torch.float32:
+        return True
+    # torch before 2.10 cannot list them.
+    list_them: Callable[[], dict] = getattr(torch.cpu, 'get_capabilities',
+                                            dict)
+    capabilities = list_them()
+    return any(capabilities.get(name) for name in INSTRUCTIONS[dtype])
+
+
+def _device(model: nn.Module) -> torch.device:
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise UserError(f'{type(model).__name__} has no weights: there is '
+                        'nothing to deploy')
+    return parameter.device
+
+
+def _expected(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
+    try:
+        expected = find_parts(model, images)
+    # Whatever a model of somebody raises.
+    except Exception as error:
+        raise UserError(
+            f'{type(model).__name__} cannot be run on images of the shape '
+            f'{tuple(images.shape)} ({type(error).__name__}: '
+            f'{first_line(error)}); give images that it takes as example') \
+            from error
+    if not expected:
+        raise UserError(f'{type(model).__name__} has no part that goes from '
+                        'tensors to tensors: there is nothing to deploy')
+    return expected
+
+
+def _rewrite(model: nn.Module, images: Tensor, measure: bool) -> None:
+    _switch_to_deploy(model)
+    fold_batch_norms(model, images)
+    to_channels_last(model)
+    least = MIN_TIMED_CHANNELS if measure else MIN_CHANNELS
+    replace_modules(
+        model, partial(WinogradConv2d.can_replace, min_channels=least),
+        WinogradConv2d)
+    for module in model.modules():
+        if isinstance(module, WinogradConv2d) and measure:
+            module.choose = pays_here
+
+
+def _switch_to_deploy(model: nn.Module) -> None:
+    """Let those rewrite themselves that can, as RepVGG and LowFormer."""
+    for child in model.children():
+        _switch_to_deploy(child)
+    if hasattr(model, 'switch_to_deploy'):
+        cast(Callable, model.switch_to_deploy)()
+
+
+def _compare(model: nn.Module, expected: dict[str, list[Call]],
+             tolerance: float) -> None:
+    for name, calls in expected.items():
+        forward = model.get_submodule(name).forward
+        error = max(_largest_error(forward(*map_tensors(Tensor.clone,
+                                                        call.inputs)),
+                                   call.outputs) for call in calls)
+        # A comparison that is false for NaN.
+        if not error <= tolerance:
+            raise RuntimeError(
+                f'{name or "the model"} would have other outputs when '
+                f'deployed: they differ by {error:.1e} of the largest, more '
+                f'than {tolerance:.0e}. Nothing was deployed.')
+
+
+def _largest_error(outputs, targets) -> float:
+    pairs = zip(tensors_in(outputs), tensors_in(targets), strict=True)
+    return max(((output.float() - target.float()).abs().max()
+                / target.float().abs().max().clamp_min(1e-12)).item()
+               for output, target in pairs if target.numel())
+
+
+def _train(model: nn.Module, mode: bool = True) -> nn.Module:
+    if mode:
+        raise RuntimeError(
+            f'A deployed {type(model).__name__} cannot be trained: its '
+            'BatchNorms are gone. Train the model that it was made from.')
+    return type(model).train(model, False)
