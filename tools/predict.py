@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
-from mmlowformer.predict import Predictor, Result
+from mmlowformer.predict import Predictor
+from mmlowformer.predict.arguments import add_model_arguments, predictor_of
 from mmlowformer.predict.inputs import Inputs, collect, short_names
 from mmlowformer.predict.video import Video, VideoWriter
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
@@ -23,35 +24,12 @@ def parse_args() -> argparse.Namespace:
                         help='images, videos, folders, globs, text files '
                         'with a path in each line, numbers of cameras, or - '
                         'for paths on the standard input')
-    parser.add_argument('--config', metavar='C',
-                        help="instead of the checkpoint's own: a config, or "
-                        'the name of one that comes with mmlowformer')
+    add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='folder for all that is written (default: '
                         'predictions, or predictions-2 and so on)')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='look into sub-folders, too')
-    parser.add_argument('--score-thr', type=float, metavar='S',
-                        help="the least score of a box (default: the "
-                        "config's, or 0.3)")
-    parser.add_argument('--batch-size', type=int, default=1, metavar='N',
-                        help='images of one size in a call of the model '
-                        '(default: %(default)s)')
-    parser.add_argument('--device', metavar='D',
-                        help='cpu, cuda, cuda:1 and so on (default: a GPU if '
-                        'there is one)')
-    parser.add_argument('--deploy', action='store_true',
-                        help='fuse the backbone for inference, which leaves '
-                        'its outputs unchanged')
-    parser.add_argument('--tile', type=int, metavar='SIZE',
-                        help='cut large images into overlapping tiles of so '
-                        'many pixels')
-    parser.add_argument('--overlap', type=float, default=0.25, metavar='F',
-                        help='share of a tile that lies in its neighbour; '
-                        'objects should fit into it (default: %(default)s)')
-    parser.add_argument('--gallery', metavar='DIR',
-                        help='for a retriever: the images among which to look '
-                        'for similar ones')
     parser.add_argument('--save-crops', action='store_true',
                         help='write what is in each box as a picture')
     parser.add_argument('--json', nargs='?', metavar='FILE',
@@ -91,7 +69,7 @@ class Run:
                     self.writer.add(answer.position, name, answer.result)
                     self.done += 1
                     engine.show(engine.wrapped(
-                        f'{name}  {described(answer.result)}', '  '))
+                        f'{name}  {answer.result.line()}', '  '))
                 except UserError as error:
                     self.failed += 1
                     engine.show(engine.wrapped(f'Skipped: {error}', '  '),
@@ -134,11 +112,6 @@ class Run:
                 step()
 
 
-def described(result: Result) -> str:
-    return (f'{result.size}  {result.summary()}  '
-            f'{1e3 * result.seconds:.0f} ms')
-
-
 def positions(inputs: Inputs) -> Iterator[tuple[int, str]]:
     return enumerate(inputs.videos, len(inputs.images))
 
@@ -162,11 +135,7 @@ def predict(args: argparse.Namespace) -> Run:
     if args.json and Path(args.json).exists():
         raise UserError(f'--json {args.json} is there already: name another '
                         'file')
-    predictor = Predictor(
-        args.checkpoint, args.config, device=args.device,
-        score_thr=args.score_thr, batch_size=args.batch_size,
-        deploy=args.deploy, tile=args.tile, overlap=args.overlap,
-        gallery=args.gallery)
+    predictor = predictor_of(args)
     numbering = Numbering(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:
