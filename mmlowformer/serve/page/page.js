@@ -55,6 +55,8 @@ async function take(files) {
     draw();
   } catch (error) {
     if (error.name === 'AbortError' || mine !== running) return;
+    shown = null;
+    canvas.hidden = $('panel').hidden = true;
     const lost = error instanceof TypeError;
     say(`${name}: ${lost ? 'the server does not answer' : error.message}`,
         true);
