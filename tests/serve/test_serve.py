@@ -69,11 +69,10 @@ class Running:
         return json.loads(text)['error']
 
     def raw(self, content):
-        """Send bytes that may be anything, and hang up."""
-        with socket.create_connection(('127.0.0.1', self.port), 20) as line:
+        """Send bytes that may be anything, wait a little, and hang up."""
+        with socket.create_connection(('127.0.0.1', self.port), 0.3) as line:
             try:
                 line.sendall(content)
-                line.shutdown(socket.SHUT_WR)
                 return line.recv(1 << 16)
             except OSError:
                 return b''
@@ -182,8 +181,8 @@ def test_the_page_needs_nothing_else(server, name):
 
 @pytest.mark.parametrize('path', [
     '/../../etc/passwd', '/..%2f..%2fetc/passwd', '//etc/passwd',
-    '/etc/passwd', '/page.js/../app.py', '/%2e%2e/app.py', '/page/index.html', '/app.py',
-    '/page.js%00', '/file:///etc/passwd', '/docs', '/openapi.json'])
+    '/etc/passwd', '/page.js/../app.py', '/%2e%2e/app.py',
+    '/page/index.html', '/app.py', '/page.js%00', '/file:///etc/passwd', '/docs', '/openapi.json'])
 def test_no_other_file_is_reachable(server, path):
     status, headers, body = server.ask(path, method='GET')
     assert status == 404
@@ -309,7 +308,7 @@ def bad_requests(photo):
                 b'Content-Length: -5\r\n\r\n',
         lambda: b'GET /' + noise(40) + b' HTTP/1.1\r\nHost: localhost\r\n\r\n',
         lambda: b'GET / HTTP/1.1\r\n' + b'X: ' + b'y' * 20000 + b'\r\n\r\n',
-        lambda: b'GET / HTTP/9.9\r\nHost: localhost\r\n\r\n',
+        lambda: b'GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n',
         lambda: b'GET / HTTP/1.1\r\nHost: a\r\nHost: localhost\r\n\r\n',
         lambda: b'GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n',
         lambda: post(bomb(chance.randrange(1, 2**31),
