@@ -70,7 +70,7 @@ class Running:
 
     def raw(self, content):
         """Send bytes that may be anything, wait a little, and hang up."""
-        with socket.create_connection(('127.0.0.1', self.port), 0.3) as line:
+        with socket.create_connection(('127.0.0.1', self.port), 0.1) as line:
             try:
                 line.sendall(content)
                 return line.recv(1 << 16)
