@@ -3,7 +3,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -11,8 +10,13 @@ from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.predict import Predictor
 from mmlowformer.predict.arguments import add_model_arguments, predictor_of
-from mmlowformer.predict.inputs import Inputs, collect, short_names
-from mmlowformer.predict.video import Video, VideoWriter
+from mmlowformer.predict.inputs import collect, short_names
+from mmlowformer.predict.video import (
+    FORMAT,
+    Video,
+    VideoWriter,
+    video_names,
+)
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
 
 
@@ -76,16 +80,19 @@ class Run:
                                 'red')
                 step()
 
-    def video(self, source: str, position: int) -> None:
+    def video(self, source: str, name: str, position: int) -> None:
         try:
             video = Video(source)
-            name = Path(source).name
-            file = self.writer.folder / 'videos' / f'{Path(name).stem}.mp4'
-            copy = VideoWriter(file, video.fps)
+            known = name.lower().endswith(FORMAT)
+            copy = VideoWriter(
+                self.writer.free('videos', name if known else name + FORMAT),
+                video.fps)
             started = time.perf_counter()
             try:
                 self._frames(video, copy, name, position)
             finally:
+                # What was drawn so far is kept.
+                self.writer.wait()
                 copy.close()
                 seconds = time.perf_counter() - started
                 engine.show(engine.wrapped(
@@ -104,16 +111,12 @@ class Run:
                 if answer.error:
                     raise answer.error
                 if self.writer.pictures:
-                    copy.add(answer.result.draw())
+                    self.writer.later(copy.add, answer.result)
                 self.writer.record((position, answer.position), [
                     dict(record, file_name=name, image_id=answer.position + 1)
                     for record in answer.result.json()])
                 self.frames += 1
                 step()
-
-
-def positions(inputs: Inputs) -> Iterator[tuple[int, str]]:
-    return enumerate(inputs.videos, len(inputs.images))
 
 
 def conclude(run: Run) -> None:
@@ -141,14 +144,17 @@ def predict(args: argparse.Namespace) -> Run:
     for note in inputs.notes:
         engine.warn(note)
     writer = Writer(folder, numbering, args.json,
-                    pictures=not args.no_pictures, crops=args.save_crops)
+                    pictures=not args.no_pictures, crops=args.save_crops,
+                    ahead=args.batch_size + 1)
     run = Run(predictor, writer)
     with engine.exit_on_interrupt(lambda: (
             f'Interrupted: {run.done} done, in {writer.file}.')), writer:
         if inputs.images:
             run.images(inputs.images)
-        for position, source in positions(inputs):
-            run.video(source, position)
+        names = video_names(inputs.videos)
+        for position, (source, name) in enumerate(
+                zip(inputs.videos, names), len(inputs.images)):
+            run.video(source, name, position)
     return run
 
 

@@ -191,20 +191,23 @@ class Predictor:
                 yield Answer(index, error=record)
                 continue
             try:
-                yield Answer(index, self._tiled(record, tiling))
+                yield Answer(index, self._tiled(pool, record, tiling))
             except UserError as error:
                 yield Answer(index, error=error)
 
-    def _tiled(self, record: dict, tiling: Tiling) -> Result:
+    def _tiled(self, pool: ThreadPoolExecutor, record: dict, tiling: Tiling
+               ) -> Result:
         image, name, seconds = record['img'], record['name'], 0.
         merger = tiling.merger(image.shape[:2])
-        tiles = iter(merger.tiles)
-        while batch := list(islice(tiles, self.batch_size)):
-            prepared = [self._pipeline(tile.cut(image), name)
-                        for tile in batch]
-            samples, share = self._run([part.data for part in prepared])
+        cut = ((index, tile.cut(image), name)
+               for index, tile in enumerate(merger.tiles))
+        # Of one size, as all tiles of an image are.
+        parts = zip(merger.tiles, map(_or_raise, _ahead(
+            pool, self._pipeline, cut, self.batch_size + 1)))
+        while batch := list(islice(parts, self.batch_size)):
+            samples, share = self._run([part.data for _, part in batch])
             seconds += share * len(batch)
-            for tile, sample in zip(batch, samples):
+            for (tile, _), sample in zip(batch, samples):
                 merger.add(tile, sample)
         whole = Prepared(name, np.ascontiguousarray(image[..., ::-1]), {})
         return self._result(whole, merger.merged(), seconds)
@@ -271,6 +274,13 @@ def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
             item = error
         waiting.extend(map(submit, islice(tasks, 1)))
         yield index, item
+
+
+def _or_raise(read: tuple[int, Item | UserError]) -> Item:
+    _, item = read
+    if isinstance(item, UserError):
+        raise item
+    return item
 
 
 def _of_one_size(read: Iterator, batch_size: int) -> Iterator[list | Answer]:

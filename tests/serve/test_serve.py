@@ -182,7 +182,8 @@ def test_the_page_needs_nothing_else(server, name):
 @pytest.mark.parametrize('path', [
     '/../../etc/passwd', '/..%2f..%2fetc/passwd', '//etc/passwd',
     '/etc/passwd', '/page.js/../app.py', '/%2e%2e/app.py',
-    '/page/index.html', '/app.py', '/page.js%00', '/file:///etc/passwd', '/docs', '/openapi.json'])
+    '/page/index.html', '/app.py', '/page.js%00', '/file:///etc/passwd',
+    '/docs', '/openapi.json'])
 def test_no_other_file_is_reachable(server, path):
     status, headers, body = server.ask(path, method='GET')
     assert status == 404
