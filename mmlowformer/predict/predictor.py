@@ -72,6 +72,10 @@ class Predictor:
 
     Attributes:
         classes (list[str]): Names of the classes, by label.
+        palette (list[tuple]): Their colours, RGB.
+        score_thr (float): The least score of a box.
+        batch_size (int): Images in a call.
+        pipeline (Pipeline): What images go through before the model.
 
     Raises:
         UserError: If checkpoint or config are missing or do not fit.
@@ -100,7 +104,7 @@ class Predictor:
             if value is not None)
         self.batch_size = batch_size
         self._model, self._scope = model.module, model.scope
-        self._pipeline = Pipeline(model.pipeline, model.scope)
+        self.pipeline = Pipeline(model.pipeline, model.scope)
         self._gallery = (
             set_gallery(model.module, gallery, model.pipeline, model.scope)
             if is_retriever(model.module) else None)
@@ -161,7 +165,7 @@ class Predictor:
 
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[Answer]:
-        read = _ahead(pool, self._pipeline, tasks,
+        read = _ahead(pool, self.pipeline, tasks,
                       self.batch_size + _workers())
         for batch in _of_one_size(read, self.batch_size):
             if isinstance(batch, Answer):
@@ -186,7 +190,7 @@ class Predictor:
 
     def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator,
                        tiling: Tiling) -> Iterator[Answer]:
-        for index, record in _ahead(pool, self._pipeline.read, tasks, 1):
+        for index, record in _ahead(pool, self.pipeline.read, tasks, 1):
             if isinstance(record, UserError):
                 yield Answer(index, error=record)
                 continue
@@ -203,7 +207,7 @@ class Predictor:
                for index, tile in enumerate(merger.tiles))
         # Of one size, as all tiles of an image are.
         parts = zip(merger.tiles, map(_or_raise, _ahead(
-            pool, self._pipeline, cut, self.batch_size + 1)))
+            pool, self.pipeline, cut, self.batch_size + 1)))
         while batch := list(islice(parts, self.batch_size)):
             samples, share = self._run([part.data for _, part in batch])
             seconds += share * len(batch)
