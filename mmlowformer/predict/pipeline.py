@@ -129,10 +129,21 @@ def _record(path: str) -> dict:
                 seg_fields=[])
 
 
+def _rgb(picture: Image.Image, name: str) -> np.ndarray:
+    # Pillow would cut off what is above 255.
+    if picture.mode.startswith('I;16'):
+        eight_bits = (np.asarray(picture) >> 8).astype(np.uint8)
+        return eight_bits[..., None].repeat(3, 2)
+    if picture.mode in ('I', 'F'):
+        raise UserError(f'image {name or "of Pillow"} has the mode '
+                        f'{picture.mode}, whose range is not known: make an '
+                        'array of 8 bits of it')
+    return np.asarray(picture.convert('RGB'))
+
+
 def _as_bgr(source: np.ndarray | Image.Image, name: str) -> np.ndarray:
     if isinstance(source, Image.Image):
-        upright = ImageOps.exif_transpose(source).convert('RGB')
-        return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+        source = _rgb(ImageOps.exif_transpose(source), name)[..., ::-1]
     image = np.asarray(source)
     if image.ndim == 2:
         image = image[..., None].repeat(3, 2)

@@ -109,6 +109,19 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
     same(grey, find_boxes(array[..., :1].repeat(3, 2)))
 
 
+def test_pictures_of_16_bits(find_boxes, tmp_path):
+    """Pillow's own conversion makes most of them white."""
+    deep = np.arange(0, 65536, 16, np.uint16).reshape(64, 64)
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    with Image.open(tmp_path / 'deep.png') as picture:
+        found = find_boxes.pipeline.read(picture)['img']
+    expected = find_boxes.pipeline.read(tmp_path / 'deep.png')['img']
+    assert found.shape == expected.shape == (64, 64, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    with pytest.raises(UserError, match='mode F'):
+        find_boxes(Image.new('F', (9, 9)))
+
+
 @pytest.mark.parametrize('source', [
     np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8),
     np.zeros((0, 4, 3), np.uint8)], ids=['float', 'alpha', 'empty'])
