@@ -121,8 +121,9 @@ class Predictor:
         """Predict an image, or several.
 
         Args:
-            images (Source | Sequence[Source]): A path, a PIL image, an array
-                ``(h, w, 3)`` in BGR as OpenCV reads it, or a list of these.
+            images (Source | Sequence[Source]): A path, a PIL image, the bytes
+                of a file, an array ``(h, w, 3)`` in BGR as OpenCV reads it,
+                or a list of these.
 
         Returns:
             Result | list[Result]: One for each image, in their order.
@@ -130,7 +131,7 @@ class Predictor:
         Raises:
             UserError: If an image cannot be read; the message names it.
         """
-        if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+        if isinstance(images, (str, Path, bytes, np.ndarray, Image.Image)):
             return self._all([images])[0]
         return self._all(images)
 

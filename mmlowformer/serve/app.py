@@ -17,7 +17,7 @@ from ..errors import UserError, first_line
 from ..predict import Predictor, Result
 from .answers import answer_of
 from .limits import Limits, host_of, is_own_host
-from .photos import decode
+from .photos import check_photo
 
 # What is sent of this machine's files: these, read once.
 PAGE = Path(__file__).parent / 'page'
@@ -199,8 +199,8 @@ class Desk:
                                 f'{first_line(error)}')
 
     def _result(self, content: bytes) -> Result:
-        image = decode(content, self.limits)
-        answer, = self.predictor.stream([image], ['you sent'])
+        check_photo(content, self.limits)
+        answer, = self.predictor.stream([content], ['you sent'])
         if answer.result is None:
             raise answer.error or UserError('nothing was predicted')
         return answer.result

@@ -1,9 +1,6 @@
-"""From the bytes that a browser sends to an image."""
+"""What a browser sends is looked at before it is decoded."""
 import io
 
-import cv2
-import mmcv
-import numpy as np
 from PIL import Image
 
 from ..errors import UserError, first_line
@@ -12,30 +9,20 @@ from .limits import Limits
 FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 
-def decode(content: bytes, limits: Limits) -> np.ndarray:
-    """Decode a photo as the transforms of the libraries do.
+def check_photo(content: bytes, limits: Limits) -> None:
+    """Refuse what no photo is, and what is too large to be decoded.
 
     Args:
-        content (bytes): The file.
-        limits (Limits): What is refused, by the header alone.
-
-    Returns:
-        np.ndarray: ``(h, w, 3)``, BGR, uint8, upright.
+        content (bytes): The file, of which the header is read.
+        limits (Limits): What is refused.
 
     Raises:
-        UserError: If it is too large, damaged, or no image.
+        UserError: If it is refused.
     """
     width, height = _size(content)
     if width * height > limits.pixels:
         raise UserError(f'the image has {width}x{height} pixels; '
                         f'{limits.megapixels:g} million are the limit')
-    try:
-        image = mmcv.imfrombytes(content)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise UserError('the image cannot be decoded: it is damaged')
-    return image
 
 
 def _size(content: bytes) -> tuple[int, int]:
