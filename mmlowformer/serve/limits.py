@@ -12,6 +12,9 @@ class Limits:
         megabytes (float): The largest file. Defaults to 32.
         megapixels (float): The largest image; told by its header, before
             anything is decoded. Defaults to 64.
+        elongation (float): Of an image, the longer side over the shorter: what
+            brings the shorter one to a size makes the longer one as many
+            times as long. Defaults to 200.
         waiting (int): Photos that may be sent, wait and be predicted at a
             time. Defaults to 8.
         seconds (float): That sending a photo may take. Defaults to 30.
@@ -19,6 +22,7 @@ class Limits:
 
     megabytes: float = 32
     megapixels: float = 64
+    elongation: float = 200
     waiting: int = 8
     seconds: float = 30
 

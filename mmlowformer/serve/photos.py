@@ -23,6 +23,9 @@ def check_photo(content: bytes, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise UserError(f'the image has {width}x{height} pixels; '
                         f'{limits.megapixels:g} million are the limit')
+    if max(width, height) > limits.elongation * min(width, height):
+        raise UserError(f'the image has {width}x{height} pixels: one side may '
+                        f'be {limits.elongation:g} times the other at most')
 
 
 def _size(content: bytes) -> tuple[int, int]:
