@@ -39,6 +39,7 @@ extras = dict(
     cls=pins('openmmlab.txt', 'mmpretrain'),
     # All of the maintained forks; not together with those above.
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
+    serve=pins('serve.txt'),
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino'),
     tests=pins('tests.txt'))
 
@@ -59,6 +60,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmlowformer', 'mmlowformer.*']),
+    package_data={'mmlowformer.serve': ['page/*']},
     cmdclass=dict(build_py=BuildWithMim),
     python_requires='>=3.10',
     # mmengine and mmcv are needed, too, but each is provided by several

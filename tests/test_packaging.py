@@ -60,6 +60,8 @@ def test_wheel_holds_configs_and_tools(wheel):
                 name = f'mmlowformer/.mim/{path.relative_to(ROOT)}'
                 assert name in names
     assert 'mmlowformer/.mim/model-index.yml' in names
+    for name in ('index.html', 'page.css', 'page.js'):
+        assert f'mmlowformer/serve/page/{name}' in names
     assert not any(name.startswith(('tests/', 'configs/')) for name in names)
 
 
@@ -164,6 +166,7 @@ def test_source_distribution(source, tmp_path):
          '--no-build-isolation', '-w', tmp_path, archive], check=True)
     names = zipfile.ZipFile(next(tmp_path.glob('*.whl'))).namelist()
     assert 'mmlowformer/.mim/tools/train.py' in names
+    assert 'mmlowformer/serve/page/index.html' in names
 
 
 def test_metadata(wheel):
@@ -176,7 +179,8 @@ def test_metadata(wheel):
     extras = {line.split()[-1] for line in lines
               if line.startswith('Provides-Extra')}
     assert extras == {
-        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests'}
+        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'serve', 'benchmark',
+        'tests'}
     assert 'License: Apache-2.0' in lines
     assert 'License-File: LICENSE' in lines
 

@@ -3,15 +3,20 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
-from mmlowformer.predict import Predictor, Result
+from mmlowformer.predict import Predictor
+from mmlowformer.predict.arguments import add_model_arguments, predictor_of
 from mmlowformer.predict.inputs import Inputs, collect, short_names
-from mmlowformer.predict.video import Video, VideoWriter
+from mmlowformer.predict.video import (
+    FORMAT,
+    Video,
+    VideoWriter,
+    video_names,
+)
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
 
 
@@ -23,36 +28,15 @@ def parse_args() -> argparse.Namespace:
                         help='images, videos, folders, globs, text files '
                         'with a path in each line, numbers of cameras, or - '
                         'for paths on the standard input')
-    parser.add_argument('--config', metavar='C',
-                        help="instead of the checkpoint's own: a config, or "
-                        'the name of one that comes with mmlowformer')
+    add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='folder for all that is written (default: '
                         'predictions, or predictions-2 and so on)')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='look into sub-folders, too')
-    parser.add_argument('--score-thr', type=float, metavar='S',
-                        help="the least score of a box (default: the "
-                        "config's, or 0.3)")
-    parser.add_argument('--batch-size', type=int, default=1, metavar='N',
-                        help='images of one size in a call of the model '
-                        '(default: %(default)s)')
-    parser.add_argument('--device', metavar='D',
-                        help='cpu, cuda, cuda:1 and so on (default: a GPU if '
-                        'there is one)')
-    engine.add_deploy_arguments(parser)
     parser.add_argument('--stages', action='store_true',
                         help='also time reading, preparing, the network and '
                         'the rest (decoding, NMS), one image after the other')
-    parser.add_argument('--tile', type=int, metavar='SIZE',
-                        help='cut large images into overlapping tiles of so '
-                        'many pixels')
-    parser.add_argument('--overlap', type=float, default=0.25, metavar='F',
-                        help='share of a tile that lies in its neighbour; '
-                        'objects should fit into it (default: %(default)s)')
-    parser.add_argument('--gallery', metavar='DIR',
-                        help='for a retriever: the images among which to look '
-                        'for similar ones')
     parser.add_argument('--save-crops', action='store_true',
                         help='write what is in each box as a picture')
     parser.add_argument('--json', nargs='?', metavar='FILE',
@@ -92,23 +76,26 @@ class Run:
                     self.writer.add(answer.position, name, answer.result)
                     self.done += 1
                     engine.show(engine.wrapped(
-                        f'{name}  {described(answer.result)}', '  '))
+                        f'{name}  {answer.result.line()}', '  '))
                 except UserError as error:
                     self.failed += 1
                     engine.show(engine.wrapped(f'Skipped: {error}', '  '),
                                 'red')
                 step()
 
-    def video(self, source: str, position: int) -> None:
+    def video(self, source: str, name: str, position: int) -> None:
         try:
             video = Video(source)
-            name = Path(source).name
-            file = self.writer.folder / 'videos' / f'{Path(name).stem}.mp4'
-            copy = VideoWriter(file, video.fps)
+            known = name.lower().endswith(FORMAT)
+            copy = VideoWriter(
+                self.writer.free('videos', name if known else name + FORMAT),
+                video.fps)
             started = time.perf_counter()
             try:
                 self._frames(video, copy, name, position)
             finally:
+                # What was drawn so far is kept.
+                self.writer.wait()
                 copy.close()
                 seconds = time.perf_counter() - started
                 engine.show(engine.wrapped(
@@ -127,17 +114,12 @@ class Run:
                 if answer.error:
                     raise answer.error
                 if self.writer.pictures:
-                    copy.add(answer.result.draw())
+                    self.writer.later(copy.add, answer.result)
                 self.writer.record((position, answer.position), [
                     dict(record, file_name=name, image_id=answer.position + 1)
                     for record in answer.result.json()])
                 self.frames += 1
                 step()
-
-
-def described(result: Result) -> str:
-    return (f'{result.size}  {result.summary()}  '
-            f'{1e3 * result.seconds:.0f} ms')
 
 
 def show_stages(predictor: Predictor, images: list[str]) -> None:
@@ -147,10 +129,6 @@ def show_stages(predictor: Predictor, images: list[str]) -> None:
                             'result: ' + ', '.join(
                                 f'{name} {1e3 * seconds:.1f}'
                                 for name, seconds in stages.items())))
-
-
-def positions(inputs: Inputs) -> Iterator[tuple[int, str]]:
-    return enumerate(inputs.videos, len(inputs.images))
 
 
 def conclude(run: Run) -> None:
@@ -167,7 +145,6 @@ def conclude(run: Run) -> None:
 
 
 def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
-    settings = engine.deploy_settings(args)
     inputs = collect(args.inputs, recursive=args.recursive)
     if args.stages and not inputs.images:
         raise UserError('--stages is for images, and there are none')
@@ -175,24 +152,23 @@ def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
     if args.json and Path(args.json).exists():
         raise UserError(f'--json {args.json} is there already: name another '
                         'file')
-    predictor = Predictor(
-        args.checkpoint, args.config, device=args.device,
-        score_thr=args.score_thr, batch_size=args.batch_size,
-        deploy=settings, tile=args.tile, overlap=args.overlap,
-        gallery=args.gallery)
+    predictor = predictor_of(args)
     numbering = Numbering(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:
         engine.warn(note)
     writer = Writer(folder, numbering, args.json,
-                    pictures=not args.no_pictures, crops=args.save_crops)
+                    pictures=not args.no_pictures, crops=args.save_crops,
+                    ahead=args.batch_size + 1)
     run = Run(predictor, writer)
     with engine.exit_on_interrupt(lambda: (
             f'Interrupted: {run.done} done, in {writer.file}.')), writer:
         if inputs.images:
             run.images(inputs.images)
-        for position, source in positions(inputs):
-            run.video(source, position)
+        names = video_names(inputs.videos)
+        for position, (source, name) in enumerate(
+                zip(inputs.videos, names), len(inputs.images)):
+            run.video(source, name, position)
     return run, inputs
 
 

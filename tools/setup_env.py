@@ -137,6 +137,7 @@ def bring_up(venv, stack):
     wheel = wheel_meanwhile(
         python, read_pin(f'{STACKS[stack]}.txt', STACKS[stack]),
         lambda: run([*pip, '-r', REQUIREMENTS / f'{stack}.txt',
+                     '-r', REQUIREMENTS / 'serve.txt',
                      '-r', REQUIREMENTS / 'tests.txt'],
                     'installing mmengine, mmdet, mmsegmentation, '
                     'mmpretrain, test tools'))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from logging.handlers import MemoryHandler
 
+import cv2
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
 from mmengine.runner import Runner
@@ -265,6 +266,17 @@ def _show_warning(message, category, filename, lineno, file=None, line=None
 
 
 @contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Images that cannot be decoded are told by their names, once."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+@contextmanager
 def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     """Keep the screen for what a person needs; the log file gets the rest.
 
@@ -280,7 +292,8 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     _SCREEN.early = _early_records()
     printed = _Printed()
     try:
-        with warnings.catch_warnings(), redirect_stdout(printed):
+        with warnings.catch_warnings(), redirect_stdout(printed), \
+                _silent_opencv():
             warnings.showwarning = _show_warning
             # The current logger, until there is that of the run.
             take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))

@@ -1,6 +1,7 @@
 """What a run is going to do, before work begins, and what came of it."""
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -254,12 +255,12 @@ def conclude(runner: Runner, seconds: float) -> None:
         say(line('Pictures', f'{len(pictures)} in '
                  f'{short(pictures[0].parent)}'))
     say('Curves:\n  ' + command(
-        'python', _tool('analyze_log.py'), short(runner.work_dir)))
+        _python(), _tool('analyze_log.py'), short(runner.work_dir)))
     if tested:
         # The config in the work dir has the command line's options in it.
         config = Path(runner.work_dir, Path(runner.cfg.filename).name)
         say('Test, with pictures of the predictions:\n  ' + command(
-            'python', _tool('test.py'), short(config), short(tested),
+            _python(), _tool('test.py'), short(config), short(tested),
             '--show-dir', short(Path(runner.work_dir, 'pictures'))))
         suggest_prediction(tested)
 
@@ -271,7 +272,18 @@ def suggest_prediction(checkpoint: str | Path) -> None:
         checkpoint (str | Path): The trained model.
     """
     say('Predict, on a photo of yours:\n  ' + command(
-        'python', _tool('predict.py'), short(checkpoint), 'PHOTO'))
+        _python(), _tool('predict.py'), short(checkpoint), 'PHOTO'))
+
+
+def _python() -> str:
+    """What starts the Python that runs: its path, where it is not the first.
+
+    ``make demo`` ends in a shell in which the environment is not active.
+    """
+    first = shutil.which('python')
+    here = os.path.abspath(sys.executable)
+    return 'python' if first and os.path.abspath(first) == here else short(
+        here)
 
 
 def _tool(name: str) -> str:

@@ -14,6 +14,8 @@ IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
           '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
+# The results of a run, in its folder.
+RECORDS = 'predictions.json'
 
 
 @dataclass
@@ -89,9 +91,13 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
 
 
 def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
-    ignored, closed = [], 0
+    ignored, earlier, closed = [], 0, 0
     for parent, folders, files in os.walk(folder):
-        folders.sort()
+        # Pictures of an earlier run are no photos.
+        ours = [name for name in folders
+                if os.path.isfile(os.path.join(parent, name, RECORDS))]
+        earlier += len(ours)
+        folders[:] = sorted(set(folders) - set(ours))
         for name in sorted(files):
             if _suffix(name) in IMAGES + VIDEOS:
                 inputs.add(os.path.join(parent, name))
@@ -103,6 +109,9 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
     if ignored:
         inputs.notes.append(f'{folder}: {len(ignored)} file(s) that are no '
                             f'image or video by their suffix, {ignored[0]}')
+    if earlier:
+        inputs.notes.append(f'{folder}: left out {earlier} sub-folder(s) with '
+                            'the results of earlier runs')
     if closed:
         inputs.notes.append(f'{folder}: {closed} sub-folder(s) were not '
                             'looked into; -r does that')

@@ -1,9 +1,11 @@
 """Images on their way into a model, through the host's own transforms."""
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import mmcv
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.registry import TRANSFORMS, DefaultScope
@@ -11,13 +13,15 @@ from PIL import Image, ImageOps
 
 from ..configs import kind_of
 from ..data.images import NamingPipeline, unprocessable
-from ..errors import UserError
+from ..errors import UserError, first_line
 
-# A path, an array ``(h, w, 3)`` in BGR as OpenCV has it (or ``(h, w)``, grey),
-# or a PIL image.
-Source = str | Path | np.ndarray | Image.Image
+# A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
+# ``(h, w)``, grey), or a PIL image.
+Source = str | Path | bytes | np.ndarray | Image.Image
 # What transforms make of images of a few pixels, or of far too many.
 TOO_ODD = (cv2.error, ArithmeticError, MemoryError, ValueError)
+# What decoders make of damaged files.
+DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError, *TOO_ODD)
 
 
 class Prepared(NamedTuple):
@@ -52,6 +56,8 @@ class Pipeline:
             raise UserError('the test pipeline of the config does not begin '
                             'with LoadImageFromFile')
         self.scope = scope
+        self._decoding = dict(flag=steps[0].get('color_type', 'color'),
+                              backend=steps[0].get('imdecode_backend', 'cv2'))
         self._load = self._built(steps[:1])
         self._prepare = self._built(steps[1:])
 
@@ -88,13 +94,39 @@ class Pipeline:
             UserError: If it cannot be read.
         """
         if isinstance(source, (str, Path)):
-            record = NamingPipeline(self._load)(_record(str(source)))
-            if record is None:
-                raise UserError(f'image {source} cannot be read')
-            return dict(record, name=name or str(source))
-        image = _as_bgr(source, name)
+            name = name or str(source)
+        if isinstance(source, (str, Path, bytes)) and (
+                self._decoding['backend'] == 'pillow' and _is_deep(source)):
+            with _opened(source) as picture:
+                image = _as_bgr(picture, name)
+        elif isinstance(source, (str, Path)):
+            return dict(self._loaded(str(source)), name=name)
+        elif isinstance(source, bytes):
+            image = self._decoded(source, name)
+        else:
+            image = _as_bgr(source, name)
         return dict(_record(name), img=image, img_shape=image.shape[:2],
                     ori_shape=image.shape[:2], name=name)
+
+    def _loaded(self, path: str) -> dict:
+        try:
+            record = NamingPipeline(self._load)(_record(path))
+        except Image.DecompressionBombError as error:
+            raise UserError(f'image {path} is too large: {first_line(error)}'
+                            ) from error
+        if record is None:
+            raise UserError(f'image {path} cannot be read')
+        return record
+
+    def _decoded(self, content: bytes, name: str) -> np.ndarray:
+        try:
+            image = mmcv.imfrombytes(content, **self._decoding)
+        except DAMAGED:
+            image = None
+        if image is None:
+            raise UserError(f'image {name or "of bytes"} cannot be decoded: '
+                            'it is damaged or no image')
+        return image
 
     def prepare(self, record: dict) -> Prepared:
         """Transform an image.
@@ -129,10 +161,36 @@ def _record(path: str) -> dict:
                 seg_fields=[])
 
 
+def _opened(source: str | Path | bytes) -> Image.Image:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else
+                      source)
+
+
+def _is_deep(source: str | Path | bytes) -> bool:
+    """Whether a file has 16 bits of grey, most of which Pillow cuts off."""
+    try:
+        with _opened(source) as picture:
+            return picture.mode.startswith('I;16')
+    except DAMAGED:
+        # Told by those who load it.
+        return False
+
+
+def _rgb(picture: Image.Image, name: str) -> np.ndarray:
+    # Pillow would cut off what is above 255.
+    if picture.mode.startswith('I;16'):
+        eight_bits = (np.asarray(picture) >> 8).astype(np.uint8)
+        return eight_bits[..., None].repeat(3, 2)
+    if picture.mode in ('I', 'F'):
+        raise UserError(f'image {name or "of Pillow"} has the mode '
+                        f'{picture.mode}, whose range is not known: make an '
+                        'array of 8 bits of it')
+    return np.asarray(picture.convert('RGB'))
+
+
 def _as_bgr(source: np.ndarray | Image.Image, name: str) -> np.ndarray:
     if isinstance(source, Image.Image):
-        upright = ImageOps.exif_transpose(source).convert('RGB')
-        return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+        source = _rgb(ImageOps.exif_transpose(source), name)[..., ::-1]
     image = np.asarray(source)
     if image.ndim == 2:
         image = image[..., None].repeat(3, 2)

@@ -75,6 +75,10 @@ class Predictor:
 
     Attributes:
         classes (list[str]): Names of the classes, by label.
+        palette (list[tuple]): Their colours, RGB.
+        score_thr (float): The least score of a box.
+        batch_size (int): Images in a call.
+        pipeline (Pipeline): What images go through before the model.
 
     Raises:
         UserError: If checkpoint or config are missing or do not fit.
@@ -103,7 +107,7 @@ class Predictor:
             if value is not None)
         self.batch_size = batch_size
         self._model, self._scope = model.module, model.scope
-        self._pipeline = Pipeline(model.pipeline, model.scope)
+        self.pipeline = Pipeline(model.pipeline, model.scope)
         self._gallery = (
             set_gallery(model.module, gallery, model.pipeline, model.scope)
             if is_retriever(model.module) else None)
@@ -120,8 +124,9 @@ class Predictor:
         """Predict an image, or several.
 
         Args:
-            images (Source | Sequence[Source]): A path, a PIL image, an array
-                ``(h, w, 3)`` in BGR as OpenCV reads it, or a list of these.
+            images (Source | Sequence[Source]): A path, a PIL image, the bytes
+                of a file, an array ``(h, w, 3)`` in BGR as OpenCV reads it,
+                or a list of these.
 
         Returns:
             Result | list[Result]: One for each image, in their order.
@@ -129,7 +134,7 @@ class Predictor:
         Raises:
             UserError: If an image cannot be read; the message names it.
         """
-        if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+        if isinstance(images, (str, Path, bytes, np.ndarray, Image.Image)):
             return self._all([images])[0]
         return self._all(images)
 
@@ -145,7 +150,7 @@ class Predictor:
             :func:`mmlowformer.predict.stages.time_stages`.
         """
         with DefaultScope.overwrite_default_scope(self._scope):
-            return time_stages(self._pipeline, self._model, self._run, images)
+            return time_stages(self.pipeline, self._model, self._run, images)
 
     def _all(self, images: Sequence[Source]) -> list[Result]:
         results = {}
@@ -178,7 +183,7 @@ class Predictor:
 
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[Answer]:
-        read = _ahead(pool, self._pipeline, tasks,
+        read = _ahead(pool, self.pipeline, tasks,
                       self.batch_size + _workers())
         for batch in _of_one_size(read, self.batch_size):
             if isinstance(batch, Answer):
@@ -203,25 +208,28 @@ class Predictor:
 
     def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator,
                        tiling: Tiling) -> Iterator[Answer]:
-        for index, record in _ahead(pool, self._pipeline.read, tasks, 1):
+        for index, record in _ahead(pool, self.pipeline.read, tasks, 1):
             if isinstance(record, UserError):
                 yield Answer(index, error=record)
                 continue
             try:
-                yield Answer(index, self._tiled(record, tiling))
+                yield Answer(index, self._tiled(pool, record, tiling))
             except UserError as error:
                 yield Answer(index, error=error)
 
-    def _tiled(self, record: dict, tiling: Tiling) -> Result:
+    def _tiled(self, pool: ThreadPoolExecutor, record: dict, tiling: Tiling
+               ) -> Result:
         image, name, seconds = record['img'], record['name'], 0.
         merger = tiling.merger(image.shape[:2])
-        tiles = iter(merger.tiles)
-        while batch := list(islice(tiles, self.batch_size)):
-            prepared = [self._pipeline(tile.cut(image), name)
-                        for tile in batch]
-            samples, share = self._run([part.data for part in prepared])
+        cut = ((index, tile.cut(image), name)
+               for index, tile in enumerate(merger.tiles))
+        # Of one size, as all tiles of an image are.
+        parts = zip(merger.tiles, map(_or_raise, _ahead(
+            pool, self.pipeline, cut, self.batch_size + 1)))
+        while batch := list(islice(parts, self.batch_size)):
+            samples, share = self._run([part.data for _, part in batch])
             seconds += share * len(batch)
-            for tile, sample in zip(batch, samples):
+            for (tile, _), sample in zip(batch, samples):
                 merger.add(tile, sample)
         whole = Prepared(name, np.ascontiguousarray(image[..., ::-1]), {})
         return self._result(whole, merger.merged(), seconds)
@@ -288,6 +296,13 @@ def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
             item = error
         waiting.extend(map(submit, islice(tasks, 1)))
         yield index, item
+
+
+def _or_raise(read: tuple[int, Item | UserError]) -> Item:
+    _, item = read
+    if isinstance(item, UserError):
+        raise item
+    return item
 
 
 def _of_one_size(read: Iterator, batch_size: int) -> Iterator[list | Answer]:

@@ -63,6 +63,10 @@ class Result(ABC):
         height, width = self.image.shape[:2]
         return f'{width}x{height}'
 
+    def line(self) -> str:
+        """Size, what was found, and how long it took, in one line."""
+        return f'{self.size}  {self.summary()}  {1e3 * self.seconds:.0f} ms'
+
     def save(self, file: str) -> None:
         """Write the picture of :meth:`draw`.
 

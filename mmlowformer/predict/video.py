@@ -1,6 +1,6 @@
 """Videos: their frames, and annotated copies."""
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,9 +8,32 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from .inputs import short_names
+from .results import Result
+from .writing import file_name
 
 # Of cameras and files that do not say.
 FRAMES_PER_SECOND = 25.
+# Of annotated copies.
+FORMAT = '.mp4'
+
+
+def video_names(sources: Sequence[str]) -> list[str]:
+    """Names that tell videos apart.
+
+    Args:
+        sources (Sequence[str]): Files, addresses of streams, or numbers of
+            cameras.
+
+    Returns:
+        list[str]: Those of files below the folder that they share, with
+        ``/`` between folders.
+    """
+    files = [source for source in sources if Path(source).is_file()]
+    names = dict(zip(files, short_names(files)))
+    return [names.get(source) or (
+        f'camera-{source}' if source.isdigit() else file_name(source))
+        for source in sources]
 
 
 class Video:
@@ -78,17 +101,18 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
-    def add(self, picture: Image.Image) -> None:
-        """Append a picture; later ones are brought to the first one's size.
+    def add(self, result: Result) -> None:
+        """Draw and append a frame.
 
         Args:
-            picture (Image.Image): RGB.
+            result (Result): What was found in it; the pictures of all have
+                to be of one size.
 
         Raises:
             UserError: If OpenCV cannot write videos here.
         """
+        picture = result.draw()
         if self._writer is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders want even sides.
             width, height = picture.size
             self._size = (width + width % 2, height + height % 2)

@@ -2,14 +2,15 @@
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import UserError
+from .inputs import RECORDS
 from .results import Detections, Result, Segmentation
 
-RECORDS = 'predictions.json'
 # What pictures are written as; others become PNG.
 WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 
@@ -117,10 +118,13 @@ class Writer:
         folder (Path): Where to.
         numbering (Numbering): Of the records.
         records (str, optional): File of the records. Defaults to
-            :data:`RECORDS` in the folder.
+            ``predictions.json`` in the folder.
         pictures (bool): Whether to draw. Defaults to True.
         crops (bool): Whether to write what is in the boxes. Defaults to
             False.
+        ahead (int): Results that may wait to be drawn; more than a batch, so
+            that drawing goes on while the next one is computed. Defaults
+            to 2.
 
     Attributes:
         written (Counter): Files by kind.
@@ -128,14 +132,15 @@ class Writer:
 
     def __init__(self, folder: Path, numbering: Numbering,
                  records: str | None = None, *, pictures: bool = True,
-                 crops: bool = False):
+                 crops: bool = False, ahead: int = 2):
         self.folder, self.numbering = folder, numbering
         self.file = Path(records) if records else folder / RECORDS
-        self.pictures, self.crops = pictures, crops
+        self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
+        self._taken: set[str] = set()
         self._records: list[tuple[tuple, list[dict]]] = []
         self._pool = ThreadPoolExecutor(1)
-        self._last: Future | None = None
+        self._waiting: deque[Future] = deque()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +158,7 @@ class Writer:
         part.write_text(json.dumps(
             [record for _, records in self._records for record in records]))
         os.replace(part, self.file)
-        if self._last:
-            self._last.result()
+        self.wait()
 
     def add(self, position: int, name: str, result: Result) -> None:
         """Take in the result of an image.
@@ -168,10 +172,47 @@ class Writer:
         self.record((position, ), [
             self.numbering.apply(dict(record, file_name=name), image)
             for record in result.json()])
-        if self._last:
-            # Pictures never pile up, and errors are seen.
-            self._last.result()
-        self._last = self._pool.submit(self._write, name, result)
+        self.later(self._write, name, result)
+
+    def later(self, do: Callable[..., None], *arguments) -> None:
+        """Do something meanwhile, one thing after the other.
+
+        Args:
+            do (Callable[..., None]): What.
+            *arguments: What it is called with.
+        """
+        # Pictures never pile up, and errors are seen.
+        self.wait(self.ahead)
+        self._waiting.append(self._pool.submit(do, *arguments))
+
+    def wait(self, count: int = 0) -> None:
+        """Wait until there is less to do.
+
+        Args:
+            count (int): That may be left. Defaults to 0.
+        """
+        while len(self._waiting) > count:
+            self._waiting.popleft().result()
+
+    def free(self, kind: str, name: str) -> Path:
+        """A file that no other result has, in a folder that is there.
+
+        Args:
+            kind (str): The folder.
+            name (str): The file's name if it is free.
+
+        Returns:
+            Path: The file.
+        """
+        wanted = file = self.folder / kind / name
+        number = 1
+        # Some file systems take large and small letters for the same.
+        while str(file).lower() in self._taken:
+            number += 1
+            file = wanted.with_stem(f'{wanted.stem}-{number}')
+        self._taken.add(str(file).lower())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
 
     def record(self, place: tuple, records: list[dict]) -> None:
         """Take in records.
@@ -198,9 +239,7 @@ class Writer:
                     file_name(label), f'{name}-{number}.png'))
 
     def _save(self, picture, kind: str, name: str) -> None:
-        file = self.folder / kind / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
+        picture.save(self.free(kind, name))
         self.written[kind] += 1
 
 

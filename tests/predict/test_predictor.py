@@ -17,6 +17,7 @@ from mmlowformer.predict import (
     Neighbours,
     Segmentation,
 )
+from mmlowformer.predict.pipeline import Pipeline
 
 from ..conftest import ROOT
 
@@ -103,10 +104,31 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
     Image.open(photos[0]).save(lossless)
     expected = find_boxes(lossless)
     array = cv2.imread(str(lossless))
-    for source in (str(lossless), array, Image.open(lossless)):
+    for source in (str(lossless), lossless.read_bytes(), array,
+                   Image.open(lossless)):
         same(find_boxes(source), expected)
     grey = find_boxes(array[..., 0])
     same(grey, find_boxes(array[..., :1].repeat(3, 2)))
+
+
+def test_pictures_of_16_bits(find_boxes, tmp_path):
+    """Pillow's own conversion makes most of them white."""
+    deep = np.arange(0, 65536, 16, np.uint16).reshape(64, 64)
+    cv2.imwrite(str(tmp_path / 'deep.png'), deep)
+    with Image.open(tmp_path / 'deep.png') as picture:
+        found = find_boxes.pipeline.read(picture)['img']
+    expected = find_boxes.pipeline.read(tmp_path / 'deep.png')['img']
+    assert found.shape == expected.shape == (64, 64, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    # Whatever a config reads images with, as those of classifiers do.
+    with_pillow = Pipeline([dict(type='LoadImageFromFile',
+                                 imdecode_backend='pillow')], 'mmpretrain')
+    file = tmp_path / 'deep.png'
+    for source in (file, file.read_bytes()):
+        found = with_pillow.read(source)['img']
+        assert np.abs(found.astype(int) - expected).max() <= 1
+    with pytest.raises(UserError, match='mode F'):
+        find_boxes(Image.new('F', (9, 9)))
 
 
 @pytest.mark.parametrize('source', [
@@ -115,6 +137,18 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
 def test_other_arrays_are_refused(find_boxes, source):
     with pytest.raises(UserError, match='uint8'):
         find_boxes(source)
+
+
+def test_damaged_bytes(find_boxes, classifier):
+    for predictor in find_boxes, Predictor(classifier, device='cpu'):
+        with pytest.raises(UserError, match='of bytes cannot be decoded'):
+            predictor(b'no image')
+
+
+def test_too_many_pixels_for_pillow(classifier, photos, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 9)
+    with pytest.raises(UserError, match=f'{photos[0]} is too large'):
+        Predictor(classifier, device='cpu')(photos[0])
 
 
 def test_lists_keep_their_order(detector, find_boxes, photos, tmp_path):

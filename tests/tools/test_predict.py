@@ -2,13 +2,18 @@
 import json
 import re
 import shutil
+import threading
 
 import cv2
 import numpy as np
 import pytest
 from mmengine import load
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+from mmlowformer import Predictor, get_config
+from mmlowformer.data.shapes import make_dataset
 from mmlowformer.predict import writing
 
 from ..conftest import ROOT
@@ -79,6 +84,36 @@ def test_stages(run_here, error_here, detector, photos, film, tmp_path):
         PREDICT, detector, film, '--stages', cwd=tmp_path)
 
 
+def test_64_images(run_here, detector, tmp_path):
+    """All boxes of all images, in the tool's own batches, and the metric."""
+    make_dataset(tmp_path / 'shapes', train=1, val=64, size=64)
+    result = run_here(
+        TEST, 'retinanet_lowformer_b0_shapes', detector, '--out', 'all.json',
+        '--cfg-options', 'data_root=shapes/coco/',
+        'model.test_cfg.score_thr=0', 'model.test_cfg.max_per_img=10',
+        'test_evaluator.outfile_prefix=theirs', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    ann_file = tmp_path / 'shapes/coco/annotations/instances_val2017.json'
+    size = get_config('retinanet_lowformer_b0_shapes').test_dataloader
+    result = run_here(
+        PREDICT, detector, 'shapes/coco/val2017', *ALL, '--no-pictures',
+        '--ann-file', ann_file, '--batch-size', size.batch_size, cwd=tmp_path)
+    assert '64 of 64 done' in result.stdout, result.stdout
+    ours = records(tmp_path / 'predictions')
+    theirs = load(tmp_path / 'theirs.bbox.json')
+    assert len(ours) == 640
+    assert [{key: record[key] for key in theirs[0]}
+            for record in ours] == theirs
+    truth = COCO(str(ann_file))
+    evaluation = COCOeval(truth, truth.loadRes(ours), 'bbox')
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    metrics = json.loads((tmp_path / 'all.json').read_text())
+    for name, value in zip(('mAP', 'mAP_50', 'mAP_75'), evaluation.stats):
+        assert metrics[f'coco/bbox_{name}'] == pytest.approx(value, abs=6e-4)
+
+
 def test_masks(run_here, segmentor, shapes, tmp_path):
     result = run_here(PREDICT, segmentor, shapes / 'ade/images/validation',
                       cwd=tmp_path)
@@ -124,6 +159,47 @@ def test_same_names(run_here, detector, photos, tmp_path):
         'A/x.jpg', 'B/x.jpg']
 
 
+def test_no_picture_replaces_another(run_here, detector, photo, tmp_path):
+    """Also where another format is written than was read."""
+    names = ['a.tif', 'a.tif.png', 'A.TIF.PNG', 'a.gif']
+    for name in names:
+        photo.save(tmp_path / name)
+    result = run_here(PREDICT, detector, *names, '--out', 'out',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert sorted(file.name for file in (tmp_path / 'out/pictures').iterdir()
+                  ) == ['A.TIF-3.PNG', 'a.gif.png', 'a.tif-2.png',
+                        'a.tif.png']
+
+
+def test_earlier_predictions_are_no_photos(run_here, detector, photos,
+                                           tmp_path):
+    shutil.copy(photos[0], tmp_path / 'photo.jpg')
+    for _ in range(2):
+        result = run_here(PREDICT, detector, '.', '-r', cwd=tmp_path)
+        assert '1 of 1 done' in result.stdout
+    assert 'results of earlier runs' in result.stdout
+
+
+def test_drawing_goes_on_meanwhile(tmp_path):
+    """A whole batch may wait for it, and no more."""
+    go, done = threading.Event(), []
+
+    def draw(number):
+        go.wait(20)
+        done.append(number)
+
+    with writing.Writer(tmp_path, writing.Numbering(None, []),
+                        ahead=3) as writer:
+        for number in range(4):
+            writer.later(draw, number)
+        assert not done
+        threading.Timer(0.1, go.set).start()
+        writer.later(draw, 4)
+        assert done
+    assert done == list(range(5))
+
+
 def odd_images(folder, photo):
     """Images of all kinds, and the size that each should have."""
     folder.mkdir()
@@ -161,6 +237,22 @@ def broken_images(folder, photo):
     (folder / 'text.jpg').write_text('no image')
     return {'empty.jpg': '0 bytes', 'half.png': 'damaged',
             'text.jpg': 'damaged'}
+
+
+def test_odd_images_are_read_right(detector, photo, tmp_path):
+    """Not only in the right size: what is seen is the photo."""
+    sizes = odd_images(tmp_path / 'in', photo)
+    small = photo.resize((60, 40))
+    pipeline = Predictor(detector, device='cpu').pipeline
+    for name in set(sizes) - {'pixel.png', 'bits.png'}:
+        expected = small.convert(
+            'L' if name.startswith(('grey', '16')) else 'RGB').convert('RGB')
+        if name == 'turned.jpg':
+            expected = expected.transpose(Image.Transpose.ROTATE_270)
+        found = pipeline.read(tmp_path / 'in' / name)['img'][..., ::-1]
+        # Of lossy formats and palettes; other channels or rows are far off.
+        difference = np.abs(found.astype(int) - np.asarray(expected))
+        assert difference.mean() < 12, name
 
 
 @pytest.fixture(params=['detector', 'segmentor', 'classifier'])
@@ -203,13 +295,16 @@ def test_boxes_of_turned_images(run_here, detector, photo,
     assert turned == upright
 
 
-def test_a_very_wide_image(run_here, detector, tmp_path):
-    """Is done, or named."""
+def test_a_very_wide_image(run_here, checkpoint, photos, tmp_path):
+    """Is done, or named; the rest is done."""
     Image.new('RGB', (20000, 10)).save(tmp_path / 'wide.png')
-    result = run_here(PREDICT, detector, 'wide.png', cwd=tmp_path)
+    result = run_here(PREDICT, checkpoint, 'wide.png', photos[0],
+                      cwd=tmp_path)
     assert 'Traceback' not in result.stdout
     assert 'wide.png' in result.stdout
-    assert result.returncode == ('Skipped' in result.stdout)
+    skipped = 'Skipped' in result.stdout
+    assert result.returncode == skipped
+    assert f'{2 - skipped} of 2 done' in result.stdout
 
 
 @pytest.fixture
@@ -240,6 +335,56 @@ def test_a_video(run_here, detector, film, tmp_path):
     assert [record['image_id'] for record in found] == [
         number for number in range(1, 8) for _ in range(10)]
     assert frames_of(tmp_path / 'predictions/videos/film.mp4') == 7
+
+
+def test_videos_of_one_name(run_here, detector, film, tmp_path):
+    for folder in ('A', 'B'):
+        (tmp_path / folder).mkdir()
+        shutil.copy(film, tmp_path / folder / 'film.mp4')
+    shutil.copy(film, tmp_path / 'A/film.mov')
+    result = run_here(PREDICT, detector, 'A', 'B', *ALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    out = tmp_path / 'predictions'
+    assert sorted(str(file.relative_to(out / 'videos'))
+                  for file in (out / 'videos').rglob('*.*')) == [
+        'A/film.mov.mp4', 'A/film.mp4', 'B/film.mp4']
+    assert {record['file_name'] for record in records(out)} == {
+        'A/film.mov', 'A/film.mp4', 'B/film.mp4'}
+
+
+def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
+    """It has no end but Ctrl-C, and what was seen is kept."""
+    class Camera:
+
+        def __init__(self, source):
+            assert source == 0
+            self.left = 20
+
+        def isOpened(self):
+            return True
+
+        def get(self, key):
+            return 0.
+
+        def read(self):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return True, np.array(photo)
+
+        def release(self):
+            pass
+
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, 'VideoCapture', Camera)
+    result = run_here(PREDICT, detector, '0', *ALL, cwd=tmp_path)
+    assert result.returncode == 130
+    monkeypatch.setattr(cv2, 'VideoCapture', capture)
+    out = tmp_path / 'predictions'
+    seen = frames_of(out / 'videos/camera-0.mp4')
+    assert seen >= 1
+    assert len(records(out)) == 10 * seen
+    assert records(out)[0]['file_name'] == 'camera-0'
 
 
 def test_broken_videos(run_here, detector, film, photos,

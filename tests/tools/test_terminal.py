@@ -156,8 +156,19 @@ def test_concludes(folder, trained):
         re.MULTILINE).groups()
     assert file.endswith(f'epoch_{best}.pth')
     assert (folder / file).is_file()
-    assert 'analyze_log.py run' in end
-    assert 'test.py run/detector.py' in end
+    # Commands go on in the next line where they are long.
+    commands = ' '.join(end.replace('\\\n', ' ').split())
+    assert 'analyze_log.py run' in commands
+    assert 'test.py run/detector.py' in commands
+
+
+def test_its_command_predicts(folder, trained, photos):
+    end = trained[1][trained[1].index('Predict, on a photo'):]
+    _, *words, last = end.replace('\\\n', ' ').split('\n')[1].split()
+    assert last == 'PHOTO'
+    status, output = run_tool(*words, photos[0], folder=folder)
+    assert status == 0, output
+    assert (folder / 'predictions/predictions.json').is_file()
 
 
 def test_its_command_tests(folder, trained):

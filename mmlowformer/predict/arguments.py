@@ -1,0 +1,55 @@
+"""What the tools that predict are told about the model."""
+import argparse
+
+from ..engine.deploying import add_deploy_arguments, deploy_settings
+from .predictor import Predictor
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that a predictor is built from, but for the checkpoint.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser of a tool.
+    """
+    parser.add_argument('--config', metavar='C',
+                        help="instead of the checkpoint's own: a config, or "
+                        'the name of one that comes with mmlowformer')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help="the least score of a box (default: the "
+                        "config's, or 0.3)")
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N',
+                        help='images of one size, or tiles, in a call of the '
+                        'model (default: %(default)s)')
+    parser.add_argument('--device', metavar='D',
+                        help='cpu, cuda, cuda:1 and so on (default: a GPU if '
+                        'there is one)')
+    add_deploy_arguments(parser)
+    parser.add_argument('--tile', type=int, metavar='SIZE',
+                        help='cut large images into overlapping tiles of so '
+                        'many pixels')
+    parser.add_argument('--overlap', type=float, default=0.25, metavar='F',
+                        help='share of a tile that lies in its neighbour; '
+                        'objects should fit into it (default: %(default)s)')
+    parser.add_argument('--gallery', metavar='DIR',
+                        help='for a retriever: the images among which to look '
+                        'for similar ones')
+
+
+def predictor_of(args: argparse.Namespace) -> Predictor:
+    """Build the predictor.
+
+    Args:
+        args (argparse.Namespace): With ``checkpoint`` and what
+            :func:`add_model_arguments` adds.
+
+    Returns:
+        Predictor: The predictor.
+
+    Raises:
+        UserError: If it cannot be built.
+    """
+    return Predictor(
+        args.checkpoint, args.config, device=args.device,
+        score_thr=args.score_thr, batch_size=args.batch_size,
+        deploy=deploy_settings(args), tile=args.tile, overlap=args.overlap,
+        gallery=args.gallery)
