@@ -81,6 +81,10 @@ def parse_args() -> argparse.Namespace:
                         'float32, 200 images of 224x224, then of 512x512; '
                         'deploy: --deploy --channels-last --compile')
     parser.add_argument('--threads', type=int, metavar='N')
+    parser.add_argument('--cpu-time', action='store_true',
+                        help='seconds of the processor instead of the clock: '
+                        'for a machine that others use as well; needs '
+                        '--threads 1')
     parser.add_argument('--min-time', type=float, default=5., metavar='S',
                         help='seconds that each model is timed for (5)')
     parser.add_argument('--repeats', type=int, default=9, metavar='N',
@@ -108,6 +112,9 @@ def check(args: argparse.Namespace) -> None:
         raise UserError('--device cuda: torch finds no GPU')
     if args.cuda_graph and args.device != 'cuda':
         raise UserError('--cuda-graph needs --device cuda')
+    if args.cpu_time and (args.device != 'cpu' or args.threads != 1):
+        raise UserError('--cpu-time adds up threads: it needs --device cpu '
+                        'and --threads 1')
     if args.amp and args.dtype not in ('fp16', 'bf16'):
         raise UserError('--amp needs --dtype fp16 or bf16')
     if args.backend != 'torch' and (args.compile or args.mode == 'train'):
@@ -262,7 +269,8 @@ def run(args: argparse.Namespace) -> bool:
         settings = Settings(
             shape=shape, batch_size=size, mode=args.mode,
             options=options_of(args), min_time=args.min_time,
-            repeats=args.repeats, profiled_calls=args.profile)
+            repeats=args.repeats, profiled_calls=args.profile,
+            cpu_time=args.cpu_time)
         progress = ProgressBar()
         with progress.bar:
             record = measure(found[shape], settings, progress=progress)

@@ -163,6 +163,9 @@ def describe(record: dict) -> str:
     options = settings['options']
     done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
             if options[name]]
+    # Files from before there was such a thing have the clock's.
+    if settings.get('cpu_time'):
+        done.append('seconds of the processor')
     if options['compile']:
         done.append(f'compile {options["compile"]}')
     height, width = settings['shape']

@@ -1,6 +1,7 @@
 """A whole measurement: build, check, warm up, take turns, report."""
 import copy
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -63,6 +64,8 @@ class Settings:
         seed (int): Of the images, and of the models' weights.
         profiled_calls (int): How many calls of each model to look into,
             after timing. Defaults to 0.
+        cpu_time (bool): Whether to count the seconds of the processor rather
+            than those of the clock. Defaults to False.
     """
 
     shape: tuple[int, int] = (512, 512)
@@ -75,6 +78,7 @@ class Settings:
     warm_up_time: float = 1.
     seed: int = 0
     profiled_calls: int = 0
+    cpu_time: bool = False
 
 
 class Progress:
@@ -105,8 +109,11 @@ class Entrant:
     failure: str | None = None
 
 
-def timer_for(device: str) -> Timer:
-    return CudaTimer() if device == 'cuda' else Timer()
+def timer_for(settings: Settings) -> Timer:
+    if settings.options.device == 'cuda':
+        return CudaTimer()
+    return Timer(time.process_time if settings.cpu_time else
+                 time.perf_counter)
 
 
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
@@ -128,7 +135,7 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
     Raises:
         UserError: If not even a batch of one image fits into memory.
     """
-    timer = timer or timer_for(settings.options.device)
+    timer = timer or timer_for(settings)
     progress = progress or Progress()
     requested = settings.batch_size
     _set_up(settings.options)

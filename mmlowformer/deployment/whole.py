@@ -31,7 +31,7 @@ TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 3e-1}
 
 # On x86 and ARM.
 INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
-                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16')}
+                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16_arith')}
 
 
 def deploy(model: nn.Module, *, compile: bool = False,

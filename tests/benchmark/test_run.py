@@ -1,5 +1,6 @@
 """A whole measurement, with models of known cost."""
 import json
+import time
 from functools import partial
 
 import pytest
@@ -250,6 +251,21 @@ def test_a_whole_model():
     spec.options = 'deploy,openvino'
     row, = measure([spec], Settings(**settings))['rows']
     assert 'is not exported' in row['failure']
+
+
+def test_seconds_of_the_processor():
+    """Those in which it waits do not count."""
+    class Idle(nn.Conv2d):
+        def forward(self, x):
+            time.sleep(0.05)
+            return super().forward(x)
+
+    spec = Spec('idle', 'mine', partial(Idle, 3, 2, 1))
+    record = measure([spec], Settings(
+        shape=(8, 8), batch_size=1, min_time=0.001, repeats=1,
+        warm_up_calls=1, warm_up_time=0, cpu_time=True))
+    assert record['rows'][0]['milliseconds']['p50'] < 40
+    assert 'seconds of the processor' in report.describe(record)
 
 
 def test_unknown_option():

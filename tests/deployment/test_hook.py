@@ -5,12 +5,19 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
 from mmlowformer import LowFormer, engine
 
+from ..conftest import forget_runs
 from ..models.test_lowformer import SMALL
+
+
+@pytest.fixture(autouse=True)
+def _forget_runs():
+    forget_runs()
 
 
 class Pooled(BaseModel):
@@ -47,9 +54,10 @@ def test_deployed_once(tmp_path):
     """Also if two configs name the hook."""
     model = Pooled()
     runner = Runner(model, str(tmp_path))
-    for _ in range(2):
-        runner.register_hook(dict(type='mmlowformer.DeployHook'))
-    runner.call_hook('before_test_epoch')
+    hooks = [HOOKS.build(dict(type='mmlowformer.DeployHook'))
+             for _ in range(2)]
+    for hook in hooks:
+        hook.before_test_epoch(runner)
     forward = vars(model.backbone)['forward']
     assert forward.part is not model.backbone
     x = torch.rand(1, 3, 64, 64)
@@ -57,15 +65,15 @@ def test_deployed_once(tmp_path):
         torch.testing.assert_close(
             forward(x)[0], LowFormer.forward(model.backbone.eval(), x)[0],
             rtol=0, atol=1e-5)
-    runner.call_hook('after_test_epoch')
+    for hook in hooks:
+        hook.after_test_epoch(runner)
     assert 'forward' not in vars(model.backbone)
 
 
 def test_other_types(tmp_path):
     model = Pooled()
-    runner = Runner(model, str(tmp_path), custom_hooks=[
-        dict(type='mmlowformer.DeployHook', dtype='bf16')])
-    runner.call_hook('before_val_epoch')
+    hook = HOOKS.build(dict(type='mmlowformer.DeployHook', dtype='bf16'))
+    hook.before_val_epoch(Runner(model, str(tmp_path)))
     forward = vars(model.backbone)['forward']
     assert next(forward.part.parameters()).dtype == torch.bfloat16
     output, = forward(torch.rand(1, 3, 64, 64))

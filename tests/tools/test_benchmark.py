@@ -68,6 +68,7 @@ def test_list(run_here, tmp_path):
     (('lowformer_b9', ), 'LowFormer has no model'),
     (('--device', 'cuda'), '--device cuda: torch finds no GPU'),
     (('--amp', ), '--amp needs --dtype fp16 or bf16'),
+    (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
     (('--batch-size', 'many'), '--batch-size many'),
     (('--json', 'none/a.json'), 'there is no such folder'),
     (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
