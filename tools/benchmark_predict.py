@@ -152,6 +152,7 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
 def main() -> None:
     args = parse_args()
     with engine.one_line_errors('benchmark_predict.py'), \
+            engine.quiet_screen(), \
             tempfile.TemporaryDirectory() as folder:
         for name in ('images', 'batch_size', 'repeats'):
             if getattr(args, name) < 1:
