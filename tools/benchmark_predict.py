@@ -61,9 +61,11 @@ def parse_args() -> argparse.Namespace:
 def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
     """The model, from a checkpoint as a training leaves it."""
     cfg = get_config(args.config)
+    sizes = dict(Resize=dict(scale=(args.size, args.size)),
+                 ResizeEdge=dict(scale=args.size),
+                 CenterCrop=dict(crop_size=args.size))
     for _, part in dicts_in(cfg.test_dataloader):
-        if part.get('type') == 'Resize':
-            part.update(scale=(args.size, args.size))
+        part.update(sizes.get(part.get('type'), {}))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         state = MODELS.build(cfg.model).state_dict()
     file = folder / 'untrained.pth'
@@ -150,6 +152,7 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
 def main() -> None:
     args = parse_args()
     with engine.one_line_errors('benchmark_predict.py'), \
+            engine.quiet_screen(), \
             tempfile.TemporaryDirectory() as folder:
         for name in ('images', 'batch_size', 'repeats'):
             if getattr(args, name) < 1:

@@ -160,7 +160,9 @@ function ink(colour) {
 
 function row(one) {
   const item = document.createElement('li');
-  item.append(mark(one), part('name', one.name),
+  if (one.colour || one.picture) item.append(mark(one));
+  else item.className = 'plain';
+  item.append(part('name', one.name),
               part('score', shown.layer ? percent(one.score) :
                    one.score.toFixed(2)));
   if (shown.task === 'classification') {
@@ -185,7 +187,7 @@ function mark({colour, picture: thumbnail}) {
   square.setAttribute('aria-hidden', 'true');
   area.setAttribute('width', '100%');
   area.setAttribute('height', '100%');
-  area.setAttribute('fill', colour || 'none');
+  area.setAttribute('fill', colour);
   square.append(area);
   return square;
 }
