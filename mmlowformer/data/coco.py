@@ -26,13 +26,25 @@ def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
     """
     paths = paths_of(dataset)
     path = paths['ann_file']
-    content = _read_json(path)
+    content = read_coco(path)
     _check_categories(content, classes, path)
     _check_images(content, paths.get('data_prefix.img'), path)
     _check_records(content, path, labelled=not dataset.get('test_mode'))
 
 
-def _read_json(path: str) -> dict:
+def read_coco(path: str) -> dict:
+    """Read an annotation file.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        dict: ``categories``, their names; ``category_ids``; ``images``, their
+        file names; ``image_records`` and ``annotations``, as they stand.
+
+    Raises:
+        UserError: If it is none.
+    """
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)

@@ -4,6 +4,10 @@ import os
 from ..configs import kind_of
 from ..errors import UserError
 
+# Suffixes of images that can be read.
+IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
+          '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+
 HOW_TO_GET = {
     'CocoDataset':
     'COCO 2017: unpack train2017.zip, val2017.zip and '
