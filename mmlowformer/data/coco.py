@@ -110,7 +110,7 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
                         'learn from it')
     faults: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for fault, example in (*_image_faults(content), *_box_faults(content)):
+    for fault, example in faults_of(content):
         faults[fault] += 1
         examples.setdefault(fault, example)
     if faults:
@@ -118,6 +118,19 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
                           for fault, count in faults.items())
         raise UserError(f'{path} is broken: {found}. Mend the file, or leave '
                         'these out of it')
+
+
+def faults_of(content: dict) -> Iterator[tuple[str, str]]:
+    """Images and boxes that would change a training or a metric in silence.
+
+    Args:
+        content (dict): From :func:`read_coco`.
+
+    Yields:
+        tuple[str, str]: The kind of a fault, and where it is.
+    """
+    yield from _image_faults(content)
+    yield from _box_faults(content)
 
 
 def _image_faults(content: dict) -> Iterator[tuple[str, str]]:

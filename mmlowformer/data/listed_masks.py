@@ -1,13 +1,12 @@
 """Masks of one's own for MMSegmentation; imported when a config names it."""
 import os
-from pathlib import Path
 
 from mmseg.datasets import BaseSegDataset
 
 from ..errors import UserError
 from ..registry import DATASETS
 from .own import read_lines
-from .paths import IMAGES
+from .paths import images_below, mask_of
 
 
 @DATASETS.register_module()
@@ -41,34 +40,3 @@ class ListedMasks(BaseSegDataset):
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label, seg_fields=[])
             for name in names]
-
-
-def images_below(folder: str | Path) -> list[str]:
-    """Images of a folder and of those in it.
-
-    Args:
-        folder (str | Path): The folder.
-
-    Returns:
-        list[str]: Paths below it, with ``/``, sorted.
-    """
-    root = Path(folder)
-    return sorted(path.relative_to(root).as_posix()
-                  for path in root.rglob('*')
-                  if path.suffix.lower() in IMAGES and path.is_file())
-
-
-def mask_of(folder: str, name: str) -> str:
-    """Path of an image's mask.
-
-    Args:
-        folder (str): Of the masks.
-        name (str): Of the image, below its folder.
-
-    Returns:
-        str: The path, which need not exist.
-    """
-    whole = os.path.join(folder, f'{name}.png')
-    bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
-    return bare if os.path.exists(bare) and not os.path.exists(whole) \
-        else whole

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import UserError, first_line
 from ..variables import followed
 from .coco import read_coco
-from .paths import IMAGES
+from .paths import images_below
 
 # What stands for classes that are not known yet.
 UNKNOWN = ('object', )
@@ -158,15 +158,10 @@ def _count(values: dict) -> int:
         return len(read_lines(_existing(os.path.join(
             root, values['train_list']))))
     folder = _existing(os.path.join(root, values['train_images']))
-    count = _number_of_images(folder)
+    count = len(images_below(folder))
     if not count:
         raise UserError(f'{os.path.abspath(folder)} holds no images')
     return count
-
-
-def _number_of_images(folder: str) -> int:
-    return sum(os.path.splitext(name)[1].lower() in IMAGES
-               for _, _, names in os.walk(folder) for name in names)
 
 
 def _existing(path: str) -> str:
