@@ -28,7 +28,12 @@ from mmlowformer.data.inspection import (
     inspect_masks,
     write_sheet,
 )
-from mmlowformer.data.outputs import check_new, write_json, write_lines
+from mmlowformer.data.outputs import (
+    check_new,
+    new_folder,
+    write_json,
+    write_lines,
+)
 from mmlowformer.data.own import CLASSES_FILE
 from mmlowformer.data.splitting import deal_out, group_by
 from mmlowformer.engine import UserError
@@ -38,6 +43,7 @@ from mmlowformer.predict.tiling import Tiling
 MOST_PIXELS = 2**31
 REMEDY = 'Mend the files'
 SHEET = 'sheet.png'
+TILES = 'annotations.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -113,7 +119,7 @@ def add_tile(commands) -> argparse.ArgumentParser:
     command.add_argument('source', help="a file in COCO's format")
     add_images(command)
     command.add_argument('--out', required=True, metavar='DIR', help='folder '
-                         'to write: images/ and annotations.json')
+                         f'to write: images/ and {TILES}')
     command.add_argument('--size', type=int, default=512, metavar='N',
                          help='side of a tile, in pixels (default: '
                          '%(default)s)')
@@ -298,15 +304,15 @@ def tile(args: argparse.Namespace) -> None:
         raise UserError('--min-visible is a share, 0 to 1, and --negatives '
                         'at least 0')
     images, pictures, classes = read_coco_file(args)
-    folder = Path(args.out)
-    with engine.counting_bar('Images', len(pictures)) as step:
+    with (new_folder(args.out) as folder,
+          engine.counting_bar('Images', len(pictures)) as step):
         tiles = cut_pictures(
             pictures, images, folder / 'images', size=args.size,
             overlap=args.overlap, min_visible=args.min_visible,
             negatives=args.negatives, seed=args.seed, step=step)
-    content = as_coco(tiles, classes)
-    file = folder / 'annotations.json'
-    write_json(file, content)
+        content = as_coco(tiles, classes)
+        write_json(folder / TILES, content)
+    file = Path(args.out, TILES)
     engine.show(engine.line('Scenes', f'{len(pictures)}'))
     describe(content, 0)
     engine.show(engine.line('Written', f'{file}, and images beside it'))

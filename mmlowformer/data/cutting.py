@@ -11,7 +11,6 @@ from ..errors import UserError, first_line
 from ..predict.tiling import Tile, tiles_of
 from .drawn_masks import region
 from .formats.records import ImageFolder, Picture, Shape
-from .outputs import new_folder
 
 
 def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,
@@ -23,7 +22,7 @@ def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,
     Args:
         pictures (Sequence[Picture]): Images and shapes.
         images (ImageFolder): The images.
-        folder (str | Path): The folder to make, for the tiles.
+        folder (str | Path): Where the tiles go.
         size (int): Height and width of a tile, in pixels.
         overlap (float): Share of a tile that lies in its neighbour.
         min_visible (float): Share of a box that has to be in a tile to be
@@ -37,23 +36,21 @@ def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,
         list[Picture]: The tiles; the image that each is of is ``source``.
 
     Raises:
-        UserError: If an image cannot be read, or nothing is left.
+        UserError: If an image cannot be read.
     """
     chance = random.Random(seed)
     result: list[Picture] = []
-    with new_folder(folder) as root:
-        for picture in pictures:
-            cut = [(tile, _tile(picture, tile, min_visible)) for tile in
-                   tiles_of(picture.height, picture.width, size, overlap)]
-            empty = [item for item in cut if not item[1].shapes]
-            kept = min(len(empty), round(negatives * max(
-                1, len(cut) - len(empty))))
-            chosen = [item for item in cut if item[1].shapes]
-            chosen += chance.sample(empty, kept)
-            chosen.sort(key=lambda item: item[0])
-            _write(chosen, images.path(picture.name), root)
-            result += [part for _, part in chosen]
-            step()
+    for picture in pictures:
+        cut = [(tile, _tile(picture, tile, min_visible)) for tile in
+               tiles_of(picture.height, picture.width, size, overlap)]
+        chosen = [item for item in cut if item[1].shapes]
+        empty = [item for item in cut if not item[1].shapes]
+        kept = round(negatives * max(1, len(chosen)))
+        chosen += chance.sample(empty, min(len(empty), kept))
+        chosen.sort(key=lambda item: item[0])
+        _write(chosen, images.path(picture.name), Path(folder))
+        result += [part for _, part in chosen]
+        step()
     return result
 
 
