@@ -126,11 +126,10 @@ def test_two_files_of_an_image(images, tmp_path):
 def test_names_that_several_images_have(images, tmp_path):
     Image.new('RGB', (40, 20)).save(images / 'b/a.jpg')
     source = write(tmp_path / 'labels', {'classes.txt': 'dog\n',
-                                         'x/a.txt': ''})
-    # a.jpg is one itself, c is in a sub-folder.
+                                         'a.txt': '', 'c.txt': ''})
+    # Nearest is a.jpg, and c is in a sub-folder.
     assert not read('yolo', source, images)[2]
     Image.new('RGB', (40, 20)).save(images / 'b/c.jpg')
-    source = write(tmp_path / 'labels2', {'classes.txt': 'dog\n', 'c.txt': ''})
     assert 'image name that several images have' in read(
         'yolo', source, images)[2]
 

@@ -2,7 +2,7 @@
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,13 +108,14 @@ class ImageFolder:
         self.names = images_below(folder)
         if not self.names:
             raise UserError(f'--images {folder} holds no images')
-        self._by_key: dict[str, list[str]] = defaultdict(list)
+        self._known = set(self.names)
+        self._whole: dict[str, list[str]] = defaultdict(list)
+        self._last: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
             stem = os.path.splitext(name)[0]
-            for key in {name, os.path.basename(name), stem,
-                        os.path.basename(stem)}:
-                self._by_key[key].append(name)
-        self._known = set(self.names)
+            self._whole[stem].append(name)
+            for key in (name, stem):
+                self._last[os.path.basename(key)].append(name)
 
     def find(self, called: str, faults: Faults, where: str) -> str | None:
         """The image that is meant by a name.
@@ -127,20 +128,27 @@ class ImageFolder:
         Returns:
             str | None: Its path below the folder.
         """
-        called = called.replace('\\', '/').removeprefix('./')
-        for key in (called, *_tails(called)):
-            found = self._by_key.get(key, [])
-            if key in self._known:
-                return key
-            if len(found) == 1:
-                return found[0]
-            if found:
-                faults.add('image name that several images have',
-                           f'{called} ({where}): {found[0]} and {found[1]}')
-                return None
-        faults.add(f'image that is not in {self.folder}',
-                   f'{called} ({where})')
+        found = self._meant(called.replace('\\', '/').removeprefix('./'))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            faults.add('image name that several images have',
+                       f'{called} ({where}): {found[0]} and {found[1]}')
+        else:
+            faults.add(f'image that is not in {self.folder}',
+                       f'{called} ({where})')
         return None
+
+    def _meant(self, called: str) -> list[str]:
+        parts = called.split('/')
+        # Paths of another machine have folders in front.
+        for start in range(len(parts)):
+            key = '/'.join(parts[start:])
+            if key in self._known:
+                return [key]
+            if key in self._whole:
+                return self._whole[key]
+        return self._last.get(parts[-1], [])
 
     def path(self, name: str) -> str:
         """Path of an image.
@@ -166,16 +174,6 @@ class ImageFolder:
             faults.add('image that cannot be read', f'{path}, {reason}')
             return None
         return width, height
-
-
-def _tails(path: str) -> Iterator[str]:
-    """A path without its first folders, and those without the suffix."""
-    parts = path.split('/')
-    for start in range(1, len(parts)):
-        yield '/'.join(parts[start:])
-    # Only of what is no other image's name.
-    for start in range(len(parts)):
-        yield os.path.splitext('/'.join(parts[start:]))[0]
 
 
 def number(text: object) -> float:
