@@ -199,11 +199,12 @@ def convert(args: argparse.Namespace) -> None:
     if not classes:
         raise UserError(f'{args.source}: nothing is marked in any image')
     content = as_coco(pictures, classes)
-    describe(content, dropped)
     if args.masks:
         with engine.counting_bar('Masks', len(pictures)) as step:
             names = write_masks(pictures, classes, args.masks,
                                 args.background, step)
+    describe(content, dropped)
+    if args.masks:
         engine.show(engine.line('Masks', f'{len(pictures)} in {args.masks}, '
                                 f'values 0 to {len(names) - 1} are '
                                 f'{", ".join(names)}'))

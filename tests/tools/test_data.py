@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from mmlowformer.data import cutting
-from mmlowformer.data.shapes import make_dataset
 
 from ..conftest import ROOT
 from ..own_data import read, write_own_data
@@ -40,7 +39,8 @@ def test_convert(run_python, mine, shapes):
     result = run_python(DATA, 'convert', 'voc', 'mine/xml', '--out',
                         'mine/new.json')
     assert result.returncode == 0, result.stderr
-    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()
+               if str(ROOT) not in line)
     assert '4, 0 of them with nothing marked' in result.stdout
     assert 'inspect mine/new.json --images mine/images' in \
         result.stdout.replace('\\\n   ', '')
@@ -71,9 +71,9 @@ def test_order_of_classes(run_here, mine, tmp_path):
     (['voc', 'mine/none', '--out', 'x.json'], 'mine/none is not there'),
     (['voc', 'mine/labels', '--out', 'x.json'], 'no file that ends in .xml'),
     (['voc', 'mine/xml', '--out', 'x.json', '--images', 'none'],
-     '--images none is no folder'),
+     'none is no folder of images'),
     (['voc', 'mine/xml', '--out', 'x.json', '--images', 'mine/xml'],
-     '--images mine/xml holds no images'),
+     'mine/xml holds no images'),
     (['voc', 'mine/xml', '--out', 'x.json', '--classes', 'star'],
      'class that is not among the classes, first:'),
     (['voc', 'mine/xml', '--masks', 'm'], 'is a box without a polygon'),
@@ -204,7 +204,6 @@ def test_split_overwrites_nothing(run_here, error_here, mine, tmp_path):
 
 def scene(folder):
     """An image of 300x200, with a box where each tile is alike."""
-    make_dataset(folder / 'shapes', train=1, val=1, size=64)
     images = folder / 'images'
     images.mkdir()
     pixels = np.zeros((200, 300, 3), np.uint8)
@@ -250,11 +249,11 @@ def test_boxes_are_where_they_were(run_here, tmp_path):
 def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):
     scene(tmp_path)
     ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
-                 '--min-visible', 0.9, '--negatives', 0, cwd=tmp_path))
+                 '--min-visible', 0.8, '--negatives', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     for record in content['annotations']:
         width, height = record['bbox'][2:]
-        assert record['iscrowd'] == (width * height < 0.9 * 600)
+        assert record['iscrowd'] == (width * height < 0.8 * 600)
     assert {record['iscrowd'] for record in content['annotations']} == {0, 1}
 
 

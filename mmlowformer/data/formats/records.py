@@ -103,11 +103,11 @@ class ImageFolder:
 
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
-            raise UserError(f'--images {folder} is no folder')
+            raise UserError(f'{folder} is no folder of images')
         self.folder = folder
         self.names = images_below(folder)
         if not self.names:
-            raise UserError(f'--images {folder} holds no images')
+            raise UserError(f'{folder} holds no images')
         self._known = set(self.names)
         self._whole: dict[str, list[str]] = defaultdict(list)
         self._last: dict[str, list[str]] = defaultdict(list)
