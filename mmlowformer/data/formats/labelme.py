@@ -68,7 +68,8 @@ def _check_size(content: dict, file: Path, name: str, images: ImageFolder,
 
 
 def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
-    objects: dict[tuple, Shape] = {}
+    parts: dict[tuple, list] = {}
+    places: dict[tuple, str] = {}
     for index, item in enumerate(marked, 1):
         where = f'{file}, shape {index}'
         try:
@@ -80,11 +81,10 @@ def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
             continue
         group = item.get('group_id')
         key = (label, group) if group is not None else (label, None, index)
-        parts = [polygon]
-        if key in objects:
-            parts = [*objects[key].segmentation, polygon]
-        objects[key] = Shape(label, box_around(parts), parts, where=where)
-    return list(objects.values())
+        parts.setdefault(key, []).append(polygon)
+        places.setdefault(key, where)
+    return [Shape(key[0], box_around(polygons), polygons, where=places[key])
+            for key, polygons in parts.items()]
 
 
 def _polygon(item: dict) -> list[float]:

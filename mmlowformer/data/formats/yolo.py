@@ -1,4 +1,5 @@
 """YOLO: a text file for each image, with shares of its width and height."""
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -91,7 +92,7 @@ def _classes(file: Path) -> list[str]:
 
 
 def _shapes(path: Path, size: tuple[int, int], classes: list[str],
-            faults: Faults):
+            faults: Faults) -> Iterator[Shape]:
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, ValueError) as error:
