@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from .errors import UserError, first_line
+from .variables import read_following
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -81,11 +82,15 @@ def find_config(name: str) -> str:
         raise UserError(f'config not found: {name}. {error}') from error
 
 
-def read_config(path: str) -> Config:
+def read_config(path: str, options: dict[str, object] | None = None
+                ) -> Config:
     """Read the config of a user.
 
     Args:
         path (str): The file.
+        options (dict[str, object], optional): Settings of the command line.
+            Those of variables that the config follows are applied, and taken
+            out.
 
     Returns:
         Config: The config with its bases merged.
@@ -94,9 +99,11 @@ def read_config(path: str) -> Config:
         UserError: If it cannot be read; the message names the line.
     """
     try:
-        cfg = Config.fromfile(path)
+        cfg = read_following(path, {} if options is None else options)
         _import_what_it_names(cfg)
         return cfg
+    except UserError as error:
+        raise UserError(f'config {path}: {error}') from error
     # A config is a program and may fail in any way; it is the user's.
     except Exception as error:
         raise UserError(f'config {path} cannot be read: '

@@ -18,6 +18,7 @@ from mmengine.registry import Registry
 HOST_MODULES = dict(
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
+    ListedMasks='mmlowformer.data.listed_masks',
     RetrievalQueries='mmlowformer.data.retrieval')
 
 

@@ -15,6 +15,7 @@ CHECKS = {
     'CocoDataset.load_data_list': check_coco,
     'CustomDataset.load_data_list': check_folders,
     'BaseSegDataset.load_data_list': check_masks,
+    'ListedMasks.load_data_list': check_masks,
 }
 
 

@@ -26,13 +26,25 @@ def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
     """
     paths = paths_of(dataset)
     path = paths['ann_file']
-    content = _read_json(path)
+    content = read_coco(path)
     _check_categories(content, classes, path)
     _check_images(content, paths.get('data_prefix.img'), path)
     _check_records(content, path, labelled=not dataset.get('test_mode'))
 
 
-def _read_json(path: str) -> dict:
+def read_coco(path: str) -> dict:
+    """Read an annotation file.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        dict: ``categories``, their names; ``category_ids``; ``images``, their
+        file names; ``image_records`` and ``annotations``, as they stand.
+
+    Raises:
+        UserError: If it is none.
+    """
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
@@ -98,7 +110,7 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
                         'learn from it')
     faults: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for fault, example in (*_image_faults(content), *_box_faults(content)):
+    for fault, example in faults_of(content):
         faults[fault] += 1
         examples.setdefault(fault, example)
     if faults:
@@ -106,6 +118,19 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
                           for fault, count in faults.items())
         raise UserError(f'{path} is broken: {found}. Mend the file, or leave '
                         'these out of it')
+
+
+def faults_of(content: dict) -> Iterator[tuple[str, str]]:
+    """Images and boxes that would change a training or a metric in silence.
+
+    Args:
+        content (dict): From :func:`read_coco`.
+
+    Yields:
+        tuple[str, str]: The kind of a fault, and where it is.
+    """
+    yield from _image_faults(content)
+    yield from _box_faults(content)
 
 
 def _image_faults(content: dict) -> Iterator[tuple[str, str]]:

@@ -93,7 +93,7 @@ def _check_mask(info: dict, load, classes: tuple | None) -> int:
     with _named('mask', path):
         mask = load(info)['gt_seg_map']
     with _named('image', info['img_path']):
-        size = _image_size(info['img_path'])
+        size = upright_size(info['img_path'])
     if mask.ndim != 2:
         raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
                         'single channel of class numbers')
@@ -138,8 +138,18 @@ def _named(kind: str, path: str) -> Iterator[None]:
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
-def _image_size(path: str) -> tuple[int, int]:
-    """Height and width, as OpenCV reads the image."""
+def upright_size(path: str) -> tuple[int, int]:
+    """Height and width of an image, as OpenCV reads it.
+
+    Args:
+        path (str): The file, of which only the beginning is read.
+
+    Returns:
+        tuple[int, int]: Height and width, turned as the camera says.
+
+    Raises:
+        OSError: If it is no image.
+    """
     with Image.open(path) as image:
         # 5 to 8 are the orientations that lie on their side.
         turned = image.getexif().get(EXIF_ORIENTATION, 1) > 4

@@ -1,8 +1,13 @@
 """Files and folders that a data set needs."""
 import os
+from pathlib import Path
 
 from ..configs import kind_of
 from ..errors import UserError
+
+# Suffixes of images that can be read.
+IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
+          '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 
 HOW_TO_GET = {
     'CocoDataset':
@@ -72,3 +77,34 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
     if not data_root or f'{own}/'.startswith(data_root.rstrip('/') + '/'):
         return 'data_root'
     return f'{dataloader}.dataset.data_root'
+
+
+def images_below(folder: str | Path) -> list[str]:
+    """Images of a folder and of those in it.
+
+    Args:
+        folder (str | Path): The folder.
+
+    Returns:
+        list[str]: Paths below it, with ``/``, sorted.
+    """
+    root = Path(folder)
+    return sorted(path.relative_to(root).as_posix()
+                  for path in root.rglob('*')
+                  if path.suffix.lower() in IMAGES and path.is_file())
+
+
+def mask_of(folder: str, name: str) -> str:
+    """Path of an image's mask.
+
+    Args:
+        folder (str): Of the masks.
+        name (str): Of the image, below its folder.
+
+    Returns:
+        str: The path, which need not exist.
+    """
+    whole = os.path.join(folder, f'{name}.png')
+    bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
+    return bare if os.path.exists(bare) and not os.path.exists(whole) \
+        else whole

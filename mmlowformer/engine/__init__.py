@@ -47,6 +47,7 @@ from .scores import shown
 from .settings import check_settings, check_testing, check_training
 from .summary import (
     Describe,
+    command,
     conclude,
     describe_model,
     describe_runner,
@@ -64,13 +65,13 @@ __all__ = [
     'add_deploy_arguments', 'build_tester', 'check_checkpoint',
     'check_datasets', 'check_fits', 'check_free', 'check_outputs',
     'check_pretrained', 'check_resumable', 'check_settings', 'check_testing',
-    'check_training', 'check_work_dir', 'conclude', 'config_mistakes',
-    'counting_bar', 'deploy_settings', 'describe_batch', 'describe_model',
-    'describe_runner', 'device_name', 'draw_predictions', 'exit_on_interrupt',
-    'fetch_weights', 'fitting_state_dict', 'full_disk_errors', 'hours',
-    'latest_checkpoint', 'line', 'load_config', 'load_safely',
-    'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
-    'quiet_screen', 'require_scope', 'saved_checkpoints',
+    'check_training', 'check_work_dir', 'command', 'conclude',
+    'config_mistakes', 'counting_bar', 'deploy_settings', 'describe_batch',
+    'describe_model', 'describe_runner', 'device_name', 'draw_predictions',
+    'exit_on_interrupt', 'fetch_weights', 'fitting_state_dict',
+    'full_disk_errors', 'hours', 'latest_checkpoint', 'line', 'load_config',
+    'load_safely', 'local_checkpoint', 'one_line_errors', 'only_training_in',
+    'prepare_test', 'quiet_screen', 'require_scope', 'saved_checkpoints',
     'scale_learning_rate', 'short', 'show', 'shown', 'suggest_prediction',
     'use_tta', 'warn', 'wrapped'
 ]

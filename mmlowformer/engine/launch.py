@@ -67,8 +67,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
-    cfg = read_config(path)
     options = dict(args.cfg_options)
+    cfg = read_config(path, options)
     warn_of_misspelt(cfg)
     follow_data_root(cfg, options)
     apply_options(cfg, options)

@@ -1,0 +1,83 @@
+# A classifier of images of your own, see docs/own_folders.md. A copy of this
+# file works in any folder. What stands here is all there is to say:
+_base_ = __import__('mmlowformer').get_config_path('lowformer_b0_in1k')
+
+data_root = '{{ fileDirname }}'  # where this file is
+train_images = 'images'  # a folder in it for each class
+train_list = 'train.txt'  # of tools/data.py split; None: all of the folder
+val_images = 'images'
+val_list = 'val.txt'
+classes = None  # the folders of train_images, sorted
+image_size = (224, 224)  # of the crops
+epochs = 50
+batch_size = 32
+weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
+
+# All that follows is made of it, also if --cfg-options or a config that
+# builds upon this one say it.
+from mmlowformer.data.own import own_folders
+
+globals().update(own_folders(globals()))
+
+model = dict(
+    data_preprocessor=dict(num_classes=len(classes)),
+    backbone=dict(
+        init_cfg=dict(type='Pretrained', checkpoint=weights) if weights else
+        None),
+    head=dict(
+        num_classes=len(classes),
+        loss=dict(
+            _delete_=True, type='LabelSmoothLoss', mode='original',
+            label_smooth_val=0.1)),
+    train_cfg=None)
+
+crop_size = image_size[::-1]
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=crop_size,
+         crop_ratio_range=(0.35, 1.0), backend='pillow',
+         interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', imdecode_backend='pillow'),
+    # As on ImageNet, tested is the center of 95 %.
+    dict(type='ResizeEdge', scale=round(max(image_size) / 0.95), edge='short',
+         backend='pillow', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=crop_size),
+    dict(type='PackInputs'),
+]
+dataset = dict(
+    _delete_=True, type='CustomDataset', data_root=data_root,
+    metainfo=dict(classes=classes))
+train_dataloader = dict(
+    batch_size=batch_size, num_workers=2,
+    dataset=dict(**dataset, ann_file=train_list or '',
+                 data_prefix=train_images, pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=batch_size, num_workers=2,
+    dataset=dict(**dataset, ann_file=val_list or '', data_prefix=val_images,
+                 pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1, 5) if len(classes) >= 10 else (1, ))
+test_evaluator = val_evaluator
+
+warm_up = epochs * iterations // 10
+train_cfg = dict(max_epochs=epochs, val_interval=max(1, epochs // 10))
+# 1e-3 for 512 images is the rate on ImageNet, from random weights.
+optim_wrapper = dict(
+    optimizer=dict(lr=batch_size * (1e-3 / 512 if weights else 3e-4 / 32),
+                   weight_decay=0.05))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,
+         end=warm_up),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=epochs,
+         eta_min=1e-6, convert_to_iter_based=True),
+][0 if warm_up else 1:]
+# An average of the weights means something after long trainings only.
+custom_hooks = []
+auto_scale_lr = dict(base_batch_size=batch_size)
+default_hooks = dict(
+    logger=dict(interval=max(1, min(50, iterations // 5))),
+    checkpoint=dict(interval=max(1, epochs // 10)))

@@ -1,0 +1,124 @@
+"""Large images and their boxes, cut into tiles."""
+import os
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import UserError, first_line
+from ..predict.tiling import Tile, tiles_of
+from .drawn_masks import region
+from .formats.records import ImageFolder, Picture, Shape
+
+
+def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,
+                 folder: str | Path, *, size: int, overlap: float,
+                 min_visible: float, negatives: float, seed: int,
+                 step: Callable[[], None]) -> list[Picture]:
+    """Write the tiles of images.
+
+    Args:
+        pictures (Sequence[Picture]): Images and shapes.
+        images (ImageFolder): The images.
+        folder (str | Path): Where the tiles go.
+        size (int): Height and width of a tile, in pixels.
+        overlap (float): Share of a tile that lies in its neighbour.
+        min_visible (float): Share of a box that has to be in a tile to be
+            learned; of less, the tile is silent (``iscrowd``).
+        negatives (float): Tiles without a box that are kept, for each with
+            one.
+        seed (int): Of which these are.
+        step (Callable[[], None]): Called after each image.
+
+    Returns:
+        list[Picture]: The tiles; the image that each is of is ``source``.
+
+    Raises:
+        UserError: If an image cannot be read.
+    """
+    chance = random.Random(seed)
+    result: list[Picture] = []
+    for picture in pictures:
+        cut = [(tile, _tile(picture, tile, min_visible)) for tile in
+               tiles_of(picture.height, picture.width, size, overlap)]
+        chosen = [item for item in cut if item[1].shapes]
+        empty = [item for item in cut if not item[1].shapes]
+        kept = round(negatives * max(1, len(chosen)))
+        chosen += chance.sample(empty, min(len(empty), kept))
+        chosen.sort(key=lambda item: item[0])
+        _write(chosen, images.path(picture.name), Path(folder))
+        result += [part for _, part in chosen]
+        step()
+    return result
+
+
+def _tile(picture: Picture, tile: Tile, min_visible: float) -> Picture:
+    stem, suffix = os.path.splitext(picture.name)
+    name = (f'{stem}_y{tile.top:05d}_x{tile.left:05d}'
+            f'{suffix if suffix.lower() in (".jpg", ".jpeg") else ".png"}')
+    shapes = [part for shape in picture.shapes
+              if (part := _part(shape, tile, min_visible))]
+    return Picture(name, tile.right - tile.left, tile.bottom - tile.top,
+                   shapes, dict(source=picture.name,
+                                offset=[tile.left, tile.top]))
+
+
+def _part(shape: Shape, tile: Tile, min_visible: float) -> Shape | None:
+    left, top, right, bottom = shape.box
+    box = (max(left, tile.left) - tile.left, max(top, tile.top) - tile.top,
+           min(right, tile.right) - tile.left,
+           min(bottom, tile.bottom) - tile.top)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return None
+    seen = (box[2] - box[0]) * (box[3] - box[1])
+    share = seen / ((right - left) * (bottom - top))
+    return shape._replace(
+        box=box, ignored=shape.ignored or share < min_visible,
+        segmentation=_moved(shape, tile))
+
+
+def _moved(shape: Shape, tile: Tile) -> dict | None:
+    """The part of a polygon that is in a tile, as run lengths."""
+    if not isinstance(shape.segmentation, list):
+        return None
+    from pycocotools import mask as coco
+    moved = [[value - (tile.top if index % 2 else tile.left)
+              for index, value in enumerate(polygon)]
+             for polygon in shape.segmentation]
+    inside = region(shape._replace(segmentation=moved),
+                    tile.bottom - tile.top, tile.right - tile.left)
+    runs = coco.encode(np.asfortranarray(inside, np.uint8))
+    return dict(size=list(runs['size']), counts=runs['counts'].decode())
+
+
+def _write(cut: Sequence[tuple[Tile, Picture]], path: str, root: Path
+           ) -> None:
+    if not cut:
+        return
+    image = read_scene(path)
+    for tile, part in cut:
+        file = root / part.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tile.cut(image)).save(file, quality=95)
+
+
+def read_scene(path: str) -> np.ndarray:
+    """Read an image of any size, upright.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        np.ndarray: ``(h, w, 3)``, RGB.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'image {path} cannot be read: {first_line(error)}'
+                        ) from error

@@ -1,0 +1,102 @@
+"""Masks for segmentation, made of polygons."""
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from .formats.records import Picture, Shape
+from .masks import IGNORED
+from .outputs import new_folder, write_lines
+from .own import CLASSES_FILE
+
+
+def write_masks(pictures: Sequence[Picture], classes: Sequence[str],
+                folder: str | Path, background: str | None,
+                step: Callable[[], None]) -> list[str]:
+    """Write a mask for each image, and the names of the values.
+
+    Args:
+        pictures (Sequence[Picture]): With polygons. Later ones cover earlier
+            ones.
+        classes (Sequence[str]): Names of the classes.
+        folder (str | Path): The folder to make.
+        background (str, optional): Name of the class of all other pixels,
+            which is 0 then. None leaves them without a class.
+        step (Callable[[], None]): Called after each mask.
+
+    Returns:
+        list[str]: Names of the masks' values, from 0.
+
+    Raises:
+        UserError: If there are too many classes, or a box without a polygon.
+    """
+    names = [*([background] if background else []), *classes]
+    if len(set(names)) < len(names):
+        raise UserError(f'there is a class {background!r} among the objects: '
+                        'name the others with --background NAME')
+    if len(names) > IGNORED:
+        raise UserError(f'a mask has room for {IGNORED} classes, these are '
+                        f'{len(names)}')
+    values = {name: index for index, name in enumerate(names)}
+    with new_folder(folder) as root:
+        for picture in pictures:
+            mask = mask_of_shapes(picture, values,
+                                  0 if background else IGNORED)
+            file = root / f'{picture.name}.png'
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(file)
+            step()
+        write_lines(root / CLASSES_FILE, names)
+    return names
+
+
+def mask_of_shapes(picture: Picture, values: dict[str, int], other: int
+                   ) -> np.ndarray:
+    """The mask of an image.
+
+    Args:
+        picture (Picture): The image and its shapes.
+        values (dict[str, int]): Value of each class.
+        other (int): That of pixels in no shape.
+
+    Returns:
+        np.ndarray: ``(h, w)``, uint8; ignored shapes are 255.
+    """
+    mask = np.full((picture.height, picture.width), other, np.uint8)
+    for shape in picture.shapes:
+        inside = region(shape, picture.height, picture.width)
+        mask[inside] = IGNORED if shape.ignored else values[shape.label]
+    return mask
+
+
+def region(shape: Shape, height: int, width: int) -> np.ndarray:
+    """The pixels of a shape, as COCO counts them.
+
+    Args:
+        shape (Shape): With a segmentation.
+        height (int): Of the image.
+        width (int): Of the image.
+
+    Returns:
+        np.ndarray: ``(height, width)``, bool.
+
+    Raises:
+        UserError: If it is a mere box.
+    """
+    try:
+        from pycocotools import mask as coco
+    except ImportError as error:
+        raise UserError('masks are made with pycocotools: pip install '
+                        'pycocotools') from error
+    if not shape.segmentation:
+        raise UserError(f'{shape.where} is a box without a polygon, of which '
+                        'no mask can be made')
+    runs = shape.segmentation
+    if isinstance(runs, list):
+        runs = coco.merge(coco.frPyObjects(
+            [list(map(float, polygon)) for polygon in runs], height, width))
+    elif isinstance(runs['counts'], list):
+        runs = coco.frPyObjects(runs, height, width)
+    return coco.decode(runs).astype(bool)

@@ -1,0 +1,51 @@
+"""COCO's own format, with masks to be made of it."""
+from collections import defaultdict
+
+from ..coco import faults_of, read_coco
+from .records import Faults, ImageFolder, Picture, Shape
+
+
+def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_
+                     ) -> tuple[list[Picture], list[str]]:
+    """Read an annotation file in COCO's format.
+
+    Args:
+        source (str): The file.
+        images (ImageFolder): The images.
+        faults (Faults): Is told of what is broken.
+
+    Returns:
+        tuple[list[Picture], list[str]]: Pictures of the images that the file
+        names, and its categories.
+
+    Raises:
+        UserError: If it is no such file.
+    """
+    content = read_coco(source)
+    for fault, example in faults_of(content):
+        faults.add(fault, example)
+    if faults.counts:
+        return [], content['categories']
+    names = dict(zip(content['category_ids'], content['categories']))
+    shapes = defaultdict(list)
+    for record in content['annotations']:
+        left, top, width, height = record['bbox']
+        shapes[record['image_id']].append(Shape(
+            names[record['category_id']],
+            (left, top, left + width, top + height),
+            record.get('segmentation') or None, bool(record.get('iscrowd')),
+            f'annotation {record.get("id")}'))
+    pictures = []
+    for record in content['image_records']:
+        name = images.find(record['file_name'], faults, source)
+        size = name and images.size(name, faults)
+        if not name or not size:
+            continue
+        if size != (record['width'], record['height']):
+            faults.add('size that is not that of the image',
+                       f'{record["width"]}x{record["height"]}, {name} has '
+                       f'{size[0]}x{size[1]}')
+        extra = {key: value for key, value in record.items()
+                 if key in ('source', 'offset')}
+        pictures.append(Picture(name, *size, shapes[record['id']], extra))
+    return pictures, content['categories']

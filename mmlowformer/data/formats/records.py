@@ -1,0 +1,360 @@
+"""Images and what is marked in them, whatever format that was in."""
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ...errors import UserError, first_line
+from ..masks import upright_size
+from ..paths import images_below
+
+# What formats that count pixels from 1, or round, may be beyond an image.
+ROUNDING = 1.0
+
+
+class Shape(NamedTuple):
+    """An object that is marked in an image.
+
+    Attributes:
+        label (str): Its class.
+        box (tuple[float, ...]): Left, top, right and bottom edge, in pixels
+            from the top left corner of the image.
+        segmentation (list | dict, optional): COCO's: polygons, each
+            ``[x1, y1, x2, y2, ...]``, or run lengths.
+        ignored (bool): Whether it counts neither as right nor as wrong.
+        where (str): The place in the source, for messages.
+    """
+
+    label: str
+    box: tuple[float, ...]
+    segmentation: list | dict | None = None
+    ignored: bool = False
+    where: str = ''
+
+
+class Picture(NamedTuple):
+    """An image and its shapes.
+
+    Attributes:
+        name (str): Path below the folder of the images, with ``/``.
+        width, height (int): In pixels, upright.
+        shapes (list[Shape]): What is marked.
+        extra (dict): What COCO's record of the image holds beside these.
+    """
+
+    name: str
+    width: int
+    height: int
+    shapes: list[Shape]
+    extra: dict[str, Any] = {}
+
+
+class Faults:
+    """What is wrong, counted by its kind, with an example of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    def add(self, fault: str, example: str) -> None:
+        """Count a fault.
+
+        Args:
+            fault (str): Its kind.
+            example (str): Where it is.
+        """
+        self.counts[fault] += 1
+        self.examples.setdefault(fault, example)
+
+    def lines(self) -> list[str]:
+        """Each kind in a line."""
+        return [f'{count} x {fault}, first: {self.examples[fault]}'
+                for fault, count in self.counts.items()]
+
+    def check(self, source: str, remedy: str = '') -> None:
+        """End with an error, if there is a fault.
+
+        Args:
+            source (str): What was read.
+            remedy (str): What to do about it. Defaults to ''.
+
+        Raises:
+            UserError: That names all kinds.
+        """
+        if self.counts:
+            raise UserError(f'{source}: {"; ".join(self.lines())}'
+                            + (f'. {remedy}' if remedy else ''))
+
+
+class ImageFolder:
+    """The images of a folder, found by what annotations call them.
+
+    Args:
+        folder (str): The folder; those in it belong to it.
+
+    Raises:
+        UserError: If it is no folder, or holds no images.
+    """
+
+    def __init__(self, folder: str):
+        if not os.path.isdir(folder):
+            raise UserError(f'{folder} is no folder of images')
+        self.folder = folder
+        self.names = images_below(folder)
+        if not self.names:
+            raise UserError(f'{folder} holds no images')
+        self._known = set(self.names)
+        self._whole: dict[str, list[str]] = defaultdict(list)
+        self._last: dict[str, list[str]] = defaultdict(list)
+        for name in self.names:
+            stem = os.path.splitext(name)[0]
+            self._whole[stem].append(name)
+            for key in (name, stem):
+                self._last[os.path.basename(key)].append(name)
+
+    def find(self, called: str, faults: Faults, where: str) -> str | None:
+        """The image that is meant by a name.
+
+        Args:
+            called (str): A path or name, with or without folders and suffix.
+            faults (Faults): Is told if there is none, or more than one.
+            where (str): The place in the source.
+
+        Returns:
+            str | None: Its path below the folder.
+        """
+        found = self._meant(called.replace('\\', '/').removeprefix('./'))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            faults.add('image name that several images have',
+                       f'{called} ({where}): {found[0]} and {found[1]}')
+        else:
+            faults.add(f'image that is not in {self.folder}',
+                       f'{called} ({where})')
+        return None
+
+    def _meant(self, called: str) -> list[str]:
+        parts = called.split('/')
+        # Paths of another machine have folders in front.
+        for start in range(len(parts)):
+            key = '/'.join(parts[start:])
+            if key in self._known:
+                return [key]
+            if key in self._whole:
+                return self._whole[key]
+        return self._last.get(parts[-1], [])
+
+    def path(self, name: str) -> str:
+        """Path of an image.
+
+        Args:
+            name (str): Its path below the folder.
+        """
+        return os.path.join(self.folder, name)
+
+    def size(self, name: str, faults: Faults) -> tuple[int, int] | None:
+        """Width and height of an image.
+
+        Args:
+            name (str): Its path below the folder.
+            faults (Faults): Is told if it cannot be read.
+        """
+        path = self.path(name)
+        try:
+            height, width = upright_size(path)
+        except (OSError, ValueError) as error:
+            reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
+                      else first_line(error).replace(repr(path), 'it'))
+            faults.add('image that cannot be read', f'{path}, {reason}')
+            return None
+        return width, height
+
+
+def number(text: object) -> float:
+    """A coordinate.
+
+    Args:
+        text (object): As it stands in a file.
+
+    Returns:
+        float: Its value.
+
+    Raises:
+        ValueError: If it is no finite number.
+    """
+    if not isinstance(text, (str, int, float)):
+        raise ValueError(f'{text!r} is no number')
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'{text!r} is no finite number')
+    return value
+
+
+def gathered(shapes: dict[str, list[Shape]], images: ImageFolder,
+             faults: Faults, *, labelled_only: bool = False) -> list[Picture]:
+    """Pictures of the images that annotations name, and of the others.
+
+    Args:
+        shapes (dict[str, list[Shape]]): By the name of the image.
+        images (ImageFolder): The images.
+        faults (Faults): Is told of images that cannot be read.
+        labelled_only (bool): Whether to leave out the others, in which
+            nothing is marked. Defaults to False.
+
+    Returns:
+        list[Picture]: By name.
+    """
+    pictures = []
+    for name in images.names:
+        if labelled_only and name not in shapes:
+            continue
+        size = images.size(name, faults)
+        if size:
+            pictures.append(Picture(name, *size, shapes.get(name, [])))
+    return pictures
+
+
+def checked_pictures(pictures: Iterable[Picture],
+                     classes: Sequence[str] | None, faults: Faults, *,
+                     clip: bool = False) -> tuple[list[Picture], int]:
+    """Pictures whose boxes lie inside of them.
+
+    Args:
+        pictures (Iterable[Picture]): As they were read.
+        classes (Sequence[str], optional): The classes that there may be.
+        faults (Faults): Is told of what cannot be used.
+        clip (bool): Whether to cut boxes at the borders of their image, and
+            to leave out what is beyond. What is within a pixel is always cut.
+            Defaults to False.
+
+    Returns:
+        tuple[list[Picture], int]: The pictures, and the number of boxes that
+        were left out.
+    """
+    result, dropped = [], 0
+    for picture in pictures:
+        shapes = []
+        for shape in picture.shapes:
+            if not shape.label:
+                faults.add('object without a class', shape.where)
+            elif classes is not None and shape.label not in classes:
+                faults.add('class that is not among the classes',
+                           f'{shape.label!r} ({shape.where})')
+            box = _inside(shape, picture, faults, clip)
+            if box is None:
+                dropped += 1
+            else:
+                shapes.append(shape._replace(box=box))
+        result.append(picture._replace(shapes=shapes))
+    return result, dropped
+
+
+def _inside(shape: Shape, picture: Picture, faults: Faults, clip: bool
+            ) -> tuple[float, ...] | None:
+    left, top, right, bottom = shape.box
+    where = f'{shape.where}, {_words(shape.box)}'
+    if right <= left or bottom <= top:
+        if not clip:
+            faults.add('box without an area', where)
+        return None
+    width, height = picture.width, picture.height
+    beyond = max(-left, -top, right - width, bottom - height)
+    if beyond > ROUNDING and not clip:
+        faults.add('box beyond its image',
+                   f'{where} of {width}x{height}')
+    box = (max(left, 0.), max(top, 0.), min(right, float(width)),
+           min(bottom, float(height)))
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _words(box: Sequence[float]) -> str:
+    return ' '.join(f'{value:g}' for value in box)
+
+
+def as_coco(pictures: Sequence[Picture], classes: Sequence[str]) -> dict:
+    """The content of an annotation file in COCO's format.
+
+    Args:
+        pictures (Sequence[Picture]): Images and shapes.
+        classes (Sequence[str]): All classes, in their order.
+
+    Returns:
+        dict: ``images``, ``annotations`` and ``categories``; all count from
+        1.
+    """
+    identity = {name: index for index, name in enumerate(classes, 1)}
+    images, annotations = [], []
+    for index, picture in enumerate(pictures, 1):
+        images.append(dict(
+            picture.extra, id=index, file_name=picture.name,
+            width=picture.width, height=picture.height))
+        for shape in picture.shapes:
+            left, top, right, bottom = shape.box
+            box = [left, top, right - left, bottom - top]
+            annotations.append(dict(
+                id=len(annotations) + 1, image_id=index,
+                category_id=identity[shape.label],
+                bbox=[_short(value) for value in box],
+                area=_short(_area(shape)), iscrowd=int(shape.ignored),
+                **(dict(segmentation=shape.segmentation)
+                   if shape.segmentation else {})))
+    return dict(images=images, annotations=annotations, categories=[
+        dict(id=index, name=name) for name, index in identity.items()])
+
+
+def _short(value: float) -> float | int:
+    rounded = round(value, 3)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def _area(shape: Shape) -> float:
+    left, top, right, bottom = shape.box
+    if isinstance(shape.segmentation, list):
+        return sum(cv2.contourArea(np.float32(polygon).reshape(-1, 2))
+                   for polygon in shape.segmentation)
+    return (right - left) * (bottom - top)
+
+
+def box_around(polygons: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """The box that holds polygons.
+
+    Args:
+        polygons (Iterable[Sequence[float]]): Each ``[x1, y1, x2, y2, ...]``.
+
+    Returns:
+        tuple[float, ...]: Left, top, right and bottom edge.
+    """
+    points = np.concatenate([np.reshape(polygon, (-1, 2))
+                             for polygon in polygons])
+    return (*points.min(0).tolist(), *points.max(0).tolist())
+
+
+def annotation_files(source: str, suffix: str) -> list[Path]:
+    """Files of annotations.
+
+    Args:
+        source (str): One, or a folder; those in it belong to it.
+        suffix (str): Of their names, in small letters.
+
+    Returns:
+        list[Path]: By name.
+
+    Raises:
+        UserError: If there are none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f'{source} is not there')
+    found = sorted(file for file in path.rglob('*')
+                   if file.suffix.lower() == suffix and file.is_file())
+    if not found:
+        raise UserError(f'{source} holds no file that ends in {suffix}')
+    return found

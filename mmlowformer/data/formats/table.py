@@ -1,0 +1,98 @@
+"""CSV: a line for each box."""
+import csv
+from collections.abc import Iterator
+
+from ...errors import UserError, first_line
+from .records import Faults, ImageFolder, Picture, Shape, gathered, number
+
+FILE = ('filename', 'file_name', 'file', 'image', 'image_name', 'image_path',
+        'img_path', 'path')
+LABEL = ('class', 'label', 'class_name', 'category', 'category_name', 'name')
+CORNERS = (('xmin', 'ymin', 'xmax', 'ymax'), ('x1', 'y1', 'x2', 'y2'),
+           ('x_min', 'y_min', 'x_max', 'y_max'),
+           ('left', 'top', 'right', 'bottom'))
+SIDES = (('x', 'y', 'width', 'height'), ('x', 'y', 'w', 'h'),
+         ('left', 'top', 'width', 'height'))
+DELIMITERS = ',;\t|'
+
+
+def read_table(source: str, images: ImageFolder, faults: Faults, *,
+               labelled_only: bool = False, **_
+               ) -> tuple[list[Picture], None]:
+    """Read a table with a line for each box.
+
+    Args:
+        source (str): The file. Its first line names the columns: file, class,
+            and the box by its corners or by corner, width and height. A line
+            whose box is empty names an image in which there is nothing.
+        images (ImageFolder): The images.
+        faults (Faults): Is told of what is broken.
+        labelled_only (bool): Whether to leave out images that no line is
+            about. Defaults to False.
+
+    Returns:
+        tuple[list[Picture], None]: Pictures; there is no list of classes.
+
+    Raises:
+        UserError: If it is no such table.
+    """
+    shapes: dict[str, list[Shape]] = {}
+    for index, row, columns in _rows(source):
+        where = f'{source}, line {index}'
+        name = images.find(row[columns[0]].strip(), faults, where)
+        if name is None:
+            continue
+        found = shapes.setdefault(name, [])
+        values = [(row[column] or '').strip() for column in columns[2:]]
+        if any(values):
+            shape = _shape(values, (row[columns[1]] or '').strip(), where,
+                           columns, faults)
+            found.extend([shape] if shape else [])
+    return gathered(shapes, images, faults, labelled_only=labelled_only), None
+
+
+def _rows(source: str) -> Iterator[tuple[int, dict, list[str]]]:
+    try:
+        with open(source, encoding='utf-8-sig', newline='') as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = max(DELIMITERS, key=header.count)
+            rows = csv.DictReader(file, delimiter=delimiter)
+            columns = _columns(source, rows.fieldnames or [])
+            for row in rows:
+                if row[columns[0]]:
+                    yield rows.line_num, row, columns
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f'{source} cannot be read as CSV: {first_line(error)}'
+                        ) from error
+
+
+def _columns(source: str, names) -> list[str]:
+    """Names of the columns of file, class, and the four numbers."""
+    known = {name.strip().lower(): name for name in names}
+    file = next((known[name] for name in FILE if name in known), None)
+    label = next((known[name] for name in LABEL if name in known), None)
+    box = next((columns for columns in (*CORNERS, *SIDES)
+                if all(name in known for name in columns)), None)
+    if not file or not label or not box:
+        missing = [word for word, found in (
+            ('the file (filename)', file), ('the class (class)', label),
+            ('the box (xmin, ymin, xmax, ymax, or x, y, width, height)', box))
+            if not found]
+        raise UserError(
+            f'{source} has no column for {" and ".join(missing)}. Its first '
+            f'line has to name the columns, it is: {", ".join(names)}')
+    return [file, label, *(known[name] for name in box)]
+
+
+def _shape(values: list[str], label: str, where: str, columns: list[str],
+           faults: Faults) -> Shape | None:
+    try:
+        left, top, third, fourth = map(number, values)
+    except ValueError as error:
+        faults.add('line without a box of four numbers',
+                   f'{where}, {first_line(error)}')
+        return None
+    if tuple(name.strip().lower() for name in columns[2:]) in SIDES:
+        third, fourth = left + third, top + fourth
+    return Shape(label, (left, top, third, fourth), where=where)

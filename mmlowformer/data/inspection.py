@@ -1,0 +1,339 @@
+"""What is in data of one's own, and whether a model can learn it."""
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+from torchvision.ops import box_iou
+
+from ..configs import dicts_in, kind_of
+from ..engine.pictures import (
+    Boxes,
+    captioned,
+    colours,
+    contact_sheet,
+    draw_boxes,
+    draw_mask,
+)
+from ..errors import UserError
+from .cutting import read_scene
+from .formats.records import Faults, ImageFolder, Picture
+from .masks import IGNORED
+from .own import CLASSES_FILE, read_lines
+from .paths import mask_of
+
+# Pictures on the sheet.
+MOST_SHOWN = 24
+# Rows of a table; of more classes the most and least frequent are of interest.
+MOST_CLASSES = 20
+
+
+class Findings(NamedTuple):
+    """What an inspection is going to say.
+
+    Attributes:
+        lines (list[tuple[str, str]]): Labels and texts.
+        counts (dict[str, int]): Of each class.
+        faults (Faults): What is wrong.
+        panels (list): Captions and pictures for the sheet.
+    """
+
+    lines: list[tuple[str, str]]
+    counts: dict[str, int]
+    faults: Faults
+    panels: list
+
+
+def inspect_boxes(pictures: Sequence[Picture], classes: Sequence[str],
+                  images: ImageFolder, faults: Faults, cfg: Config | None,
+                  step: Callable[[], None]) -> Findings:
+    """Look at images with boxes.
+
+    Args:
+        pictures (Sequence[Picture]): Images and shapes.
+        classes (Sequence[str]): Names of the classes.
+        images (ImageFolder): The images.
+        faults (Faults): What reading them has found; added to.
+        cfg (Config, optional): A config, whose anchors are compared.
+        step (Callable[[], None]): Called after each image of the sheet.
+
+    Returns:
+        Findings: Counts, sizes, and pictures.
+    """
+    shapes = [shape for picture in pictures for shape in picture.shapes]
+    counts = Counter(shape.label for shape in shapes)
+    empty = sum(not picture.shapes for picture in pictures)
+    ignored = sum(shape.ignored for shape in shapes)
+    _add_doubles(pictures, faults)
+    per_image = [len(picture.shapes) for picture in pictures] or [0]
+    lines = [
+        ('Images', f'{len(pictures)} in {images.folder}, {_sizes(pictures)}, '
+         f'{empty} without boxes'),
+        ('Boxes', f'{len(shapes)}, {ignored} of them to be ignored; '
+         f'{median(per_image):g} in half of the images, at most '
+         f'{max(per_image)}'),
+        *_against_anchors(pictures, cfg)]
+    palette = colours(len(classes))
+    panels = []
+    for picture in _spread(pictures):
+        panels.append((picture.name, _drawn(picture, classes, images,
+                                            palette)))
+        step()
+    return Findings(lines, {name: counts[name] for name in classes}, faults,
+                    panels)
+
+
+def _spread(items: Sequence) -> list:
+    """So many as there is room for, from all over."""
+    stride = max(1, -(-len(items) // MOST_SHOWN))
+    return list(items[::stride])
+
+
+def _sizes(pictures: Sequence[Picture]) -> str:
+    if not pictures:
+        return 'none of them readable'
+    sizes = sorted((picture.width * picture.height,
+                    f'{picture.width}x{picture.height}')
+                   for picture in pictures)
+    low, high = sizes[0][1], sizes[-1][1]
+    return low if low == high else f'{low} to {high}'
+
+
+def _add_doubles(pictures: Sequence[Picture], faults: Faults) -> None:
+    for picture in pictures:
+        seen = Counter((shape.label, shape.box) for shape in picture.shapes)
+        for (label, _), count in seen.items():
+            if count > 1:
+                faults.add('box that is there more than once',
+                           f'{label} in {picture.name}')
+
+
+def _drawn(picture: Picture, classes: Sequence[str], images: ImageFolder,
+           palette: list[tuple]) -> Image.Image:
+    image = read_scene(images.path(picture.name))
+    labels = [list(classes).index(shape.label) for shape in picture.shapes]
+    return draw_boxes(image, Boxes(
+        torch.tensor([shape.box for shape in picture.shapes]).reshape(-1, 4),
+        labels, [shape.label for shape in picture.shapes],
+        [not shape.ignored for shape in picture.shapes]), palette)
+
+
+def _against_anchors(pictures: Sequence[Picture], cfg: Config | None
+                     ) -> list[tuple[str, str]]:
+    """Sizes of boxes as the model gets to see them, and its anchors."""
+    scale = cfg and _test_scale(cfg)
+    sides = torch.tensor([
+        [(shape.box[2] - shape.box[0]) * times,
+         (shape.box[3] - shape.box[1]) * times]
+        for picture in pictures
+        for times in [_times(picture, scale) if scale else 1.]
+        for shape in picture.shapes if not shape.ignored])
+    if not len(sides):
+        return []
+    spans = sides.prod(1).sqrt()
+    few, half, most = spans.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
+    where = f'resized to {scale[0]}x{scale[1]}' if scale else 'as they are'
+    lines = [('Sizes', f'{few:.0f} to {most:.0f} pixels, half below '
+              f'{half:.0f} (root of the area, images {where})')]
+    anchors = cfg and _anchors(cfg)
+    if anchors is not None:
+        lines.append(('Anchors', _fit(sides, anchors, cfg)))
+    return lines
+
+
+def _times(picture: Picture, scale: Sequence[int]) -> float:
+    return min(max(scale) / max(picture.width, picture.height),
+               min(scale) / min(picture.width, picture.height))
+
+
+def _test_scale(cfg: Config) -> Sequence[int] | None:
+    for _, part in dicts_in(cfg.get('test_pipeline') or []):
+        if kind_of(part) == 'Resize' and part.get('scale'):
+            return part['scale']
+    return None
+
+
+def _anchors(cfg: Config) -> torch.Tensor | None:
+    """Widths and heights, ``(n, 2)``."""
+    head = cfg.model.get('bbox_head') or {}
+    generator = head.get('anchor_generator')
+    if not generator:
+        return None
+    from mmdet.registry import TASK_UTILS
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        built = TASK_UTILS.build(generator)
+    corners = torch.cat(built.base_anchors)
+    return corners[:, 2:] - corners[:, :2]
+
+
+def _fit(sides: torch.Tensor, anchors: torch.Tensor, cfg: Config) -> str:
+    least = (cfg.model.get('train_cfg') or {}).get('assigner', {}).get(
+        'pos_iou_thr', 0.5)
+    # Of boxes and anchors that share their centre.
+    best = box_iou(torch.cat([-sides / 2, sides / 2], 1),
+                   torch.cat([-anchors / 2, anchors / 2], 1)).amax(1)
+    spans = anchors.prod(1).sqrt()
+    lost = sides[best < least].prod(1).sqrt()
+    small = int((lost < spans.min()).sum())
+    large = int((lost > spans.max()).sum())
+    text = (f'{spans.min():.0f} to {spans.max():.0f} pixels; '
+            f'{(best >= least).float().mean():.0%} of the boxes have one that '
+            f'overlaps by {least:g}')
+    if small:
+        text += f', {small} are too small: a larger image_size, or tiles'
+    if large:
+        text += f', {large} are too large: a smaller image_size'
+    if len(lost) > small + large:
+        text += f', {len(lost) - small - large} are too long or flat: other '
+        text += 'ratios of the anchors'
+    return text
+
+
+def inspect_masks(folder: str, images: ImageFolder,
+                  step: Callable[[], None]) -> Findings:
+    """Look at images with masks.
+
+    Args:
+        folder (str): Of the masks, with ``classes.txt``.
+        images (ImageFolder): The images.
+        step (Callable[[], None]): Called after each image.
+
+    Returns:
+        Findings: Counts, sizes, and pictures.
+    """
+    classes = read_lines(os.path.join(folder, CLASSES_FILE))
+    faults, palette = Faults(), colours(len(classes))
+    pixels: Counter[int] = Counter()
+    holders: Counter[int] = Counter()
+    shown, panels = set(_spread(images.names)), []
+    for name in images.names:
+        mask = _mask(mask_of(folder, name), name, images, faults,
+                     len(classes))
+        if mask is not None:
+            values, numbers = np.unique(mask, return_counts=True)
+            pixels.update(dict(zip(values.tolist(), numbers.tolist())))
+            holders.update(values.tolist())
+            if name in shown:
+                panels.append((name, draw_mask(
+                    read_scene(images.path(name)), mask, palette)))
+        step()
+    labelled = sum(pixels.values()) - pixels[IGNORED]
+    shares = ', '.join(f'{name} {pixels[index] / max(1, labelled):.1%}'
+                       for index, name in enumerate(classes))
+    lines = [('Images', f'{len(images.names)} in {images.folder}'),
+             ('Pixels', f'{shares}; {pixels[IGNORED]} without a class')]
+    legend = [(name, colour) for name, colour in zip(classes, palette)]
+    if panels:
+        # The colours are told once, below the first picture.
+        panels[0] = (panels[0][0], captioned([('', panels[0][1])], legend))
+    return Findings(lines, {name: holders[index] for index, name
+                            in enumerate(classes)}, faults, panels)
+
+
+def _mask(path: str, name: str, images: ImageFolder, faults: Faults,
+          count: int) -> np.ndarray | None:
+    size = images.size(name, faults)
+    if not os.path.exists(path):
+        faults.add('image without a mask', name)
+        return None
+    try:
+        with Image.open(path) as image:
+            mask = np.asarray(image)
+    except (OSError, ValueError):
+        faults.add('mask that cannot be read', path)
+        return None
+    if mask.ndim != 2:
+        faults.add('mask with several channels', path)
+        return None
+    if size and mask.shape != size[::-1]:
+        faults.add('mask of another size than its image', path)
+        return None
+    beyond = mask[(mask >= count) & (mask != IGNORED)]
+    if beyond.size:
+        faults.add(f'mask with a value beyond the {count} classes',
+                   f'{path}, {int(beyond[0])}')
+        return None
+    return mask
+
+
+def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
+    """Look at a folder for each class.
+
+    Args:
+        folder (str): The folder of these.
+        step (Callable[[], None]): Called after each image.
+
+    Returns:
+        Findings: Counts, sizes, and pictures.
+
+    Raises:
+        UserError: If there are no such folders.
+    """
+    images, faults = ImageFolder(folder), Faults()
+    classes = sorted(entry.name for entry in os.scandir(folder)
+                     if entry.is_dir())
+    if not classes:
+        raise UserError(f'{folder} holds no folders, of which there has to '
+                        'be one for each class')
+    counts: Counter[str] = Counter()
+    pictures = []
+    for name in images.names:
+        label, _, rest = name.partition('/')
+        if not rest:
+            faults.add('image in no class\'s folder', name)
+        size = images.size(name, faults)
+        if size and rest:
+            counts[label] += 1
+            pictures.append(Picture(name, *size, []))
+        step()
+    for name in classes:
+        if not counts[name]:
+            faults.add('class without images', name)
+    panels = [(picture.name, Image.fromarray(read_scene(
+        images.path(picture.name)))) for picture in _spread(pictures)]
+    return Findings(
+        [('Images', f'{len(pictures)} in {folder}, {_sizes(pictures)}')],
+        {name: counts[name] for name in classes}, faults, panels)
+
+
+def class_lines(counts: dict[str, int]) -> list[str]:
+    """Classes and how often each is there, the most frequent first.
+
+    Args:
+        counts (dict[str, int]): Of each class.
+
+    Returns:
+        list[str]: Not more than :data:`MOST_CLASSES`, and a line about the
+        others.
+    """
+    width = max(map(len, counts), default=0)
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    lines = [f'{name:<{width}}  {count}' for name, count in ordered]
+    if len(lines) <= MOST_CLASSES:
+        return lines
+    half = MOST_CLASSES // 2
+    return [*lines[:half], f'... {len(lines) - 2 * half} more ...',
+            *lines[-half:]]
+
+
+def write_sheet(panels: list, path: str) -> None:
+    """Write the pictures of an inspection.
+
+    Args:
+        panels (list): Captions and pictures.
+        path (str): The file.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    try:
+        contact_sheet(panels).save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f'--sheet {path} cannot be written: {error}'
+                        ) from error

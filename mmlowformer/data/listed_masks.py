@@ -1,0 +1,42 @@
+"""Masks of one's own for MMSegmentation; imported when a config names it."""
+import os
+
+from mmseg.datasets import BaseSegDataset
+
+from ..errors import UserError
+from ..registry import DATASETS
+from .own import read_lines
+from .paths import images_below, mask_of
+
+
+@DATASETS.register_module()
+class ListedMasks(BaseSegDataset):
+    """Images of any suffix, and their masks.
+
+    The mask of ``a/b.jpg`` is ``a/b.jpg.png`` or, if there is none,
+    ``a/b.png``.
+
+    Args:
+        ann_file (str): A file that names an image in each line, as
+            ``tools/data.py split`` writes it. Defaults to '': all images of
+            the folder.
+        data_prefix (dict): ``img_path`` and ``seg_map_path``: the folders of
+            images and of masks.
+        **kwargs: Other arguments of MMSegmentation's ``BaseSegDataset``.
+
+    Raises:
+        UserError: If there are no images.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        folder = self.data_prefix['img_path']
+        names = (read_lines(self.ann_file) if self.ann_file else
+                 images_below(folder))
+        if not names:
+            raise UserError(f'{os.path.abspath(folder)} holds no images')
+        return [dict(
+            img_path=os.path.join(folder, name),
+            seg_map_path=mask_of(self.data_prefix['seg_map_path'], name),
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label, seg_fields=[])
+            for name in names]

@@ -1,0 +1,99 @@
+"""New files and folders: whole or not at all, and nothing is overwritten."""
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import UserError, first_line
+
+
+def check_new(*paths: str | Path) -> None:
+    """Make sure that outputs are not there yet.
+
+    Args:
+        *paths (str | Path): Files or folders.
+
+    Raises:
+        UserError: If one is.
+    """
+    for path in paths:
+        if os.path.lexists(path):
+            raise UserError(f'{path} is there already: name another, or '
+                            'delete it')
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a new file.
+
+    Args:
+        path (str | Path): The file. Its folder is made.
+        text (str): What it is to hold.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    path = Path(path)
+    check_new(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'{path.name}.part')
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {first_line(error)}'
+                        ) from error
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a new file of plain values.
+
+    Args:
+        path (str | Path): The file.
+        content (dict): The values.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    write_text(path, json.dumps(content, ensure_ascii=False))
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Write a new text file.
+
+    Args:
+        path (str | Path): The file.
+        lines (Iterable[str]): Its lines.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    write_text(path, ''.join(f'{line}\n' for line in lines))
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Fill a folder that gets its name when it is complete.
+
+    Args:
+        path (str | Path): The folder.
+
+    Yields:
+        Path: Where to write.
+
+    Raises:
+        UserError: If it is there already, or cannot be written.
+    """
+    path = Path(path)
+    check_new(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            folder = Path(scratch, path.name)
+            folder.mkdir()
+            yield folder
+            os.replace(folder, path)
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {first_line(error)}'
+                        ) from error

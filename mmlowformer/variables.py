@@ -1,0 +1,95 @@
+"""Variables at the top of a config, which the rest of it follows.
+
+MMEngine has evaluated a config file when it learns what a config that builds
+upon it sets, and options come later still. A config that calls
+:func:`followed` is evaluated once more, with those values in place of its own.
+"""
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+
+from mmengine.config import Config
+
+
+@dataclass
+class _Reading:
+    """A config on its way from the file.
+
+    Attributes:
+        given (dict): Values that replace those of the file.
+        first (bool): Whether it is not known yet what is going to be given.
+        said (dict): Values of the variables, as the file goes on with them.
+    """
+
+    given: dict = field(default_factory=dict)
+    first: bool = False
+    said: dict = field(default_factory=dict)
+
+
+_READING: ContextVar[_Reading | None] = ContextVar('reading', default=None)
+
+
+def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
+             ) -> dict:
+    """What a config goes on with, after its variables.
+
+    Args:
+        namespace (Mapping): ``globals()`` of the config, in which there is
+            nothing but variables yet.
+        complete (Callable[[dict, bool], dict]): Checks the values, and adds
+            what is found out from the data. With False it is to leave the
+            data alone: the values may be others yet.
+
+    Returns:
+        dict: The values, to update ``globals()`` with.
+
+    Raises:
+        UserError: If a value cannot be.
+    """
+    said = {name: value for name, value in namespace.items()
+            if not name.startswith('_')
+            and not isinstance(value, (FunctionType, ModuleType))}
+    reading = _READING.get() or _Reading()
+    values = complete({**said, **reading.given}, not reading.first)
+    reading.said.update({name: values[name] for name in said})
+    return values
+
+
+@contextmanager
+def _reading(**values) -> Iterator[_Reading]:
+    reading = _Reading(**values)
+    token = _READING.set(reading)
+    try:
+        yield reading
+    finally:
+        _READING.reset(token)
+
+
+def read_following(path: str, options: dict[str, object]) -> Config:
+    """Read a config, whose variables options and other configs may set.
+
+    Args:
+        path (str): The file.
+        options (dict[str, object]): Settings of the command line. Those of
+            variables are applied, and taken out.
+
+    Returns:
+        Config: The config.
+    """
+    with _reading(first=True) as look:
+        cfg = Config.fromfile(path)
+    if not look.said:
+        return cfg
+    given = {name: cfg[name] for name, value in look.said.items()
+             if cfg[name] != value}
+    chosen = {name: options.pop(name) for name in look.said
+              if name in options}
+    with _reading(given={**given, **chosen}):
+        cfg = Config.fromfile(path)
+    # One that builds upon it has said its own once more.
+    for name, value in chosen.items():
+        if name in given:
+            cfg[name] = value
+    return cfg

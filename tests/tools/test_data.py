@@ -1,0 +1,285 @@
+"""tools/data.py, as users run it."""
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlowformer.data import cutting
+
+from ..conftest import ROOT
+from ..own_data import read, write_own_data
+
+DATA = ROOT / 'tools/data.py'
+
+
+@pytest.fixture
+def mine(shapes, tmp_path):
+    """The folder with everything, and COCO's file of it."""
+    write_own_data(shapes, tmp_path / 'mine')
+    shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
+                tmp_path / 'mine/all.json')
+    return tmp_path / 'mine'
+
+
+def ran(result):
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_convert(run_python, mine, shapes):
+    """In a process of its own."""
+    result = run_python(DATA, 'convert', 'voc', 'mine/xml', '--out',
+                        'mine/new.json')
+    assert result.returncode == 0, result.stderr
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()
+               if str(ROOT) not in line)
+    assert '4, 0 of them with nothing marked' in result.stdout
+    assert 'inspect mine/new.json --images mine/images' in \
+        result.stdout.replace('\\\n   ', '')
+    content, by_image, names = read(shapes)
+    found = json.loads((mine / 'new.json').read_text())
+    assert [record['file_name'] for record in found['images']] == [
+        record['file_name'] for record in content['images']]
+    theirs = {item['id']: item['name'] for item in found['categories']}
+    assert [(theirs[record['category_id']], record['bbox'])
+            for record in found['annotations']] == [
+        (names[record['category_id']], record['bbox'])
+        for records in by_image.values() for record in records]
+
+
+def test_order_of_classes(run_here, mine, tmp_path):
+    ran(run_here(DATA, 'convert', 'csv', 'mine/boxes.csv', '--out', 'x.json',
+                 '--classes', 'star', 'square', 'triangle', 'circle', 'dog',
+                 cwd=tmp_path))
+    content = json.loads((tmp_path / 'x.json').read_text())
+    assert [item['name'] for item in content['categories']] == [
+        'star', 'square', 'triangle', 'circle', 'dog']
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['voc', 'mine/xml'], 'nothing to write'),
+    (['voc', 'mine/xml', '--out', 'x.txt'], 'has to end in .json'),
+    (['voc', 'mine/xml', '--out', 'mine/all.json'], 'is there already'),
+    (['voc', 'mine/none', '--out', 'x.json'], 'mine/none is not there'),
+    (['voc', 'mine/labels', '--out', 'x.json'], 'no file that ends in .xml'),
+    (['voc', 'mine/xml', '--out', 'x.json', '--images', 'none'],
+     'none is no folder of images'),
+    (['voc', 'mine/xml', '--out', 'x.json', '--images', 'mine/xml'],
+     'mine/xml holds no images'),
+    (['voc', 'mine/xml', '--out', 'x.json', '--classes', 'star'],
+     'class that is not among the classes, first:'),
+    (['voc', 'mine/xml', '--masks', 'm'], 'is a box without a polygon'),
+    (['coco', 'mine/data.yaml', '--out', 'x.json'], 'no COCO annotation'),
+    (['csv', 'mine/images/000000.jpg', '--out', 'x.json'],
+     'cannot be read as CSV'),
+    (['labelme', 'mine/labelme', '--masks', 'm', '--background', 'star'],
+     "there is a class 'star' among the objects"),
+])
+def test_what_cannot_be_converted(arguments, message, error_here, mine,
+                                  tmp_path):
+    before = sorted(tmp_path.rglob('*'))
+    said = error_here(DATA, 'convert', *arguments, cwd=tmp_path)
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_inspect_finds_errors(run_here, mine, tmp_path):
+    (mine / 'images/000001.jpg').write_bytes(b'')
+    (mine / 'images/000002.jpg').unlink()
+
+    def spoil(content):
+        one = content['annotations'][0]
+        content['annotations'].append(dict(one, id=900))
+        content['annotations'].append(dict(one, id=901, bbox=[60, 0, 50, 9]))
+        content['annotations'].append(dict(one, id=902, bbox=[6, 0, 0, 9]))
+
+    edit(mine / 'all.json', spoil)
+    result = run_here(DATA, 'inspect', 'mine/all.json', cwd=tmp_path)
+    assert result.returncode == 1
+    shown = ' '.join(result.stdout.split())
+    for fault in ('image that cannot be read', 'image that is not in',
+                  'box that is there more than once', 'box beyond its image',
+                  'box without an area'):
+        assert f'1 x {fault}' in shown
+    assert (tmp_path / 'sheet.png').exists()
+    # The next one has another name.
+    run_here(DATA, 'inspect', 'mine/all.json', cwd=tmp_path)
+    assert (tmp_path / 'sheet-2.png').exists()
+
+
+def test_inspect_compares_with_anchors(run_here, mine, tmp_path):
+    shown = ran(run_here(DATA, 'inspect', 'mine/all.json', cwd=tmp_path))
+    assert '32 to 813 pixels' in shown
+    assert 'images resized to 512x512' in ' '.join(shown.split())
+    assert 'No errors' in shown
+    shutil.copy(ROOT / 'configs/retinanet_lowformer_b0_custom.py', mine)
+    shutil.copy(mine / 'all.json', mine / 'train.json')
+
+    def shrink(content):
+        for record in content['annotations']:
+            record['bbox'] = [0, 0, 2, 2]
+            record['image_id'] = content['annotations'][0]['image_id']
+            record['bbox'][0] = record['id']
+
+    edit(mine / 'all.json', shrink)
+    shown = ' '.join(ran(run_here(
+        DATA, 'inspect', 'mine/all.json', '--config',
+        'mine/retinanet_lowformer_b0_custom.py', cwd=tmp_path)).split())
+    assert 'are too small: a larger image_size, or tiles' in shown
+    assert '0% of the boxes' in shown
+
+
+def test_inspect_masks(run_here, mine, tmp_path):
+    ran(run_here(DATA, 'convert', 'labelme', 'mine/labelme', '--masks',
+                 'mine/masks', cwd=tmp_path))
+    assert 'No errors' in ran(run_here(DATA, 'inspect', 'mine/masks',
+                                       cwd=tmp_path))
+    cv2.imwrite(str(mine / 'masks/000000.jpg.png'),
+                np.full((64, 64), 7, np.uint8))
+    cv2.imwrite(str(mine / 'masks/000001.jpg.png'), np.zeros((9, 9)))
+    cv2.imwrite(str(mine / 'masks/000002.jpg.png'), np.zeros((64, 64, 3)))
+    (mine / 'masks/000003.jpg.png').unlink()
+    result = run_here(DATA, 'inspect', 'mine/masks', cwd=tmp_path)
+    assert result.returncode == 1
+    shown = ' '.join(result.stdout.split())
+    for fault in ('mask with a value beyond the 5 classes',
+                  'mask of another size than its image',
+                  'mask with several channels', 'image without a mask'):
+        assert f'1 x {fault}' in shown
+
+
+def test_inspect_folders(run_here, shapes, tmp_path):
+    shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
+    (tmp_path / 'classes/none').mkdir()
+    shutil.copy(tmp_path / 'classes/star/000003.jpg', tmp_path / 'classes')
+    result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
+    assert result.returncode == 1
+    assert '1 x class without images, first: none' in result.stdout
+    assert "1 x image in no class's folder" in result.stdout
+
+
+def test_split_keeps_groups(run_here, mine, tmp_path):
+    ran(run_here(DATA, 'split', 'mine/all.json', '--val', 0.25, '--test',
+                 0.25, '--out', 'parts', cwd=tmp_path))
+    parts = [json.loads((tmp_path / f'parts/{part}.json').read_text())
+             for part in ('train', 'val', 'test')]
+    assert [len(part['images']) for part in parts] == [2, 1, 1]
+    for part in parts:
+        known = {image['id'] for image in part['images']}
+        assert {record['image_id'] for record in part['annotations']} <= known
+        assert len(part['categories']) == 4
+    names = (tmp_path / 'parts/train.txt').read_text().split()
+    assert names == [image['file_name'] for image in parts[0]['images']]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['mine/all.json', '--val', 1], 'are shares of the images'),
+    (['mine/all.json', '--val', 0.6, '--test', 0.6], 'are shares of'),
+    (['mine/none.json'], 'is not there'),
+    (['mine/all.json', '--group', '0000'], 'cannot be split into 2 parts'),
+    (['mine/all.json', '--group', 'x'], 'finds no group in'),
+    (['mine/labels'], 'holds no images'),
+])
+def test_what_cannot_be_split(arguments, message, error_here, mine, tmp_path):
+    assert message in error_here(DATA, 'split', *arguments, cwd=tmp_path)
+    assert not (mine / 'train.json').exists()
+
+
+def test_split_overwrites_nothing(run_here, error_here, mine, tmp_path):
+    (mine / 'val.txt').write_text('mine')
+    assert 'val.txt is there already' in error_here(
+        DATA, 'split', 'mine/all.json', cwd=tmp_path)
+    assert not (mine / 'train.json').exists()
+    assert (mine / 'val.txt').read_text() == 'mine'
+
+
+def scene(folder):
+    """An image of 300x200, with a box where each tile is alike."""
+    images = folder / 'images'
+    images.mkdir()
+    pixels = np.zeros((200, 300, 3), np.uint8)
+    pixels[90:110, 140:170] = 255
+    cv2.imwrite(str(images / 'a.png'), pixels)
+    (folder / 'all.json').write_text(json.dumps(dict(
+        images=[dict(id=1, file_name='a.png', width=300, height=200)],
+        categories=[dict(id=1, name='bar')], annotations=[dict(
+            id=1, image_id=1, category_id=1, iscrowd=0, area=600,
+            bbox=[140, 90, 30, 20],
+            segmentation=[[140, 90, 170, 90, 170, 110, 140, 110]])])))
+
+
+def test_boxes_are_where_they_were(run_here, tmp_path):
+    """Every tile is white in its boxes, and black elsewhere."""
+    scene(tmp_path)
+    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+                 '--min-visible', 0, cwd=tmp_path))
+    content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
+    boxes = {record['image_id']: record for record in content['annotations']}
+    assert boxes
+    # As many without a box as with one.
+    assert len(content['images']) == 2 * len(boxes)
+    for image in content['images']:
+        assert image['source'] == 'a.png'
+        pixels = cv2.imread(str(tmp_path / 'tiles/images' /
+                                image['file_name']))[..., 0]
+        assert pixels.shape == (image['height'], image['width']) == (64, 64)
+        expected = np.zeros((64, 64))
+        if image['id'] in boxes:
+            x, y, width, height = boxes[image['id']]['bbox']
+            expected[y:y + height, x:x + width] = 255
+        np.testing.assert_array_equal(pixels, expected)
+    ran(run_here(DATA, 'convert', 'coco', 'tiles/annotations.json', '--masks',
+                 'tiles/masks', cwd=tmp_path))
+    for image in content['images']:
+        name = image['file_name']
+        mask = cv2.imread(str(tmp_path / f'tiles/masks/{name}.png'), 0)
+        pixels = cv2.imread(str(tmp_path / f'tiles/images/{name}'), 0)
+        np.testing.assert_array_equal(mask * 255, pixels)
+
+
+def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):
+    scene(tmp_path)
+    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+                 '--min-visible', 0.8, '--negatives', 0, cwd=tmp_path))
+    content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
+    for record in content['annotations']:
+        width, height = record['bbox'][2:]
+        assert record['iscrowd'] == (width * height < 0.8 * 600)
+    assert {record['iscrowd'] for record in content['annotations']} == {0, 1}
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--size', 8], 'at least 32 pixels'), (['--overlap', 2], 'overlap 2'),
+    (['--negatives', -1], '--negatives at least 0'),
+    (['--min-visible', 3], '--min-visible is a share'),
+    (['--out', 'images'], 'images is there already'),
+])
+def test_what_cannot_be_tiled(arguments, message, error_here, tmp_path):
+    scene(tmp_path)
+    assert message in error_here(DATA, 'tile', 'all.json', '--out', 'tiles',
+                                 *arguments, cwd=tmp_path)
+    assert not (tmp_path / 'tiles').exists()
+
+
+def test_interrupted(run_here, tmp_path, monkeypatch):
+    """Ctrl-C leaves nothing that is half done."""
+    scene(tmp_path)
+
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cutting, 'read_scene', interrupt)
+    result = run_here(DATA, 'tile', 'all.json', '--size', 64, '--out',
+                      'tiles', cwd=tmp_path)
+    assert result.returncode == 130
+    assert 'Interrupted' in result.stdout
+    assert not (tmp_path / 'tiles').exists()
