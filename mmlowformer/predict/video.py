@@ -113,6 +113,7 @@ class VideoWriter:
         """
         picture = result.draw()
         if self._writer is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders want even sides.
             width, height = picture.size
             self._size = (width + width % 2, height + height % 2)

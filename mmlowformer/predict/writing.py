@@ -195,7 +195,7 @@ class Writer:
             self._waiting.popleft().result()
 
     def free(self, kind: str, name: str) -> Path:
-        """A file that no other result has, in a folder that is there.
+        """A file that no other result has.
 
         Args:
             kind (str): The folder.
@@ -211,7 +211,6 @@ class Writer:
             number += 1
             file = wanted.with_stem(f'{wanted.stem}-{number}')
         self._taken.add(str(file).lower())
-        file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
     def record(self, place: tuple, records: list[dict]) -> None:
@@ -239,7 +238,9 @@ class Writer:
                     file_name(label), f'{name}-{number}.png'))
 
     def _save(self, picture, kind: str, name: str) -> None:
-        picture.save(self.free(kind, name))
+        file = self.free(kind, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
         self.written[kind] += 1
 
 

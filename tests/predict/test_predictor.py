@@ -111,7 +111,14 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
     same(grey, find_boxes(array[..., :1].repeat(3, 2)))
 
 
-def test_pictures_of_16_bits(find_boxes, tmp_path):
+@pytest.fixture
+def with_pillow():
+    """Reads images as the configs of ImageNet and of retrieval do."""
+    return Pipeline([dict(type='LoadImageFromFile',
+                          imdecode_backend='pillow')], 'mmpretrain')
+
+
+def test_pictures_of_16_bits(find_boxes, with_pillow, tmp_path):
     """Pillow's own conversion makes most of them white."""
     deep = np.arange(0, 65536, 16, np.uint16).reshape(64, 64)
     cv2.imwrite(str(tmp_path / 'deep.png'), deep)
@@ -120,9 +127,6 @@ def test_pictures_of_16_bits(find_boxes, tmp_path):
     expected = find_boxes.pipeline.read(tmp_path / 'deep.png')['img']
     assert found.shape == expected.shape == (64, 64, 3)
     assert np.abs(found.astype(int) - expected).max() <= 1
-    # Whatever a config reads images with, as those of classifiers do.
-    with_pillow = Pipeline([dict(type='LoadImageFromFile',
-                                 imdecode_backend='pillow')], 'mmpretrain')
     file = tmp_path / 'deep.png'
     for source in (file, file.read_bytes()):
         found = with_pillow.read(source)['img']
@@ -139,16 +143,17 @@ def test_other_arrays_are_refused(find_boxes, source):
         find_boxes(source)
 
 
-def test_damaged_bytes(find_boxes, classifier):
-    for predictor in find_boxes, Predictor(classifier, device='cpu'):
-        with pytest.raises(UserError, match='of bytes cannot be decoded'):
-            predictor(b'no image')
+def test_damaged_bytes(find_boxes, with_pillow):
+    with pytest.raises(UserError, match='of bytes cannot be decoded'):
+        find_boxes(b'no image')
+    with pytest.raises(UserError, match='of bytes cannot be decoded'):
+        with_pillow.read(b'no image')
 
 
-def test_too_many_pixels_for_pillow(classifier, photos, monkeypatch):
+def test_too_many_pixels_for_pillow(with_pillow, photos, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 9)
     with pytest.raises(UserError, match=f'{photos[0]} is too large'):
-        Predictor(classifier, device='cpu')(photos[0])
+        with_pillow.read(photos[0])
 
 
 def test_lists_keep_their_order(detector, find_boxes, photos, tmp_path):

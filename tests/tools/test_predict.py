@@ -247,10 +247,13 @@ def test_odd_images_are_read_right(detector, photo, tmp_path):
     for name in set(sizes) - {'pixel.png', 'bits.png'}:
         expected = small.convert(
             'L' if name.startswith(('grey', '16')) else 'RGB').convert('RGB')
+        if name == 'palette.png':
+            # Of few colours, as the file has them.
+            expected = Image.open(tmp_path / 'in' / name).convert('RGB')
         if name == 'turned.jpg':
             expected = expected.transpose(Image.Transpose.ROTATE_270)
         found = pipeline.read(tmp_path / 'in' / name)['img'][..., ::-1]
-        # Of lossy formats and palettes; other channels or rows are far off.
+        # Of lossy formats; other channels or rows are far off.
         difference = np.abs(found.astype(int) - np.asarray(expected))
         assert difference.mean() < 12, name
 
