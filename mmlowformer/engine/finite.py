@@ -1,6 +1,7 @@
 """Trainings that compute NaN stop, before a checkpoint is lost to it."""
 import math
 
+import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
@@ -32,13 +33,13 @@ class StopAtNaN(Hook):
         Raises:
             UserError: If the training cannot recover.
         """
-        loss = (outputs or {}).get('loss')
-        if loss is not None and not math.isfinite(float(loss)):
+        loss = torch.as_tensor((outputs or {}).get('loss', 0.)).item()
+        if not math.isfinite(loss):
             self._losses_in_a_row += 1
             self._check_weights(runner, runner.iter + 1)
             if self._losses_in_a_row >= PATIENCE:
                 self._stop(runner, runner.iter + 1, 'the loss was '
-                           f'{float(loss)} {PATIENCE} times in a row')
+                           f'{loss} {PATIENCE} times in a row')
         else:
             self._losses_in_a_row = 0
         if any(isinstance(hook, CheckpointHook) and not hook.by_epoch

@@ -57,6 +57,16 @@ def test_all_is_well(tmp_path):
     assert saved(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
 
 
+def test_reading_the_loss_is_no_warning(tmp_path, recwarn):
+    torch.set_warn_always(True)
+    try:
+        train(tmp_path, [1.])
+    finally:
+        torch.set_warn_always(False)
+    assert not [str(warning.message) for warning in recwarn
+                if 'requires_grad' in str(warning.message)]
+
+
 def test_weights_are_gone(tmp_path):
     with pytest.raises(UserError, match='after iteration 2: weight holds NaN'):
         train(tmp_path, [1., math.nan, 1.], by_epoch=False)
