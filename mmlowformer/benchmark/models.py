@@ -18,6 +18,7 @@ from ..configs import read_config
 from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
+from ..models.ablations import ABLATIONS
 
 PREFIX = 'lowformer_'
 PYRAMID = 'feature pyramid'
@@ -65,8 +66,9 @@ def find_models(patterns: list[str], whole: bool = False,
     """The models that a user names.
 
     Args:
-        patterns (list[str]): Each ``lowformer_b2``, ``timm:NAME`` (wildcards
-            allowed), ``mmpretrain:NAME``, the path of a config, or
+        patterns (list[str]): Each ``lowformer_b2`` or an ablation like
+            ``lowformer_b1_unfused``, ``timm:NAME`` (wildcards allowed),
+            ``mmpretrain:NAME``, the path of a config, or
             ``package.module:callable``; with options of its own behind an
             ``@``.
         whole (bool): Whether to take a config's whole model rather than its
@@ -107,9 +109,13 @@ def _find(pattern: str, whole: bool,
 
 def _find_lowformer(pattern: str) -> Iterator[Spec]:
     names = [PREFIX + arch for arch in LowFormer.arch_settings]
+    # lowformer_* are the published ones.
+    if not fnmatch.filter(names, pattern):
+        names += [PREFIX + arch for arch in ABLATIONS]
     for name in _matching(pattern, names, 'LowFormer'):
-        yield Spec(name, 'LowFormer',
-                   partial(LowFormer, name.removeprefix(PREFIX)))
+        arch = name.removeprefix(PREFIX)
+        family = 'ablations' if arch in ABLATIONS else 'LowFormer'
+        yield Spec(name, family, partial(LowFormer, arch))
 
 
 def _matching(pattern: str, names: list[str], library: str) -> list[str]:
