@@ -4,7 +4,7 @@ The first four are the published ablations: https://arxiv.org/abs/2409.03460.
 Each is b1 but for what is said here; keys as in ``LowFormer``.
 """
 
-ABLATIONS = {
+ABLATIONS: dict[str, dict] = {
     # Two changes: the attention's way up is made of two convolutions, too.
     'b1_unfused': dict(
         variant='b1', conv_block='mbconv', depthwise_from_channels=0,

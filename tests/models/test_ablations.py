@@ -123,7 +123,6 @@ def test_deployed_as_a_model(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-@pytest.mark.filterwarnings('ignore:.*torch.jit:DeprecationWarning')
 def test_exported_and_traced(name):
     model, x = shallow(name), images(64, 96, batch=1)
     with torch.no_grad():
