@@ -19,6 +19,7 @@ from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
+from . import fat
 
 PREFIX = 'lowformer_'
 PYRAMID = 'feature pyramid'
@@ -67,8 +68,8 @@ def find_models(patterns: list[str], whole: bool = False,
 
     Args:
         patterns (list[str]): Each ``lowformer_b2`` or an ablation like
-            ``lowformer_b1_unfused``, ``timm:NAME`` (wildcards allowed),
-            ``mmpretrain:NAME``, the path of a config, or
+            ``lowformer_b1_unfused``, ``timm:NAME`` or ``peer:NAME``
+            (wildcards allowed), ``mmpretrain:NAME``, the path of a config, or
             ``package.module:callable``; with options of its own behind an
             ``@``.
         whole (bool): Whether to take a config's whole model rather than its
@@ -97,6 +98,8 @@ def _find(pattern: str, whole: bool,
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
         yield from _find_timm(name, shape)
+    elif source == 'peer':
+        yield from _find_peer(name)
     elif source == 'mmpretrain':
         yield _find_mmpretrain(name)
     elif pattern.endswith('.py'):
@@ -116,6 +119,12 @@ def _find_lowformer(pattern: str) -> Iterator[Spec]:
         arch = name.removeprefix(PREFIX)
         family = 'ablations' if arch in ABLATIONS else 'LowFormer'
         yield Spec(name, family, partial(LowFormer, arch))
+
+
+def _find_peer(pattern: str) -> Iterator[Spec]:
+    for name in _matching(pattern, list(fat.SETTINGS), 'peer'):
+        yield Spec(f'peer:{name}', 'FAT', partial(fat.build, name),
+                   'last feature map')
 
 
 def _matching(pattern: str, names: list[str], library: str) -> list[str]:
