@@ -89,7 +89,8 @@ class FullyAdaptiveAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q = self.q(x)
         k, v = self.kv(self.pool(x)).chunk(2, dim=1)
-        attended = F.scaled_dot_product_attention(*map(self._heads, (q, k, v)))
+        attended = F.scaled_dot_product_attention(
+            self._heads(q), self._heads(k), self._heads(v))
         attended = attended.transpose(2, 3).reshape(x.shape)
         # Both are gated by themselves, and multiplied.
         return self.proj(F.silu(self.local(q)) * F.silu(attended))
