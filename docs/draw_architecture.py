@@ -3,7 +3,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mmlowformer import LowFormer
-from mmlowformer.models.blocks import DEPTHWISE_FROM_CHANNELS, MLP_RATIO
+from mmlowformer.models.arguments import ARCH_DEFAULTS
+from mmlowformer.models.blocks import MLP_RATIO
 
 FILE = Path(__file__).with_name('architecture.svg')
 # Narrow, so that a telephone shows it whole and readable.
@@ -135,7 +136,7 @@ def draw_blocks(sheet: Sheet) -> None:
             sheet.y += 8
         bottom = max(bottom, sheet.y)
     sheet.y = bottom + 12
-    limit = DEPTHWISE_FROM_CHANNELS
+    limit = ARCH_DEFAULTS['depthwise_from_channels']
     for line in ('Local convolution: a residual FusedMBConv;',
                  f'from {limit} channels on a residual MBConv'):
         sheet.write(MARGIN, sheet.y, line, fill=PALE)

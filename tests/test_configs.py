@@ -25,11 +25,15 @@ CUSTOM = ('retinanet_lowformer_b0_custom', 'fpn_lowformer_b0_custom',
 DEPLOYED = ('retinanet_lowformer_b1_deploy_coco',
             'fpn_lowformer_b1_deploy_ade20k', 'lowformer_b1_deploy_in1k')
 
+ABLATIONS = ('lowformer_b1_unfused_in1k', 'lowformer_b1_no_attention_in1k',
+             'lowformer_b1_relu_linear_attention_in1k',
+             'lowformer_b1_full_resolution_in1k')
+
 
 def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
     assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS,
-                     *CUSTOM, *DEPLOYED}
+                     *CUSTOM, *DEPLOYED, *ABLATIONS}
 
 
 def test_found_with_and_without_suffix():
@@ -145,3 +149,16 @@ def test_deployed(name):
     hooks = plain.get('custom_hooks') or []
     assert cfg.custom_hooks == [*hooks, dict(type='mmlowformer.DeployHook')]
     assert cfg.model == plain.model
+
+
+@pytest.mark.parametrize('name', ABLATIONS)
+def test_ablations(name):
+    """They are b1's config but for the backbone."""
+    cfg, plain = get_config(name), get_config('lowformer_b1_in1k')
+    arch = name.removeprefix('lowformer_').removesuffix('_in1k')
+    assert cfg.model.backbone == dict(plain.model.backbone, arch=arch)
+    cfg.model.backbone.arch = 'b1'
+    assert cfg.to_dict() == plain.to_dict()
+    text = Path(get_config_path(name)).read_text()
+    two_at_once = ABLATIONS.index(name) in (0, 2)
+    assert ('changes two' in ' '.join(text.split())) == two_at_once

@@ -1,7 +1,8 @@
 """Measure the speed of backbones side by side, or compare measurements.
 
-MODEL is lowformer_b2 (the default is all eight variants), timm:NAME with
-wildcards, mmpretrain:NAME, the path of a config, or package.module:callable.
+MODEL is lowformer_b2 (the default is all eight variants), an ablation like
+lowformer_b1_unfused, timm:NAME with wildcards, peer:fat_b0 to fat_b3,
+mmpretrain:NAME, the path of a config, or package.module:callable.
 With options of its own behind an @ it runs beside the others in the same
 measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,8 +28,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from mmlowformer import engine
-from mmlowformer.benchmark import report
-from mmlowformer.benchmark.models import find_models
+from mmlowformer.benchmark import claims, report
+from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import MODES, Progress, Settings, measure
 from mmlowformer.benchmark.variants import (
     BACKENDS,
@@ -41,11 +43,17 @@ PRESETS = {
     # What the authors did.
     'paper': dict(backend='torchscript', dtype='fp32'),
     'deploy': dict(deploy=True, channels_last=True, compile='default'),
+    # Of several measurements, see run_claims.
+    'claims': {},
 }
 SHAPES = dict(paper=[(224, 224), (512, 512)])
-BATCH_SIZES = dict(paper=200)
+# Many images would take long on a CPU, and be no faster.
+BATCH_SIZES = dict(paper=dict(cpu=200, cuda=200), claims=dict(cpu=2, cuda=200))
 # Images in a call when --batch-size is auto.
 AUTOMATIC = dict(cpu=2, cuda=64)
+# What --preset claims decides by itself.
+DECIDED_BY_CLAIMS = ('models', 'whole', 'deploy', 'channels_last', 'amp',
+                     'cuda_graph')
 # Of the table, unless it is wide.
 WIDTH = 80
 FILES = ('json', 'csv', 'markdown', 'plot')
@@ -79,7 +87,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
                         'float32, 200 images of 224x224, then of 512x512; '
-                        'deploy: --deploy --channels-last --compile')
+                        'deploy: --deploy --channels-last --compile; claims: '
+                        "the authors' claims about speed beside what they are "
+                        'here, with --compile compiled as well')
     parser.add_argument('--threads', type=int, metavar='N')
     parser.add_argument('--cpu-time', action='store_true',
                         help='seconds of the processor instead of the clock: '
@@ -122,7 +132,18 @@ def check(args: argparse.Namespace) -> None:
     if args.mode == 'train' and (args.deploy or args.compile):
         raise UserError('--mode train measures the plain network: no --deploy '
                         'and no --compile')
+    if args.preset == 'claims':
+        check_claims(args)
     check_values(args)
+
+
+def check_claims(args: argparse.Namespace) -> None:
+    if (any(getattr(args, name) for name in DECIDED_BY_CLAIMS)
+            or (args.mode, args.dtype, args.backend) != (
+                'throughput', 'fp32', 'torch') or len(args.batch_size) > 1):
+        raise UserError('--preset claims decides about models, modes, data '
+                        'type and backends; it takes --shape, one '
+                        '--batch-size of throughput, and --compile')
 
 
 def check_values(args: argparse.Namespace) -> None:
@@ -145,7 +166,7 @@ def batch_sizes(args: argparse.Namespace) -> list[int]:
     for text in args.batch_size:
         if text == 'auto':
             text = 1 if args.mode == 'latency' else BATCH_SIZES.get(
-                args.preset, AUTOMATIC[args.device])
+                args.preset, AUTOMATIC)[args.device]
         elif not text.isdigit() or int(text) < 1:
             raise UserError(f'--batch-size {text}: positive numbers, or auto')
         sizes.append(int(text))
@@ -251,9 +272,46 @@ def options_of(args: argparse.Namespace) -> Options:
     return Options(**values)
 
 
+def run_claims(args: argparse.Namespace) -> bool:
+    """Measure what the claims are about, and show them side by side."""
+    ways = [claims.PAPER, claims.DEPLOYED]
+    if args.compile:
+        ways.append(claims.COMPILED)
+    records: dict = {}
+    for (mode, shape), models in claims.parts(ways).items():
+        settings = Settings(
+            shape=tuple(args.shape or shape), mode=mode,
+            batch_size=1 if mode == 'latency' else batch_sizes(args)[0],
+            options=Options(device=args.device, threads=args.threads),
+            min_time=args.min_time, repeats=args.repeats,
+            profiled_calls=args.profile)
+        records[mode, shape] = record = measure_and_show(
+            find_models(models, shape=settings.shape), settings, args,
+            f'_{mode}_{shape[0]}x{shape[1]}')
+        if not record['complete']:
+            break
+    show_claims(claims.judge(records), args)
+    return is_measured(records.values())
+
+
+def show_claims(results: list[dict], args: argparse.Namespace) -> None:
+    rows = claims.table_rows(results)
+    console = console_of(args.wide)
+    console.print('Ours over the peer; of latency, less is better.')
+    console.print(table_of(claims.HEADER, rows, args.wide))
+    if args.json:
+        Path(args.json).write_text(json.dumps(dict(claims=results), indent=1)
+                                   + '\n', encoding='utf-8')
+    if args.markdown:
+        Path(args.markdown).write_text(report.markdown(claims.HEADER, rows),
+                                       encoding='utf-8')
+
+
 def run(args: argparse.Namespace) -> bool:
     """Measure; whether any model could be measured."""
     check(args)
+    if args.preset == 'claims':
+        return run_claims(args)
     sizes = batch_sizes(args)
     found = {shape: find_models(args.models or ['lowformer_*'], args.whole,
                                 shape) for shape in shapes(args)}
@@ -264,23 +322,44 @@ def run(args: argparse.Namespace) -> bool:
         print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
         return True
     several = [len(found) > 1, len(sizes) > 1]
-    measured = False
+    records = []
     for shape, size in itertools.product(found, sizes):
         settings = Settings(
             shape=shape, batch_size=size, mode=args.mode,
             options=options_of(args), min_time=args.min_time,
             repeats=args.repeats, profiled_calls=args.profile,
             cpu_time=args.cpu_time)
-        progress = ProgressBar()
-        with progress.bar:
-            record = measure(found[shape], settings, progress=progress)
-        show(record, args.wide)
         parts = (f'_{shape[0]}x{shape[1]}', f'_batch{size}')
-        write(record, args, ''.join(itertools.compress(parts, several)))
-        measured |= any(not row['failure'] for row in record['rows'])
-        if not record['complete']:
-            raise KeyboardInterrupt
-    return measured
+        records.append(measure_and_show(
+            found[shape], settings, args,
+            ''.join(itertools.compress(parts, several))))
+        if not records[-1]['complete']:
+            break
+    return is_measured(records)
+
+
+def measure_and_show(specs: list[Spec], settings: Settings,
+                     args: argparse.Namespace, suffix: str) -> dict:
+    """Measure, and write files with the suffix in their names."""
+    progress = ProgressBar()
+    with progress.bar:
+        record = measure(specs, settings, progress=progress)
+    show(record, args.wide)
+    write(record, args, suffix)
+    return record
+
+
+def is_measured(records: Iterable[dict]) -> bool:
+    """Whether any model could be measured.
+
+    Raises:
+        KeyboardInterrupt: If a measurement was interrupted.
+    """
+    records = list(records)
+    if not all(record['complete'] for record in records):
+        raise KeyboardInterrupt
+    return any(not row['failure'] for record in records
+               for row in record['rows'])
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer, get_config
+from mmlowformer.models.ablations import ABLATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = dict(
@@ -39,7 +40,7 @@ EVALUATED_BY = 'reported by timm, https://github.com/huggingface/' \
 
 @dataclass
 class Task:
-    """A family of configs, one for each variant."""
+    """A family of configs, one for each variant or ablation."""
 
     name: str
     config: str
@@ -48,6 +49,7 @@ class Task:
     height: int
     width: int
     metafile: str
+    archs: tuple[str, ...] = tuple(LowFormer.arch_settings)
 
 
 TASKS = (
@@ -58,6 +60,10 @@ TASKS = (
     Task('Semantic Segmentation', 'fpn_lowformer_{}_ade20k', 'mmseg',
          'ADE20K', 512, 512, 'fpn_lowformer_metafile.yml'),
 )
+# Those that were published; the others are no configs.
+ABLATION_TASK = Task(
+    'Image Classification', 'lowformer_{}_in1k', 'mmpretrain', 'ImageNet-1K',
+    224, 224, 'lowformer_ablations_metafile.yml', tuple(ABLATIONS)[:4])
 
 
 def count(model: nn.Module, height: int, width: int) -> tuple[int, int]:
@@ -92,7 +98,7 @@ def entry(task: Task, arch: str) -> dict:
             'Parameters': parameters,
             'Input Size': [task.height, task.width]},
     }
-    if task.name == 'Image Classification':
+    if task is TASKS[0]:
         result['Metrics'] = {'Top 1 Accuracy': PUBLISHED[arch]}
         result['Source'] = PUBLISHED_BY + (
             ', read off a figure' if arch in READ_OFF_A_FIGURE else '')
@@ -109,8 +115,7 @@ def metafile(task: Task) -> dict:
     collection = dict(Name='LowFormer', Paper=PAPER, README='README.md',
                       Code=dict(URL='https://github.com/altair199797/'
                                 'LowFormer'))
-    content = dict(
-        Models=[entry(task, arch) for arch in LowFormer.arch_settings])
+    content = dict(Models=[entry(task, arch) for arch in task.archs])
     # A collection is described once.
     return dict(Collections=[collection], **content) \
         if task is TASKS[0] else content
@@ -140,6 +145,24 @@ def variants_table() -> str:
             f'{PUBLISHED[arch]}{note}'])
     return table(['arch', 'parameters (M)', 'MACs at 224×224 (M)',
                   'MACs at 512×512 (M)', 'channels', 'published top-1'], rows)
+
+
+def ablations_table() -> str:
+    rows = []
+    cfg = get_config('lowformer_b1_in1k')
+    for arch in ('b1', *ABLATIONS):
+        cfg.model.backbone.arch = arch
+        classifier = build(cfg)
+        parameters, at_224 = count(classifier.backbone, 224, 224)
+        at_512 = count(classifier.backbone, 512, 512)[1]
+        with_head, with_head_at_224 = count(classifier, 224, 224)
+        rows.append([
+            f'`{arch}`', millions(parameters, 2), millions(at_224),
+            millions(at_512), millions(with_head, 2),
+            millions(with_head_at_224)])
+    return table(['arch', 'parameters (M)', 'MACs at 224×224 (M)',
+                  'MACs at 512×512 (M)', 'with classifier: parameters (M)',
+                  'MACs at 224×224 (M)'], rows)
 
 
 def task_table(content: dict) -> str:
@@ -179,15 +202,18 @@ def fill_in(path: Path, tables: dict[str, str]) -> str:
 
 def generate() -> dict[Path, str]:
     """All files that come from here."""
-    contents = [metafile(task) for task in TASKS]
+    tasks = (*TASKS, ABLATION_TASK)
+    contents = [metafile(task) for task in tasks]
     files = {
         ROOT / 'configs' / task.metafile:
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        for task, content in zip(TASKS, contents)}
+        for task, content in zip(tasks, contents)}
     files[ROOT / 'model-index.yml'] = yaml.safe_dump(
-        dict(Import=[f'configs/{task.metafile}' for task in TASKS]))
-    readme, page = ROOT / 'README.md', ROOT / 'docs' / 'model_zoo.md'
+        dict(Import=[f'configs/{task.metafile}' for task in tasks]))
+    readme, page, ablations = (ROOT / name for name in (
+        'README.md', 'docs/model_zoo.md', 'docs/ablations.md'))
     files[readme] = fill_in(readme, dict(variants=variants_table()))
+    files[ablations] = fill_in(ablations, dict(ablations=ablations_table()))
     files[page] = fill_in(page, {
         task.name.lower(): task_table(content)
         for task, content in zip(TASKS, contents)})

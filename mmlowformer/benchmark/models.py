@@ -18,6 +18,8 @@ from ..configs import read_config
 from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
+from ..models.ablations import ABLATIONS
+from . import fat
 
 PREFIX = 'lowformer_'
 PYRAMID = 'feature pyramid'
@@ -65,8 +67,9 @@ def find_models(patterns: list[str], whole: bool = False,
     """The models that a user names.
 
     Args:
-        patterns (list[str]): Each ``lowformer_b2``, ``timm:NAME`` (wildcards
-            allowed), ``mmpretrain:NAME``, the path of a config, or
+        patterns (list[str]): Each ``lowformer_b2`` or an ablation like
+            ``lowformer_b1_unfused``, ``timm:NAME`` or ``peer:NAME``
+            (wildcards allowed), ``mmpretrain:NAME``, the path of a config, or
             ``package.module:callable``; with options of its own behind an
             ``@``.
         whole (bool): Whether to take a config's whole model rather than its
@@ -95,6 +98,8 @@ def _find(pattern: str, whole: bool,
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
         yield from _find_timm(name, shape)
+    elif source == 'peer':
+        yield from _find_peer(name)
     elif source == 'mmpretrain':
         yield _find_mmpretrain(name)
     elif pattern.endswith('.py'):
@@ -107,9 +112,19 @@ def _find(pattern: str, whole: bool,
 
 def _find_lowformer(pattern: str) -> Iterator[Spec]:
     names = [PREFIX + arch for arch in LowFormer.arch_settings]
+    # lowformer_* are the published ones.
+    if not fnmatch.filter(names, pattern):
+        names += [PREFIX + arch for arch in ABLATIONS]
     for name in _matching(pattern, names, 'LowFormer'):
-        yield Spec(name, 'LowFormer',
-                   partial(LowFormer, name.removeprefix(PREFIX)))
+        arch = name.removeprefix(PREFIX)
+        family = 'ablations' if arch in ABLATIONS else 'LowFormer'
+        yield Spec(name, family, partial(LowFormer, arch))
+
+
+def _find_peer(pattern: str) -> Iterator[Spec]:
+    for name in _matching(pattern, list(fat.SETTINGS), 'peer'):
+        yield Spec(f'peer:{name}', 'FAT', partial(fat.build, name),
+                   'last feature map')
 
 
 def _matching(pattern: str, names: list[str], library: str) -> list[str]:

@@ -68,7 +68,7 @@ def _fuse(network: nn.Module) -> None:
             # Nobody needs what the branch has computed any more.
             module.inplace = True
         elif isinstance(module, Lowtention):
-            _make_dense(module)
+            replace_modules(module, _can_turn, _turned)
         elif isinstance(module, nn.Hardswish):
             # Nobody needs its input any more.
             module.inplace = True
@@ -130,19 +130,24 @@ class ImageNorm(nn.Module):
         return f'eps={self.eps}'
 
 
-def _make_dense(attention: Lowtention) -> None:
-    """A transposed convolution of stride 1 is one with its kernel turned."""
-    up = attention.up
-    if not isinstance(up, nn.ConvTranspose2d) or up.stride != (1, 1):
-        return
+def _can_turn(module: nn.Module) -> bool:
+    """Whether it is a transposed convolution like LowFormer's, of stride 1."""
+    return (isinstance(module, nn.ConvTranspose2d) and module.stride == (1, 1)
+            and module.groups in (1, module.in_channels))
+
+
+def _turned(up: nn.ConvTranspose2d) -> nn.Conv2d:
+    """It is a convolution with its kernels turned."""
     height, width = up.kernel_size
-    dense = nn.Conv2d(up.in_channels, up.out_channels, (height, width),
-                      padding=(height // 2, width // 2),
-                      device=up.weight.device, dtype=up.weight.dtype)
-    dense.weight.copy_(up.weight.transpose(0, 1).flip(2, 3))
-    if dense.bias is not None and up.bias is not None:
-        dense.bias.copy_(up.bias)
-    attention.up = dense.requires_grad_(up.weight.requires_grad)
+    conv = nn.Conv2d(
+        up.in_channels, up.out_channels, (height, width),
+        padding=(height // 2, width // 2), groups=up.groups,
+        device=up.weight.device, dtype=up.weight.dtype)
+    kernels = up.weight if up.groups > 1 else up.weight.transpose(0, 1)
+    conv.weight.copy_(kernels.flip(2, 3))
+    if conv.bias is not None and up.bias is not None:
+        conv.bias.copy_(up.bias)
+    return conv.requires_grad_(up.weight.requires_grad)
 
 
 class PartwiseFusedMBConv(nn.Module):

@@ -1,13 +1,22 @@
 """Checks of LowFormer's arguments; what is wrong is named, with a remedy."""
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .blocks import LowFormerBlock
+from .ablations import ABLATIONS
+from .blocks import CONV_BLOCKS, LowFormerBlock, Lowtention
 
 # Of the stem and of the four stages. A stage that downsamples only has the
 # depth 1 (stages 1 and 2) or 0 (stages 3 and 4).
 MIN_WIDTHS = (2, 2, 2, 2, 2)
 MIN_DEPTHS = (0, 1, 1, 0, 0)
+# What an arch dict may leave out: see LowFormer.
+ARCH_DEFAULTS = dict(
+    conv_block='fused_mbconv', depthwise_from_channels=256,
+    attention_ratio=0.5, attention_strides=(2, 1), attention_kernels=(5, 3),
+    attention_downs=('separable', 'separable'),
+    attention_ups=('dense', 'dense'))
+ATTENTION_STRIDES = (1, 2, 4)
+MAX_KERNEL = 15
 # Schemes of the weights that MMEngine knows by name; no LowFormer is there.
 OPENMMLAB_WEIGHTS = ('open-mmlab://', 'openmmlab://', 'torchvision://',
                      'mmcls://')
@@ -17,11 +26,12 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
     """Look a variant up, or check the description of one.
 
     Args:
-        arch (str | dict): Name of a variant, or a dict with the keys of one.
+        arch (str | dict): Name of a variant or of one of the ablations, or a
+            dict with the keys of one.
         settings (Mapping[str, dict]): The variants by name.
 
     Returns:
-        dict: The description.
+        dict: The description, with all keys.
 
     Raises:
         ValueError: If there is no such variant, a key is unknown or missing,
@@ -31,16 +41,32 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
     if isinstance(arch, str):
         # The paper writes B1.5.
         name = arch.lower().replace('.', '')
-        if name not in settings:
+        if name in settings:
+            return settings[name]
+        if name not in ABLATIONS:
             raise ValueError(f'LowFormer has no arch {arch!r}. '
-                             + _hint(name, settings))
-        return settings[name]
+                             + _hint(name, [*settings, *ABLATIONS]))
+        arch = ABLATIONS[name]
     if not isinstance(arch, dict):
         raise TypeError('arch has to be the name of a variant or a dict, not '
                         f'{type(arch).__name__}.')
-    _check_keys(arch, next(iter(settings.values())))
+    return _check_description(_complete(arch, settings))
+
+
+def _complete(arch: dict, settings: Mapping[str, dict]) -> dict:
+    """Take what a dict leaves out from its variant, or the defaults."""
+    arch = dict(arch)
+    variant = arch.pop('variant', None)
+    if variant is not None and variant not in settings:
+        raise ValueError(f'variant of the arch dict is {variant!r}. '
+                         + _hint(str(variant), settings))
+    given = {**ARCH_DEFAULTS, **settings.get(variant, {}), **arch}
+    _check_keys(given, next(iter(settings.values())))
     # It may be an iterator, which could be read only once.
-    arch = dict(arch, block=tuple(arch['block']))
+    return dict(given, block=tuple(given['block']))
+
+
+def _check_description(arch: dict) -> dict:
     _check_integers('widths', arch['widths'], MIN_WIDTHS)
     _check_integers('depths', arch['depths'], MIN_DEPTHS)
     for key in ('stem_expand_ratio', 'downsample_expand_ratio'):
@@ -48,7 +74,38 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
             raise ValueError(f'{key} of the arch dict has to be positive, not '
                              f'{arch[key]!r}.')
     _check_block(arch['block'])
+    if arch['conv_block'] not in CONV_BLOCKS:
+        raise ValueError('conv_block of the arch dict is '
+                         f'{arch["conv_block"]!r}. '
+                         + _hint(arch['conv_block'], CONV_BLOCKS))
+    if not isinstance(arch['depthwise_from_channels'], (int, float)):
+        raise ValueError('depthwise_from_channels of the arch dict has to be a'
+                         f' number, not {arch["depthwise_from_channels"]!r}.')
+    _check_attention(arch)
     return arch
+
+
+def _check_attention(arch: dict) -> None:
+    ratio = arch['attention_ratio']
+    if not 1 / min(arch['widths'][3:]) <= ratio <= 1:
+        raise ValueError('attention_ratio of the arch dict has to be at most '
+                         f'1, and leave a channel, not {ratio!r}.')
+    for key in ('attention_downs', 'attention_ups'):
+        _check_pair(arch, key, Lowtention.WAYS)
+    strides = _check_pair(arch, 'attention_strides', ATTENTION_STRIDES)
+    # All pixels have to be seen.
+    _check_pair(arch, 'attention_kernels',
+                range(max(strides) // 2 * 2 + 1, MAX_KERNEL + 1, 2))
+
+
+def _check_pair(arch: dict, key: str, allowed: Collection) -> tuple:
+    """What there is for each of the stages 3 and 4."""
+    pair = tuple(arch[key])
+    if len(pair) != 2 or any(value not in allowed for value in pair):
+        raise ValueError(f'{key} of the arch dict has to hold two, for the '
+                         'stages 3 and 4, of '
+                         f'{", ".join(map(str, allowed))}, not {pair!r}.')
+    return pair
 
 
 def _check_keys(arch: dict, needed: Iterable[str]) -> None:

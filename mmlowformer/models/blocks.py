@@ -6,16 +6,16 @@ Shapes are ``(N, C, H, W)``. Sources: LowFormer, https://arxiv.org/abs/2409.0346
 import warnings
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
-# Local convolutions at least this wide are depthwise (MBConv), not dense.
-DEPTHWISE_FROM_CHANNELS = 256
 MLP_RATIO = 4
 LOCAL_EXPAND_RATIO = 4
+LINEAR_HEAD_DIM = 16
 
 
 def _group_norm(channels: int) -> nn.Module:
@@ -80,17 +80,20 @@ class MBConv(BaseModule):
         expand_ratio (float): Hidden channels over ``in_channels``.
         norm_cfg (dict): Norm after the projection.
         act_cfg (dict): Activation after the first two convolutions.
+        bias (bool): Whether the first two convolutions have a bias. Defaults
+            to False.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int,
-                 expand_ratio: float, norm_cfg: dict, act_cfg: dict):
+                 expand_ratio: float, norm_cfg: dict, act_cfg: dict,
+                 bias: bool = False):
         super().__init__()
         hidden = round(in_channels * expand_ratio)
         self.expand_conv = ConvNormAct(
-            in_channels, hidden, 1, norm_cfg=None, act_cfg=act_cfg)
+            in_channels, hidden, 1, bias=bias, norm_cfg=None, act_cfg=act_cfg)
         self.depth_conv = ConvNormAct(
             hidden, hidden, 3, stride=stride, padding=1, groups=hidden,
-            norm_cfg=None, act_cfg=act_cfg)
+            bias=bias, norm_cfg=None, act_cfg=act_cfg)
         self.point_conv = ConvNormAct(
             hidden, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
 
@@ -98,31 +101,63 @@ class MBConv(BaseModule):
         return self.point_conv(self.depth_conv(self.expand_conv(x)))
 
 
+CONV_BLOCKS: dict[str, type[BaseModule]] = dict(
+    fused_mbconv=FusedMBConv, mbconv=MBConv)
+
+
+def _transposed_conv(in_channels: int, channels: int, stride: int,
+                     groups: int = 1) -> nn.ConvTranspose2d:
+    """It makes ``stride`` times as many pixels along each axis."""
+    kernel, padding = (3, 1) if stride == 1 else (2 * stride, stride // 2)
+    return nn.ConvTranspose2d(in_channels, channels, kernel, stride=stride,
+                              padding=padding, groups=groups)
+
+
+def _separable_transposed_conv(in_channels: int, channels: int,
+                               stride: int) -> Sequential:
+    return Sequential(
+        nn.Conv2d(in_channels, channels, 1),
+        _transposed_conv(channels, channels, stride, groups=channels))
+
+
 class Lowtention(BaseModule):
-    """Self-attention on a lower resolution and halved channels.
+    """Self-attention on a lower resolution and fewer channels.
 
     A strided depthwise convolution lowers the resolution, a transposed
     convolution restores it and is the output projection at the same time.
 
     Args:
         channels (int): Channels of input and output.
-        stride (int): Factor by which the resolution is lowered, 1 or 2.
+        stride (int): Factor by which the resolution is lowered: 1, or even.
+        kernel (int): Size of the kernels that lower it.
+        ratio (float): Channels of each of q, k and v over ``channels``.
+        down (str): The way to q, k and v, of :attr:`WAYS`: a depthwise and a
+            1x1 convolution, or a dense one.
+        up (str): The way back, likewise: a 1x1 and a depthwise transposed
+            convolution, or a dense transposed one.
         norm_cfg (dict): Norm after the depthwise convolution.
     """
 
-    def __init__(self, channels: int, stride: int, norm_cfg: dict):
+    WAYS = ('separable', 'dense')
+
+    def __init__(self, channels: int, stride: int, kernel: int, ratio: float,
+                 down: str, up: str, norm_cfg: dict):
         super().__init__()
-        self.num_heads = max(1, int(channels * 0.5) // 30)
-        self.head_dim = int((channels // self.num_heads) * 0.5)
+        self.num_heads = max(1, int(channels * ratio) // 30)
+        self.head_dim = int((channels // self.num_heads) * ratio)
         inner = self.num_heads * self.head_dim
-        down_kernel, up_kernel = (3, 3) if stride == 1 else (5, 2 * stride)
-        self.down = ConvNormAct(
-            channels, channels, down_kernel, stride=stride,
-            padding=down_kernel // 2, groups=channels, norm_cfg=norm_cfg,
-            act_cfg=None)
-        self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=False)
-        self.up: nn.Module = nn.ConvTranspose2d(
-            inner, channels, up_kernel, stride=stride, padding=1)
+        size: dict[str, Any] = dict(
+            kernel_size=kernel, stride=stride, padding=kernel // 2)
+        if down == 'dense':
+            self.down: nn.Module = nn.Identity()
+            self.qkv = nn.Conv2d(channels, 3 * inner, bias=False, **size)
+        else:
+            self.down = ConvNormAct(channels, channels, groups=channels,
+                                    norm_cfg=norm_cfg, act_cfg=None, **size)
+            self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=False)
+        make_up = (_transposed_conv if up == 'dense' else
+                   _separable_transposed_conv)
+        self.up: nn.Module = make_up(inner, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -142,6 +177,53 @@ class Lowtention(BaseModule):
         x = F.scaled_dot_product_attention(q, k, v)
         return x.transpose(2, 3).reshape(
             n, self.num_heads * self.head_dim, height, width)
+
+
+class ReLULinearAttention(BaseModule):
+    """EfficientViT's attention, whose cost is linear in the positions.
+
+    ReLU takes the place of softmax, so that keys and values can be summed up
+    first. Half of the heads see q, k and v, the other half these convolved
+    5x5, head by head. Source: https://arxiv.org/abs/2205.14756.
+
+    Args:
+        channels (int): Channels of input and output.
+        norm_cfg (dict): Norm after the output projection.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict):
+        super().__init__()
+        num_heads = max(1, channels // LINEAR_HEAD_DIM)
+        inner = num_heads * LINEAR_HEAD_DIM
+        self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=False)
+        self.wide_qkv = Sequential(
+            nn.Conv2d(3 * inner, 3 * inner, 5, padding=2, groups=3 * inner,
+                      bias=False),
+            nn.Conv2d(3 * inner, 3 * inner, 1, groups=3 * num_heads,
+                      bias=False))
+        self.proj = ConvNormAct(
+            2 * inner, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x)
+        return self.proj(self.attend(torch.cat([qkv, self.wide_qkv(qkv)], 1)))
+
+    @staticmethod
+    def attend(qkv: Tensor) -> Tensor:
+        """Attend over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.
+
+        The channels hold q, k and v head by head.
+        """
+        n, _, height, width = qkv.shape
+        heads = qkv.reshape(n, -1, 3 * LINEAR_HEAD_DIM, height * width)
+        q, k, v = heads.chunk(3, dim=2)
+        # Means: sums over all positions would leave the range of float16.
+        k = F.relu(k) / (height * width)
+        # With 1 as one more value, the weights' sum is one more output.
+        v = F.pad(v, (0, 0, 0, 1), value=1.)
+        sums = (v @ k.transpose(2, 3) @ F.relu(q)).float()
+        x = sums[:, :, :-1] / (sums[:, :, -1:] + 1e-15)
+        return x.reshape(n, -1, height, width).to(qkv.dtype)
 
 
 class Residual(BaseModule):
@@ -178,13 +260,11 @@ def _mlp(channels: int) -> Sequential:
         nn.Conv2d(MLP_RATIO * channels, channels, 1))
 
 
-def _local(channels: int, norm_cfg: dict, act_cfg: dict) -> BaseModule:
-    shape: dict[str, Any] = dict(
-        in_channels=channels, out_channels=channels, stride=1,
-        expand_ratio=LOCAL_EXPAND_RATIO, norm_cfg=norm_cfg, act_cfg=act_cfg)
-    if channels < DEPTHWISE_FROM_CHANNELS:
-        return FusedMBConv(**shape, bias=True)
-    return MBConv(**shape)
+def _local(channels: int, depthwise_from: float, norm_cfg: dict,
+           act_cfg: dict) -> BaseModule:
+    block = FusedMBConv if channels < depthwise_from else MBConv
+    return block(channels, channels, 1, LOCAL_EXPAND_RATIO, norm_cfg, act_cfg,
+                 bias=True)
 
 
 class LowFormerBlock(BaseModule):
@@ -194,22 +274,28 @@ class LowFormerBlock(BaseModule):
         channels (int): Channels of input and output.
         branches (tuple[str]): Which branches, in their order: of
             :attr:`BRANCHES`, ``norm_`` meaning a GroupNorm in front.
-        attention_stride (int): Stride of the Lowtention.
+        attention (dict): Arguments of the :class:`Lowtention`.
+        depthwise_from (float): The local branch is a FusedMBConv with fewer
+            channels, an MBConv with at least as many.
         drop_path (float): Drop probability of each branch.
         norm_cfg (dict): Norm of the convolutions.
         act_cfg (dict): Activation of the convolutions.
     """
 
-    BRANCHES = ('norm_lowtention', 'lowtention', 'norm_mlp', 'local')
+    BRANCHES = ('norm_lowtention', 'lowtention', 'relu_linear_attention',
+                'norm_mlp', 'local')
 
-    def __init__(self, channels: int, branches: tuple, attention_stride: int,
-                 drop_path: float, norm_cfg: dict, act_cfg: dict):
+    def __init__(self, channels: int, branches: tuple, attention: dict,
+                 depthwise_from: float, drop_path: float, norm_cfg: dict,
+                 act_cfg: dict):
         super().__init__()
         build = dict(
-            lowtention=lambda: Lowtention(channels, attention_stride,
-                                          norm_cfg),
+            lowtention=lambda: Lowtention(
+                channels, norm_cfg=norm_cfg, **attention),
+            relu_linear_attention=lambda: ReLULinearAttention(
+                channels, norm_cfg),
             mlp=lambda: _mlp(channels),
-            local=lambda: _local(channels, norm_cfg, act_cfg))
+            local=lambda: _local(channels, depthwise_from, norm_cfg, act_cfg))
         for name in branches:
             kind = name.removeprefix('norm_')
             norm = _group_norm(channels) if name != kind else None

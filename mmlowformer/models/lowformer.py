@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .arguments import (
+    ARCH_DEFAULTS,
     check_arch,
     check_drop_path_rate,
     check_out_indices,
     init_cfg_for,
 )
-from .blocks import ConvNormAct, FusedMBConv, LowFormerBlock, Residual
+from .blocks import CONV_BLOCKS, ConvNormAct, LowFormerBlock, Residual
 from .recomputing import RecomputedSequential
 from .staged import StagedBackbone
 
-# Of the residual FusedMBConvs in stages 1 and 2.
+# Of the residual convolutional blocks in stages 1 and 2.
 STAGE_EXPAND_RATIO = 4
 
 B_BLOCK = ('norm_lowtention', 'norm_mlp', 'local')
@@ -27,7 +28,8 @@ E3_BLOCK = ('lowtention', 'local')
 
 
 def _arch(widths, depths, downsample_expand_ratio, block):
-    return dict(widths=widths, depths=depths, block=block, stem_expand_ratio=4,
+    return dict(ARCH_DEFAULTS, widths=widths, depths=depths, block=block,
+                stem_expand_ratio=4,
                 downsample_expand_ratio=downsample_expand_ratio)
 
 
@@ -47,18 +49,29 @@ class LowFormer(StagedBackbone):
 
     Args:
         arch (str | dict): A variant, one of ``b0 b1 b15 b2 b3 e1 e2 e3``, or
-            ``B1.5`` as the paper writes it; or a dict with all keys of an
-            entry of :attr:`arch_settings`:
+            ``B1.5`` as the paper writes it; an ablation like
+            ``b1_full_resolution`` (docs/ablations.md); or a dict of:
 
             - ``widths``: channels of the stem and of the four stages.
             - ``depths``: number of blocks likewise. Stages 1 and 2 count
               their downsampling block and have at least 1; stages 3 and 4
               do not.
             - ``stem_expand_ratio``, ``downsample_expand_ratio``: expansion
-              of the FusedMBConvs in the stem, and at the start of each stage.
+              of the blocks in the stem, and at the start of each stage.
             - ``block``: the residual branches of the blocks in stages 3 and
-              4, a sequence from ``norm_lowtention lowtention norm_mlp
-              local``.
+              4, a sequence from ``norm_lowtention lowtention
+              relu_linear_attention norm_mlp local``.
+            - ``variant``, optional: the one that has what is left out.
+            - ``conv_block``, optional: ``fused_mbconv`` (default) or
+              ``mbconv``, up to stage 2 and at the start of each stage.
+            - ``depthwise_from_channels``, optional: from how many on the
+              local branch is an MBConv, not fused. Defaults to 256.
+            - ``attention_ratio``, optional: channels of the Lowtention over
+              the block's, at most 1. Defaults to 0.5.
+            - ``attention_strides``, ``attention_kernels``,
+              ``attention_downs``, ``attention_ups``, optional: of the
+              Lowtention in stages 3 and 4, see there. Default to (2, 1),
+              (5, 3), and the ways down ``separable``, up ``dense``.
 
             Defaults to ``'b1'``.
         in_channels (int): Channels of the image. Defaults to 3.
@@ -167,27 +180,28 @@ class LowFormer(StagedBackbone):
                               drop_paths: Iterator[float]) -> Sequential:
         width, depth = (self.arch[key][index + 1] for key in
                         ('widths', 'depths'))
-        # Stage 4 is small enough as it is.
-        attention_stride = 2 if index == 2 else 1
+        attention = {key: self.arch[f'attention_{key}s'][index - 2]
+                     for key in ('stride', 'kernel', 'down', 'up')}
+        attention['ratio'] = self.arch['attention_ratio']
         return self._chain(self._downsample(index), *(
-            LowFormerBlock(width, self.arch['block'], attention_stride,
+            LowFormerBlock(width, self.arch['block'], attention,
+                           self.arch['depthwise_from_channels'],
                            next(drop_paths), **self._conv_cfg)
             for _ in range(depth)))
 
     def _chain(self, *blocks: nn.Module) -> Sequential:
         return (RecomputedSequential if self.with_cp else Sequential)(*blocks)
 
-    def _downsample(self, index: int) -> FusedMBConv:
-        in_width, width = self.arch['widths'][index:index + 2]
-        return FusedMBConv(in_width, width, 2,
-                           self.arch['downsample_expand_ratio'],
-                           **self._conv_cfg)
+    def _downsample(self, index: int) -> nn.Module:
+        return self._conv(*self.arch['widths'][index:index + 2], 2,
+                          self.arch['downsample_expand_ratio'])
 
     def _conv_block(self, width: int, expand_ratio: float,
                     drop_path: float) -> Residual:
-        return Residual(
-            FusedMBConv(width, width, 1, expand_ratio, **self._conv_cfg),
-            drop_path)
+        return Residual(self._conv(width, width, 1, expand_ratio), drop_path)
+
+    def _conv(self, *shape) -> nn.Module:
+        return CONV_BLOCKS[self.arch['conv_block']](*shape, **self._conv_cfg)
 
     def _drop_paths(self, rate: float) -> Iterator[float]:
         """One probability for each residual block, stem first."""

@@ -5,6 +5,7 @@ import torch
 from mmlowformer import LowFormer, get_config_path
 from mmlowformer.benchmark.models import facts_of, find_models
 from mmlowformer.engine import UserError
+from mmlowformer.models.ablations import ABLATIONS
 
 
 def names(*patterns):
@@ -14,6 +15,16 @@ def names(*patterns):
 def test_all_variants():
     assert names('lowformer_*') == [
         f'lowformer_{arch}' for arch in LowFormer.arch_settings]
+
+
+def test_ablations():
+    """They are no variants, so ``lowformer_*`` are not these."""
+    assert names('lowformer_b1_*') == [
+        f'lowformer_{arch}' for arch in ABLATIONS]
+    spec, = find_models(['lowformer_b1_unfused'])
+    with torch.device('meta'):
+        facts = facts_of(spec.build().eval(), (224, 224))
+    assert (facts.parameters, facts.macs) == (7_941_424, 693_846_272)
 
 
 def test_each_once():

@@ -1,6 +1,7 @@
 """tools/benchmark.py as users run it."""
 import itertools
 import json
+import re
 import runpy
 import sys
 from importlib.metadata import version
@@ -8,7 +9,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from mmlowformer.benchmark import timing
+from mmlowformer.benchmark import claims, timing
 
 from ..conftest import ROOT
 from .test_train_and_test import run
@@ -59,6 +60,26 @@ def test_paper_preset_and_file_names(tmp_path):
     assert record['settings']['batch_size'] == 2
 
 
+def test_claims(run_here, tmp_path, monkeypatch):
+    """Claim beside result, in files as on the screen."""
+    monkeypatch.setattr(claims, 'CLAIMS', (
+        claims.Claim('lowformer_b0', 'peer:fat_b0', 'latency', 0.5, 'GPU'), ))
+    result = run_here(BENCHMARK, '--preset', 'claims', '--shape', 32, 32,
+                      '--min-time', 0.05, '--repeats', 1, '--device', 'cpu',
+                      '--json', 'out.json', '--markdown', 'out.md',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert re.search(r'b0 / fat_b0 +latency 32 +GPU +0.50 +\d', result.stdout)
+    claim, = json.loads((tmp_path / 'out.json').read_text())['claims']
+    assert claim['paper'] > 0
+    assert (f'| b0 / fat_b0 | latency 32 | GPU | 0.50 | {claim["paper"]:.2f} '
+            f'| {claim["fastest"]:.2f} |') in (tmp_path / 'out.md').read_text()
+    record = json.loads((tmp_path / 'out_latency_224x224.json').read_text())
+    assert [row['steps'] for row in record['rows']] == [
+        ['build', 'torchscript'], ['build', 'deploy', 'channels_last'],
+        ['build', 'torchscript'], ['build', 'deploy (own)', 'channels_last']]
+
+
 def test_list(run_here, tmp_path):
     result = run_here(BENCHMARK, '--list', cwd=tmp_path)
     assert result.stdout.count('feature pyramid') == 8
@@ -69,6 +90,8 @@ def test_list(run_here, tmp_path):
     (('--device', 'cuda'), '--device cuda: torch finds no GPU'),
     (('--amp', ), '--amp needs --dtype fp16 or bf16'),
     (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
+    (('--preset', 'claims', '--mode', 'latency'), '--preset claims decides'),
+    (('--preset', 'claims', 'lowformer_b0'), '--preset claims decides'),
     (('--batch-size', 'many'), '--batch-size many'),
     (('--json', 'none/a.json'), 'there is no such folder'),
     (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
