@@ -3,8 +3,12 @@ import re
 import runpy
 
 import pytest
+import torch
 
+from mmlowformer import LowFormer
 from mmlowformer.benchmark import report
+from mmlowformer.models.ablations import ABLATIONS
+from mmlowformer.registry import MODELS
 
 from .conftest import ROOT
 
@@ -19,6 +23,18 @@ def test_features_with_mmpretrain(run_python):
     # MMPreTrain logs to stdout, too.
     assert result.stdout.splitlines()[-1] == '(1, 256, 7, 7) (1, 1600)', \
         result.stderr
+
+
+def test_networks_of_the_ablations_page():
+    page = (ROOT / 'docs' / 'ablations.md').read_text(encoding='utf-8')
+    named, own = re.findall(r'```python\n(.*?)```', page, re.S)
+    names = dict(LowFormer=LowFormer)
+    with torch.device('meta'):
+        exec(named + own, names)
+        backbone = MODELS.build(names['backbone'])
+    assert backbone.out_channels == (48, 96, 192, 384)
+    listed = re.findall(r'^(?:\d\.|-) \[?`(\w+)`', page, re.M)
+    assert listed == list(ABLATIONS)
 
 
 def test_files_named_in_the_docs_exist():

@@ -93,9 +93,11 @@ def _check_attention(arch: dict) -> None:
     for key in ('attention_downs', 'attention_ups'):
         _check_pair(arch, key, Lowtention.WAYS)
     strides = _check_pair(arch, 'attention_strides', ATTENTION_STRIDES)
-    # All pixels have to be seen.
-    _check_pair(arch, 'attention_kernels',
-                range(max(strides) // 2 * 2 + 1, MAX_KERNEL + 1, 2))
+    kernels = _check_pair(arch, 'attention_kernels',
+                          range(1, MAX_KERNEL + 1, 2))
+    if any(kernel < stride for kernel, stride in zip(kernels, strides)):
+        raise ValueError(f'attention_kernels {kernels} of the arch dict would '
+                         f'skip pixels: attention_strides are {strides}.')
 
 
 def _check_pair(arch: dict, key: str, allowed: Collection) -> tuple:
