@@ -1,16 +1,16 @@
 """The parts of a deployed model: in a data type of their own, compiled."""
 from collections.abc import Callable
-from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 
 from .watching import map_tensors
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of
 # an inference; between the kernels C++ takes less time than Python.
-COMPILER_OPTIONS: dict[str, Any] = dict(freezing=True)
-CPU_COMPILER_OPTIONS: dict[str, Any] = dict(freezing=True, cpp_wrapper=True)
+COMPILER_OPTIONS = dict(freezing=True)
+CPU_COMPILER_OPTIONS = dict(freezing=True, cpp_wrapper=True)
 
 
 class PartForward:
@@ -52,9 +52,12 @@ class PartForward:
         if not self._is_compiled:
             return forward
         device = next(self.part.parameters()).device
-        return torch.compile(forward, dynamic=False, options=(
+        # As options of torch.compile they come too late: what is computed
+        # from weights alone would be computed in each call.
+        settings = torch._inductor.config.patch(
             CPU_COMPILER_OPTIONS if device.type == 'cpu' else
-            COMPILER_OPTIONS))
+            COMPILER_OPTIONS)
+        return settings(torch.compile(forward, dynamic=False))
 
     def _enter(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():
