@@ -15,7 +15,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 
-from mmlowformer import Predictor, engine, get_config
+from mmlowformer import Predictor, engine
 from mmlowformer.benchmark.timing import (
     WIDE_SPREAD,
     Candidate,
@@ -26,7 +26,7 @@ from mmlowformer.benchmark.timing import (
     take_turns,
     warm_up,
 )
-from mmlowformer.configs import dicts_in
+from mmlowformer.configs import dicts_in, find_config, read_config
 from mmlowformer.data.shapes import make_dataset
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
@@ -60,7 +60,7 @@ def parse_args() -> argparse.Namespace:
 
 def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
     """The model, from a checkpoint as a training leaves it."""
-    cfg = get_config(args.config)
+    cfg = read_config(find_config(args.config))
     sizes = dict(Resize=dict(scale=(args.size, args.size)),
                  ResizeEdge=dict(scale=args.size),
                  CenterCrop=dict(crop_size=args.size))

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer
 from mmlowformer.models import lowformer
+from mmlowformer.models.blocks import FusedMBConv
 
 # Parameters; MACs in millions at 224x224 and 512x512.
 GOLDEN = {
@@ -160,8 +161,8 @@ def test_checkpointing_changes_nothing(arch):
 
 def test_checkpointing_recomputes(monkeypatch):
     calls = []
-    forward = lowformer.FusedMBConv.forward
-    monkeypatch.setattr(lowformer.FusedMBConv, 'forward', lambda self, x: (
+    forward = FusedMBConv.forward
+    monkeypatch.setattr(FusedMBConv, 'forward', lambda self, x: (
         calls.append(1), forward(self, x))[1])
     for with_cp in (False, True):
         calls.clear()
