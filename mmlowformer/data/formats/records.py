@@ -289,7 +289,8 @@ def as_coco(pictures: Sequence[Picture], classes: Sequence[str]) -> dict:
         1.
     """
     identity = {name: index for index, name in enumerate(classes, 1)}
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index, picture in enumerate(pictures, 1):
         images.append(dict(
             picture.extra, id=index, file_name=picture.name,
