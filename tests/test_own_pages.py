@@ -62,6 +62,7 @@ def test_boxes(eight_shapes, run_here, here):
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
 
 
+@pytest.mark.slow
 def test_masks(eight_shapes, run_here, here):
     write_own_data(eight_shapes, here / 'data/mine')
     follow('own_masks.md', run_here, here)
@@ -70,6 +71,7 @@ def test_masks(eight_shapes, run_here, here):
     assert len(list((here / 'predictions/masks').iterdir())) == 8
 
 
+@pytest.mark.slow
 def test_folders(eight_shapes, run_here, here):
     shutil.copytree(eight_shapes / 'folders/train', here / 'data/mine/images')
     printed = follow('own_folders.md', run_here, here)
@@ -78,6 +80,7 @@ def test_folders(eight_shapes, run_here, here):
     assert len(list((here / 'predictions/pictures').rglob('*.jpg'))) == 8
 
 
+@pytest.mark.slow
 def test_scenes(tmp_path_factory, run_here, here):
     root = tmp_path_factory.mktemp('scenes') / 'shapes'
     make_dataset(root, train=3, val=1, size=224)

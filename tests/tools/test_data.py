@@ -78,8 +78,8 @@ def test_order_of_classes(run_here, mine, tmp_path):
      'class that is not among the classes, first:'),
     (['voc', 'mine/xml', '--masks', 'm'], 'is a box without a polygon'),
     (['coco', 'mine/data.yaml', '--out', 'x.json'], 'no COCO annotation'),
-    (['csv', 'mine/images/000000.jpg', '--out', 'x.json'],
-     'cannot be read as CSV'),
+    (['csv', 'mine/images/000000.jpg', '--out', 'x.json', '--images',
+      'mine/images'], 'cannot be read as CSV'),
     (['labelme', 'mine/labelme', '--masks', 'm', '--background', 'star'],
      "there is a class 'star' among the objects"),
 ])
