@@ -6,6 +6,7 @@ Shapes are ``(N, C, H, W)``. Sources: LowFormer, https://arxiv.org/abs/2409.0346
 import warnings
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmcv.cnn.bricks import DropPath
@@ -98,6 +99,16 @@ class MBConv(BaseModule):
         return self.point_conv(self.depth_conv(self.expand_conv(x)))
 
 
+def _crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The upper left of maps, ``(..., H, W)`` to ``(..., *size)``."""
+    height, width = size
+    # torch before 2.7 cannot tell an export from a compilation.
+    if not getattr(torch.compiler, 'is_exporting', bool)():
+        return x[..., :height, :width]
+    # A slice would bake in whether the example's size was odd.
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+
+
 class Lowtention(BaseModule):
     """Self-attention on a lower resolution and halved channels.
 
@@ -125,10 +136,9 @@ class Lowtention(BaseModule):
             inner, channels, up_kernel, stride=stride, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        x = self.up(self.attend(self.qkv(self.down(x))))
+        size = x.shape[-2:]
         # Odd sizes are rounded up on the way down.
-        return x[..., :height, :width]
+        return _crop(self.up(self.attend(self.qkv(self.down(x)))), size)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Attend over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.
