@@ -176,7 +176,8 @@ def test_metadata(wheel):
     extras = {line.split()[-1] for line in lines
               if line.startswith('Provides-Extra')}
     assert extras == {
-        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests'}
+        'openmmlab', 'det', 'seg', 'cls', 'onedl', 'benchmark', 'tests',
+        'export', 'ncnn', 'executorch', 'coreml'}
     assert 'License: Apache-2.0' in lines
     assert 'License-File: LICENSE' in lines
 

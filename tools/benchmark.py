@@ -1,7 +1,8 @@
 """Measure the speed of backbones side by side, or compare measurements.
 
 MODEL is lowformer_b2 (the default is all eight variants), timm:NAME with
-wildcards, mmpretrain:NAME, the path of a config, or package.module:callable.
+wildcards, mmpretrain:NAME, the path of a config, the folder of an exported
+model, or package.module:callable.
 With options of its own behind an @ it runs beside the others in the same
 measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
