@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 
 from ..configs import find_config, read_config
 from ..data.shapes import make_dataset
+from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
 from ..predict.model import load_model
 from ..runtime.description import UNVERIFIED, Description, sha256
@@ -164,8 +165,8 @@ class Exporter:
         for item in wishes.formats:
             check_format(item, wishes.bits, dict(
                 dynamic=wishes.dynamic, boxes=wishes.boxes))
-        self.checkpoint = checkpoint
-        self.trained = load_model(checkpoint, config)
+        self.checkpoint = local_checkpoint(checkpoint)
+        self.trained = load_model(self.checkpoint, config)
         self._set_thresholds()
         self._networks: dict[bool, Network] = {}
         self.network_for(wishes.formats[0])
@@ -247,11 +248,7 @@ class Exporter:
                         functools.partial(self._calibration, description))
         folder.mkdir(parents=True)
         self.progress.phase(f'Writing {item.name}', None)
-        try:
-            description.files = item.write(source, folder)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+        description.files = self._write(item, source, folder)
         description.sha256 = dict(
             checkpoint=sha256(self.checkpoint),
             **{name: sha256(folder / name) for name in description.files})
@@ -267,6 +264,20 @@ class Exporter:
             withdraw(folder, description)
             raise
         return self._conclude(outcome, description)
+
+    @staticmethod
+    def _write(item: Format, source: Source, folder: Path) -> list[str]:
+        """Names of the files; without them there is no folder either."""
+        try:
+            return item.write(source, folder)
+        except BaseException as error:
+            shutil.rmtree(folder)
+            # Exporters may fail in any way.
+            if isinstance(error, UserError) or not isinstance(
+                    error, Exception):
+                raise
+            raise UserError(f'{item.name} cannot be written of this model: '
+                            f'{first_line(error)}') from error
 
     def _time(self, outcome: Outcome, item: Format, source: Source) -> None:
         self.progress.phase('Timing', None)
