@@ -97,8 +97,9 @@ def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
              if row.check == 'logits' and not row.passed}
     right = {row.where for row in outcome.rows
              if row.check == 'logits' and row.passed}
-    assert right == {'1 x 64x64', '3 x 64x64'}
-    assert len(wrong) == 4
+    # An odd size may be padded to that of the example.
+    assert right >= {'1 x 64x64', '3 x 64x64'}
+    assert wrong >= {'1 x 64x96', '3 x 64x96'}
     assert outcome.reason.startswith('logits on ')
     assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
     assert not (tmp_path / 'onnx/model.onnx').exists()
