@@ -3,7 +3,7 @@ import difflib
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,8 @@ class Source:
     shape: Shape
     description: Description
     calibration: Callable | None = None
-
-    def __post_init__(self):
-        self._program: ExportedProgram | None = None
+    # So that copies share it.
+    _program: ExportedProgram | None = field(default=None, repr=False)
 
     @property
     def program(self) -> ExportedProgram:
