@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
+from mmlowformer.export.comparing import Row
 from mmlowformer.export.exporting import (
     FAILED,
     PICTURE,
@@ -15,6 +16,7 @@ from mmlowformer.export.exporting import (
     Wishes,
 )
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
+from mmlowformer.export.metric import deciding
 from mmlowformer.predict.inputs import collect
 
 
@@ -149,18 +151,28 @@ def folders_of(args: argparse.Namespace, wishes: Wishes) -> list[Path]:
     return folders
 
 
+def compared(rows: list[Row]) -> str:
+    """The worst of some comparisons, and what they were made on."""
+    worst = max(rows, key=lambda row: (row.share, row.error))
+    limit = '' if worst.limit is None else f' (allowed {worst.limit:g})'
+    return (f'{worst.check} differs by at most {worst.error:.1e}{limit}, on '
+            f'{", ".join(dict.fromkeys(row.where for row in rows))}')
+
+
 def report(outcome: Outcome) -> None:
-    for check in dict.fromkeys(row.check for row in outcome.rows):
-        rows = [row for row in outcome.rows if row.check == check]
-        worst = max(rows, key=lambda row: (row.share, row.error))
-        limit = '' if worst.limit is None else f', allowed {worst.limit:g}'
-        engine.show(engine.line(
-            'Compared', f'{check}: at most {worst.error:.1e}{limit} '
-            f'({", ".join(dict.fromkeys(row.where for row in rows))})'))
-    for name, value in outcome.metrics.get('checkpoint', {}).items():
-        engine.show(engine.line(
-            'Metric', f'{name} {engine.shown(value)}, exported '
-            f'{engine.shown(outcome.metrics["export"].get(name))}'))
+    of_files = [row for row in outcome.rows if row.where.endswith('images')]
+    outputs = [row for row in outcome.rows if row not in of_files]
+    groups = [outputs] if outputs else []
+    groups += [[row] for row in of_files]
+    for rows in groups:
+        engine.show(engine.line('Compared', compared(rows)))
+    if outcome.metrics:
+        before, after = (deciding(outcome.metrics[whose]) for whose in
+                         ('checkpoint', 'export'))
+        if before and after:
+            engine.show(engine.line(
+                'Metric', f'{before[0]} {before[1]:.4f}, exported '
+                f'{after[1]:.4f}'))
     for item in outcome.speed:
         weights = f', {item["weights"]} weights' if item['weights'] else ''
         engine.show(engine.line(

@@ -1,4 +1,5 @@
 """The runtimes, each with the same call: images in, named arrays out."""
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,10 @@ class TorchSession(Session):
         # Non-maximum suppression is one of its operators.
         need('torchvision', 'torchvision')
         self._torch = torch
-        self._call = torch.export.load(str(self.file)).module()
+        with warnings.catch_warnings():
+            # It maps the file into memory, where nobody writes to it.
+            warnings.filterwarnings('ignore', 'The given buffer is not writ')
+            self._call = torch.export.load(str(self.file)).module()
         self.name = f'torch.export {torch.__version__}'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
