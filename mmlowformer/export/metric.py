@@ -1,6 +1,7 @@
 """The metric of a checkpoint and of what was exported of it."""
 import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -72,14 +73,16 @@ class Metric:
         Returns:
             dict[str, float]: As the host names them.
         """
+        # torch's type of data sets knows neither sizes nor facts.
+        dataset: Any = loader.dataset
         with DefaultScope.overwrite_default_scope(self.scope), \
                 torch.no_grad():
             evaluator = Evaluator(self.evaluators)
-            evaluator.dataset_meta = loader.dataset.metainfo
+            evaluator.dataset_meta = dataset.metainfo
             for batch in loader:
                 evaluator.process(model.test_step(batch), batch)
                 step()
-            return evaluator.evaluate(len(loader.dataset))
+            return evaluator.evaluate(len(dataset))
 
     def files(self, most: int) -> list[str]:
         """The first test images.
@@ -92,7 +95,7 @@ class Metric:
         """
         if self.reason:
             return []
-        dataset = self.loader().dataset
+        dataset: Any = self.loader().dataset
         return [dataset.get_data_info(index)['img_path']
                 for index in range(min(most, len(dataset)))]
 

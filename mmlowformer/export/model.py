@@ -13,7 +13,12 @@ from ..runtime.description import read_description
 from ..runtime.finding import Geometry, find
 from ..runtime.images import prepare
 from ..runtime.predictor import compute, fitting, tensor
-from ..runtime.results import Detections, Result, Segmentation
+from ..runtime.results import (
+    Classification,
+    Detections,
+    Result,
+    Segmentation,
+)
 from ..runtime.sessions import open_session
 
 
@@ -91,7 +96,7 @@ class ExportedModel(BaseModel):
             sample.set_data(dict(
                 pred_sem_seg=PixelData(data=_tensor(found.mask[None])),
                 seg_logits=PixelData(data=_tensor(found.logits))))
-        else:
+        elif isinstance(found, Classification):
             scores = _tensor(found.scores)
             sample.set_pred_score(scores).set_pred_label(scores.argmax())
         return sample

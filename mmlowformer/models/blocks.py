@@ -99,7 +99,7 @@ class MBConv(BaseModule):
         return self.point_conv(self.depth_conv(self.expand_conv(x)))
 
 
-def _crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _crop(x: Tensor, size: torch.Size) -> Tensor:
     """The upper left of maps, ``(..., H, W)`` to ``(..., *size)``."""
     height, width = size
     # torch before 2.7 cannot tell an export from a compilation.

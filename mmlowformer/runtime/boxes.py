@@ -3,7 +3,8 @@ import numpy as np
 
 
 def decode(scores: list[np.ndarray], deltas: list[np.ndarray],
-           decoding: dict, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+           decoding: dict, size: tuple[int, int]
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes of one image, before non-maximum suppression.
 
     Args:
@@ -14,7 +15,8 @@ def decode(scores: list[np.ndarray], deltas: list[np.ndarray],
         size (tuple[int, int]): Height and width of the image.
 
     Returns:
-        tuple[np.ndarray, ...]: Boxes ``(n, 4)``, scores and labels.
+        tuple[np.ndarray, np.ndarray, np.ndarray]: Boxes ``(n, 4)``, scores
+        and labels.
     """
     found = [_level(*maps, level, decoding) for maps, level in zip(
         zip(scores, deltas), decoding['levels'])]

@@ -64,11 +64,12 @@ def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
              geometry: Geometry) -> list[np.ndarray]:
     decoding = description.decoding
     levels = range(len(decoding['levels']))
-    found = decode([outputs[f'scores_{i}'] for i in levels],
-                   [outputs[f'deltas_{i}'] for i in levels],
-                   decoding, geometry.size)
-    kept = suppress(*found, decoding['iou_thr'], decoding['max_dets'])
-    return [values[kept] for values in found]
+    boxes, scores, labels = decode(
+        [outputs[f'scores_{i}'] for i in levels],
+        [outputs[f'deltas_{i}'] for i in levels], decoding, geometry.size)
+    kept = suppress(boxes, scores, labels, decoding['iou_thr'],
+                    decoding['max_dets'])
+    return [boxes[kept], scores[kept], labels[kept]]
 
 
 def _segmentation(description: Description,
@@ -125,7 +126,7 @@ def resized(maps: np.ndarray, size: tuple[int, int],
 def _neighbours(old: int, new: int, align_corners: bool
                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which two are mixed at each place, and the second one's part."""
-    places = np.arange(new, dtype=np.float32)
+    places: np.ndarray = np.arange(new, dtype=np.float32)
     if align_corners:
         places = places * np.float32((old - 1) / max(new - 1, 1))
     else:

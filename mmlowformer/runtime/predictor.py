@@ -1,5 +1,4 @@
 """An exported model that takes photos."""
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -9,7 +8,7 @@ from ..errors import UserError
 from .description import Description, read_description
 from .finding import Geometry, find
 from .images import Prepared, prepare, read
-from .results import Result
+from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
 
 if TYPE_CHECKING:
@@ -58,13 +57,13 @@ class Predictor:
     def __call__(self, images: 'Source') -> Result: ...
 
     @overload
-    def __call__(self, images: 'Sequence[Source]') -> list[Result]: ...
+    def __call__(self, images: 'list[Source]') -> list[Result]: ...
 
     def __call__(self, images):
         """Predict an image, or several, one after the other.
 
         Args:
-            images (Source | Sequence[Source]): A path, an array ``(h, w, 3)``
+            images (Source | list[Source]): A path, an array ``(h, w, 3)``
                 in BGR as OpenCV reads it, a PIL image, or a list of these.
 
         Returns:
@@ -85,12 +84,8 @@ class Predictor:
             self.description,
             {name: value[0] for name, value in outputs.items()},
             Geometry(*prepared[1:]))
-        if self.description.task == 'detection' and self.score_thr:
-            keep = found.scores >= self.score_thr
-            found.boxes, found.scores, found.labels = (
-                values[keep] for values in
-                (found.boxes, found.scores, found.labels))
-            found.names = [self.classes[label] for label in found.labels]
+        if isinstance(found, Detections) and self.score_thr:
+            return found.above(self.score_thr)
         return found
 
     def prepare(self, source: 'Source') -> Prepared:

@@ -20,6 +20,19 @@ class Detections:
     labels: np.ndarray
     names: list[str]
 
+    def above(self, score: float) -> 'Detections':
+        """Those that are as sure.
+
+        Args:
+            score (float): The least score.
+
+        Returns:
+            Detections: Others.
+        """
+        kept = np.flatnonzero(self.scores >= score)
+        return Detections(self.boxes[kept], self.scores[kept],
+                          self.labels[kept], [self.names[i] for i in kept])
+
     def json(self) -> list[dict]:
         """Plain values; boxes as left, top, width and height."""
         return [dict(category_name=name, score=float(score), bbox=[
