@@ -55,8 +55,9 @@ class Verifier:
         self.reference = Reference(
             trained, [item['name'] for item in self.description.outputs],
             self.description.task)
-        self.sizes = ([self.description.size] if self.description.size else
-                      [self._multiple(size) for size in sizes_for(example)])
+        self.sizes = list(dict.fromkeys(
+            [self.description.size] if self.description.size else
+            [self._multiple(size) for size in sizes_for(example)]))
         self.batches = ([self.description.batch] if self.description.batch
                         else list(BATCHES))
         self.strict, self.step = strict, step

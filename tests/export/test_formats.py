@@ -49,7 +49,8 @@ def test_ncnn_takes_all_sizes(tiny, photos, tmp_path):
     folder = tmp_path / 'ncnn'
     _, outcome = make_export(tiny('detection'), folder, 'ncnn', images=photos)
     assert outcome.verdict == 'verified', outcome
-    assert len({row.where for row in outcome.rows}) == 4
+    assert {row.where for row in outcome.rows} >= {
+        '1 x 64x64', '1 x 64x96', '4 images'}
     assert Predictor(folder).description.padding['by'] == 'runtime'
 
 
