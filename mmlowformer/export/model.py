@@ -119,6 +119,10 @@ class ExportedNetwork(nn.Module):
         self.session = open_session(folder, read_description(folder),
                                     threads)
 
+    def __deepcopy__(self, memo: dict) -> 'ExportedNetwork':
+        """Itself: a session has nothing that changes, and no copies."""
+        return self
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """From images ``(N, 3, H, W)``, 0 to 255, to the outputs."""
         size = self.session.description.size
