@@ -41,6 +41,11 @@ extras = dict(
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
     serve=pins('serve.txt'),
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino'),
+    export=pins('export.txt', 'onnxscript', 'onnx', 'onnxruntime', 'openvino',
+                'nncf'),
+    ncnn=pins('export.txt', 'pnnx', 'ncnn'),
+    executorch=pins('export.txt', 'executorch'),
+    coreml=pins('export.txt', 'coremltools'),
     tests=pins('tests.txt'))
 
 setup(

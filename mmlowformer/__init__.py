@@ -1,7 +1,17 @@
 """LowFormer backbones for OpenMMLab."""
+import importlib.util
 import sys
 
 from .version import __version__
+
+REMEDY = (
+    'mmlowformer needs {}, which is not installed. It is not installed '
+    'automatically because several distributions provide it: "pip install '
+    'mmengine" or "pip install onedl-mmengine" for mmengine; "pip install '
+    'mmcv-lite==2.1.0" (enough for the backbone), "pip install '
+    '--no-build-isolation mmcv==2.1.0" (with ops; torch and "setuptools<81" '
+    'first) or "pip install onedl-mmcv" for mmcv. Take both from one family. '
+    '"python -m mmlowformer.doctor" checks the rest.')
 
 
 def _is_run_as_doctor() -> bool:
@@ -13,7 +23,19 @@ def _is_run_as_doctor() -> bool:
     return sys.argv[:1] == ['-m'] and 'mmlowformer.doctor' in sys.orig_argv
 
 
-if not _is_run_as_doctor():
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    # Of what is in sys.modules without being a module.
+    except ValueError:
+        return False
+
+
+# Without them mmlowformer.runtime is all that works, and all that is meant
+# to; nobody could look a type up.
+_RUNTIME_ONLY = not (_is_there('torch') and _is_there('mmengine'))
+
+if not (_RUNTIME_ONLY or _is_run_as_doctor()):
     try:
         from .configs import get_config, get_config_path
         from .models import LowFormer
@@ -21,19 +43,16 @@ if not _is_run_as_doctor():
         package = (error.name or '').split('.')[0]
         if package not in ('mmcv', 'mmengine'):
             raise
-        raise ImportError(
-            f'mmlowformer needs {package}, which is not installed. It is not '
-            'installed automatically because several distributions provide '
-            'it: "pip install mmengine" or "pip install onedl-mmengine" for '
-            'mmengine; "pip install mmcv-lite==2.1.0" (enough for the '
-            'backbone), "pip install --no-build-isolation mmcv==2.1.0" (with '
-            'ops; torch and "setuptools<81" first) or "pip install '
-            'onedl-mmcv" for mmcv. Take both from one family. "python -m '
-            'mmlowformer.doctor" checks the rest.') from error
-
+        raise ImportError(REMEDY.format(package)) from error
 
 
 def __getattr__(name: str):
+    if _RUNTIME_ONLY and name in __all__:
+        if not _is_there('torch'):
+            raise ImportError(f'mmlowformer.{name} needs torch, which is not '
+                              'installed: pip install torch. Without it '
+                              'mmlowformer.runtime works')
+        raise ImportError(REMEDY.format('mmengine'))
     # These need more than the backbone does.
     if name == 'Predictor':
         from .predict import Predictor

@@ -14,8 +14,10 @@ from mmengine.registry import (
 )
 from mmengine.registry import Registry
 
-# Built on a library that not everybody has, imported when asked for.
+# Built on a library that not everybody has, or seldom needed: imported when
+# asked for.
 HOST_MODULES = dict(
+    ExportedModel='mmlowformer.export.model',
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
     ListedMasks='mmlowformer.data.listed_masks',

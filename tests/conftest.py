@@ -1,3 +1,4 @@
+import functools
 import os
 import runpy
 import shutil
@@ -104,6 +105,28 @@ def retriever(tmp_path_factory):
 @pytest.fixture(scope='session')
 def photos(shapes):
     return sorted(map(str, (shapes / 'coco/train2017').iterdir()))
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory):
+    """The checkpoint of a tiny model, by its task."""
+    from .export.exports import make_checkpoint
+    return functools.cache(lambda task: make_checkpoint(
+        task, tmp_path_factory.mktemp(task)))
+
+
+@pytest.fixture(scope='session')
+def exported(tiny, photos, tmp_path_factory):
+    """The folder of a verified ONNX export, by its task."""
+    from .export.exports import make_export
+
+    def export(task):
+        folder = tmp_path_factory.mktemp('export') / 'onnx'
+        _, outcome = make_export(tiny(task), folder, images=photos)
+        assert outcome.verdict == 'verified', outcome
+        return folder
+
+    return functools.cache(export)
 
 
 @pytest.fixture

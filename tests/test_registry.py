@@ -60,6 +60,6 @@ def test_works_without_mmcv_ops(run_python):
 @pytest.mark.parametrize('package', ['mmcv', 'mmengine'])
 def test_says_what_is_missing(run_python, package):
     result = run_python('-c', f"import sys; sys.modules['{package}'] = None\n"
-                        'import mmlowformer')
+                        'from mmlowformer import LowFormer')
     assert f'needs {package}, which is not installed' in result.stderr
     assert f'pip install onedl-{package}' in result.stderr

@@ -2,7 +2,8 @@
 
 MODEL is lowformer_b2 (the default is all eight variants), an ablation like
 lowformer_b1_unfused, timm:NAME with wildcards, peer:fat_b0 to fat_b3,
-mmpretrain:NAME, the path of a config, or package.module:callable.
+mmpretrain:NAME, the path of a config, the folder of an exported model, or
+package.module:callable.
 With options of its own behind an @ it runs beside the others in the same
 measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """

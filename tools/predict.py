@@ -23,7 +23,8 @@ from mmlowformer.predict.writing import Numbering, Writer, output_folder
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='the checkpoint of a training, '
-                        'which has its config in it')
+                        'which has its config in it, or the folder of an '
+                        'exported model')
     parser.add_argument('inputs', nargs='+', metavar='input',
                         help='images, videos, folders, globs, text files '
                         'with a path in each line, numbers of cameras, or - '

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmlowformer import engine
 from mmlowformer.configs import kind_of
 from mmlowformer.engine import UserError
+from mmlowformer.runtime.description import is_exported
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', )
@@ -18,7 +19,8 @@ METRICS = ('.json', )
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     engine.add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='the checkpoint to test')
+    parser.add_argument('checkpoint', help='the checkpoint to test, or '
+                        'the folder of an exported model')
     parser.add_argument('--out', metavar='F',
                         help='write the predictions to F.pkl, or the metrics '
                         'to F.json')
@@ -43,6 +45,11 @@ def prepare(args: argparse.Namespace) -> Config:
         raise UserError('--score-thr is for the pictures of --show-dir; '
                         'metrics count all boxes')
     settings = engine.deploy_settings(args)
+    exported = is_exported(args.checkpoint)
+    for option in ('tta', 'deploy') if exported else ():
+        if getattr(args, option):
+            raise UserError(f'--{option} is for checkpoints, not for exported '
+                            'models')
     engine.check_outputs(args.out, args.show_dir)
     cfg = engine.prepare_test(args, 'test')
     if settings:
@@ -66,7 +73,8 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     engine.describe_runner(runner, args.config, testing=True)
     if args.show_dir:
         engine.draw_predictions(runner, args.show_dir, args.score_thr)
-    for hook in (engine.Describe(), engine.WarnOfOddSettings(),
+    weights = args.checkpoint if is_exported(args.checkpoint) else ''
+    for hook in (engine.Describe(weights=weights), engine.WarnOfOddSettings(),
                  engine.ShowProgress()):
         runner.register_hook(hook)
     return runner.test()

@@ -17,8 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..configs import read_config
 from ..deployment.watching import tensors_in
 from ..errors import UserError
+from ..export.model import ExportedNetwork
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
+from ..optional import need
+from ..runtime.description import is_exported
 from . import fat
 
 PREFIX = 'lowformer_'
@@ -69,7 +72,8 @@ def find_models(patterns: list[str], whole: bool = False,
     Args:
         patterns (list[str]): Each ``lowformer_b2`` or an ablation like
             ``lowformer_b1_unfused``, ``timm:NAME`` or ``peer:NAME``
-            (wildcards allowed), ``mmpretrain:NAME``, the path of a config, or
+            (wildcards allowed), ``mmpretrain:NAME``, the path of a config,
+            the folder of an exported model, or
             ``package.module:callable``; with options of its own behind an
             ``@``.
         whole (bool): Whether to take a config's whole model rather than its
@@ -95,6 +99,10 @@ def find_models(patterns: list[str], whole: bool = False,
 
 def _find(pattern: str, whole: bool,
           shape: tuple[int, int]) -> Iterator[Spec]:
+    if is_exported(pattern):
+        yield Spec(pattern, 'exported', partial(_open_exported, pattern),
+                   'exported, whole')
+        return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
         yield from _find_timm(name, shape)
@@ -108,6 +116,10 @@ def _find(pattern: str, whole: bool,
         yield _find_callable(source, name)
     else:
         yield from _find_lowformer(pattern)
+
+
+def _open_exported(folder: str) -> nn.Module:
+    return ExportedNetwork(folder, torch.get_num_threads())
 
 
 def _find_lowformer(pattern: str) -> Iterator[Spec]:
@@ -218,17 +230,6 @@ def _find_callable(module: str, name: str) -> Spec:
     return Spec(f'{module}:{name}', module, build, 'as it is')
 
 
-def need(module: str, packages: str):
-    """Import a module that an installation may lack.
-
-    Raises:
-        UserError: If it is missing; the message says what to install.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f'{module} is missing: pip install {packages}') \
-            from error
 
 
 def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
@@ -241,7 +242,8 @@ def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
     Returns:
         Facts: For one image.
     """
-    parameter = next(model.parameters())
+    # What is exported has none.
+    parameter = next(model.parameters(), torch.zeros(1))
     x = torch.zeros(1, 3, *shape, device=parameter.device,
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

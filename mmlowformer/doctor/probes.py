@@ -25,7 +25,8 @@ DISTRIBUTIONS = (
     'mmcv-full', 'onedl-mmcv', 'mmdet', 'onedl-mmdetection', 'mmsegmentation',
     'onedl-mmsegmentation', 'mmpretrain', 'onedl-mmpretrain', 'numpy',
     'setuptools', 'huggingface_hub', 'safetensors', 'timm', 'onnx',
-    'onnxruntime', 'openvino')
+    'onnxruntime', 'openvino', 'onnxscript', 'nncf', 'pnnx', 'ncnn',
+    'executorch', 'coremltools')
 
 
 def report(**event) -> None:

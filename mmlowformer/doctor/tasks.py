@@ -2,7 +2,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from . import hosts, machine, network, ops, stack
+from . import exports, hosts, machine, network, ops, stack
 from .facts import NOT_REACHED, Facts
 from .results import BROKEN, MISSING, SKIPPED, Result, skipped
 
@@ -12,7 +12,8 @@ TASKS = dict(
     segmentation='MMSegmentation with it',
     classification='MMPreTrain with it',
     train='tools/train.py and tools/test.py',
-    benchmark='tools/benchmark.py')
+    benchmark='tools/benchmark.py',
+    export='tools/export.py')
 ALL = tuple(TASKS)
 HOST_OF = dict(detection='mmdet', segmentation='mmseg',
                classification='mmpretrain')
@@ -60,6 +61,7 @@ CHECKS = (
     Check(machine.check_shared_memory, ('train', )),
     Check(machine.check_disk, ('train', )),
     Check(machine.check_peers, (), ('benchmark', ), unasked=False),
+    Check(exports.check_formats, (), ('export', ), unasked=False),
     Check(machine.check_load, (), ('benchmark', ), unasked=False),
 )
 

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
 from .console import say, show, wrapped
 from .launch import device_name
@@ -86,8 +87,9 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
         model (nn.Module): The model, with its weights.
         checkpoint (str): Where they are from.
     """
-    device = next(model.parameters()).device
-    name = device_name() if device.type == 'cpu' else str(device)
+    device = next((item.device for item in model.parameters()), None)
+    name = (device_name() if device is None or device.type == 'cpu' else
+            str(device))
     for label, text in (('Model', _model(model)),
                         ('Weights', short(checkpoint)), ('Device', name)):
         show(line(label, text))
@@ -95,6 +97,8 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
 
 def _model(model: nn.Module) -> str:
     model = bare(model)
+    if isinstance(model, ExportedModel):
+        return f'{model.description.model}, by {model.session.name}'
     names = {backbone.variant_name
              for backbone in find_lowformers(model).values()}
     parameters = list(model.parameters())

@@ -2,12 +2,14 @@
 import argparse
 import os
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError
+from ..runtime.description import is_exported, read_description
 from ..weights.fitting import LoadAnyLayout, check_fits
 from .console import QuietRunner
 from .fetching import local_checkpoint
@@ -22,6 +24,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     Args:
         args (argparse.Namespace): With what :func:`add_common_arguments`
             adds, and ``checkpoint``, which becomes a file if it is a URL.
+            It may be the folder of an exported model.
         folder (str): Where results go, inside the config's ``work_dir``,
             unless the user names one.
 
@@ -41,12 +44,25 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
         raise UserError(f'{args.config} has no test_dataloader')
     check_testing(cfg)
     check_work_dir(cfg.work_dir)
-    args.checkpoint = local_checkpoint(args.checkpoint)
+    if is_exported(args.checkpoint):
+        _use_exported(cfg, args.checkpoint)
+    else:
+        args.checkpoint = cfg.load_from = local_checkpoint(args.checkpoint)
     check_datasets(cfg, ['test_dataloader'])
     adapt_to_device(cfg)
-    cfg.load_from = args.checkpoint
     cfg.resume = False
     return cfg
+
+
+def _use_exported(cfg: Config, folder: str) -> None:
+    """Test what a runtime computes instead of the config's model."""
+    scope = read_description(folder).host['scope']
+    if scope != cfg.default_scope:
+        raise UserError(f'{folder} is a model of {scope}, and the config is '
+                        f'for {cfg.default_scope}')
+    cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
+                     threads=torch.get_num_threads())
+    cfg.load_from = None
 
 
 def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
@@ -63,7 +79,8 @@ def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
         UserError: If the checkpoint does not fit the model.
     """
     runner = QuietRunner.from_cfg(cfg)
-    check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
-    runner.register_hook(LoadAnyLayout(args.checkpoint))
+    if not is_exported(args.checkpoint):
+        check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
+        runner.register_hook(LoadAnyLayout(args.checkpoint))
     runner.register_hook(NameImages())
     return runner

@@ -120,6 +120,16 @@ def _separable_transposed_conv(in_channels: int, channels: int,
         _transposed_conv(channels, channels, stride, groups=channels))
 
 
+def _crop(x: Tensor, size: torch.Size) -> Tensor:
+    """The upper left of maps, ``(..., H, W)`` to ``(..., *size)``."""
+    height, width = size
+    # torch before 2.7 cannot tell an export from a compilation.
+    if not getattr(torch.compiler, 'is_exporting', bool)():
+        return x[..., :height, :width]
+    # A slice would bake in whether the example's size was odd.
+    return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+
+
 class Lowtention(BaseModule):
     """Self-attention on a lower resolution and fewer channels.
 
@@ -160,10 +170,9 @@ class Lowtention(BaseModule):
         self.up: nn.Module = make_up(inner, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        x = self.up(self.attend(self.qkv(self.down(x))))
+        size = x.shape[-2:]
         # Odd sizes are rounded up on the way down.
-        return x[..., :height, :width]
+        return _crop(self.up(self.attend(self.qkv(self.down(x)))), size)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Attend over all positions: ``(N, 3hd, H, W)`` to ``(N, hd, H, W)``.

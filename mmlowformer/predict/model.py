@@ -16,7 +16,12 @@ from ..engine.launch import require_scope
 from ..engine.mistakes import config_mistakes
 from ..engine.pictures import colours
 from ..errors import UserError, first_line
-from ..weights.embedded import embedded_config, registered_only
+from ..runtime.description import is_exported, read_description
+from ..weights.embedded import (
+    embedded_config,
+    plain_values,
+    registered_only,
+)
 from ..weights.fitting import check_finite, fitting_state_dict
 from ..weights.reading import check_checkpoint, never_running_code
 
@@ -34,6 +39,7 @@ class TrainedModel(NamedTuple):
         classes (list[str]): Their names, by label.
         palette (list[tuple]): Their colours, RGB.
         score_thr (float, optional): The config's least score to draw.
+        cfg (Config): What it was built from, as far as it was read.
     """
 
     module: BaseModel
@@ -42,6 +48,7 @@ class TrainedModel(NamedTuple):
     classes: list[str]
     palette: list[tuple]
     score_thr: float | None
+    cfg: Config
 
 
 def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
@@ -51,6 +58,7 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
 
     Args:
         checkpoint (str | Path): The file, or a URL; weights of any layout.
+            Or the folder of an exported model.
         config (str | Path, optional): A config, or the name of one that comes
             with mmlowformer. Defaults to that in the checkpoint.
         device (str): Where to compute. Defaults to ``'cpu'``.
@@ -63,6 +71,9 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     Raises:
         UserError: If something is missing or does not fit.
     """
+    if is_exported(checkpoint):
+        return _load_exported(checkpoint, config, device,
+                              deploy not in (None, False))
     _check_device(device)
     file = local_checkpoint(str(checkpoint))
     content = check_checkpoint(file)
@@ -85,7 +96,29 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
         deploy_in_place(module, **({} if deploy is True else deploy))
     hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
     return TrainedModel(module, scope, pipeline, classes, palette,
-                        hook.get('score_thr'))
+                        hook.get('score_thr'), cfg)
+
+
+def _load_exported(folder: str | Path, config: str | Path | None,
+                   device: str, deploy: bool) -> TrainedModel:
+    """A runtime in the place of the host's model."""
+    if config or deploy:
+        raise UserError(f'{folder} is an exported model, which has its config '
+                        'in it and is fused by its runtime: leave '
+                        f'{"--config" if config else "--deploy"} out')
+    if device != 'cpu':
+        raise UserError(f'exported models are run on the CPU here, not on '
+                        f'--device {device}')
+    description = read_description(folder)
+    cfg = Config(dict(default_scope=description.host['scope'], model=dict(
+        type='mmlowformer.ExportedModel', folder=str(folder),
+        threads=torch.get_num_threads())))
+    scope = require_scope(cfg)
+    pipeline = plain_values(description.host['pipeline'], str(folder))
+    return TrainedModel(
+        MODELS.build(cfg.model), scope, pipeline, description.classes,
+        [tuple(colour) for colour in description.palette],
+        description.host['score_thr'], cfg)
 
 
 def _check_device(device: str) -> None:

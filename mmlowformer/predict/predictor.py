@@ -18,6 +18,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from ..errors import UserError
+from ..runtime.description import is_exported
 from .gallery import is_retriever, set_gallery
 from .model import load_model
 from .pipeline import Pipeline, Prepared, Source
@@ -52,6 +53,7 @@ class Predictor:
 
     Args:
         checkpoint (str | Path): The file, or a URL. Reading it runs no code.
+            Or the folder of an exported model.
         config (str | Path, optional): A config, or the name of one that comes
             with mmlowformer. Defaults to that in the checkpoint, where
             trainings leave it.
@@ -99,7 +101,8 @@ class Predictor:
                  gallery: str | Path | None = None):
         if batch_size < 1:
             raise UserError(f'batch_size {batch_size} has to be at least 1')
-        model = load_model(checkpoint, config, device=device or get_device(),
+        usual = 'cpu' if is_exported(checkpoint) else get_device()
+        model = load_model(checkpoint, config, device=device or usual,
                            deploy=deploy)
         self.classes, self.palette = model.classes, model.palette
         self.score_thr = next(

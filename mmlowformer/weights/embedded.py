@@ -17,9 +17,11 @@ from ..errors import UserError, first_line
 # the user names.
 LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmlowformer', 'mmpretrain', 'mmseg',
              'torch', 'torchvision')
-# What is needed to predict; the rest is not even looked at.
+# What is needed to predict and to verify an export; the rest is not even
+# looked at.
 PARTS = ('default_scope', 'model', 'test_dataloader', 'tta_model',
-         'tta_pipeline', 'custom_imports', 'data_root')
+         'tta_pipeline', 'custom_imports', 'data_root', 'test_evaluator',
+         'train_dataloader')
 
 
 def embedded_config(content: dict, source: str) -> Config:
@@ -93,6 +95,28 @@ def _key(word: ast.keyword) -> ast.expr:
     if word.arg is None:
         raise ValueError(f'line {word.value.lineno} unpacks a value')
     return ast.Constant(word.arg)
+
+
+def plain_values(text: str, source: str) -> list[dict]:
+    """Transforms that were written down as text.
+
+    Args:
+        text (str): Python source of a list of dicts of values.
+        source (str): Where it is from, for messages.
+
+    Returns:
+        list[dict]: The transforms.
+
+    Raises:
+        UserError: If it holds more than values, or names foreign classes.
+    """
+    try:
+        values = ast.literal_eval(text)
+        _check_names(dict(pipeline=values), source)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f'the pipeline in {source} is damaged '
+                        f'({first_line(error)})') from error
+    return values
 
 
 def _check_names(values: dict, source: str) -> None:

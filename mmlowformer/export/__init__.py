@@ -1,0 +1,1 @@
+"""Exported models: written, and never called so before they are verified."""

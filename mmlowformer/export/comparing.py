@@ -1,0 +1,140 @@
+"""How far an export is from its checkpoint, and how far it may be."""
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..runtime.results import Classification, Detections, Result, Segmentation
+from .reference import Outputs
+
+# Of maps, the largest difference over the largest value; rounding adds up
+# with the number of positions that attention sees.
+SMALL_IMAGE, MAP_ERROR, MAP_ERROR_OF_LARGE = 512, 5e-6, 2e-5
+# In pixels, and of scores from 0 to 1.
+BOX_ERROR, SCORE_ERROR = 1e-3, 1e-4
+# The part of an image's pixels that may have another class.
+PIXEL_ERROR = 1e-4
+
+
+@dataclass
+class Row:
+    """A comparison.
+
+    Attributes:
+        check (str): What is compared.
+        where (str): On what, for example ``3 x 128x96``.
+        error (float): How far apart they are; infinite if they are of
+            different shapes or numbers.
+        limit (float, optional): How far they may be; None if that decides
+            nothing.
+    """
+
+    check: str
+    where: str
+    error: float
+    limit: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within the limit."""
+        return self.limit is None or self.error <= self.limit
+
+    @property
+    def share(self) -> float:
+        """The error as a multiple of what is allowed."""
+        return self.error / self.limit if self.limit else 0.
+
+    def plain(self) -> dict:
+        """For JSON, which knows no infinity."""
+        error = self.error if math.isfinite(self.error) else 'mismatch'
+        return dict(asdict(self), error=error, passed=self.passed)
+
+
+def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int]
+                    ) -> Iterator[tuple[str, float, float]]:
+    """Compare what two networks give for an image.
+
+    Args:
+        ours (Outputs): Of the export.
+        theirs (Outputs): Of the checkpoint.
+        size (tuple[int, int]): Height and width of the image.
+
+    Yields:
+        tuple[str, float, float]: Name of the output, error and limit.
+    """
+    if 'boxes' in theirs:
+        there = ours['labels'] >= 0
+        yield from compare_boxes(
+            {name: values[there] for name, values in ours.items()}, theirs)
+        return
+    limit = MAP_ERROR if max(size) <= SMALL_IMAGE else MAP_ERROR_OF_LARGE
+    for name, expected in theirs.items():
+        yield name, relative_error(ours[name], expected), limit
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference over the largest value."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    error = np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12)
+    return float(error) if np.isfinite(error) else math.inf
+
+
+def compare_boxes(ours: Outputs, theirs: Outputs
+                  ) -> Iterator[tuple[str, float, float]]:
+    """Compare boxes one to one.
+
+    Args:
+        ours (Outputs): ``boxes``, ``scores`` and ``labels``.
+        theirs (Outputs): Likewise.
+
+    Yields:
+        tuple[str, float, float]: What was compared, error and limit.
+    """
+    alike = np.array_equal(np.sort(ours['labels']), np.sort(theirs['labels']))
+    yield 'labels', 0. if alike else math.inf, 0.5
+    if not alike:
+        return
+    pairs = np.array(list(_pairs(ours, theirs)), int).reshape(-1, 2).T
+    for name, limit in (('boxes', BOX_ERROR), ('scores', SCORE_ERROR)):
+        differences = np.abs(ours[name][pairs[0]] - theirs[name][pairs[1]])
+        yield name, float(differences.max(initial=0)), limit
+
+
+def _pairs(ours: Outputs, theirs: Outputs) -> Iterator[tuple[int, int]]:
+    """Boxes of the same label, the nearest; equal scores have no order."""
+    free = list(range(len(ours['labels'])))
+    for index, label in enumerate(theirs['labels']):
+        mine = min((i for i in free if ours['labels'][i] == label),
+                   key=lambda i: np.abs(ours['boxes'][i]
+                                        - theirs['boxes'][index]).max())
+        free.remove(mine)
+        yield mine, index
+
+
+def compare_results(ours: Result, theirs: Outputs
+                    ) -> Iterator[tuple[str, float, float]]:
+    """Compare what is found in an image file.
+
+    Args:
+        ours (Result): Of the runtime.
+        theirs (Outputs): Of the checkpoint.
+
+    Yields:
+        tuple[str, float, float]: What was compared, error and limit.
+    """
+    if isinstance(ours, Detections):
+        yield from compare_boxes(dict(
+            boxes=ours.boxes, scores=ours.scores, labels=ours.labels), theirs)
+    elif isinstance(ours, Segmentation):
+        labels = theirs['logits'].argmax(0)
+        same_size = labels.shape == ours.mask.shape
+        yield ('pixels of another class', float(
+            (labels != ours.mask).mean()) if same_size else math.inf,
+            PIXEL_ERROR)
+    elif isinstance(ours, Classification):
+        same = ours.label == int(theirs['scores'].argmax())
+        yield 'top-1', 0. if same else math.inf, 0.5
+        yield 'scores', float(np.abs(
+            ours.scores - theirs['scores']).max()), SCORE_ERROR

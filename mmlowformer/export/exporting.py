@@ -1,0 +1,418 @@
+"""From a checkpoint to folders of verified files."""
+import functools
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from mmengine.model import BaseModel
+
+from ..configs import find_config, read_config
+from ..data.shapes import make_dataset
+from ..engine.fetching import local_checkpoint
+from ..errors import UserError, first_line
+from ..predict.model import load_model
+from ..runtime.description import UNVERIFIED, Description, sha256
+from ..runtime.images import prepare, read
+from ..runtime.predictor import fitting, tensor
+from .comparing import Row
+from .describing import describe
+from .formats import PRECISIONS, Format, Source, check_format
+from .inputs import prepare_steps, usual_size
+from .metric import Metric, deciding, training_images
+from .model import ExportedModel
+from .networks import Network, network_of
+from .picture import draw_comparison
+from .program import Shape
+from .speed import speeds
+from .verification import Verifier
+
+PICTURE = 'comparison.png'
+VERIFIED, FAILED, NOT_VERIFIED = (
+    'verified', 'failed', 'converted, not verified')
+# Of the test images, if none are named.
+IMAGES = 16
+GENERATED = 4
+# To calibrate with, fewer are a matter of luck.
+FEW_IMAGES = 100
+# Of a metric, for rounding alone: four digits.
+SAME_METRIC = 5e-5
+HELP = {
+    16: '; --quantize 32 loses nothing',
+    8: '. More or other images for --calibration may help, so may another '
+       'format; --quantize 16 loses less; --max-drop allows more'}
+
+
+@dataclass
+class Wishes:
+    """What is asked for.
+
+    Attributes:
+        formats (list[Format]): Each is written to a folder of its own.
+        size (tuple[int, int], optional): Height and width, fixed. Defaults
+            to any, where a format can do that.
+        dynamic (bool): Whether any size is insisted on.
+        batch (int, optional): Images in a call; None for any number, where
+            that can be done, and else 1.
+        any_batch (bool): Whether any number is insisted on.
+        boxes (bool): Whether non-maximum suppression is insisted on.
+        raw (bool): Whether a detector gives its maps.
+        backbone (bool): Whether to take the backbone alone.
+        score_thr (float, optional): Instead of the config's.
+        max_dets (int, optional): Instead of the config's.
+        bits (int): Of the weights: 32, 16 or 8.
+        calibration (Sequence[str]): Images for 8 bits. Defaults to those of
+            the training.
+        calibration_images (int): At most so many.
+        max_drop (float): Of the metric, of rounded weights.
+        images (Sequence[str]): To verify with. Defaults to the config's test
+            images, and else to generated ones.
+        metric (bool): Whether to compute the metric, if there is data.
+    """
+
+    formats: list[Format]
+    size: tuple[int, int] | None = None
+    dynamic: bool = False
+    batch: int | None = None
+    any_batch: bool = False
+    boxes: bool = False
+    raw: bool = False
+    backbone: bool = False
+    score_thr: float | None = None
+    max_dets: int | None = None
+    bits: int = 32
+    calibration: Sequence[str] = ()
+    calibration_images: int = 300
+    max_drop: float = 0.005
+    images: Sequence[str] = ()
+    metric: bool = True
+
+
+class Progress:
+    """Is told how an export goes; this one keeps it to itself."""
+
+    def say(self, label: str, text: str) -> None:
+        """Something that a user has to know."""
+
+    def phase(self, text: str, steps: int | None) -> None:
+        """The next part begins, of so many steps."""
+
+    def step(self) -> None:
+        """A step of the part is done."""
+
+
+@dataclass
+class Outcome:
+    """What came of a format.
+
+    Attributes:
+        folder (Path): Where it is.
+        verdict (str): One of the constants of this module.
+        rows (list[Row]): The comparisons.
+        reason (str): Of a failure, the worst that was found.
+        metrics (dict): Of ``checkpoint`` and ``export``, if computed.
+        speed (list[dict]): See :func:`.speed.speeds`.
+    """
+
+    folder: Path
+    verdict: str
+    rows: list[Row] = field(default_factory=list)
+    reason: str = ''
+    metrics: dict = field(default_factory=dict)
+    speed: list[dict] = field(default_factory=list)
+
+    @property
+    def slower(self) -> str:
+        """That rounding the weights gained nothing here, if so."""
+        rounded, plain = (
+            [item['milliseconds'] for item in self.speed
+             if item['weights'] in weights] for weights in
+            (('float16', 'int8'), ('float32', )))
+        if not rounded or min(rounded) < min(plain):
+            return ''
+        return (f'no faster on this machine than float32 '
+                f'({min(plain):.1f} ms)')
+
+    def fail(self, reason: str) -> None:
+        """Take the export for wrong.
+
+        Args:
+            reason (str): What is.
+        """
+        self.verdict, self.reason = FAILED, reason
+
+
+class Exporter:
+    """Exports a checkpoint.
+
+    Args:
+        checkpoint (str): The file.
+        config (str, optional): Instead of the checkpoint's own.
+        wishes (Wishes): What is asked for.
+        progress (Progress, optional): Is told how it goes.
+
+    Raises:
+        UserError: If something is missing or cannot be exported.
+    """
+
+    def __init__(self, checkpoint: str, config: str | None, wishes: Wishes,
+                 progress: Progress | None = None):
+        self.wishes, self.progress = wishes, progress or Progress()
+        for item in wishes.formats:
+            check_format(item, wishes.bits, dict(
+                dynamic=wishes.dynamic, boxes=wishes.boxes))
+        self.checkpoint = local_checkpoint(checkpoint)
+        self.trained = load_model(self.checkpoint, config)
+        self._set_thresholds()
+        self._networks: dict[bool, Network] = {}
+        self.network_for(wishes.formats[0])
+        steps = prepare_steps(self.trained.pipeline)
+        self.example = wishes.size or usual_size(steps)
+        cfg = read_config(find_config(config)) if config else self.trained.cfg
+        self.metric = Metric(cfg, self.trained.scope, trusted=bool(config))
+        self.cfg = cfg
+        for item in wishes.formats:
+            self.shape_for(item)
+        self._checkpoint_metrics: dict[str, float] | None = None
+
+    def _set_thresholds(self) -> None:
+        wishes = self.wishes
+        head = getattr(self.trained.module, 'bbox_head', None)
+        for option, key, value in (
+                ('--score-thr', 'score_thr', wishes.score_thr),
+                ('--max-dets', 'max_per_img', wishes.max_dets)):
+            if value is None:
+                continue
+            if head is None:
+                raise UserError(f'{option} is for detectors')
+            head.test_cfg[key] = value
+
+    def network_for(self, item: Format) -> Network:
+        """What is exported to a format.
+
+        Args:
+            item (Format): The format.
+
+        Returns:
+            Network: Of a detector the raw one, if boxes are too much for it.
+        """
+        raw = self.wishes.raw or not item.boxes
+        if raw not in self._networks:
+            self._networks[raw] = network_of(
+                self.trained.module, backbone=self.wishes.backbone, raw=raw)
+        return self._networks[raw]
+
+    def shape_for(self, item: Format) -> Shape:
+        """The input's shape in a format.
+
+        Args:
+            item (Format): The format.
+
+        Returns:
+            Shape: With what stays open.
+
+        Raises:
+            UserError: If not everything that is insisted on can be had.
+        """
+        wishes = self.wishes
+        able = self.network_for(item).any_batch and item.any_batch
+        if wishes.any_batch and not able:
+            raise UserError(
+                '--batch dynamic is for networks without non-maximum '
+                f'suppression (--raw) and not for every format; with '
+                f'{item.name} and this model name a number')
+        if not item.any_batch and (wishes.batch or 1) > 1:
+            raise UserError(f'--batch {wishes.batch}: {item.name} takes one '
+                            'image at a time')
+        batch = None if able and wishes.batch is None else wishes.batch or 1
+        return Shape(batch, self.example, item.dynamic and not wishes.size)
+
+    def export(self, item: Format, folder: Path) -> Outcome:
+        """Write a format, and verify it.
+
+        Args:
+            item (Format): The format.
+            folder (Path): Where to; is not there yet.
+
+        Returns:
+            Outcome: What came of it.
+        """
+        shape, precision = self.shape_for(item), PRECISIONS[self.wishes.bits]
+        network = self.network_for(item)
+        description = describe(self.trained, network, shape, item, precision)
+        source = Source(network, shape, description,
+                        functools.partial(self._calibration, description))
+        folder.mkdir(parents=True)
+        self.progress.phase(f'Writing {item.name}', None)
+        description.files = self._write(item, source, folder)
+        description.sha256 = dict(
+            checkpoint=sha256(self.checkpoint),
+            **{name: sha256(folder / name) for name in description.files})
+        description.write(folder)
+        if not item.runs_here:
+            return self._conclude(Outcome(folder, NOT_VERIFIED), description)
+        try:
+            outcome = self._verify(folder, source)
+            if outcome.verdict != FAILED:
+                self._time(outcome, item, source)
+        except BaseException:
+            # Whoever finds it shall not take it for right.
+            withdraw(folder, description)
+            raise
+        return self._conclude(outcome, description)
+
+    @staticmethod
+    def _write(item: Format, source: Source, folder: Path) -> list[str]:
+        """Names of the files; without them there is no folder either."""
+        try:
+            return item.write(source, folder)
+        except BaseException as error:
+            shutil.rmtree(folder)
+            # Exporters may fail in any way.
+            if isinstance(error, UserError) or not isinstance(
+                    error, Exception):
+                raise
+            raise UserError(f'{item.name} cannot be written of this model: '
+                            f'{first_line(error)}') from error
+
+    def _time(self, outcome: Outcome, item: Format, source: Source) -> None:
+        self.progress.phase('Timing', None)
+        with tempfile.TemporaryDirectory() as between:
+            folders = [outcome.folder]
+            if source.description.precision != 'float32':
+                folders.append(self._unrounded(item, source, Path(between)))
+            outcome.speed = speeds(folders, source.network, self.example)
+
+    def _unrounded(self, item: Format, source: Source, folder: Path) -> Path:
+        """The same with weights of 32 bits, to compare the time with."""
+        description = replace(source.description, precision='float32',
+                              sha256={})
+        description.files = item.write(
+            replace(source, description=description), folder)
+        description.write(folder)
+        return folder
+
+    def _verify(self, folder: Path, source: Source) -> Outcome:
+        description, network = source.description, source.network
+        with ExitStack() as stack:
+            images = self._images(stack)
+            verifier = Verifier(
+                folder, self.trained, self.example, step=self.progress.step,
+                strict=description.precision == 'float32')
+            self.progress.phase('Comparing', verifier.steps + len(images))
+            outcome = Outcome(folder, VERIFIED)
+            try:
+                outcome.rows = verifier.rows(images)
+            except UserError:
+                raise
+            # A runtime may fail in any way.
+            except Exception as error:
+                outcome.fail(f'the runtime fails: {first_line(error)}')
+                return outcome
+            missed = [row for row in outcome.rows if not row.passed]
+            if missed:
+                worst = max(missed, key=lambda row: row.share)
+                outcome.fail(f'{worst.check} on {worst.where}: '
+                             f'{worst.error:.2g}, allowed is '
+                             f'{worst.limit:.2g}')
+            else:
+                self._judge(outcome, description)
+            if network.task != 'features':
+                draw_comparison(self.trained, folder, images[0]).save(
+                    folder / PICTURE)
+        return outcome
+
+    def _images(self, stack: ExitStack) -> list[str]:
+        """Those that are named, or the config's, or generated ones."""
+        files = list(self.wishes.images) or self.metric.files(IMAGES)
+        if files:
+            return files
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        with redirect_stdout(io.StringIO()):
+            make_dataset(folder, train=1, val=GENERATED,
+                         size=max(self.example))
+        return sorted(map(str, Path(folder, 'coco/val2017').iterdir()))
+
+    def _judge(self, outcome: Outcome, description: Description) -> None:
+        """By the metric, if it can be had."""
+        exact = description.precision == 'float32'
+        why_not = ('--no-metric' if not self.wishes.metric else
+                   'a backbone alone has none'
+                   if description.task == 'features' else self.metric.reason)
+        if why_not:
+            outcome.reason = f'no metric: {why_not}'
+            if not exact:
+                # Of rounded weights nothing else tells what they are worth.
+                outcome.verdict = NOT_VERIFIED
+            return
+        before = self._metrics_of_checkpoint()
+        after = self._compute('export', ExportedModel(outcome.folder))
+        outcome.metrics = dict(checkpoint=before, export=after)
+        decisive = deciding(before)
+        if decisive is None:
+            outcome.reason = 'no metric that is known to decide'
+            return
+        name, value = decisive
+        drop = value - (deciding(after) or ('', 0.))[1]
+        limit = SAME_METRIC if exact else self.wishes.max_drop
+        if (abs(drop) if exact else drop) > limit + 1e-9:
+            outcome.fail(f'{name} falls by {drop:.4f}, allowed is {limit:g}'
+                         + ('' if exact else HELP[self.wishes.bits]))
+
+    def _metrics_of_checkpoint(self) -> dict[str, float]:
+        if self._checkpoint_metrics is None:
+            self._checkpoint_metrics = self._compute(
+                'checkpoint', self.trained.module)
+        return self._checkpoint_metrics
+
+    def _compute(self, name: str, model: BaseModel) -> dict[str, float]:
+        loader = self.metric.loader()
+        self.progress.phase(f'Testing the {name}', len(loader))
+        return self.metric.compute(model, loader, self.progress.step)
+
+    def _calibration(self, description: Description) -> Iterator[np.ndarray]:
+        """Images as the network takes them, of the training or as named."""
+        files = list(self.wishes.calibration) or training_images(
+            self.cfg, self.trained.scope, self.wishes.calibration_images)
+        files = files[:self.wishes.calibration_images]
+        if not files:
+            raise UserError('--quantize 8 needs images that are like those to '
+                            'come, and the training images of the config are '
+                            'not here: name a folder with --calibration')
+        if len(files) < FEW_IMAGES:
+            self.progress.say('Note', f'{len(files)} images are few to find '
+                              'the ranges of values by; 300 are usual')
+        first, *steps = description.prepare
+        for file in files:
+            image = prepare(read(file, first['library']), steps,
+                            **fitting(description)).image
+            if min(image.shape[:2]) >= description.input['least_size']:
+                yield tensor(description, image)
+
+    def _conclude(self, outcome: Outcome, description: Description
+                  ) -> Outcome:
+        """Write down what was found, and let nobody use what failed."""
+        description.verification = dict(
+            verdict=outcome.verdict, reason=outcome.reason,
+            rows=[row.plain() for row in outcome.rows],
+            metrics=outcome.metrics, speed=outcome.speed)
+        description.write(outcome.folder)
+        if outcome.verdict == FAILED:
+            withdraw(outcome.folder, description)
+        return outcome
+
+
+def withdraw(folder: Path, description: Description) -> None:
+    """Rename the files of an export that is not what it should be.
+
+    Args:
+        folder (Path): Of the files.
+        description (Description): Of the export.
+    """
+    for name in description.files:
+        file = folder / name
+        file.rename(file.with_name(file.name + UNVERIFIED))

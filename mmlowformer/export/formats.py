@@ -1,0 +1,258 @@
+"""The formats, each with what it can do, what it needs and its writer."""
+import difflib
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from ..errors import UserError
+from ..optional import need
+from ..runtime.description import Description
+from .edge import write_coreml, write_executorch, write_ncnn
+from .networks import Network
+from .packages import FOR_INT8, NEEDS, UNVERIFIED, Needs
+from .program import Shape, program_of, quiet
+
+OPSET = 18
+# Of ours in the files' own metadata.
+KEY = 'mmlowformer'
+PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}
+
+
+@dataclass
+class Source:
+    """What is exported, in the steps that formats share.
+
+    Attributes:
+        network (Network): The whole model.
+        shape (Shape): Of its input.
+        description (Description): What is known of it by now.
+        calibration (Callable, optional): Yields images for the network, each
+            ``(1, 3, h, w)``.
+    """
+
+    network: Network
+    shape: Shape
+    description: Description
+    calibration: Callable | None = None
+    # So that copies share it.
+    _program: ExportedProgram | None = field(default=None, repr=False)
+
+    @property
+    def program(self) -> ExportedProgram:
+        """That of torch.export, made once."""
+        if self._program is None:
+            self._program = program_of(self.network, self.shape)
+        return self._program
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        name (str): As the command line has it.
+        write (Callable): From a source and a folder to names of files.
+        dynamic (bool): Whether sizes can stay open.
+        any_batch (bool): Whether the number of images can.
+        precisions (tuple[int, ...]): Bits that weights can have.
+        boxes (bool): Whether non-maximum suppression can be part of it.
+        pads (bool): Whether the file pads images by itself.
+    """
+
+    name: str
+    write: Callable[[Source, Path], list[str]]
+    dynamic: bool = True
+    any_batch: bool = True
+    precisions: tuple[int, ...] = (32, )
+    boxes: bool = True
+    pads: bool = True
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether there is a runtime for this machine."""
+        return self.name not in UNVERIFIED
+
+    @property
+    def missing(self) -> list[str]:
+        """Distributions that are not installed."""
+        return _missing(NEEDS[self.name])
+
+
+def _missing(needs: Needs) -> list[str]:
+    return [package for module, package in needs
+            if importlib.util.find_spec(module) is None]
+
+
+def write_onnx(source: Source, folder: Path) -> list[str]:
+    """Write ``model.onnx``."""
+    write_float32_onnx(source, folder / 'model.onnx')
+    if source.description.precision == 'float16':
+        _halve(folder / 'model.onnx')
+    elif source.description.precision == 'int8':
+        from .quantization import quantize_onnx
+        quantize_onnx(source, folder / 'model.onnx')
+    _stamp_onnx(source, folder / 'model.onnx')
+    return ['model.onnx']
+
+
+def write_float32_onnx(source: Source, file: Path) -> None:
+    """Write the ONNX file that the other precisions are made of.
+
+    Args:
+        source (Source): What is exported.
+        file (Path): Where to.
+    """
+    with quiet():
+        torch.onnx.export(
+            source.program, (), str(file), opset_version=OPSET,
+            input_names=[source.description.input['name']],
+            output_names=source.network.output_names, verbose=False,
+            external_data=False)
+
+
+def _halve(file: Path) -> None:
+    """Weights and computations in float16, inputs and outputs as before."""
+    onnx = need('onnx', 'onnx')
+    float16 = need('onnxruntime.transformers.float16', 'onnxruntime')
+    with quiet():
+        model = float16.convert_float_to_float16(
+            onnx.load(str(file)), keep_io_types=True,
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, 'TopK',
+                           'NonMaxSuppression'])
+        onnx.save(model, str(file))
+
+
+def _stamp_onnx(source: Source, file: Path) -> None:
+    """Names of open dimensions, and what ``model.json`` says."""
+    onnx = need('onnx', 'onnx')
+    model = onnx.load(str(file))
+    described = [(model.graph.input, [source.description.input]),
+                 (model.graph.output, source.description.outputs)]
+    for values, items in described:
+        for value, item in zip(values, items):
+            dims = value.type.tensor_type.shape.dim
+            for dim, size in zip(dims, item['shape']):
+                if isinstance(size, str):
+                    dim.dim_param = size
+    onnx.helper.set_model_props(model, metadata(source.description))
+    onnx.save(model, str(file))
+
+
+def metadata(description: Description) -> dict[str, str]:
+    """What a file says about itself: the whole, and the usual at hand.
+
+    Args:
+        description (Description): Of the model.
+
+    Returns:
+        dict[str, str]: Texts by key.
+    """
+    # They are of the file, which would change with them.
+    whole = replace(description, sha256={}, verification={})
+    return {KEY: json.dumps(vars(whole)), 'task': description.task,
+            'names': json.dumps(dict(enumerate(description.classes))),
+            'channel_order': description.input['channel_order'],
+            'precision': description.precision}
+
+
+def write_openvino(source: Source, folder: Path) -> list[str]:
+    """Write ``model.xml`` and ``model.bin``, by way of ONNX for its names."""
+    openvino = need('openvino', 'openvino')
+    between = folder / 'between.onnx'
+    write_float32_onnx(source, between)
+    _stamp_onnx(source, between)
+    with quiet():
+        model = openvino.convert_model(str(between))
+        between.unlink()
+        if source.description.precision == 'int8':
+            from .quantization import quantize_openvino
+            model = quantize_openvino(source, model)
+        for key, text in metadata(source.description).items():
+            model.set_rt_info(text, [KEY, key] if key != KEY else [
+                KEY, 'description'])
+        openvino.save_model(
+            model, str(folder / 'model.xml'),
+            compress_to_fp16=source.description.precision == 'float16')
+    return ['model.xml', 'model.bin']
+
+
+def write_pt2(source: Source, folder: Path) -> list[str]:
+    """Write ``model.pt2``, for ``torch.export.load``."""
+    with quiet():
+        torch.export.save(
+            source.program, str(folder / 'model.pt2'),
+            extra_files={KEY: metadata(source.description)[KEY]})
+    return ['model.pt2']
+
+
+FORMATS = {item.name: item for item in (
+    Format('onnx', write_onnx, precisions=(32, 16, 8)),
+    Format('openvino', write_openvino, precisions=(32, 16, 8)),
+    Format('pt2', write_pt2),
+    Format('ncnn', write_ncnn, any_batch=False, boxes=False, pads=False),
+    Format('executorch', write_executorch, dynamic=False, any_batch=False,
+           boxes=False),
+    Format('coreml', write_coreml, dynamic=False, any_batch=False,
+           boxes=False),
+)}
+
+
+def find_formats(names: str) -> list[Format]:
+    """The formats that a user names.
+
+    Args:
+        names (str): With commas between.
+
+    Returns:
+        list[Format]: Each once.
+
+    Raises:
+        UserError: If there is no such format; the message names a similar
+            one.
+    """
+    found: dict[str, Format] = {}
+    for name in filter(None, map(str.strip, names.lower().split(','))):
+        if name not in FORMATS:
+            close = difflib.get_close_matches(name, FORMATS, n=1)
+            raise UserError(f'--format {name}: there are '
+                            f'{", ".join(FORMATS)}' + (
+                                f'. Did you mean {close[0]}?' if close
+                                else ''))
+        found[name] = FORMATS[name]
+    if not found:
+        raise UserError(f'--format: name some of {", ".join(FORMATS)}')
+    return list(found.values())
+
+
+def check_format(item: Format, bits: int, wishes: dict[str, Any]) -> None:
+    """Whether a format can do what is asked for, here.
+
+    Args:
+        item (Format): The format.
+        bits (int): Of the weights.
+        wishes (dict[str, Any]): ``dynamic`` and ``boxes``, and whether the
+            user insists on them.
+
+    Raises:
+        UserError: If not; the message says what to change or install.
+    """
+    if bits not in item.precisions:
+        able = [name for name, other in FORMATS.items()
+                if bits in other.precisions]
+        raise UserError(f'--quantize {bits} is not for {item.name}; '
+                        f'{" and ".join(able)} can')
+    for wish, option in (('dynamic', '--dynamic'), ('boxes', '--nms')):
+        if wishes[wish] and not getattr(item, wish):
+            raise UserError(f'{option} is not for {item.name}')
+    missing = item.missing
+    if bits == 8:
+        missing += _missing(FOR_INT8.get(item.name, ()))
+    if missing:
+        raise UserError(f'--format {item.name} needs more packages: '
+                        f'pip install {" ".join(missing)}')

@@ -1,0 +1,206 @@
+"""What images go through on their way into a model, as data."""
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..configs import kind_of
+from ..errors import UserError
+from ..runtime.images import OPENCV, PILLOW
+
+LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
+# They add what is not needed to predict, or pack it.
+WITHOUT_EFFECT = ('LoadAnnotations', 'PackInputs', 'PackDetInputs',
+                  'PackSegInputs')
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """What a host's data preprocessor does to an image.
+
+    Attributes:
+        mean (tuple[float, ...]): In the order of the channels.
+        std (tuple[float, ...]): Likewise.
+        channel_order (str): ``RGB`` or ``BGR``, of what is normalized.
+        divisor (int): Sides are padded to multiples of it.
+        value (float): What is added, after the normalization.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str
+    divisor: int
+    value: float
+
+
+def input_rule(preprocessor: nn.Module) -> InputRule:
+    """Read off what a host's data preprocessor does.
+
+    Args:
+        preprocessor (nn.Module): Of any host.
+
+    Returns:
+        InputRule: The rule.
+
+    Raises:
+        UserError: If it pads to a size.
+    """
+    converts = any(getattr(preprocessor, name, False) for name in (
+        '_channel_conversion', 'channel_conversion', 'to_rgb'))
+    padded = getattr(preprocessor, 'test_cfg', None) or {}
+    if padded.get('size'):
+        raise UserError('the data_preprocessor pads test images to a size '
+                        '(test_cfg.size), which is not exported: take '
+                        'size_divisor, and --size')
+    divisor = (getattr(preprocessor, 'pad_size_divisor', None)
+               or padded.get('size_divisor') or 1)
+    value = getattr(preprocessor, 'pad_value',
+                    getattr(preprocessor, 'pad_val', 0))
+    mean, std = (
+        tuple(getattr(preprocessor, name).flatten().tolist())
+        if hasattr(preprocessor, name) else (default, ) * 3
+        for name, default in (('mean', 0.), ('std', 1.)))
+    return InputRule(mean, std, 'RGB' if converts else 'BGR', divisor,
+                     float(value))
+
+
+class Preparation(nn.Module):
+    """Normalizes and pads images, ``(N, 3, H, W)`` of 0 to 255.
+
+    Args:
+        rule (InputRule): How.
+    """
+
+    def __init__(self, rule: InputRule):
+        super().__init__()
+        self.divisor, self.value = rule.divisor, rule.value
+        self.mean: Tensor
+        self.std: Tensor
+        for name in ('mean', 'std'):
+            self.register_buffer(name, torch.tensor(
+                getattr(rule, name)).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = (images - self.mean) / self.std
+        height, width = images.shape[-2:]
+        if self.divisor > 1:
+            images = F.pad(images, (0, -width % self.divisor,
+                                    0, -height % self.divisor),
+                           value=self.value)
+        return images
+
+
+def prepare_steps(pipeline: Sequence[dict]) -> list[dict]:
+    """The transforms of a test pipeline as steps that need no library.
+
+    Args:
+        pipeline (Sequence[dict]): Configs of transforms.
+
+    Returns:
+        list[dict]: ``prepare`` of a description.
+
+    Raises:
+        UserError: If one cannot be carried over; the message names it.
+    """
+    steps = []
+    for transform in pipeline:
+        kind = kind_of(transform)
+        if kind in WITHOUT_EFFECT:
+            continue
+        if kind not in CONVERTERS:
+            raise UserError(
+                f'the test pipeline has {kind}, which exports do not carry '
+                f'over; known are {", ".join(CONVERTERS)}')
+        steps.append(CONVERTERS[kind](transform))
+    if not steps or steps[0]['step'] != 'read':
+        raise UserError('the test pipeline of the config does not begin with '
+                        'LoadImageFromFile')
+    return steps
+
+
+def _read(transform: dict) -> dict:
+    _only(transform, color_type='color', to_float32=False)
+    return dict(step='read', library=LIBRARIES[
+        transform.get('imdecode_backend', 'cv2')])
+
+
+def _way(transform: dict) -> dict:
+    return dict(library=LIBRARIES[transform.get('backend') or 'cv2'],
+                interpolation=transform.get('interpolation') or 'bilinear')
+
+
+def _resize(transform: dict) -> dict:
+    keep_ratio = bool(transform.get('keep_ratio', False))
+    if transform.get('scale') is not None:
+        width, height = _pair(transform['scale'])
+        return dict(step='resize', width=width, height=height,
+                    keep_ratio=keep_ratio, **_way(transform))
+    x, y = _pair(transform['scale_factor'])
+    return dict(step='resize_by', x=x, y=y, keep_ratio=keep_ratio,
+                **_way(transform))
+
+
+def _resize_edge(transform: dict) -> dict:
+    return dict(step='resize_edge', edge=transform.get('edge', 'short'),
+                length=transform['scale'], **_way(transform))
+
+
+def _resize_to_multiple(transform: dict) -> dict:
+    x, y = _pair(transform.get('size_divisor', 32))
+    return dict(step='resize_to_multiple', x=x, y=y, **_way(transform))
+
+
+def _center_crop(transform: dict) -> dict:
+    _only(transform, auto_pad=False, efficientnet_style=False)
+    width, height = _pair(transform['crop_size'])
+    return dict(step='center_crop', width=width, height=height)
+
+
+CONVERTERS: dict[str, Callable[[dict], dict]] = dict(
+    LoadImageFromFile=_read, Resize=_resize, ResizeEdge=_resize_edge,
+    ResizeToMultiple=_resize_to_multiple, CenterCrop=_center_crop)
+
+
+def _pair(value) -> tuple:
+    return tuple(value) if isinstance(value, (list, tuple)) else (
+        value, value)
+
+
+def _only(transform: dict, **known) -> None:
+    """No setting that would be lost."""
+    for name, value in known.items():
+        if transform.get(name, value) != value:
+            raise UserError(f'the test pipeline has {kind_of(transform)} with '
+                            f'{name}={transform[name]!r}, which exports do '
+                            'not carry over')
+
+
+def usual_size(steps: Sequence[dict], default: tuple[int, int] = (512, 512)
+               ) -> tuple[int, int]:
+    """A size that images have in front of the model, in multiples of 32.
+
+    Args:
+        steps (Sequence[dict]): Of :func:`prepare_steps`.
+        default (tuple[int, int]): If they say nothing of it.
+
+    Returns:
+        tuple[int, int]: Height and width.
+    """
+    for step in reversed(steps):
+        if 'height' in step:
+            sides = step['height'], step['width']
+            break
+        if 'length' in step:
+            sides = (step['length'], ) * 2
+            break
+    else:
+        return default
+    # (1333, 800) and (800, 1333) are the same with keep_ratio, and (2048,
+    # 512) is to say that the short side counts.
+    if step.get('keep_ratio'):
+        sides = min(sides), min(max(sides), round(min(sides) * 5 / 3))
+    height, width = (max(64, math.ceil(side / 32) * 32) for side in sides)
+    return height, width

@@ -1,0 +1,154 @@
+"""The metric of a checkpoint and of what was exported of it."""
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, DefaultScope
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ..configs import kind_of
+from ..data.checks import datasets_in
+
+# Evaluators that a checkpoint's own config may have, and the settings of
+# theirs that write nothing.
+HARMLESS = dict(
+    CocoMetric=('ann_file', 'metric', 'classwise', 'proposal_nums'),
+    IoUMetric=('iou_metrics', 'nan_to_num', 'beta'),
+    Accuracy=('topk', 'thrs'))
+# The one that decides, of each evaluator, and what it counts in.
+DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))
+
+
+class Metric:
+    """The test of a config.
+
+    Args:
+        cfg (Config): With ``test_dataloader`` and ``test_evaluator``.
+        scope (str): Of the host library.
+        trusted (bool): Whether the config is the user's; that of a
+            checkpoint may only use evaluators that write nothing.
+
+    Attributes:
+        reason (str): Why it cannot be computed; empty if it can.
+    """
+
+    def __init__(self, cfg: Config, scope: str, *, trusted: bool):
+        self.cfg, self.scope = cfg, scope
+        self.reason, self.evaluators = '', []
+        if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+            self.reason = 'the config has no test_evaluator'
+            return
+        given = cfg.test_evaluator
+        given = given if isinstance(given, list) else [given]
+        self.evaluators = [
+            dict(item) if trusted else _harmless(item) for item in given]
+        if not all(self.evaluators):
+            self.reason = ('the evaluator in the checkpoint is none of '
+                           f'{", ".join(HARMLESS)}; name its config with '
+                           '--config')
+        elif missing := _missing_data(cfg, cfg.test_dataloader):
+            self.reason = f'there is no {missing} here'
+
+    def loader(self) -> DataLoader:
+        """Loader of the test images, of the host's own classes."""
+        settings = dict(self.cfg.test_dataloader, num_workers=0,
+                        persistent_workers=False)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            return Runner.build_dataloader(settings)
+
+    def compute(self, model: BaseModel, loader: DataLoader,
+                step: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Test a model.
+
+        Args:
+            model (BaseModel): With a ``test_step``.
+            loader (DataLoader): Of :meth:`loader`.
+            step (Callable): Called after each batch. Defaults to nothing.
+
+        Returns:
+            dict[str, float]: As the host names them.
+        """
+        # torch's type of data sets knows neither sizes nor facts.
+        dataset: Any = loader.dataset
+        with DefaultScope.overwrite_default_scope(self.scope), \
+                torch.no_grad():
+            evaluator = Evaluator(self.evaluators)
+            evaluator.dataset_meta = dataset.metainfo
+            for batch in loader:
+                evaluator.process(model.test_step(batch), batch)
+                step()
+            return evaluator.evaluate(len(dataset))
+
+    def files(self, most: int) -> list[str]:
+        """The first test images.
+
+        Args:
+            most (int): At most so many.
+
+        Returns:
+            list[str]: Their paths; none if there is no data.
+        """
+        if self.reason:
+            return []
+        dataset: Any = self.loader().dataset
+        return [dataset.get_data_info(index)['img_path']
+                for index in range(min(most, len(dataset)))]
+
+
+def _harmless(evaluator: dict) -> dict | None:
+    kind = kind_of(evaluator)
+    if kind not in HARMLESS:
+        return None
+    return dict(type=evaluator['type'], **{
+        key: evaluator[key] for key in HARMLESS[kind] if key in evaluator})
+
+
+def training_images(cfg: Config, scope: str, most: int) -> list[str]:
+    """Images of the training, spread over all of it.
+
+    Args:
+        cfg (Config): With ``train_dataloader``.
+        scope (str): Of the host library.
+        most (int): At most so many.
+
+    Returns:
+        list[str]: Their paths; none if there is no data.
+    """
+    loader = cfg.get('train_dataloader')
+    if not loader or _missing_data(cfg, loader):
+        return []
+    leaf = next(datasets_in(loader))
+    with DefaultScope.overwrite_default_scope(scope):
+        dataset = DATASETS.build(dict(leaf, pipeline=[]))
+    step = max(1, len(dataset) // most)
+    return [dataset.get_data_info(index)['img_path']
+            for index in range(0, len(dataset), step)][:most]
+
+
+def _missing_data(cfg: Config, loader: dict) -> str | None:
+    for dataset in datasets_in(loader):
+        root = dataset.get('data_root') or cfg.get('data_root') or ''
+        if root and not os.path.isdir(root):
+            return root
+    return None
+
+
+def deciding(metrics: dict[str, float]) -> tuple[str, float] | None:
+    """The metric that decides about an export, from 0 to 1.
+
+    Args:
+        metrics (dict[str, float]): Of :meth:`Metric.compute`.
+
+    Returns:
+        tuple[str, float] | None: Name and value; None if none is known.
+    """
+    for name, whole in DECIDING:
+        for key, value in metrics.items():
+            if key.endswith(name):
+                return key, float(value) / whole
+    return None

@@ -1,0 +1,24 @@
+"""What each format is written and verified with; torch is not imported.
+
+Versions are those of ``requirements/export.txt``, which an installed package
+lacks.
+"""
+
+# Modules, and the distributions that have them.
+Needs = tuple[tuple[str, str], ...]
+
+ONNX: Needs = (('onnxscript', 'onnxscript==0.7.2'), ('onnx', 'onnx==1.23.2'),
+               ('onnxruntime', 'onnxruntime==1.31.1'))
+NEEDS: dict[str, Needs] = dict(
+    onnx=ONNX,
+    # By way of ONNX, for the names of the outputs.
+    openvino=(*ONNX[:2], ('openvino', 'openvino==2026.4.1')),
+    pt2=(),
+    ncnn=(('pnnx', 'pnnx==20261020'), ('ncnn', 'ncnn==1.0.20261020')),
+    # The one for torch 2.12; that of 1.5 fails at run time.
+    executorch=(('executorch', 'executorch==1.3.1'), ),
+    coreml=(('coremltools', 'coremltools==9.0'), ))
+# More for 8 bits.
+FOR_INT8: dict[str, Needs] = dict(openvino=(('nncf', 'nncf==3.4.0'), ))
+# They can be written on any machine, and not be run here.
+UNVERIFIED = ('coreml', )

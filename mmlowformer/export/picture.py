@@ -1,0 +1,42 @@
+"""The checkpoint and its export side by side."""
+from pathlib import Path
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from ..engine.pictures import captioned
+from ..predict.model import TrainedModel
+from ..predict.pipeline import Pipeline
+from ..predict.results import result_of
+from .model import ExportedModel
+
+
+def draw_comparison(trained: TrainedModel, folder: str | Path, image: str
+                    ) -> Image.Image:
+    """Draw what both find in an image.
+
+    Args:
+        trained (TrainedModel): The checkpoint's model.
+        folder (str | Path): Of the export.
+        image (str): The file.
+
+    Returns:
+        Image.Image: Checkpoint and export.
+    """
+    exported = ExportedModel(folder)
+    pipeline = Pipeline(trained.pipeline, trained.scope)
+    panels = []
+    for name, model in (('checkpoint', trained.module),
+                        (exported.description.format, exported)):
+        prepared = pipeline(image)
+        with DefaultScope.overwrite_default_scope(trained.scope), \
+                torch.no_grad():
+            sample, = model.test_step(pseudo_collate([prepared.data]))
+        result = result_of(
+            sample, exported.description.host['score_thr'], None, name=image,
+            image=prepared.image, classes=trained.classes,
+            palette=trained.palette, seconds=0.)
+        panels.append((name, result.draw()))
+    return captioned(panels)

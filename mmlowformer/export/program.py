@@ -1,0 +1,77 @@
+"""torch.export of a network, with the dimensions that stay open."""
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import NamedTuple
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from .networks import Network
+
+# Below, maps of one pixel would be a case of their own.
+LEAST_SIDE = 33
+
+
+class Shape(NamedTuple):
+    """Of a network's input.
+
+    Attributes:
+        batch (int, optional): Images, None for any number.
+        size (tuple[int, int]): Height and width, of the example if they are
+            open.
+        dynamic (bool): Whether height and width are open.
+    """
+
+    batch: int | None
+    size: tuple[int, int]
+    dynamic: bool
+
+    @property
+    def described(self) -> list:
+        """For the description, words for what is open."""
+        sides = ['height', 'width'] if self.dynamic else list(self.size)
+        return ['batch' if self.batch is None else self.batch, 3, *sides]
+
+
+def example(shape: Shape) -> torch.Tensor:
+    """Images of a shape; grey, as their values do not matter."""
+    # One image would make a constant of the batch.
+    return torch.full((shape.batch or 2, 3, *shape.size), 127.)
+
+
+def program_of(network: Network, shape: Shape) -> ExportedProgram:
+    """Export a network for torch.
+
+    Args:
+        network (Network): In eval mode.
+        shape (Shape): Of the input.
+
+    Returns:
+        ExportedProgram: Good for all that is open.
+    """
+    names = {index: name for index, name in enumerate(shape.described)
+             if isinstance(name, str)}
+    least = dict(batch=1, height=LEAST_SIDE, width=LEAST_SIDE)
+    dynamic = {index: Dim(name, min=least[name])
+               for index, name in names.items()}
+    with torch.no_grad(), quiet():
+        return torch.export.export(
+            network, (example(shape), ), dynamic_shapes=(dynamic, ),
+            strict=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what exporters say about their own insides."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (warnings.catch_warnings(), redirect_stdout(io.StringIO()),
+              redirect_stderr(io.StringIO())):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,95 @@
+"""Weights and activations of 8 bits, by images of the training."""
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..optional import need
+from .program import quiet
+
+if TYPE_CHECKING:
+    from .formats import Source
+
+CPU_FACTS = Path('/proc/cpuinfo')
+# With them products of 8 bits are summed up in 32; without, two at a time in
+# 16, which may overflow.
+DOT_PRODUCTS = ('vnni', 'asimddp')
+
+
+def sums_are_exact() -> bool:
+    """Whether this processor sums products of 8 bits without overflow."""
+    try:
+        text = CPU_FACTS.read_text()
+    except OSError:
+        return False
+    return any(name in text for name in DOT_PRODUCTS)
+
+
+class _Images:
+    """What ONNX Runtime calibrates with.
+
+    Args:
+        images (Iterator[np.ndarray]): For the network.
+        name (str): Of its input.
+    """
+
+    def __init__(self, images: Iterator[np.ndarray], name: str):
+        self._images, self._name = images, name
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next image, as the input."""
+        image = next(self._images, None)
+        return None if image is None else {self._name: image}
+
+
+def _calibration(source: 'Source') -> Iterator[np.ndarray]:
+    if source.calibration is None:
+        raise UserError('8 bits need images to calibrate with')
+    return source.calibration()
+
+
+def quantize_onnx(source: 'Source', file: Path) -> None:
+    """Quantize convolutions, channel by channel, in the QDQ format.
+
+    Args:
+        source (Source): With images to calibrate with.
+        file (Path): The ONNX file in float32, which is replaced.
+    """
+    quantization = need('onnxruntime.quantization', 'onnxruntime')
+    shape_inference = need('onnxruntime.quantization.shape_inference',
+                           'onnxruntime')
+    prepared = file.with_name('prepared.onnx')
+    with quiet():
+        shape_inference.quant_pre_process(
+            str(file), str(prepared), skip_symbolic_shape=True)
+        try:
+            quantization.quantize_static(
+                str(prepared), str(file),
+                _Images(_calibration(source),
+                        source.description.input['name']),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=['Conv', 'ConvTranspose'],
+                per_channel=True, reduce_range=not sums_are_exact(),
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8)
+        finally:
+            prepared.unlink()
+
+
+def quantize_openvino(source: 'Source', model: Any) -> Any:
+    """Quantize with NNCF, which fuses into OpenVINO's own kernels.
+
+    Args:
+        source (Source): With images to calibrate with.
+        model (openvino.Model): In float32.
+
+    Returns:
+        openvino.Model: The quantized one.
+    """
+    nncf = need('nncf', 'nncf==3.4.0')
+    images = list(_calibration(source))
+    with quiet():
+        return nncf.quantize(model, nncf.Dataset(images),
+                             subset_size=len(images))

@@ -1,0 +1,58 @@
+"""Predict images with an exported model: a JSON record in each line."""
+import argparse
+import json
+import sys
+import time
+
+from ..errors import UserError, one_line_errors
+from .predictor import Predictor
+
+
+def parse_args(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m mmlowformer.runtime', description=__doc__)
+    parser.add_argument('folder', help='what tools/export.py wrote')
+    parser.add_argument('images', nargs='+', metavar='IMAGE')
+    parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
+                        help='the least score of a box (%(default)s)')
+    parser.add_argument('--threads', type=int, metavar='N')
+    parser.add_argument('--precision', default='float32',
+                        choices=('float32', 'default'),
+                        help="float32, or the runtime's choice, which may be "
+                        'faster and less exact (%(default)s)')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what is found.
+
+    Args:
+        arguments (list[str], optional): Defaults to those of the command
+            line.
+
+    Returns:
+        int: The exit status, 1 if an image could not be read.
+    """
+    args, failed = parse_args(arguments), False
+    with one_line_errors('mmlowformer.runtime'):
+        predictor = Predictor(args.folder, threads=args.threads,
+                              precision=args.precision,
+                              score_thr=args.score_thr)
+        print(predictor.session.name, file=sys.stderr)
+        for path in args.images:
+            start = time.perf_counter()
+            try:
+                found = predictor(path)
+            except UserError as error:
+                failed = True
+                print(f'Skipped: {error}', file=sys.stderr)
+                continue
+            print(json.dumps(dict(
+                file_name=path, found=found.json(),
+                milliseconds=round(1e3 * (time.perf_counter() - start), 1))))
+    return int(failed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Images on their way into an exported model, as the checkpoint had them."""
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+from ..optional import need
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    # A path, an array ``(h, w, 3)`` in BGR as OpenCV has it, or of PIL.
+    Source = str | Path | np.ndarray | Image.Image
+
+OPENCV, PILLOW = 'opencv', 'pillow'
+PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
+            PILLOW: ('PIL.Image', 'pillow')}
+# Behind grey and alpha, as mmcv has it.
+CANVAS = (124, 117, 104)
+
+
+class Prepared(NamedTuple):
+    """An image that can be predicted.
+
+    Attributes:
+        image (np.ndarray): ``(h, w, 3)``, BGR, uint8, resized and padded.
+        original (tuple[int, int]): Height and width before.
+        scale (tuple[float, float]): By how much x and y were stretched.
+        size (tuple[int, int]): Height and width of it without padding.
+    """
+
+    image: np.ndarray
+    original: tuple[int, int]
+    scale: tuple[float, float]
+    size: tuple[int, int]
+
+
+def read(source: 'Source', library: str) -> np.ndarray:
+    """Read an image.
+
+    Args:
+        source (Source): The image.
+        library (str): ``opencv`` or ``pillow``; they decode differently.
+
+    Returns:
+        np.ndarray: ``(h, w, 3)``, BGR, uint8, upright.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        return _decode(str(source), library)
+    if not isinstance(source, np.ndarray):
+        return _from_pillow(source)
+    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
+        raise UserError(f'the image has the shape {source.shape} and the '
+                        f'type {source.dtype}; needed is (height, width, 3) '
+                        'in BGR, uint8')
+    return source
+
+
+def _decode(path: str, library: str) -> np.ndarray:
+    if not Path(path).is_file():
+        raise UserError(f'image not found: {path}')
+    module = need(*PACKAGES[library])
+    if library == PILLOW:
+        try:
+            with module.open(path) as image:
+                return _from_pillow(image)
+        except (OSError, ValueError) as error:
+            raise UserError(f'image {path} cannot be decoded: {error}') \
+                from error
+    # Names that are no ASCII are too much for OpenCV on some systems.
+    content = np.fromfile(path, np.uint8)
+    image = module.imdecode(content, module.IMREAD_COLOR) if len(
+        content) else None
+    if image is None:
+        raise UserError(f'image {path} cannot be decoded: it is empty, '
+                        'damaged or no image')
+    return image
+
+
+def _from_pillow(image: 'Image.Image') -> np.ndarray:
+    from PIL import Image, ImageOps
+    image = ImageOps.exif_transpose(image)
+    if image.mode == 'LA':
+        alpha = image.convert('RGBA')
+        image = Image.new('RGB', alpha.size, CANVAS)
+        image.paste(alpha, mask=alpha.split()[3])
+    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
+
+
+def prepare(image: np.ndarray, steps: list[dict],
+            size: tuple[int, int] | None = None,
+            padding: tuple[float, ...] = (0., 0., 0.), multiple: int = 1
+            ) -> Prepared:
+    """Resize an image as the checkpoint's test did.
+
+    Args:
+        image (np.ndarray): ``(h, w, 3)``, BGR, uint8.
+        steps (list[dict]): ``prepare`` of the description.
+        size (tuple[int, int], optional): Height and width that the model
+            insists on: the image is made to fit and padded at the right and
+            at the bottom. Defaults to any.
+        padding (tuple[float, ...]): BGR of what is added.
+        multiple (int): Sides are filled up to multiples of it. Defaults to
+            1: they stay.
+
+    Returns:
+        Prepared: The image and how it came about.
+    """
+    height, width = image.shape[:2]
+    for step in steps:
+        image = STEPS[step['step']](image, step)
+    if size is not None and image.shape[:2] != size:
+        image = _fit(image, size, steps)
+    scale = (image.shape[1] / width, image.shape[0] / height)
+    inner = image.shape[:2]
+    outer = size or tuple(-(-side // multiple) * multiple for side in inner)
+    if inner != outer:
+        canvas = np.empty((*outer, 3), np.float32)
+        canvas[:] = padding
+        canvas[:inner[0], :inner[1]] = image
+        image = canvas
+    return Prepared(image, (height, width), scale, inner)
+
+
+def _fit(image: np.ndarray, size: tuple[int, int], steps: list[dict]
+         ) -> np.ndarray:
+    library = next((step['library'] for step in steps if 'library' in step),
+                   OPENCV)
+    height, width = image.shape[:2]
+    ratio = min(size[0] / height, size[1] / width)
+    fitting = [max(1, min(most, int(side * ratio + 0.5)))
+               for side, most in zip((width, height), size[::-1])]
+    return _scaled(image, (fitting[0], fitting[1]), dict(
+        library=library, interpolation='bilinear'))
+
+
+def _resize(image: np.ndarray, step: dict) -> np.ndarray:
+    """To a size, or as large as fits into it."""
+    height, width = image.shape[:2]
+    size = (step['width'], step['height'])
+    if step['keep_ratio']:
+        ratio = min(max(size) / max(height, width),
+                    min(size) / min(height, width))
+        size = (int(width * ratio + 0.5), int(height * ratio + 0.5))
+    return _scaled(image, size, step)
+
+
+def _resize_by(image: np.ndarray, step: dict) -> np.ndarray:
+    """By factors."""
+    height, width = image.shape[:2]
+    return _resize(image, dict(
+        step, width=int(width * step['x'] + 0.5),
+        height=int(height * step['y'] + 0.5)))
+
+
+def _resize_edge(image: np.ndarray, step: dict) -> np.ndarray:
+    """One side to a length, the other one along with it."""
+    height, width = image.shape[:2]
+    edge, length = step['edge'], step['length']
+    if (edge == 'width' or edge == 'short' and width < height
+            or edge == 'long' and width > height):
+        size = (length, int(length * height / width))
+    else:
+        size = (int(length * width / height), length)
+    return _scaled(image, size, step)
+
+
+def _resize_to_multiple(image: np.ndarray, step: dict) -> np.ndarray:
+    """Up to multiples."""
+    height, width = image.shape[:2]
+    return _scaled(image, (
+        math.ceil(width / step['x']) * step['x'],
+        math.ceil(height / step['y']) * step['y']), step)
+
+
+def _center_crop(image: np.ndarray, step: dict) -> np.ndarray:
+    height, width = image.shape[:2]
+    rows, columns = min(step['height'], height), min(step['width'], width)
+    top = max(0, round((height - rows) / 2))
+    left = max(0, round((width - columns) / 2))
+    return image[top:top + rows, left:left + columns]
+
+
+def _scaled(image: np.ndarray, size: tuple[int, int], step: dict
+            ) -> np.ndarray:
+    """Another size, width first, with the library that the test used."""
+    name = step['interpolation']
+    module = need(*PACKAGES[step['library']])
+    if min(size) < 1:
+        raise UserError(f'an image of {image.shape[1]}x{image.shape[0]} '
+                        'pixels cannot be resized: nothing of it would be '
+                        'left')
+    if step['library'] == PILLOW:
+        way = getattr(module.Resampling, name.upper())
+        return np.array(module.fromarray(image).resize(size, way))
+    ways = dict(nearest='NEAREST', bilinear='LINEAR', bicubic='CUBIC',
+                area='AREA', lanczos='LANCZOS4')
+    return module.resize(image, size, interpolation=getattr(
+        module, f'INTER_{ways[name]}'))
+
+
+STEPS: dict[str, Callable[[np.ndarray, dict], np.ndarray]] = dict(
+    resize=_resize, resize_by=_resize_by, resize_edge=_resize_edge,
+    resize_to_multiple=_resize_to_multiple, center_crop=_center_crop)

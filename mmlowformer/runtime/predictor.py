@@ -1,0 +1,192 @@
+"""An exported model that takes photos."""
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from ..errors import UserError
+from .description import Description, read_description
+from .finding import Geometry, find
+from .images import Prepared, prepare, read
+from .results import Detections, Result
+from .sessions import DEFAULT, Session, open_session
+
+if TYPE_CHECKING:
+    from .images import Source
+
+
+class Predictor:
+    """Finds boxes, masks or labels in images, as the checkpoint did.
+
+    Neither torch nor a library of OpenMMLab is needed.
+
+    Args:
+        folder (str | Path): What ``tools/export.py`` wrote for a format.
+        threads (int, optional): Defaults to the runtime's choice.
+        precision (str): ``float32``, or ``default`` for what the runtime
+            takes by itself, which may be less. Defaults to ``float32``.
+        score_thr (float): The least score of a box. Defaults to 0: all that
+            the model gives.
+
+    Attributes:
+        description (Description): What is known about the model.
+        classes (list[str]): Names of the classes, by label.
+
+    Raises:
+        UserError: If a file or the runtime is missing.
+
+    Example:
+        >>> from mmlowformer.runtime import Predictor
+        >>> predictor = Predictor('epoch_12-export/onnx')
+        >>> found = predictor('photo.jpg')
+        >>> found.names, found.boxes, found.scores
+    """
+
+    def __init__(self, folder: str | Path, *, threads: int | None = None,
+                 precision: str = 'float32', score_thr: float = 0.):
+        if precision not in ('float32', DEFAULT):
+            raise UserError(f'precision {precision!r} has to be float32 or '
+                            f'{DEFAULT}')
+        self.description = read_description(folder)
+        self.classes = self.description.classes
+        self.score_thr = score_thr
+        self.session = open_session(folder, self.description, threads,
+                                    precision)
+
+    @overload
+    def __call__(self, images: 'Source') -> Result: ...
+
+    @overload
+    def __call__(self, images: 'list[Source]') -> list[Result]: ...
+
+    def __call__(self, images):
+        """Predict an image, or several, one after the other.
+
+        Args:
+            images (Source | list[Source]): A path, an array ``(h, w, 3)``
+                in BGR as OpenCV reads it, a PIL image, or a list of these.
+
+        Returns:
+            Result | list[Result]: One for each image.
+
+        Raises:
+            UserError: If an image cannot be read.
+        """
+        if isinstance(images, (list, tuple)):
+            return [self._one(image) for image in images]
+        return self._one(images)
+
+    def _one(self, source) -> Result:
+        prepared = self.prepare(source)
+        outputs = compute(self.session,
+                          tensor(self.description, prepared.image))
+        found = find(
+            self.description,
+            {name: value[0] for name, value in outputs.items()},
+            Geometry(*prepared[1:]))
+        if isinstance(found, Detections) and self.score_thr:
+            return found.above(self.score_thr)
+        return found
+
+    def prepare(self, source: 'Source') -> Prepared:
+        """Read and resize an image.
+
+        Args:
+            source (Source): The image.
+
+        Returns:
+            Prepared: What :func:`tensor` takes.
+
+        Raises:
+            UserError: If it cannot be read, or is too small.
+        """
+        first, *steps = self.description.prepare
+        prepared = prepare(read(source, first['library']), steps,
+                           **fitting(self.description))
+        least = self.description.input['least_size']
+        if min(prepared.image.shape[:2]) < least:
+            name = source if isinstance(source, (str, Path)) else 'the image'
+            height, width = prepared.image.shape[:2]
+            raise UserError(f'{name} is too small: {width}x{height} pixels '
+                            f'after resizing, at least {least} on each side '
+                            'are needed')
+        return prepared
+
+
+def fitting(description: Description) -> dict:
+    """How images are made to fit a model, for :func:`.images.prepare`.
+
+    Args:
+        description (Description): Of the model.
+
+    Returns:
+        dict: Named arguments.
+    """
+    return dict(size=description.size, multiple=description.multiple,
+                padding=_padding(description))
+
+
+def _padding(description: Description) -> tuple[float, ...]:
+    """The colour that the model's own padding stands for, BGR."""
+    mean, std = description.input['mean'], description.input['std']
+    colour = [centre + description.padding['value'] * width
+              for centre, width in zip(mean, std)]
+    return tuple(_in_order(colour, description))
+
+
+def _in_order(channels: list, description: Description) -> list:
+    """Between BGR and the order of the model, both ways."""
+    rgb = description.input['channel_order'] == 'RGB'
+    return channels[::-1] if rgb else channels
+
+
+def tensor(description: Description, *images: np.ndarray) -> np.ndarray:
+    """What the network takes.
+
+    Args:
+        description (Description): Of the model.
+        *images (np.ndarray): ``(h, w, 3)`` in BGR, of one size.
+
+    Returns:
+        np.ndarray: ``(n, 3, h, w)``, float32.
+    """
+    return as_tensor(description.input['channel_order'], *images)
+
+
+def as_tensor(channel_order: str, *images: np.ndarray) -> np.ndarray:
+    """Images as one array.
+
+    Args:
+        channel_order (str): ``RGB`` or ``BGR``.
+        *images (np.ndarray): ``(h, w, 3)`` in BGR, of one size.
+
+    Returns:
+        np.ndarray: ``(n, 3, h, w)``, float32.
+    """
+    batch = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
+    return np.ascontiguousarray(
+        batch[:, ::-1] if channel_order == 'RGB' else batch)
+
+
+def compute(session: Session, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute any number of images, whatever the network takes at a time.
+
+    Args:
+        session (Session): The network.
+        images (np.ndarray): Of :func:`tensor`.
+
+    Returns:
+        dict[str, np.ndarray]: The outputs by name, for all images.
+    """
+    size = session.description.batch or len(images)
+    if len(images) == size:
+        return session.run(images)
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start:start + size]
+        missing = size - len(part)
+        outputs = session.run(np.concatenate((part, *[part[-1:]] * missing)))
+        parts.append({name: value[:len(part)]
+                      for name, value in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts])
+            for name in parts[0]}

@@ -1,0 +1,207 @@
+"""The runtimes, each with the same call: images in, named arrays out."""
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..optional import need
+from .description import Description
+
+# For a runtime's choice instead of float32.
+DEFAULT = 'default'
+
+
+class Session(ABC):
+    """An exported network, ready to compute.
+
+    Args:
+        folder (Path): Of the files.
+        description (Description): Of the model.
+        threads (int, optional): Defaults to the runtime's choice.
+        precision (str): ``float32``, or ``default`` for the runtime's
+            choice. Defaults to ``float32``.
+
+    Attributes:
+        name (str): Runtime, version and what it computes with.
+    """
+
+    name: str
+
+    def __init__(self, folder: Path, description: Description,
+                 threads: int | None = None, precision: str = 'float32'):
+        self.file = folder / description.files[0]
+        self.description = description
+        self.output_names = [item['name'] for item in description.outputs]
+        self.open(threads, precision)
+
+    @abstractmethod
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+
+    @abstractmethod
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute the outputs.
+
+        Args:
+            images (np.ndarray): ``(n, 3, h, w)``, float32, 0 to 255, in the
+                order of channels of the description.
+
+        Returns:
+            dict[str, np.ndarray]: By the names of the description.
+        """
+        return dict(zip(self.output_names, self.compute(
+            np.ascontiguousarray(images, np.float32)), strict=True))
+
+
+class OnnxSession(Session):
+    """ONNX Runtime, on the CPU."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        onnxruntime = need('onnxruntime', 'onnxruntime')
+        settings = onnxruntime.SessionOptions()
+        # Its own warnings are about what the exporter left for it to fold.
+        settings.log_severity_level = 3
+        if threads:
+            settings.intra_op_num_threads = threads
+        # Or its threads go on waiting at full speed between the calls.
+        settings.add_session_config_entry('session.force_spinning_stop', '1')
+        self._session = onnxruntime.InferenceSession(
+            str(self.file), settings, providers=['CPUExecutionProvider'])
+        provider, = self._session.get_providers()
+        self.name = f'ONNX Runtime {onnxruntime.__version__}, {provider}'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        return self._session.run(
+            self.output_names, {self.description.input['name']: images})
+
+
+class OpenVinoSession(Session):
+    """OpenVINO, on the CPU."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        openvino = need('openvino', 'openvino')
+        settings: dict[str, str | int] = {}
+        if precision != DEFAULT:
+            settings['INFERENCE_PRECISION_HINT'] = 'f32'
+        if threads:
+            settings['INFERENCE_NUM_THREADS'] = threads
+        core = openvino.Core()
+        self._compiled = core.compile_model(
+            core.read_model(str(self.file)), 'CPU', settings)
+        hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
+        version = openvino.__version__.split('-')[0]
+        self.name = f'OpenVINO {version}, CPU, {hint.to_string()}'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        outputs = self._compiled(images)
+        return [np.asarray(outputs[name]) for name in self.output_names]
+
+
+class TorchSession(Session):
+    """torch.export's own format, which needs torch."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        torch = need('torch', 'torch torchvision')
+        # Non-maximum suppression is one of its operators.
+        need('torchvision', 'torchvision')
+        self._torch = torch
+        with warnings.catch_warnings():
+            # It maps the file into memory, where nobody writes to it.
+            warnings.filterwarnings('ignore', 'The given buffer is not writ')
+            self._call = torch.export.load(str(self.file)).module()
+        self.name = f'torch.export {torch.__version__}'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        with self._torch.no_grad():
+            return [output.numpy() for output in self._call(
+                self._torch.from_numpy(images))]
+
+
+class NcnnSession(Session):
+    """ncnn, on the CPU, image by image."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the files."""
+        ncnn = need('ncnn', 'ncnn')
+        self._ncnn, self._net = ncnn, ncnn.Net()
+        options = self._net.opt
+        if precision != DEFAULT:
+            for name in ('use_fp16_packed', 'use_fp16_storage',
+                         'use_fp16_arithmetic', 'use_bf16_storage'):
+                setattr(options, name, False)
+        if threads:
+            options.num_threads = threads
+        for load, file in ((self._net.load_param, self.file),
+                           (self._net.load_model,
+                            self.file.with_suffix('.bin'))):
+            if load(str(file)):
+                raise UserError(f'ncnn cannot read {file}')
+        exact = '' if precision == DEFAULT else ', float32'
+        self.name = f'ncnn {ncnn.__version__}, CPU{exact}'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        image, = images
+        extractor = self._net.create_extractor()
+        extractor.input('in0', self._ncnn.Mat(image).clone())
+        return [np.array(extractor.extract(f'out{index}')[1])[None]
+                for index in range(len(self.output_names))]
+
+
+class ExecuTorchSession(Session):
+    """ExecuTorch, whose Python needs torch."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        runtime = need('executorch.runtime', 'executorch==1.3.1')
+        self._torch = need('torch', 'torch')
+        # The method is of no use once its program is gone.
+        self._program = runtime.Runtime.get().load_program(self.file)
+        self._method = self._program.load_method('forward')
+        self.name = 'ExecuTorch, XNNPACK'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        # The next call writes to the same memory.
+        return [output.clone().numpy() for output in self._method.execute(
+            [self._torch.from_numpy(images)])]
+
+
+SESSIONS: dict[str, Callable[..., Session]] = dict(
+    onnx=OnnxSession, openvino=OpenVinoSession, pt2=TorchSession,
+    ncnn=NcnnSession, executorch=ExecuTorchSession)
+
+
+def open_session(folder: str | Path, description: Description,
+                 threads: int | None = None, precision: str = 'float32'
+                 ) -> Session:
+    """Open an exported network with the runtime of its format.
+
+    Args:
+        folder (str | Path): Of its files.
+        description (Description): Of ``read_description``.
+        threads (int, optional): Defaults to the runtime's choice.
+        precision (str): ``float32``, or ``default`` for the runtime's choice.
+
+    Returns:
+        Session: The network.
+
+    Raises:
+        UserError: If the runtime is missing, or there is none here.
+    """
+    if description.format not in SESSIONS:
+        raise UserError(f'{description.format} cannot be run here')
+    return SESSIONS[description.format](
+        Path(folder), description, threads, precision)

@@ -1,0 +1,49 @@
+"""Which formats models can be exported to."""
+from mmlowformer.export.formats import FORMATS
+from mmlowformer.export.packages import FOR_INT8, NEEDS
+
+from ..conftest import ROOT
+from .conftest import describe, judge
+
+PINS = dict(pin.split('==') for needs in (*NEEDS.values(), *FOR_INT8.values())
+            for _, pin in needs)
+
+
+def formats(**versions):
+    found, troubles = judge(describe(['export'], {**PINS, **versions}))
+    assert not troubles
+    return found
+
+
+def test_all_packages_are_there():
+    found = formats()
+    for name in NEEDS:
+        assert found[name].status == 'ok'
+    assert found['onnx'].text == 'can be exported and verified'
+    assert found['coreml'].text == 'can be converted, not verified'
+
+
+def test_a_line_installs_what_is_missing():
+    found = formats(onnxscript=None, onnxruntime=None)
+    assert found['onnx'].status == 'missing'
+    assert found['onnx'].remedy == (
+        'pip install onnxscript==0.7.2 onnxruntime==1.31.1')
+    assert found['openvino'].remedy == 'pip install onnxscript==0.7.2'
+    assert found['ncnn'].status == 'ok'
+
+
+def test_another_version_is_named():
+    found = formats(executorch='1.5.1')
+    assert found['executorch'].status == 'warning'
+    assert found['executorch'].remedy == 'pip install executorch==1.3.1'
+
+
+def test_only_asked_for():
+    assert 'coreml' not in judge(describe())[0]
+
+
+def test_versions_are_those_of_the_requirements():
+    lines = (ROOT / 'requirements/export.txt').read_text().splitlines()
+    pins = {line.split(';')[0] for line in lines}
+    assert {f'{name}=={version}' for name, version in PINS.items()} <= pins
+    assert set(NEEDS) == set(FORMATS)

@@ -1,0 +1,124 @@
+"""What exports have to reach, of all variants and tasks."""
+import importlib.util
+import time
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+
+from mmlowformer import LowFormer
+from mmlowformer.data.shapes import make_dataset
+from mmlowformer.export.comparing import relative_error
+from mmlowformer.export.formats import (
+    FORMATS,
+    Source,
+    write_float32_onnx,
+)
+from mmlowformer.export.networks import FeatureNetwork
+from mmlowformer.export.program import Shape
+from mmlowformer.runtime.description import Description
+from mmlowformer.runtime.sessions import open_session
+
+from ..conftest import untrained
+from .exports import make_export
+from .test_networks import PLAIN
+
+pytestmark = pytest.mark.slow
+
+SMALL = [(1, 64, 96), (3, 64, 96), (1, 333, 500)]
+ALL = [*SMALL, (3, 333, 500), (1, 512, 512), (1, 800, 1333)]
+SIZES = dict.fromkeys(LowFormer.arch_settings, SMALL) | dict(b0=ALL)
+
+
+def limit(*size):
+    return 5e-6 if max(size) <= 512 else 2e-5
+
+
+def backbone(arch):
+    """With statistics that are not those of an untrained network."""
+    network = LowFormer(arch).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+def source_of(network, form, shape):
+    outputs = [dict(name=name, shape=[]) for name in network.output_names]
+    return Source(network, shape, Description(
+        task='features', model='', format=form, files=[],
+        precision='float32', classes=[], palette=[], input=dict(
+            name='images', channel_order='RGB',
+            shape=shape.described), padding={}, prepare=[], outputs=outputs))
+
+
+@pytest.mark.parametrize('arch', SIZES)
+def test_onnx_and_openvino(arch, tmp_path):
+    network = FeatureNetwork(backbone(arch), PLAIN)
+    file = tmp_path / 'model.onnx'
+    write_float32_onnx(source_of(network, 'onnx', Shape(
+        None, (64, 96), True)), file)
+    session = onnxruntime.InferenceSession(
+        str(file), providers=['CPUExecutionProvider'])
+    compiled = openvino.Core().compile_model(
+        openvino.convert_model(str(file)), 'CPU',
+        {'INFERENCE_PRECISION_HINT': 'f32'})
+    for batch, height, width in SIZES[arch]:
+        images = torch.rand(batch, 3, height, width)
+        with torch.no_grad():
+            expected = [map_.numpy() for map_ in network(images)]
+        found = compiled(images.numpy())
+        for outputs in (session.run(None, dict(images=images.numpy())),
+                        [found[i] for i in range(len(expected))]):
+            for ours, theirs in zip(outputs, expected, strict=True):
+                assert relative_error(ours, theirs) <= limit(height, width)
+
+
+@pytest.mark.parametrize('form', [
+    'ncnn', pytest.param('executorch', marks=pytest.mark.skipif(
+        importlib.util.find_spec('executorch') is None,
+        reason='ExecuTorch is not part of the environment'))])
+@pytest.mark.parametrize('arch', ['b0', 'b1'])
+def test_edge(form, arch, tmp_path):
+    network = FeatureNetwork(backbone(arch), PLAIN)
+    source = source_of(network, form, Shape(
+        1, (64, 96), FORMATS[form].dynamic))
+    source.description.files = FORMATS[form].write(source, tmp_path)
+    session = open_session(tmp_path, source.description, threads=1)
+    sizes = [(64, 96), (333, 500)] if FORMATS[form].dynamic else [(64, 96)]
+    for size in sizes:
+        images = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            expected = network(images)
+        for ours, theirs in zip(session.run(images.numpy()).values(),
+                                expected, strict=True):
+            assert relative_error(ours, theirs.numpy()) <= 1e-5
+
+
+def test_boxes_of_64_images(tiny, tmp_path):
+    """The same in number and label, and 0.001 pixels apart at most."""
+    make_dataset(tmp_path / 'data', train=1, val=64, size=96)
+    images = sorted(map(str, (tmp_path / 'data/coco/val2017').iterdir()))
+    _, outcome = make_export(tiny('detection'), tmp_path / 'onnx',
+                             images=images)
+    assert outcome.verdict == 'verified', outcome
+    found = {row.check: row for row in outcome.rows
+             if row.where == '64 images'}
+    assert found['labels'].error == 0
+    assert found['boxes'].error <= 1e-3
+
+
+@pytest.mark.parametrize('name', [
+    'retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
+    'lowformer_b0_shapes'])
+def test_a_minute_for_b0(name, photos, tmp_path):
+    """Of one processor, verification included."""
+    checkpoint = untrained(tmp_path, name)
+    start = time.process_time()
+    _, outcome = make_export(checkpoint, tmp_path / 'onnx', images=photos)
+    assert outcome.verdict == 'verified', outcome
+    assert time.process_time() - start < 60
+    assert np.isfinite([row.error for row in outcome.rows]).all()

@@ -1,0 +1,120 @@
+"""Formats beside ONNX, and weights of fewer bits."""
+import json
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+
+from mmlowformer.errors import UserError
+from mmlowformer.export import formats
+from mmlowformer.export.exporting import Exporter, Wishes
+from mmlowformer.export.formats import FORMATS, find_formats
+from mmlowformer.runtime import Predictor
+
+from .exports import make_export
+
+
+def test_metadata_of_onnx(exported):
+    """All that model.json says, and the usual keys."""
+    folder = exported('detection')
+    model = onnx.load(str(folder / 'model.onnx'))
+    said = {item.key: item.value for item in model.metadata_props}
+    written = json.loads((folder / 'model.json').read_text())
+    own = json.loads(said['mmlowformer'])
+    for key in ('task', 'classes', 'input', 'outputs', 'prepare', 'decoding'):
+        assert own[key] == written[key]
+    assert json.loads(said['names'])['0'] == 'circle'
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in shape] == [
+        1, 3, 'height', 'width']
+
+
+def test_openvino(tiny, photos, tmp_path):
+    """Its outputs have names, and float32 is what is verified."""
+    folder = tmp_path / 'openvino'
+    _, outcome = make_export(tiny('classification'), folder, 'openvino',
+                             images=photos)
+    assert outcome.verdict == 'verified'
+    model = openvino.Core().read_model(str(folder / 'model.xml'))
+    assert model.outputs[0].get_any_name() == 'scores'
+    info = model.get_rt_info(['mmlowformer', 'description']).astype(str)
+    assert json.loads(info)['classes'] == [
+        'circle', 'square', 'star', 'triangle']
+    assert 'f32' in Predictor(folder).session.name
+
+
+def test_ncnn_takes_all_sizes(tiny, photos, tmp_path):
+    """As pnnx sees two of them; one image at a time, the maps of the head."""
+    folder = tmp_path / 'ncnn'
+    _, outcome = make_export(tiny('detection'), folder, 'ncnn', images=photos)
+    assert outcome.verdict == 'verified', outcome
+    assert {row.where for row in outcome.rows} >= {
+        '1 x 64x64', '1 x 64x96', '4 images'}
+    assert Predictor(folder).description.padding['by'] == 'runtime'
+
+
+@pytest.mark.parametrize('form', ['onnx', 'pt2'])
+def test_a_fixed_size(tiny, photos, tmp_path, form):
+    """Images are made to fit."""
+    folder = tmp_path / form
+    _, outcome = make_export(tiny('segmentation'), folder, form,
+                             images=photos, size=(64, 96))
+    assert outcome.verdict == 'verified', outcome
+    predictor = Predictor(folder)
+    assert predictor.description.size == (64, 96)
+    assert predictor(np.zeros((50, 20, 3), np.uint8)).mask.shape == (50, 20)
+
+
+@pytest.mark.parametrize(('form', 'bits'), [
+    ('onnx', 8), ('onnx', 16), ('openvino', 8)])
+def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
+    """They are judged by the metric; without one nothing is promised."""
+    folder = tmp_path / 'rounded'
+    _, outcome = make_export(tiny('classification'), folder, form, bits=bits,
+                             images=photos, calibration=photos)
+    assert outcome.verdict == 'converted, not verified'
+    assert outcome.reason == 'no metric: --no-metric'
+    assert {item['weights'] for item in outcome.speed} == {
+        '', 'float32', {8: 'int8', 16: 'float16'}[bits]}
+    assert all(row.limit is None for row in outcome.rows
+               if row.check != 'prepared images')
+    assert Predictor(folder)(photos[0]).scores.sum() == pytest.approx(
+        1, abs=1e-2)
+
+
+def test_a_metric_that_falls(tiny, photos, tmp_path, monkeypatch):
+    exporter = Exporter(str(tiny('classification')), None, Wishes(
+        [FORMATS['onnx']], bits=8, images=photos, calibration=photos))
+    exporter.example = (64, 64)
+    exporter.metric.reason = ''
+    values = iter((80., 79.))
+    monkeypatch.setattr(exporter, '_compute', lambda *_: {
+        'accuracy/top1': next(values)})
+    outcome = exporter.export(FORMATS['onnx'], tmp_path / 'onnx')
+    assert outcome.verdict == 'failed'
+    assert outcome.reason.startswith(
+        'accuracy/top1 falls by 0.0100, allowed is 0.005. ')
+    assert '--max-drop' in outcome.reason
+    assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
+
+
+def test_no_images_to_calibrate_with(tiny, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match='--calibration'):
+        make_export(tiny('classification'), tmp_path / 'onnx', bits=8,
+                    images=photos)
+    assert not (tmp_path / 'onnx').exists()
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(formats.importlib.util, 'find_spec',
+                        lambda name: None)
+    with pytest.raises(UserError, match='pip install pnnx==.* ncnn=='):
+        formats.check_format(FORMATS['ncnn'], 32, dict(
+            dynamic=False, boxes=False))
+
+
+def test_each_format_once():
+    assert [item.name for item in find_formats('pt2, onnx,PT2')] == [
+        'pt2', 'onnx']

@@ -1,0 +1,100 @@
+"""What is exported is the host's model, whatever the size of the image."""
+import numpy as np
+import pytest
+import torch
+
+from mmlowformer import LowFormer
+from mmlowformer.errors import UserError
+from mmlowformer.export.comparing import compare_outputs
+from mmlowformer.export.inputs import InputRule, usual_size
+from mmlowformer.export.networks import FeatureNetwork, network_of
+from mmlowformer.export.program import Shape, program_of
+from mmlowformer.export.reference import Reference
+from mmlowformer.predict.model import load_model
+
+from .exports import TINY
+
+SIZES = [(64, 64), (83, 125), (48, 112), (33, 40), (96, 35)]
+PLAIN = InputRule((0., ) * 3, (1., ) * 3, 'RGB', 1, 0.)
+
+
+def images(size, count=1):
+    return list(np.random.default_rng(0).integers(
+        0, 256, (count, *size, 3), np.uint8))
+
+
+def as_tensor(pictures):
+    rgb = np.stack(pictures)[..., ::-1].transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(rgb, np.float32))
+
+
+@pytest.mark.parametrize(('task', 'options'), [
+    ('detection', {}), ('detection', dict(raw=True)), ('segmentation', {}),
+    ('classification', {}), ('segmentation', dict(backbone=True))])
+def test_outputs_are_those_of_the_host(tiny, task, options):
+    trained = load_model(tiny(task))
+    network = network_of(trained.module, **options)
+    reference = Reference(trained, network.output_names, network.task)
+    for size in SIZES:
+        for count in (1, 3):
+            pictures = images(size, count)
+            with torch.no_grad():
+                outputs = network(as_tensor(pictures))
+            for index, expected in enumerate(reference.outputs(pictures)):
+                ours = {name: value[index].numpy() for name, value in
+                        zip(network.output_names, outputs)}
+                for name, error, limit in compare_outputs(
+                        ours, expected, size):
+                    assert error <= limit, (name, size)
+
+
+def test_five_sizes_of_one_program():
+    """Exactly; odd ones, too, from an example that is even."""
+    backbone = LowFormer(arch=TINY).eval()
+    network = FeatureNetwork(backbone, PLAIN)
+    program = program_of(network, Shape(None, (64, 96), True)).module()
+    for size in SIZES:
+        batch = torch.rand(3, 3, *size)
+        with torch.no_grad():
+            for ours, expected in zip(program(batch), backbone(batch)):
+                assert torch.equal(ours, expected), size
+
+
+def test_the_host_stays_as_it_is(tiny):
+    from mmseg.models.utils import Upsample
+    module = load_model(tiny('segmentation')).module
+    network = network_of(module)
+    assert any(type(part) is Upsample for part in module.modules())
+    assert not any(type(part) is Upsample for part in network.modules())
+
+
+def test_deployed_networks_are_refused(tiny):
+    trained = load_model(tiny('classification'), deploy=True)
+    with pytest.raises(UserError, match='deployed network'):
+        network_of(trained.module)
+
+
+def test_other_detectors_are_refused(tiny):
+    trained = load_model(tiny('detection'))
+    trained.module.bbox_head.test_cfg.nms.type = 'soft_nms'
+    with pytest.raises(UserError, match='RetinaNet'):
+        network_of(trained.module)
+
+
+def test_slide_inference_is_refused(tiny):
+    trained = load_model(tiny('segmentation'))
+    trained.module.test_cfg.mode = 'slide'
+    with pytest.raises(UserError, match='whole images'):
+        network_of(trained.module)
+
+
+@pytest.mark.parametrize(('step', 'size'), [
+    (dict(step='resize', width=1333, height=800, keep_ratio=True),
+     (800, 1344)),
+    (dict(step='resize', width=2048, height=512, keep_ratio=True),
+     (512, 864)),
+    (dict(step='resize', width=128, height=96, keep_ratio=False), (96, 128)),
+    (dict(step='center_crop', width=224, height=224), (224, 224)),
+    (dict(step='read'), (512, 512))])
+def test_usual_size(step, size):
+    assert usual_size([step]) == size

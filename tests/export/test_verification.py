@@ -1,0 +1,151 @@
+"""What is wrong is not called verified: the verifier, put to the test."""
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from mmlowformer.errors import UserError
+from mmlowformer.export import networks
+from mmlowformer.export.comparing import (
+    compare_boxes,
+    compare_outputs,
+    relative_error,
+)
+from mmlowformer.export.verification import Verifier, sizes_for
+from mmlowformer.predict.model import load_model
+from mmlowformer.runtime import Predictor
+
+from .exports import make_export
+
+MEAN = np.float32(123.675)
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """A copy of the exported segmentor, to be damaged."""
+    folder = exported('segmentation')
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    description = json.loads((tmp_path / 'model.json').read_text())
+    description['sha256'] = {}
+    (tmp_path / 'model.json').write_text(json.dumps(description))
+    return tmp_path
+
+
+def missed(folder, checkpoint, photos):
+    rows = Verifier(folder, load_model(checkpoint), (64, 64)).rows(photos)
+    return {row.check for row in rows if not row.passed}
+
+
+def change(folder, choose, values):
+    """Change the first constant that is chosen."""
+    model = onnx.load(str(folder / 'model.onnx'))
+    for constant in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(constant)
+        if choose(array):
+            constant.CopyFrom(onnx.numpy_helper.from_array(
+                values(array.copy()), constant.name))
+            break
+    else:
+        raise AssertionError('there is no such constant')
+    onnx.save(model, str(folder / 'model.onnx'))
+
+
+def test_as_it_is(copied, tiny, photos):
+    assert not missed(copied, tiny('segmentation'), photos)
+
+
+def test_a_wrong_mean(copied, tiny, photos):
+    change(copied, lambda array: array.size == 3 and MEAN in array,
+           lambda array: array + np.float32(0.1))
+    assert 'logits' in missed(copied, tiny('segmentation'), photos)
+
+
+def test_swapped_channels(copied, tiny, photos):
+    file = copied / 'model.json'
+    file.write_text(file.read_text().replace('"RGB"', '"BGR"'))
+    assert 'logits' in missed(copied, tiny('segmentation'), photos)
+
+
+def test_one_weight(copied, tiny, photos):
+    def alter(array):
+        array.flat[0] += 0.01
+        return array
+
+    change(copied, lambda array: array.shape[1:] == (3, 3, 3), alter)
+    assert 'logits' in missed(copied, tiny('segmentation'), photos)
+
+
+def test_another_resize(copied, tiny, photos):
+    file = copied / 'model.json'
+    description = json.loads(file.read_text())
+    description['prepare'].append(dict(
+        step='resize', library='opencv', interpolation='bilinear', width=96,
+        height=96, keep_ratio=False))
+    file.write_text(json.dumps(description))
+    assert 'prepared images' in missed(copied, tiny('segmentation'), photos)
+
+
+def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
+    """Right at the example's size, and wrong at all others, silently."""
+    monkeypatch.setattr(networks, 'follow_sizes', lambda model: None)
+    _, outcome = make_export(tiny('segmentation'), tmp_path / 'onnx',
+                             images=photos)
+    assert outcome.verdict == 'failed'
+    wrong = {row.where for row in outcome.rows
+             if row.check == 'logits' and not row.passed}
+    right = {row.where for row in outcome.rows
+             if row.check == 'logits' and row.passed}
+    # An odd size may be padded to that of the example.
+    assert right >= {'1 x 64x64', '3 x 64x64'}
+    assert wrong >= {'1 x 64x96', '3 x 64x96'}
+    assert outcome.reason.startswith('logits on ')
+    assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
+    assert not (tmp_path / 'onnx/model.onnx').exists()
+    verification = json.loads(
+        (tmp_path / 'onnx/model.json').read_text())['verification']
+    assert verification['verdict'] == 'failed'
+    with pytest.raises(UserError, match='did not pass its verification'):
+        Predictor(tmp_path / 'onnx')
+
+
+def test_sizes():
+    sizes = sizes_for((512, 512))
+    assert sizes[0] == (512, 512)
+    assert len(sizes) == 3
+    assert all(side % 2 for side in sizes[2])
+
+
+def boxes(**changes):
+    return dict(dict(
+        boxes=np.array([[0, 0, 9, 9], [5, 5, 7, 9]], np.float32),
+        scores=np.array([0.9, 0.8], np.float32), labels=np.array([0, 1])),
+        **changes)
+
+
+def failing(ours, theirs):
+    return {name for name, error, limit in compare_boxes(ours, theirs)
+            if error > limit}
+
+
+def test_boxes_are_compared_one_to_one():
+    turned = {name: values[::-1] for name, values in boxes().items()}
+    assert not failing(turned, boxes())
+    assert failing(boxes(labels=np.array([0, 2])), boxes()) == {'labels'}
+    one = {name: values[:1] for name, values in boxes().items()}
+    assert failing(one, boxes()) == {'labels'}
+    assert failing(boxes(boxes=boxes()['boxes'] + 0.01), boxes()) == {'boxes'}
+    assert failing(boxes(scores=boxes()['scores'] - 0.01), boxes()) == {
+        'scores'}
+    none = {name: values[:0] for name, values in boxes().items()}
+    assert not failing(none, none)
+
+
+def test_what_is_no_number_is_no_match():
+    ones = np.ones((2, 3), np.float32)
+    assert relative_error(ones, ones) == 0
+    assert relative_error(ones * np.nan, ones) == np.inf
+    assert relative_error(ones[:1], ones) == np.inf
+    (_, _, limit), = compare_outputs(dict(a=ones), dict(a=ones), (513, 64))
+    assert limit == 2e-5
