@@ -28,6 +28,7 @@ FALSE_ALARMS = re.compile('|'.join((
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'pkg_resources is deprecated',
+    "'pkgutil.find_loader' is deprecated",
     # One thread for each of several processes, which is as it should be.
     r'Setting \w+_NUM_THREADS environment variable for each process',
     '``build_loss`` would be deprecated',

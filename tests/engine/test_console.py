@@ -40,6 +40,7 @@ FALSE_ALARMS = [
     'Failed to search registry with scope "mmdet" in the "function" tree',
     '`Visualizer` backend is not initialized because save_dir is None.',
     'pkg_resources is deprecated as an API. See https://setuptools.pypa.io',
+    "'pkgutil.find_loader' is deprecated and slated for removal in Python",
     'for stem.0.conv.weight: copying from a non-meta parameter in the '
     'checkpoint to a meta parameter in the current module, which is a no-op.',
 ]

@@ -44,6 +44,7 @@ def test_openvino(tiny, photos, tmp_path):
     assert 'f32' in Predictor(folder).session.name
 
 
+@pytest.mark.slow
 def test_ncnn_takes_all_sizes(tiny, photos, tmp_path):
     """As pnnx sees two of them; one image at a time, the maps of the head."""
     folder = tmp_path / 'ncnn'
@@ -54,6 +55,7 @@ def test_ncnn_takes_all_sizes(tiny, photos, tmp_path):
     assert Predictor(folder).description.padding['by'] == 'runtime'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', ['onnx', 'pt2'])
 def test_a_fixed_size(tiny, photos, tmp_path, form):
     """Images are made to fit."""
@@ -66,6 +68,7 @@ def test_a_fixed_size(tiny, photos, tmp_path, form):
     assert predictor(np.zeros((50, 20, 3), np.uint8)).mask.shape == (50, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('form', 'bits'), [
     ('onnx', 8), ('onnx', 16), ('openvino', 8)])
 def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
@@ -83,6 +86,7 @@ def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
         1, abs=1e-2)
 
 
+@pytest.mark.slow
 def test_a_metric_that_falls(tiny, photos, tmp_path, monkeypatch):
     exporter = Exporter(str(tiny('classification')), None, Wishes(
         [FORMATS['onnx']], bits=8, images=photos, calibration=photos))
@@ -99,6 +103,7 @@ def test_a_metric_that_falls(tiny, photos, tmp_path, monkeypatch):
     assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
 
 
+@pytest.mark.slow
 def test_no_images_to_calibrate_with(tiny, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match='--calibration'):
