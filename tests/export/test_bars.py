@@ -1,5 +1,6 @@
 """What exports have to reach, of all variants and tasks."""
 import importlib.util
+import json
 import time
 
 import numpy as np
@@ -19,9 +20,8 @@ from mmlowformer.export.formats import (
 from mmlowformer.export.networks import FeatureNetwork
 from mmlowformer.export.program import Shape
 from mmlowformer.runtime.description import Description
-from mmlowformer.runtime.sessions import open_session
 
-from ..conftest import untrained
+from ..conftest import ROOT, untrained
 from .exports import make_export
 from .test_networks import PLAIN
 
@@ -82,20 +82,22 @@ def test_onnx_and_openvino(arch, tmp_path):
         importlib.util.find_spec('executorch') is None,
         reason='ExecuTorch is not part of the environment'))])
 @pytest.mark.parametrize('arch', ['b0', 'b1'])
-def test_edge(form, arch, tmp_path):
-    network = FeatureNetwork(backbone(arch), PLAIN)
-    source = source_of(network, form, Shape(
-        1, (64, 96), FORMATS[form].dynamic))
-    source.description.files = FORMATS[form].write(source, tmp_path)
-    session = open_session(tmp_path, source.description, threads=1)
-    sizes = [(64, 96), (333, 500)] if FORMATS[form].dynamic else [(64, 96)]
-    for size in sizes:
-        images = torch.rand(1, 3, *size)
-        with torch.no_grad():
-            expected = network(images)
-        for ours, theirs in zip(session.run(images.numpy()).values(),
-                                expected, strict=True):
-            assert relative_error(ours, theirs.numpy()) <= 1e-5
+def test_edge(form, arch, tmp_path, run_python):
+    """In a process of its own: see test_ncnn_takes_all_sizes."""
+    checkpoint = untrained(tmp_path, 'lowformer_b0_shapes',
+                           model=dict(backbone=dict(arch=arch)))
+    size = [] if FORMATS[form].dynamic else ['--size', '64x96']
+    result = run_python(
+        ROOT / 'tools/export.py', checkpoint, '--format', form, '--backbone',
+        '--no-metric', '--out', 'out', *size)
+    assert result.returncode == 0, result.stdout + result.stderr
+    description = json.loads((tmp_path / 'out' / form / 'model.json'
+                              ).read_text())
+    assert description['verification']['verdict'] == 'verified'
+    errors = [row['error'] for row in description['verification']['rows']
+              if row['check'].startswith('stride_')]
+    assert errors
+    assert max(errors) <= 1e-5
 
 
 def test_boxes_of_64_images(tiny, tmp_path):

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch.nn.functional as F
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import networks
@@ -89,7 +90,14 @@ def test_another_resize(copied, tiny, photos):
 
 def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
     """Right at the example's size, and wrong at all others, silently."""
-    monkeypatch.setattr(networks, 'follow_sizes', lambda model: None)
+    def bake_in(model):
+        follow_sizes(model)
+        # Of the maps that belong to 64x64 pixels.
+        model.decode_head.register_forward_hook(
+            lambda head, inputs, maps: F.interpolate(maps, (16, 16)))
+
+    follow_sizes = networks.follow_sizes
+    monkeypatch.setattr(networks, 'follow_sizes', bake_in)
     _, outcome = make_export(tiny('segmentation'), tmp_path / 'onnx',
                              images=photos)
     assert outcome.verdict == 'failed'
