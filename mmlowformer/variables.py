@@ -67,6 +67,15 @@ def _reading(**values) -> Iterator[_Reading]:
         _READING.reset(token)
 
 
+def _from_file(path: str) -> Config:
+    try:
+        return Config.fromfile(path)
+    # Where another thread parses at the same time, ast.parse may fail up to
+    # Python 3.11 (python/cpython#106905); it does not fail twice.
+    except SystemError:
+        return Config.fromfile(path)
+
+
 def read_following(path: str, options: dict[str, object]) -> Config:
     """Read a config, whose variables options and other configs may set.
 
@@ -79,7 +88,7 @@ def read_following(path: str, options: dict[str, object]) -> Config:
         Config: The config.
     """
     with _reading(first=True) as look:
-        cfg = Config.fromfile(path)
+        cfg = _from_file(path)
     if not look.said:
         return cfg
     given = {name: cfg[name] for name, value in look.said.items()
@@ -87,7 +96,7 @@ def read_following(path: str, options: dict[str, object]) -> Config:
     chosen = {name: options.pop(name) for name in look.said
               if name in options}
     with _reading(given={**given, **chosen}):
-        cfg = Config.fromfile(path)
+        cfg = _from_file(path)
     # One that builds upon it has said its own once more.
     for name, value in chosen.items():
         if name in given:

@@ -1,4 +1,5 @@
 """Configs in which each thing is said once."""
+import ast
 import json
 import shutil
 
@@ -155,6 +156,20 @@ def test_values_that_cannot_be(mine, options, error):
     with pytest.raises(UserError, match=error) as caught:
         read_config(str(mine / 'retinanet_lowformer_b0_custom.py'), options)
     assert 'retinanet_lowformer_b0_custom.py: ' in str(caught.value)
+
+
+def test_a_parser_disturbed_by_another_thread(mine, monkeypatch):
+    failures = [SystemError('AST constructor recursion depth mismatch')]
+    parse = ast.parse
+
+    def disturbed(*args, **kwargs):
+        if failures:
+            raise failures.pop()
+        return parse(*args, **kwargs)
+
+    monkeypatch.setattr(ast, 'parse', disturbed)
+    cfg = read_config(str(mine / f'{NAMES[0]}.py'), {'epochs': 3})
+    assert cfg.train_cfg.max_epochs == 3
 
 
 def test_a_single_class(mine):
