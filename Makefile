@@ -4,6 +4,9 @@ SHELL := /bin/sh
 STACK := openmmlab
 VENV := .venv$(if $(filter-out openmmlab,$(STACK)),-$(STACK))
 BIN := $(VENV)/bin
+# Images of containers often forbid Python to keep what it has compiled. Each
+# process would compile the libraries again, 10 s of its start.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
     >/dev/null 2>&1 && { echo $$p; break; }; done)
