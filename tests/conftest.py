@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
@@ -116,14 +117,23 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def exported(tiny, photos, tmp_path_factory):
-    """The folder of a verified ONNX export, by its task."""
+def shared_folder(tmp_path_factory, worker_id):
+    """The same in all processes of the session."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == 'master' else own.parent
+
+
+@pytest.fixture(scope='session')
+def exported(tiny, photos, shared_folder):
+    """The folder of a verified ONNX export, by its task, made once."""
     from .export.exports import make_export
 
     def export(task):
-        folder = tmp_path_factory.mktemp('export') / 'onnx'
-        _, outcome = make_export(tiny(task), folder, images=photos)
-        assert outcome.verdict == 'verified', outcome
+        folder = shared_folder / f'exported-{task}'
+        with FileLock(f'{folder}.lock'):
+            if not folder.exists():
+                _, outcome = make_export(tiny(task), folder, images=photos)
+                assert outcome.verdict == 'verified', outcome
         return folder
 
     return functools.cache(export)

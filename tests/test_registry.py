@@ -26,7 +26,9 @@ print(type(MODELS.build(cfg.model)).__module__)
 """
 
 
-@pytest.mark.parametrize('library', ['mmdet', 'mmseg', 'mmpretrain'])
+@pytest.mark.parametrize('library', ['mmdet', *(
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ('mmseg', 'mmpretrain'))])
 def test_bare_name_after_custom_imports(run_python, library):
     result = run_python('-c', BARE.format(library=library))
     assert result.stdout == 'mmlowformer.models.lowformer\n', result.stderr

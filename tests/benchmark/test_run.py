@@ -221,7 +221,8 @@ def test_options_of_a_single_model():
 
 
 @pytest.mark.parametrize('option', [
-    'torchscript', 'onnxruntime', 'openvino', 'channels_last,compile'])
+    'torchscript', 'onnxruntime', 'openvino',
+    pytest.param('channels_last,compile', marks=pytest.mark.slow)])
 def test_exported_and_compiled(option):
     """Every way of running a deployed network gives its outputs."""
     if option == 'onnxruntime':

@@ -10,6 +10,7 @@ from mmlowformer.errors import UserError
 from mmlowformer.export import formats
 from mmlowformer.export.exporting import Exporter, Wishes
 from mmlowformer.export.formats import FORMATS, find_formats
+from mmlowformer.export.quantization import behind_weights
 from mmlowformer.runtime import Predictor
 
 from ..conftest import ROOT
@@ -93,6 +94,20 @@ def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
                if row.check != 'prepared images')
     assert Predictor(folder)(photos[0]).scores.sum() == pytest.approx(
         1, abs=1e-2)
+
+
+def test_what_follows_the_weights_is_not_rounded():
+    """Here a box's decoding, behind the head's last convolution."""
+    opset = openvino.opset13
+    images = opset.parameter([1, 3, 8, 8], name='images')
+    scaled = opset.divide(images, np.float32(255), name='scaled')
+    maps = opset.convolution(
+        scaled, np.ones((4, 3, 1, 1), np.float32), [1, 1], [0, 0], [0, 0],
+        [1, 1], name='maps')
+    boxes = opset.multiply(maps, np.float32(32), name='boxes')
+    names = behind_weights(openvino.Model([boxes], [images]))
+    assert 'boxes' in names
+    assert not {'images', 'scaled', 'maps'} & set(names)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
 
     follow_sizes = networks.follow_sizes
     monkeypatch.setattr(networks, 'follow_sizes', bake_in)
-    _, outcome = make_export(tiny('segmentation'), tmp_path / 'onnx',
+    _, outcome = make_export(tiny('segmentation'), tmp_path / 'pt2', 'pt2',
                              images=photos)
     assert outcome.verdict == 'failed'
     wrong = {row.where for row in outcome.rows
@@ -109,13 +109,13 @@ def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
     assert right >= {'1 x 64x64', '3 x 64x64'}
     assert wrong >= {'1 x 64x96', '3 x 64x96'}
     assert outcome.reason.startswith('logits on ')
-    assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
-    assert not (tmp_path / 'onnx/model.onnx').exists()
+    assert (tmp_path / 'pt2/model.pt2.unverified').is_file()
+    assert not (tmp_path / 'pt2/model.pt2').exists()
     verification = json.loads(
-        (tmp_path / 'onnx/model.json').read_text())['verification']
+        (tmp_path / 'pt2/model.json').read_text())['verification']
     assert verification['verdict'] == 'failed'
     with pytest.raises(UserError, match='did not pass its verification'):
-        Predictor(tmp_path / 'onnx')
+        Predictor(tmp_path / 'pt2')
 
 
 def test_sizes():

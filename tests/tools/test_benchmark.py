@@ -40,6 +40,7 @@ def test_measures_and_compares(tmp_path):
     assert 'differs' not in result.stdout
 
 
+@pytest.mark.slow
 def test_paper_preset_and_file_names(tmp_path):
     """Each shape and batch size gets files; modules here can be named."""
     (tmp_path / 'mine.py').write_text(
@@ -60,6 +61,7 @@ def test_paper_preset_and_file_names(tmp_path):
     assert record['settings']['batch_size'] == 2
 
 
+@pytest.mark.slow
 def test_claims(run_here, tmp_path, monkeypatch):
     """Claim beside result, in files as on the screen."""
     monkeypatch.setattr(claims, 'CLAIMS', (

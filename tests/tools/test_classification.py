@@ -65,6 +65,7 @@ def test_published_layout_is_tested_as_it_is(shapes, run_here, error_here,
     assert 'model.safetensors does not fit the model' in message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_transfer_takes_the_backbone(shapes, options, tmp_path):
     """From a classifier of 1000 classes to one of 4."""

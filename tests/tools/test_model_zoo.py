@@ -23,6 +23,7 @@ def model_zoo():
     return module
 
 
+@pytest.mark.slow
 def test_up_to_date(run_python):
     result = run_python(TOOL, '--check')
     assert result.returncode == 0, result.stderr

@@ -99,6 +99,7 @@ def killed(folder):
     return work_dir, status
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_killed_rank_ends_the_job(killed):
     work_dir, status = killed
@@ -125,6 +126,7 @@ def resumed(folder, killed):
     return work_dir, torn, result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_torn_checkpoint_is_passed_over(resumed):
     work_dir, torn, output = resumed
@@ -154,6 +156,7 @@ def tested_here(folder, monkeypatch):
     return metrics_of
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_processes_give_the_same_metrics(folder, resumed, tested_here):
     """Three images on two processes are four, one of them twice."""
@@ -179,6 +182,7 @@ def saying(label, state, prefix=''):
     return dict(state, **{f'{prefix}decode_head.conv_seg.bias': bias})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_the_average_is_tested(folder, resumed, tested_here):
     content = torch.load(resumed[0] / LAST)
@@ -255,6 +259,7 @@ def limit_files_to(size):
     return limit
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_no_room_for_a_checkpoint(folder, resumed):
     """A limit on the size of files stands for a disk that is nearly full.

@@ -229,8 +229,9 @@ def test_interrupted(stage, words, press_ctrl_c, shapes, tmp_path):
 
 
 @pytest.mark.parametrize(('kind', 'done', 'left'), [
-    ('detector', 1, 2), ('detector', 2, 1), ('segmentor', 2, 2),
-    ('segmentor', 4, 1)])
+    ('detector', 1, 2), ('segmentor', 4, 1),
+    pytest.param('detector', 2, 1, marks=pytest.mark.slow),
+    pytest.param('segmentor', 2, 2, marks=pytest.mark.slow)])
 def test_an_interrupted_validation_is_made_up(
         kind, done, left, shapes, tmp_path, monkeypatch):
     """With ``left`` validations, the interrupted one among them."""

@@ -97,6 +97,7 @@ def test_testing_repeats_the_last_validation(trained, tested):
     assert 'coco/bbox_mAP ' in output
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_metrics(trained, options, tested):
     work_dir, _ = trained
     launch = ('-m', 'torch.distributed.run', '--standalone',
@@ -158,6 +159,7 @@ def test_two_processes_train(options, tmp_path):
     assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
 def test_killed_and_resumed(trained, options, tmp_path):
     with open(tmp_path / 'log', 'w') as log:
