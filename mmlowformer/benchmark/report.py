@@ -199,7 +199,7 @@ def _batch_size(record: dict) -> str:
 
 def as_csv(record: dict) -> str:
     """One line for each model, nested values spread over columns."""
-    rows = [_flat(row) for row in record['rows']]
+    rows = [flat(row) for row in record['rows']]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator='\n')
@@ -208,15 +208,24 @@ def as_csv(record: dict) -> str:
     return stream.getvalue()
 
 
-def _flat(value: dict, prefix: str = '') -> dict:
-    flat = {}
+def flat(value: dict, prefix: str = '') -> dict:
+    """Spread nested values over keys with dots.
+
+    Args:
+        value (dict): Values, dicts and lists of them.
+        prefix (str): In front of each key. Defaults to none.
+
+    Returns:
+        dict: Values only, lists as text.
+    """
+    flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flat.update(_flat(item, f'{prefix}{key}.'))
+            flattened.update(flat(item, f'{prefix}{key}.'))
         else:
-            flat[prefix + key] = ' '.join(map(str, item)) if isinstance(
+            flattened[prefix + key] = ' '.join(map(str, item)) if isinstance(
                 item, list) else item
-    return flat
+    return flattened
 
 
 def read(path: str) -> dict:
@@ -257,7 +266,7 @@ def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
              f'{rates[1][name] / rates[0][name]:.3f}']
             for name in rates[0] if name in rates[1]]
-    first, second = (_flat(dict(settings=record['settings'],
+    first, second = (flat(dict(settings=record['settings'],
                                 **record['environment']))
                      for record in (one, other))
     differing = [
