@@ -5,9 +5,9 @@ are predicted, and the promising ones measured before they are shown.
 """
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
@@ -17,7 +17,7 @@ from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.arguments import check_arch
-from .operators import count_work
+from .operators import Work, count_work
 from .predicting import costs_of, fit, hold_out, line_costs
 from .sweep import Cell, SweepProgress, run, write
 
@@ -157,7 +157,7 @@ def compare_predictors(rows: Sequence[dict], shape: tuple[int, int],
         ``predicted_largest`` and ``line_largest``, and ``rows`` with each.
     """
     rows = [row for row in rows if not row['failure']]
-    works = [count_work(_build(row['name']), shape) for row in rows]
+    works = [_work_of(row['name'], shape) for row in rows]
     seconds = [row['milliseconds']['p50'] / 1e3 for row in rows]
     tested = [place for place, row in enumerate(rows)
               if row['family'] != 'random']
@@ -177,10 +177,12 @@ def compare_predictors(rows: Sequence[dict], shape: tuple[int, int],
     return found
 
 
-def _build(name: str) -> Callable:
-    extra = random_archs(EXTRA)
+@cache
+def _work_of(name: str, shape: tuple[int, int]) -> Work:
+    """Of a network of the first measurement."""
     name = name.removeprefix('lowformer_')
-    return partial(LowFormer, extra.get(name, name))
+    arch = random_archs(EXTRA).get(name, name)
+    return count_work(partial(LowFormer, arch), shape)
 
 
 def predict(archs: dict[str, dict], rows: Sequence[dict],
@@ -198,8 +200,7 @@ def predict(archs: dict[str, dict], rows: Sequence[dict],
     """
     rows = [row for row in rows if not row['failure']]
     predictor = fit(
-        [costs_of(count_work(_build(row['name']), shape), batch_size)
-         for row in rows],
+        [costs_of(_work_of(row['name'], shape), batch_size) for row in rows],
         [row['milliseconds']['p50'] for row in rows])
     return {name: predictor(costs_of(
         count_work(partial(LowFormer, arch), shape), batch_size))

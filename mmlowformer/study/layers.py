@@ -100,8 +100,7 @@ def _row(found: Plan, measured: dict, itemsize: int) -> dict:
         gmacs_per_second=measured['macs_per_second'] / 1e9,
         of_peak=measured['fraction_of_peak'], macs_per_byte=macs / moved,
         spread=measured['spread'], batch_size=batch,
-        steps=measured['steps'], options=measured['options'],
-        errors=measured['errors'])
+        steps=measured['steps'], errors=measured['errors'])
 
 
 def rows_of(study: dict) -> list[dict]:

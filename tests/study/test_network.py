@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from mmlowformer import LowFormer
+from mmlowformer.benchmark import run as running
 from mmlowformer.benchmark.models import Spec, facts_of
 from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.benchmark.timing import Timer
@@ -73,7 +74,9 @@ def test_work_of_skipped_layers_goes_to_what_is_around_them():
 
 
 @pytest.mark.parametrize('deploy', [False, True])
-def test_a_network_is_measured(deploy):
+def test_a_network_is_measured(deploy, monkeypatch):
+    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(network, 'COPIED', dict(cpu=64))
     settings = Settings(
         shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,
         warm_up_calls=1, warm_up_time=0, options=Options(deploy=deploy))

@@ -38,7 +38,7 @@ def seconds_of(work):
 
 
 def test_fit_recovers_known_rates_from_a_fake_clock(clock):  # noqa: F811
-    networks = works(2 * len(COSTS))
+    networks = works(len(COSTS) + 2)
     specs = [Spec(str(index), 'test',
                   lambda work=work: Costly(clock, seconds_of(work)))
              for index, work in enumerate(networks)]

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from mmlowformer.benchmark import run as running
 from mmlowformer.study import layers, sweep
 
 from ..conftest import ROOT
@@ -13,6 +14,12 @@ GRID = ('layers', '--channels', 16, 32, '--sizes', 4, '--batch-size', 1,
         '--designs', 'conv 1x1', 'fused MBConv', 'MBConv', 'GELU')
 MODULE = ('from torch import nn\n\n\ndef build():\n'
           '    return nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.GELU())\n')
+
+
+@pytest.fixture(autouse=True)
+def _small_matrices(monkeypatch):
+    """The peak is not what is tested here."""
+    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
 
 
 def read(path):
@@ -106,9 +113,8 @@ def test_choose(run_here, tmp_path):
     study = sweep.read(tmp_path / 'study_choose.json')
     small, large = study['choices']
     assert small['names'] == []
-    assert large['names'] == ['b3', 'e3', 'e2', 'mine'] or \
-        large['names'][:2] == ['b3', 'e3']
-    assert 'mine' in large['names']
+    assert large['names'][:2] == ['b3', 'e3']
+    assert large['names'][-1] == 'mine'
     assert len(study['held_out']['rows']) == 18
 
 
