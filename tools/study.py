@@ -31,7 +31,7 @@ from mmlowformer.benchmark.screen import console_of, table_of
 from mmlowformer.engine import UserError
 from mmlowformer.study import choosing, layers, network, resolution, sweep
 from mmlowformer.study.designs import DESIGNS
-from mmlowformer.study.pictures import DRAW, describe
+from mmlowformer.study.pictures import DRAW
 from mmlowformer.study.screen import SweepBar
 from mmlowformer.study.tables import (
     as_markdown,
@@ -242,7 +242,7 @@ def run_show(args: argparse.Namespace) -> dict:
 def finish(study: dict, stem: str) -> None:
     """Show what there is, and write it beside the JSON."""
     console = console_of(wide=False)
-    console.print(describe(study))
+    console.print(sweep.describe(study))
     for table in tables_of(study):
         if study['study'] == 'layers':
             table = fitting(table)

@@ -161,13 +161,7 @@ def describe(record: dict) -> str:
     """The settings and the machine in a line."""
     settings, machine = record['settings'], record['environment']
     options = settings['options']
-    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
-            if options[name]]
-    # Files from before there was such a thing have the clock's.
-    if settings.get('cpu_time'):
-        done.append('seconds of the processor')
-    if options['compile']:
-        done.append(f'compile {options["compile"]}')
+    done = ways(settings)
     height, width = settings['shape']
     return (
         _incomplete(record) +
@@ -180,6 +174,26 @@ def describe(record: dict) -> str:
                     for dtype, peak in record['peak'].items())
         + ''.join(f'; {name}={value}'
                   for name, value in machine['variables'].items()))
+
+
+def ways(settings: dict) -> list[str]:
+    """What was done to the models, and counted.
+
+    Args:
+        settings (dict): Of a measurement.
+
+    Returns:
+        list[str]: In words.
+    """
+    options = settings['options']
+    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
+            if options[name]]
+    # Files from before there was such a thing have the clock's.
+    if settings.get('cpu_time'):
+        done.append('seconds of the processor')
+    if options['compile']:
+        done.append(f'compile {options["compile"]}')
+    return done
 
 
 def _incomplete(record: dict) -> str:

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from ..benchmark.models import Spec
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.run import Progress, Settings
 from ..benchmark.timing import Timer
 from ..benchmark.variants import DTYPES
 from .designs import DESIGNS, Plan, common_work, plan
-from .sweep import Cell
+from .sweep import Cell, measure_or_note
 
 CHANNELS = (32, 64, 128, 256, 512)
 SIZES = (7, 14, 28, 56, 112)
@@ -77,7 +77,7 @@ def _measure(designs: Sequence[str], channels: int, size: int,
              if (found := plan(design, channels, size))]
     specs = [Spec(found.design, 'designs', found.build, channels=channels)
              for found in plans]
-    record = measure(specs, settings, timer, progress)
+    record = measure_or_note(specs, settings, timer, progress)
     itemsize = DTYPES[settings.options.dtype].itemsize
     return dict(
         complete=record['complete'], peak=record['peak'],

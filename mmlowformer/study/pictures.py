@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogFormatter
 
 from .layers import fusing, rows_of
+from .sweep import describe
 
 MARKERS = 'osD^v<>pPX*'
 # In a picture of layers, names of those that take a larger share.
@@ -53,28 +54,6 @@ def draw_layers(study: dict, stem: Path) -> list[Path]:
     if fusing(study):
         drawn.append(_save(_draw_fusing(study), Path(f'{stem}_fusing.png')))
     return drawn
-
-
-def describe(study: dict) -> str:
-    """Settings and machine in a line.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        str: The line.
-    """
-    settings, machine = study['settings'], study['environment']
-    options = settings['options']
-    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
-            if options[name]]
-    if options['compile']:
-        done.append(f'compile {options["compile"]}')
-    way = ', '.join(done) or 'eager'
-    return (f'{"" if study["complete"] else "INCOMPLETE: "}'
-            f'{options["dtype"]}, {options["backend"]}, {way}; '
-            f'{machine["device"]}, {machine["threads"]} threads, torch '
-            f'{machine["packages"]["torch"]}')
 
 
 def _draw_time(rows: list[dict]) -> Figure:
@@ -195,6 +174,8 @@ def draw_network(study: dict, stem: Path) -> list[Path]:
     """
     drawn = []
     for cell in study['cells']:
+        if not any(row['macs'] for row in cell['rows']):
+            continue
         name = cell['key']['model'].replace(':', '_').replace('/', '_')
         for kind, draw in (('gap', _draw_gap), ('roofline', _draw_roofline)):
             figure = Figure(figsize=(11, 5), layout='constrained')

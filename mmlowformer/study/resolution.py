@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 from ..benchmark.models import find_models
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.run import Progress, Settings
 from ..benchmark.timing import Timer
-from .sweep import Cell
+from .sweep import Cell, measure_or_note
 
 SIZES = (224, 320, 512, 768, 1024, 1536)
 # Those of the papers' figure that a library has, and others of the family.
@@ -42,8 +42,8 @@ def cells_of(models: Sequence[str], sizes: Sequence[int], settings: Settings,
 
 def _measure(models: list[str], settings: Settings, timer: Timer | None,
              progress: Progress) -> dict:
-    record = measure(find_models(models, shape=settings.shape), settings,
-                     timer, progress)
+    record = measure_or_note(find_models(models, shape=settings.shape),
+                             settings, timer, progress)
     return dict(complete=record['complete'], peak=record['peak'],
                 rows=record['rows'])
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..benchmark.environment import describe_environment
-from ..benchmark.report import HARMLESS, flat
-from ..benchmark.run import Progress
+from ..benchmark.models import Spec
+from ..benchmark.report import HARMLESS, flat, ways
+from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.timing import Timer
 from ..errors import UserError, first_line
 
 SCHEMA = 1
@@ -167,6 +169,46 @@ def run(study: dict, cells: list[Cell], path: Path,
     except KeyboardInterrupt:
         pass
     return study
+
+
+def describe(study: dict) -> str:
+    """Settings and machine in a line.
+
+    Args:
+        study (dict): From :func:`opened`.
+
+    Returns:
+        str: The line.
+    """
+    options, machine = study['settings']['options'], study['environment']
+    return (f'{"" if study["complete"] else "INCOMPLETE: "}'
+            f'{options["dtype"]}, {options["backend"]}, '
+            f'{", ".join(ways(study["settings"])) or "eager"}; '
+            f'{machine["device"]}, {machine["threads"]} threads, torch '
+            f'{machine["packages"]["torch"]}'
+            + ''.join(f'; {name}={value}'
+                      for name, value in machine['variables'].items()))
+
+
+def measure_or_note(specs: list[Spec], settings: Settings,
+                    timer: Timer | None, progress: Progress) -> dict:
+    """Measure models, or note why that cannot be done, and go on.
+
+    Args:
+        specs (list[Spec]): The models.
+        settings (Settings): How to measure.
+        timer (Timer, optional): Defaults to that of the device.
+        progress (Progress): Is told what is being done.
+
+    Returns:
+        dict: ``complete``, ``peak`` and ``rows``, as
+        :func:`mmlowformer.benchmark.run.measure` has them.
+    """
+    try:
+        return measure(specs, settings, timer, progress)
+    except UserError as error:
+        return dict(complete=True, peak={}, rows=[
+            dict(name=spec.name, failure=str(error)) for spec in specs])
 
 
 def _plain(values: dict) -> dict:

@@ -7,7 +7,7 @@ from ..benchmark.timing import WIDE_SPREAD
 from . import layers, resolution
 from .choosing import ACCURACIES
 from .designs import DESIGNS
-from .pictures import describe
+from .sweep import describe
 
 # Layers of a network that the tables name one by one.
 MOST_LAYERS = 12

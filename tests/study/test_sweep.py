@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from mmlowformer.benchmark.models import Spec
+from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.study import sweep
 from mmlowformer.study.sweep import Cell
@@ -96,3 +98,15 @@ def test_a_file_that_is_no_study(content, tmp_path):
     with pytest.raises(UserError, match='a.json'):
         opened(path)
     assert path.read_text() == content
+
+
+def test_out_of_memory_is_noted(monkeypatch):
+    def measure(*arguments):
+        raise UserError('out of memory with a single image')
+
+    monkeypatch.setattr(sweep, 'measure', measure)
+    record = sweep.measure_or_note(
+        [Spec('large', 'test', None)], Settings(), None, Progress())
+    assert record['complete']
+    assert record['rows'] == [
+        dict(name='large', failure='out of memory with a single image')]

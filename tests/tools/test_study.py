@@ -4,7 +4,7 @@ import json
 import pytest
 
 from mmlowformer.benchmark import run as running
-from mmlowformer.study import layers, sweep
+from mmlowformer.study import sweep
 
 from ..conftest import ROOT
 
@@ -46,7 +46,7 @@ def test_layers(run_here, tmp_path, monkeypatch):
     assert row['steps'] == ['build', 'deploy (own)']
     assert len((tmp_path / 'a.csv').read_text().splitlines()) == 1 + 2 * 4
     # Complete: shown again, not measured again.
-    monkeypatch.setattr(layers, 'measure', None)
+    monkeypatch.setattr(sweep, 'measure', None)
     content = (tmp_path / 'a.json').read_bytes()
     assert run_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
                     cwd=tmp_path).returncode == 0
@@ -58,7 +58,7 @@ def test_layers(run_here, tmp_path, monkeypatch):
 
 def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
                                            monkeypatch):
-    measure, calls = layers.measure, []
+    measure, calls = sweep.measure, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -66,7 +66,7 @@ def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
             raise KeyboardInterrupt
         return measure(*arguments)
 
-    monkeypatch.setattr(layers, 'measure', interrupted)
+    monkeypatch.setattr(sweep, 'measure', interrupted)
     result = run_here(STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
     assert result.returncode == 130
     assert 'INCOMPLETE' in result.stdout
