@@ -128,7 +128,9 @@ def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     """
     names = {module: name for name, module in model.named_modules()}
     macs: dict[str, int] = {}
-    handles, counts = [], []
+    handles = []
+    # Of the open layers: the count when they began, and what those inside had.
+    counts: list[list[int]] = []
 
     def leave(module, inputs, outputs):
         total = counter.get_total_flops() // 2
