@@ -153,22 +153,28 @@ def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     return {name: count for name, count in macs.items() if count}
 
 
-def placed(macs: dict[str, int], timed: list[str]) -> dict[str, int]:
+def placed(macs: dict[str, int], new: dict[str, int],
+           timed: list[str]) -> dict[str, int]:
     """Give the work of layers that a rewritten network skips to others.
 
     Args:
         macs (dict[str, int]): By the layers of the plain network.
+        new (dict[str, int]): By layers that only the rewritten network has:
+            they took the place of those beside them.
         timed (list[str]): The layers that were called.
 
     Returns:
         dict[str, int]: By layers that were called: where one was not, the
         smallest around it.
     """
-    found: dict[str, int] = {}
+    found = {name: count for name, count in new.items() if name in timed}
     for name, count in macs.items():
+        skipped = name not in timed
         while name and name not in timed:
             name = name.rpartition('.')[0]
-        found[name] = found.get(name, 0) + count
+        if not (skipped and any(other.startswith(f'{name}.')
+                                for other in new)):
+            found[name] = found.get(name, 0) + count
     return found
 
 
@@ -218,6 +224,9 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
     with torch.no_grad():
         variant = prepare(network, options, images)
         cast = variant.cast(images)
+        known = dict(model.named_modules())
+        new = {name: count for name, count in
+               own_macs(network, cast[:1]).items() if name not in known}
         errors = relative_errors(variant.call(cast), reference)
     if not max(errors) <= TOLERANCES[options.dtype]:
         raise UserError(f'{spec.name}: outputs differ from those of eager '
@@ -227,12 +236,13 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
         with variant.guard():
             variant.call(cast)
 
-    return _time(network, call, macs, settings, calls, timer, progress)
+    return _time(network, call, partial(placed, macs, new), settings, calls,
+                 timer, progress)
 
 
-def _time(network: nn.Module, call: Callable[[], None], macs: dict[str, int],
-          settings: Settings, calls: int, timer: Timer,
-          progress: Progress) -> dict:
+def _time(network: nn.Module, call: Callable[[], None],
+          place: Callable[[list[str]], dict[str, int]], settings: Settings,
+          calls: int, timer: Timer, progress: Progress) -> dict:
     device, dtype = settings.options.device, settings.options.dtype
     watched = _Watched(network, call, timer)
     size, peak = peak_candidate(device, dtype, timer)
@@ -247,7 +257,7 @@ def _time(network: nn.Module, call: Callable[[], None], macs: dict[str, int],
     rounds = take_turns((whole, layers, peak, copies), timer,
                         settings.repeats, after_turn=progress.step)
     milliseconds = 1e3 * median(whole.seconds)
-    work = placed(macs, list(watched.layers))
+    work = place(list(watched.layers))
     return dict(
         complete=rounds == settings.repeats,
         milliseconds=milliseconds, spread=spread(whole.seconds),

@@ -69,8 +69,16 @@ def test_work_of_layers_adds_up():
 
 def test_work_of_skipped_layers_goes_to_what_is_around_them():
     macs = {'stem.0.conv': 5, 'stem.1.a.b': 7, 'head': 1}
-    assert network.placed(macs, ['', 'stem', 'stem.0.conv', 'stem.1']) == {
+    assert network.placed(macs, {}, ['', 'stem', 'stem.0.conv', 'stem.1']) == {
         'stem.0.conv': 5, 'stem.1': 7, '': 1}
+
+
+def test_new_layers_take_the_place_of_others():
+    """As where timm merges branches into one convolution."""
+    macs = {'stem.0.conv_3x3': 9, 'stem.0.conv_1x1': 1, 'stem.1': 4}
+    assert network.placed(macs, {'stem.0.merged': 9}, [
+        '', 'stem', 'stem.0', 'stem.0.merged', 'stem.1']) == {
+            'stem.0.merged': 9, 'stem.1': 4}
 
 
 @pytest.mark.parametrize('deploy', [False, True])
