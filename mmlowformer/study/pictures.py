@@ -83,7 +83,7 @@ def _draw_equal_rates(axes: Axes) -> None:
         axes.plot([low, high], [low / rate, high / rate], color='grey',
                   linewidth=0.7, zorder=0)
         # Inside the picture, where its right or upper end is.
-        x = min(high, top * rate) * 0.93
+        x = min(0.93 * high, 0.75 * top * rate)
         if low < x and bottom < x / rate < top:
             axes.text(x, x / rate, f'{rate:g} GMAC/s', fontsize=7,
                       color='grey', ha='right', va='bottom')
@@ -150,13 +150,12 @@ def _draw_fusing(study: dict) -> Figure:
                   label=f'{found.size}x{found.size}, batch size '
                   f'{found.batch_size}', **_style(index))
     axes.axhline(1, color='grey', linewidth=0.8)
-    axes.set(xscale='log', yscale='log', xlabel='channels',
-             ylabel='rate of fused over unfused MBConv\n'
-             '(at equal work; above 1 fusing pays)')
+    axes.set(xscale='log', xlabel='channels', ylabel='rate of fused over '
+             'unfused MBConv\n(at equal work; above 1 fusing pays)')
+    axes.set_ylim(bottom=0)
     channels = sorted({c for found in fusing(study) for c in found.ratios})
     axes.set_xticks(channels, [str(c) for c in channels])
     axes.minorticks_off()
-    _plain_numbers(axes.yaxis)
     axes.legend(fontsize=8)
     figure.suptitle(describe(study), fontsize=9)
     return figure

@@ -138,7 +138,8 @@ def _tables_of_choice(study: dict) -> list[Table]:
         return []
     held = study['held_out']
     found = [Table(
-        'Off, of networks that were held out', ['', 'mean', 'largest'],
+        'Relative errors for networks that were held out',
+        ['by the', 'mean', 'largest'],
         [[name, f'{held[key]:.1%}', f'{held[f"{key}_largest"]:.1%}']
          for name, key in (('predictor', 'predicted'),
                            ('line of MACs', 'line'))])]
