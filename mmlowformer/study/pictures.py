@@ -14,6 +14,8 @@ from .sweep import describe
 MARKERS = 'osD^v<>pPX*'
 # In a picture of layers, names of those that take a larger share.
 WORTH_A_NAME = 0.04
+# Of all multiply-accumulates.
+THIN = 0.005
 
 
 def _save(figure: Figure, path: Path) -> Path:
@@ -197,16 +199,17 @@ def _draw_gap(axes: Axes, cell: dict) -> None:
     # The widths of a picture say nothing where all is less than a hair's.
     highest = _cut(heights, [row['macs'] for row in with_macs])
     kinds = list(dict.fromkeys(row['kind'] for row in with_macs))
-    left = 0.
+    whole, left = sum(row['macs'] for row in with_macs) / 1e6, 0.
     for row, height in zip(with_macs, heights):
         width = row['macs'] / 1e6
+        color = f'C{kinds.index(row["kind"]) % 10}'
+        # White edges would cover all of what is thin.
         axes.add_patch(Rectangle(
-            (left, 0), width, height, linewidth=0.4, edgecolor='white',
-            facecolor=f'C{kinds.index(row["kind"]) % 10}'))
+            (left, 0), width, height, linewidth=0.5, facecolor=color,
+            edgecolor='white' if width > THIN * whole else color))
         if row['milliseconds'] > WORTH_A_NAME * total:
-            axes.text(left + width / 2, min(height, 0.97 * highest),
-                      row['name'], rotation=90, fontsize=6, ha='center',
-                      va='top', color='black')
+            axes.text(left + width / 2, 0.015 * highest, row['name'],
+                      rotation=90, fontsize=6, ha='center', va='bottom')
         left += width
     axes.axhline(1, color='black', linewidth=0.8)
     axes.set(xlim=(0, left), ylim=(0, highest),
