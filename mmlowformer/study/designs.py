@@ -124,6 +124,12 @@ DESIGNS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+# Those that are blocks of a network by themselves.
+BLOCKS = ('fused MBConv', 'MBConv', 'Lowtention stride 2',
+          'Lowtention stride 1', 'Lowtention full channels',
+          'plain attention', 'ReLU linear attention', 'MLP')
+
+
 class Stack(Sequential):
     """Blocks one after the other, which deploy as those of a LowFormer do."""
 

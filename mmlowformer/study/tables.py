@@ -6,7 +6,7 @@ from ..benchmark.report import as_csv, markdown
 from ..benchmark.timing import WIDE_SPREAD
 from . import layers, resolution
 from .choosing import ACCURACIES
-from .designs import DESIGNS
+from .designs import BLOCKS, DESIGNS
 from .sweep import describe
 
 # Layers of a network that the tables name one by one.
@@ -39,6 +39,10 @@ def _tables_of_layers(study: dict) -> list[Table]:
             f'GMAC/s, batch size {batch} (* a single block, of other work)',
             [row for row in here if row['macs']], _rate))
         found.append(_matrix(
+            f'ms of one block, with its share of fillers, batch size {batch}',
+            [row for row in here if row['macs'] and row['design'] in BLOCKS],
+            _time_of_block))
+        found.append(_matrix(
             f'GB/s, batch size {batch}',
             [row for row in here if not row['macs']], _bandwidth))
     return [table for table in found if table.rows]
@@ -46,6 +50,10 @@ def _tables_of_layers(study: dict) -> list[Table]:
 
 def _rate(row: dict) -> str:
     return f'{row["gmacs_per_second"]:.3g}' + '*' * (not row['equal'])
+
+
+def _time_of_block(row: dict) -> str:
+    return f'{row["milliseconds"] / row["times"] / row["blocks"]:.2f}'
 
 
 def _bandwidth(row: dict) -> str:
