@@ -155,6 +155,9 @@ def run(study: dict, cells: list[Cell], path: Path,
     progress = progress or SweepProgress()
     done = [cell['key'] for cell in study['cells']]
     left = [cell for cell in cells if _plain(cell.key) not in done]
+    if not left and not study['complete']:
+        # Asked for less than before.
+        write(path, dict(study, complete=True))
     study['complete'] = not left
     progress.start(sum(cell.cost for cell in left))
     try:

@@ -71,6 +71,16 @@ def test_a_complete_study_is_not_measured_again(tmp_path, measured):
     assert path.read_bytes() == content
 
 
+def test_less_than_before_is_complete(tmp_path, measured):
+    path = tmp_path / 'a.json'
+    sweep.run(opened(path), [
+        measured.cell('a'), measured.cell('b', error=KeyboardInterrupt)], path)
+    assert not sweep.read(path)['complete']
+    assert sweep.run(opened(path), [measured.cell('a')], path)['complete']
+    assert sweep.read(path)['complete']
+    assert measured.order == ['a', 'b']
+
+
 def test_other_settings_do_not_overwrite(tmp_path, measured):
     path = tmp_path / 'a.json'
     sweep.run(opened(path), [measured.cell('a')], path)
