@@ -40,7 +40,8 @@ extras = dict(
     # All of the maintained forks; not together with those above.
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
     serve=pins('serve.txt'),
-    benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino'),
+    benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino',
+                   'scipy'),
     export=pins('export.txt', 'onnxscript', 'onnx', 'onnxruntime', 'openvino',
                 'nncf'),
     ncnn=pins('export.txt', 'pnnx', 'ncnn'),

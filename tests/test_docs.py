@@ -1,4 +1,5 @@
 """Snippets in the docs run; those of drop_in.md have a test of their own."""
+import json
 import re
 import runpy
 
@@ -6,9 +7,10 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import report
+from mmlowformer.benchmark import claims, report
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import MODELS
+from mmlowformer.study import tables
 
 from .conftest import ROOT
 
@@ -61,6 +63,33 @@ def test_tables_are_those_of_the_measurements(file):
         assert table in page
     assert report.describe(record) in page
     assert f'--json docs/benchmark/{file.name}' in page
+
+
+STUDIES = sorted((ROOT / 'docs' / 'study').glob('*.json'))
+
+
+@pytest.mark.parametrize('file', STUDIES, ids=lambda file: file.stem)
+def test_tables_are_those_of_the_studies(file):
+    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
+    content = json.loads(file.read_text(encoding='utf-8'))
+    if 'study' in content:
+        assert tables.as_markdown(content) in page
+        assert f'--out docs/study/{file.stem}' in page
+    elif 'claims' in content:
+        rows = claims.table_rows(content['claims'])
+        assert report.markdown(claims.HEADER, rows) in page
+        assert f'--json docs/study/{file.name}' in page
+    else:
+        assert report.describe(report.read(str(file))) in page
+
+
+def test_pictures_of_studies_have_their_measurements():
+    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
+    pictures = re.findall(r'\]\(study/(\w+)\.png\)', page)
+    assert STUDIES
+    assert pictures
+    for picture in pictures:
+        assert any(picture.startswith(file.stem) for file in STUDIES), picture
 
 
 def test_the_drawing_is_up_to_date():

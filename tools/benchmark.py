@@ -14,30 +14,21 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-
-import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
-from rich.table import Table
 
 from mmlowformer import engine
 from mmlowformer.benchmark import claims, report
-from mmlowformer.benchmark.models import Spec, find_models
-from mmlowformer.benchmark.run import MODES, Progress, Settings, measure
-from mmlowformer.benchmark.variants import (
-    BACKENDS,
-    DTYPES,
-    Options,
-    options_for,
+from mmlowformer.benchmark.arguments import (
+    add_timing,
+    add_ways,
+    check_ways,
+    options_of,
 )
+from mmlowformer.benchmark.models import Spec, find_models
+from mmlowformer.benchmark.run import MODES, Settings, measure
+from mmlowformer.benchmark.screen import ProgressBar, console_of, table_of
+from mmlowformer.benchmark.variants import Options, options_for
 from mmlowformer.engine import UserError
 
 PRESETS = {
@@ -55,8 +46,6 @@ AUTOMATIC = dict(cpu=2, cuda=64)
 # What --preset claims decides by itself.
 DECIDED_BY_CLAIMS = ('models', 'whole', 'deploy', 'channels_last', 'amp',
                      'cuda_graph')
-# Of the table, unless it is wide.
-WIDTH = 80
 FILES = ('json', 'csv', 'markdown', 'plot')
 
 
@@ -73,33 +62,14 @@ def parse_args() -> argparse.Namespace:
                         'on a CPU, 64 on a GPU, 1 for latency, and 200 for '
                         '--preset paper')
     parser.add_argument('--mode', choices=MODES, default='throughput')
-    parser.add_argument('--device', choices=['cpu', 'cuda'],
-                        default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--dtype', choices=DTYPES, default='fp32')
-    parser.add_argument('--amp', action='store_true',
-                        help='autocast instead of casting the weights')
-    parser.add_argument('--channels-last', action='store_true')
-    parser.add_argument('--deploy', action='store_true',
-                        help='fuse the models for inference')
-    parser.add_argument('--compile', nargs='?', const='default',
-                        metavar='MODE', help='torch.compile, with freezing')
-    parser.add_argument('--cuda-graph', action='store_true')
-    parser.add_argument('--backend', choices=BACKENDS, default='torch')
+    add_ways(parser)
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
                         'float32, 200 images of 224x224, then of 512x512; '
                         'deploy: --deploy --channels-last --compile; claims: '
                         "the authors' claims about speed beside what they are "
                         'here, with --compile compiled as well')
-    parser.add_argument('--threads', type=int, metavar='N')
-    parser.add_argument('--cpu-time', action='store_true',
-                        help='seconds of the processor instead of the clock: '
-                        'for a machine that others use as well; needs '
-                        '--threads 1')
-    parser.add_argument('--min-time', type=float, default=5., metavar='S',
-                        help='seconds that each model is timed for (5)')
-    parser.add_argument('--repeats', type=int, default=9, metavar='N',
-                        help='turns that each model takes (9)')
+    add_timing(parser, min_time=5, repeats=9)
     parser.add_argument('--profile', nargs='?', type=int, const=11, default=0,
                         metavar='N', help='list what the operators of each '
                         'model take, medians of N calls (11)')
@@ -119,16 +89,8 @@ def parse_args() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> None:
     """What can be wrong is said before anything is built."""
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        raise UserError('--device cuda: torch finds no GPU')
-    if args.cuda_graph and args.device != 'cuda':
-        raise UserError('--cuda-graph needs --device cuda')
-    if args.cpu_time and (args.device != 'cpu' or args.threads != 1):
-        raise UserError('--cpu-time adds up threads: it needs --device cpu '
-                        'and --threads 1')
-    if args.amp and args.dtype not in ('fp16', 'bf16'):
-        raise UserError('--amp needs --dtype fp16 or bf16')
-    if args.backend != 'torch' and (args.compile or args.mode == 'train'):
+    check_ways(args)
+    if args.backend != 'torch' and args.mode == 'train':
         raise UserError('--backend is for inference, and compiles by itself')
     if args.mode == 'train' and (args.deploy or args.compile):
         raise UserError('--mode train measures the plain network: no --deploy '
@@ -148,9 +110,6 @@ def check_claims(args: argparse.Namespace) -> None:
 
 
 def check_values(args: argparse.Namespace) -> None:
-    for name in ('repeats', 'min_time'):
-        if getattr(args, name) <= 0:
-            raise UserError(f'--{name.replace("_", "-")} has to be positive')
     if args.profile < 0:
         raise UserError('--profile has to be at least 0')
     if args.shape and min(args.shape) < 32:
@@ -178,47 +137,6 @@ def shapes(args: argparse.Namespace) -> list[tuple[int, int]]:
     if args.shape:
         return [tuple(args.shape)]
     return SHAPES.get(args.preset, [(512, 512)])
-
-
-class ProgressBar(Progress):
-    """How far a measurement is, on the terminal."""
-
-    def __init__(self):
-        self.bar = Bar(
-            TextColumn('{task.description}'), BarColumn(),
-            MofNCompleteColumn(), TimeRemainingColumn(),
-            # Nothing may draw while a model is timed.
-            console=Console(stderr=True), transient=True, auto_refresh=False)
-        self.task = self.bar.add_task('', total=None)
-
-    def message(self, text: str) -> None:
-        self.bar.console.print(text, highlight=False)
-
-    def phase(self, text: str, steps: int) -> None:
-        self.title = text
-        self.bar.reset(self.task, total=steps, description=text)
-        self.bar.refresh()
-
-    def step(self, text: str = '') -> None:
-        self.bar.update(self.task, description=f'{self.title} {text}',
-                        advance=1, refresh=True)
-
-
-def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in header:
-        # Names may break where there is no room; numbers do not.
-        table.add_column(name, no_wrap=wide and name == 'model',
-                         overflow='fold', min_width=len(name.split()[0]))
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def console_of(wide: bool) -> Console:
-    """Wide enough for every column, also when it is written to a file."""
-    return Console(width=max(200, Console().width) if wide else WIDTH,
-                   highlight=False)
 
 
 def show(record: dict, wide: bool) -> None:
@@ -267,10 +185,8 @@ def show_comparison(paths: list[str], wide: bool) -> None:
         console.print(f'! differs: {line}')
 
 
-def options_of(args: argparse.Namespace) -> Options:
-    values = {item.name: getattr(args, item.name) for item in fields(Options)}
-    values.update(PRESETS.get(args.preset, {}))
-    return Options(**values)
+def options_for_all(args: argparse.Namespace) -> Options:
+    return replace(options_of(args), **PRESETS.get(args.preset, {}))
 
 
 def run_claims(args: argparse.Namespace) -> bool:
@@ -318,7 +234,7 @@ def run(args: argparse.Namespace) -> bool:
                                 shape) for shape in shapes(args)}
     specs = next(iter(found.values()))
     for spec in specs:
-        options_for(options_of(args), spec.options)
+        options_for(options_for_all(args), spec.options)
     if args.list:
         print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
         return True
@@ -327,7 +243,7 @@ def run(args: argparse.Namespace) -> bool:
     for shape, size in itertools.product(found, sizes):
         settings = Settings(
             shape=shape, batch_size=size, mode=args.mode,
-            options=options_of(args), min_time=args.min_time,
+            options=options_for_all(args), min_time=args.min_time,
             repeats=args.repeats, profiled_calls=args.profile,
             cpu_time=args.cpu_time)
         parts = (f'_{shape[0]}x{shape[1]}', f'_batch{size}')

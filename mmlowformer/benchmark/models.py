@@ -38,6 +38,7 @@ class Spec:
         build (Callable): Makes the module, without arguments.
         kind (str): What the module computes.
         options (str, optional): What was behind an ``@`` in its name.
+        channels (int): Channels of what it takes. Defaults to 3.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Spec:
     build: Callable[[], nn.Module]
     kind: str = PYRAMID
     options: str | None = None
+    channels: int = 3
 
 
 @dataclass
@@ -232,19 +234,21 @@ def _find_callable(module: str, name: str) -> Spec:
 
 
 
-def facts_of(model: nn.Module, shape: tuple[int, int]) -> Facts:
+def facts_of(model: nn.Module, shape: tuple[int, int],
+             image_channels: int = 3) -> Facts:
     """Count, and look at the outputs' shapes.
 
     Args:
         model (nn.Module): The model, on any device.
         shape (tuple[int, int]): Height and width of an image.
+        image_channels (int): Channels of an image. Defaults to 3.
 
     Returns:
         Facts: For one image.
     """
     # What is exported has none.
     parameter = next(model.parameters(), torch.zeros(1))
-    x = torch.zeros(1, 3, *shape, device=parameter.device,
+    x = torch.zeros(1, image_channels, *shape, device=parameter.device,
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = tensors_in(model(x))

@@ -161,13 +161,7 @@ def describe(record: dict) -> str:
     """The settings and the machine in a line."""
     settings, machine = record['settings'], record['environment']
     options = settings['options']
-    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
-            if options[name]]
-    # Files from before there was such a thing have the clock's.
-    if settings.get('cpu_time'):
-        done.append('seconds of the processor')
-    if options['compile']:
-        done.append(f'compile {options["compile"]}')
+    done = ways(settings)
     height, width = settings['shape']
     return (
         _incomplete(record) +
@@ -180,6 +174,26 @@ def describe(record: dict) -> str:
                     for dtype, peak in record['peak'].items())
         + ''.join(f'; {name}={value}'
                   for name, value in machine['variables'].items()))
+
+
+def ways(settings: dict) -> list[str]:
+    """What was done to the models, and counted.
+
+    Args:
+        settings (dict): Of a measurement.
+
+    Returns:
+        list[str]: In words.
+    """
+    options = settings['options']
+    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
+            if options[name]]
+    # Files from before there was such a thing have the clock's.
+    if settings.get('cpu_time'):
+        done.append('seconds of the processor')
+    if options['compile']:
+        done.append(f'compile {options["compile"]}')
+    return done
 
 
 def _incomplete(record: dict) -> str:
@@ -199,7 +213,7 @@ def _batch_size(record: dict) -> str:
 
 def as_csv(record: dict) -> str:
     """One line for each model, nested values spread over columns."""
-    rows = [_flat(row) for row in record['rows']]
+    rows = [flat(row) for row in record['rows']]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator='\n')
@@ -208,15 +222,24 @@ def as_csv(record: dict) -> str:
     return stream.getvalue()
 
 
-def _flat(value: dict, prefix: str = '') -> dict:
-    flat = {}
+def flat(value: dict, prefix: str = '') -> dict:
+    """Spread nested values over keys with dots.
+
+    Args:
+        value (dict): Values, dicts and lists of them.
+        prefix (str): In front of each key. Defaults to none.
+
+    Returns:
+        dict: Values only, lists as text.
+    """
+    flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flat.update(_flat(item, f'{prefix}{key}.'))
+            flattened.update(flat(item, f'{prefix}{key}.'))
         else:
-            flat[prefix + key] = ' '.join(map(str, item)) if isinstance(
+            flattened[prefix + key] = ' '.join(map(str, item)) if isinstance(
                 item, list) else item
-    return flat
+    return flattened
 
 
 def read(path: str) -> dict:
@@ -257,7 +280,7 @@ def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
              f'{rates[1][name] / rates[0][name]:.3f}']
             for name in rates[0] if name in rates[1]]
-    first, second = (_flat(dict(settings=record['settings'],
+    first, second = (flat(dict(settings=record['settings'],
                                 **record['environment']))
                      for record in (one, other))
     differing = [

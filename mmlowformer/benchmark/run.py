@@ -138,7 +138,7 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
     timer = timer or timer_for(settings)
     progress = progress or Progress()
     requested = settings.batch_size
-    _set_up(settings.options)
+    set_up(settings.options)
     while True:
         try:
             entrants, peaks, rounds = _attempt(
@@ -165,7 +165,12 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
               for entrant in entrants])
 
 
-def _set_up(options: Options) -> None:
+def set_up(options: Options) -> None:
+    """Set what is the same for all models of a process.
+
+    Args:
+        options (Options): Those of all models.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
     tf32 = options.dtype == 'tf32'
@@ -191,7 +196,7 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
         progress.step(entrant.spec.name)
         _enter(entrant, settings, timer)
     running = [entrant for entrant in entrants if entrant.candidate]
-    peaks = {dtype: _peak_candidate(settings.options.device, dtype, timer)
+    peaks = {dtype: peak_candidate(settings.options.device, dtype, timer)
              for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
     for _, peak in peaks.values():
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
@@ -243,12 +248,13 @@ def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
 def _build(entrant: Entrant, settings: Settings) -> Candidate:
     options = entrant.options
     torch.manual_seed(settings.seed)
-    images = torch.randn(settings.batch_size, 3, *settings.shape,
-                         device=options.device)
+    images = torch.randn(settings.batch_size, entrant.spec.channels,
+                         *settings.shape, device=options.device)
     model = entrant.spec.build().to(options.device)
     # Some backbones of MMPreTrain return nothing here.
     model.eval()
-    entrant.facts = facts_of(model, settings.shape)
+    entrant.facts = facts_of(model, settings.shape,
+                             entrant.spec.channels)
     if settings.mode == 'train':
         return Candidate(_training_step(model, options, images))
     with torch.inference_mode():
@@ -295,9 +301,18 @@ def _training_step(model: nn.Module, options: Options,
     return step
 
 
-def _peak_candidate(device: str, dtype: str,
-                    timer: Timer) -> tuple[int, Candidate]:
-    """The size of the matrices, and their multiplication."""
+def peak_candidate(device: str, dtype: str,
+                   timer: Timer) -> tuple[int, Candidate]:
+    """The size of the matrices, and their multiplication.
+
+    Args:
+        device (str): ``cpu`` or ``cuda``.
+        dtype (str): Name of the data type.
+        timer (Timer): Finds a size that does not take too long.
+
+    Returns:
+        tuple[int, Candidate]: To be timed beside the models.
+    """
     size = min(256, PEAK_SIZE[device])
     while True:
         one, other = torch.randn(2, size, size, device=device,

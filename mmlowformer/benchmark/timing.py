@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -42,6 +43,14 @@ class Timer:
         """Seconds of each of so many calls."""
         return [self.measure(call) for _ in range(times)]
 
+    def mark(self) -> Any:
+        """A point in time, while work goes on."""
+        return self.clock()
+
+    def between(self, start: Any, end: Any) -> float:
+        """Seconds between two marks, once the device has done its work."""
+        return end - start
+
 
 class CudaTimer(Timer):
     """Waits for the GPU once in a window, not once in a call."""
@@ -59,7 +68,17 @@ class CudaTimer(Timer):
             call()
             end.record()
         self.synchronize()
-        return [start.elapsed_time(end) / 1e3 for start, end in marks]
+        return [self.between(*pair) for pair in marks]
+
+    def mark(self) -> Any:
+        """An event on the GPU."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(self, start: Any, end: Any) -> float:
+        """Seconds between two events, once the GPU has come to both."""
+        return start.elapsed_time(end) / 1e3
 
 
 @dataclass

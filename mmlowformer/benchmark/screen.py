@@ -1,0 +1,66 @@
+"""What measurements show on the terminal: how far they are, and tables."""
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from .run import Progress
+
+# Of a table, unless it is wide.
+WIDTH = 80
+
+
+class ProgressBar(Progress):
+    """How far a measurement is, on the terminal."""
+
+    def __init__(self):
+        self.bar = Bar(
+            TextColumn('{task.description}'), BarColumn(),
+            MofNCompleteColumn(), TimeRemainingColumn(),
+            # Nothing may draw while a model is timed.
+            console=Console(stderr=True), transient=True, auto_refresh=False)
+        self.task = self.bar.add_task('', total=None)
+
+    def message(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False)
+
+    def phase(self, text: str, steps: int) -> None:
+        self.title = text
+        self.bar.reset(self.task, total=steps, description=text)
+        self.bar.refresh()
+
+    def step(self, text: str = '') -> None:
+        self.bar.update(self.task, description=f'{self.title} {text}',
+                        advance=1, refresh=True)
+
+
+def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
+    """A table to be printed.
+
+    Args:
+        header (list[str]): Names of the columns.
+        rows (list[list[str]]): The cells.
+        wide (bool): Whether names of models may not be broken.
+
+    Returns:
+        Table: Without lines.
+    """
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        # Names may break where there is no room; numbers do not.
+        table.add_column(name, no_wrap=wide and name == 'model',
+                         overflow='fold', min_width=len(name.split()[0]))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def console_of(wide: bool) -> Console:
+    """Wide enough for every column, also when it is written to a file."""
+    return Console(width=max(200, Console().width) if wide else WIDTH,
+                   highlight=False)

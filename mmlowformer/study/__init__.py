@@ -1,0 +1,1 @@
+"""Where multiply-accumulates and time part: the papers' study, repeated."""

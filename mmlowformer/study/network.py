@@ -1,0 +1,317 @@
+"""What each layer of a network takes while the network runs."""
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..benchmark.models import Spec
+from ..benchmark.run import (
+    Progress,
+    Settings,
+    peak_candidate,
+    set_up,
+    timer_for,
+)
+from ..benchmark.timing import (
+    Candidate,
+    Timer,
+    median,
+    spread,
+    take_turns,
+    warm_up,
+)
+from ..benchmark.variants import TOLERANCES, prepare, relative_errors
+from ..deployment.watching import tensors_in
+from ..errors import UserError
+from .sweep import Cell
+
+# Values that are copied to find out how fast memory is: more than any cache.
+COPIED = dict(cpu=2**25, cuda=2**28)
+WHOLE = '(itself)'
+
+
+@dataclass
+class Layer:
+    """What a layer took, without the layers inside of it.
+
+    Attributes:
+        kind (str): Its class; of a convolution its kernel, too.
+        seconds (list[float]): Of each call of the network.
+        bytes (int): What it reads and writes in a call, weights included.
+    """
+
+    kind: str
+    seconds: list[float] = field(default_factory=list)
+    bytes: int = 0
+
+
+class LayerTimer:
+    """Times the layers of a network while it runs.
+
+    Args:
+        model (nn.Module): The network, whose layers are watched until
+            :meth:`remove`.
+        timer (Timer): Where time comes from.
+    """
+
+    def __init__(self, model: nn.Module, timer: Timer):
+        self.timer = timer
+        self.layers: dict[str, Layer] = {}
+        self._marks: list[tuple] = []
+        self._open: list[list] = []
+        self._handles = []
+        for name, module in model.named_modules():
+            self._handles += [
+                module.register_forward_pre_hook(self._enter),
+                module.register_forward_hook(partial(self._leave, name))]
+
+    def remove(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def finish_call(self) -> None:
+        """Add up what a call of the network took."""
+        self.timer.synchronize()
+        taken: dict[str, float] = {}
+        for name, start, end, inside in self._marks:
+            own = self.timer.between(start, end) - sum(
+                self.timer.between(*pair) for pair in inside)
+            taken[name] = taken.get(name, 0.) + own
+        for name, seconds in taken.items():
+            self.layers[name].seconds.append(seconds)
+        self._marks.clear()
+
+    def _enter(self, module: nn.Module, inputs) -> None:
+        self._open.append([self.timer.mark(), []])
+
+    def _leave(self, name: str, module: nn.Module, inputs, outputs) -> None:
+        end = self.timer.mark()
+        start, inside = self._open.pop()
+        self._marks.append((name, start, end, inside))
+        if self._open:
+            self._open[-1][1].append((start, end))
+        if name not in self.layers:
+            self.layers[name] = Layer(_kind(module))
+        if not self.layers[name].seconds:
+            self.layers[name].bytes += _bytes(module, inputs, outputs)
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        height, width = module.kernel_size
+        groups = {1: '', module.in_channels: ' depthwise'}.get(
+            module.groups, ' grouped')
+        return f'conv {height}x{width}{groups}'
+    return type(module).__name__
+
+
+def _bytes(module: nn.Module, inputs, outputs) -> int:
+    own = [*module.parameters(recurse=False)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in
+               [*tensors_in(inputs), *tensors_in(outputs), *own])
+
+
+def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Multiply-accumulates of each layer, without the layers inside of it.
+
+    Args:
+        model (nn.Module): The plain network.
+        image (Tensor): One image.
+
+    Returns:
+        dict[str, int]: By the names of the layers, for those that have any.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    macs: dict[str, int] = {}
+    handles = []
+    # Of the open layers: the count when they began, and what those inside had.
+    counts: list[list[int]] = []
+
+    def leave(module, inputs, outputs):
+        total = counter.get_total_flops() // 2
+        start, inside = counts.pop()
+        macs[names[module]] = macs.get(names[module], 0) + (
+            total - start - inside)
+        if counts:
+            counts[-1][1] += total - start
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for module in model.modules():
+            handles += [
+                module.register_forward_pre_hook(
+                    lambda module, inputs: counts.append(
+                        [counter.get_total_flops() // 2, 0])),
+                module.register_forward_hook(leave)]
+        model(image)
+    for handle in handles:
+        handle.remove()
+    return {name: count for name, count in macs.items() if count}
+
+
+def placed(macs: dict[str, int], new: dict[str, int],
+           timed: list[str]) -> dict[str, int]:
+    """Give the work of layers that a rewritten network skips to others.
+
+    Args:
+        macs (dict[str, int]): By the layers of the plain network.
+        new (dict[str, int]): By layers that only the rewritten network has:
+            they took the place of those beside them.
+        timed (list[str]): The layers that were called.
+
+    Returns:
+        dict[str, int]: By layers that were called: where one was not, the
+        smallest around it.
+    """
+    found = {name: count for name, count in new.items() if name in timed}
+    for name, count in macs.items():
+        skipped = name not in timed
+        while name and name not in timed:
+            name = name.rpartition('.')[0]
+        if not (skipped and any(other.startswith(f'{name}.')
+                                for other in new)):
+            found[name] = found.get(name, 0) + count
+    return found
+
+
+def cell_of(spec: Spec, settings: Settings, calls: int,
+            timer: Timer | None = None) -> Cell:
+    """The measurement of a network's layers.
+
+    Args:
+        spec (Spec): The network.
+        settings (Settings): How it is measured.
+        calls (int): Calls whose layers are timed.
+        timer (Timer, optional): Defaults to that of the device.
+
+    Returns:
+        Cell: To be run by :func:`.sweep.run`.
+
+    Raises:
+        UserError: If a compiler or an exporter is to run it, whose layers
+            cannot be told apart.
+    """
+    options = settings.options
+    if options.compile or options.cuda_graph or options.backend != 'torch':
+        raise UserError('network: layers that were compiled, recorded or '
+                        'exported cannot be told apart; leave --compile, '
+                        '--cuda-graph and --backend out')
+    height, _ = settings.shape
+    return Cell(
+        dict(model=spec.name, size=height, batch_size=settings.batch_size),
+        partial(_measure, spec, settings, calls, timer or timer_for(settings)),
+        steps=4 * settings.repeats + 1)
+
+
+def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
+             progress: Progress) -> dict:
+    options = settings.options
+    set_up(options)
+    progress.step('build')
+    torch.manual_seed(settings.seed)
+    images = torch.randn(settings.batch_size, spec.channels, *settings.shape,
+                         device=options.device)
+    model = spec.build().to(options.device)
+    model.eval()
+    macs = own_macs(model, images[:1])
+    with torch.inference_mode():
+        reference = [output.clone() for output in tensors_in(model(images))]
+    network = copy.deepcopy(model)
+    with torch.no_grad():
+        variant = prepare(network, options, images)
+        cast = variant.cast(images)
+        known = dict(model.named_modules())
+        new = {name: count for name, count in
+               own_macs(network, cast[:1]).items() if name not in known}
+        errors = relative_errors(variant.call(cast), reference)
+    if not max(errors) <= TOLERANCES[options.dtype]:
+        raise UserError(f'{spec.name}: outputs differ from those of eager '
+                        f'float32 by {max(errors):.1e}')
+
+    def call() -> None:
+        with variant.guard():
+            variant.call(cast)
+
+    return _time(network, call, partial(placed, macs, new), settings, calls,
+                 timer, progress)
+
+
+def _time(network: nn.Module, call: Callable[[], None],
+          place: Callable[[list[str]], dict[str, int]], settings: Settings,
+          calls: int, timer: Timer, progress: Progress) -> dict:
+    device, dtype = settings.options.device, settings.options.dtype
+    watched = _Watched(network, call, timer)
+    size, peak = peak_candidate(device, dtype, timer)
+    copies = Candidate(_copy(device))
+    whole, layers = Candidate(call), Candidate(watched)
+    turn = settings.min_time / settings.repeats
+    for candidate in (whole, layers, peak, copies):
+        warm_up(candidate, timer, settings.warm_up_calls,
+                settings.warm_up_time, turn)
+    layers.calls = max(1, -(-calls // settings.repeats))
+    watched.forget()
+    rounds = take_turns((whole, layers, peak, copies), timer,
+                        settings.repeats, after_turn=progress.step)
+    milliseconds = 1e3 * median(whole.seconds)
+    work = place(list(watched.layers))
+    return dict(
+        complete=rounds == settings.repeats,
+        milliseconds=milliseconds, spread=spread(whole.seconds),
+        watched_milliseconds=1e3 * median(layers.seconds),
+        peak_macs_per_second=size**3 / median(peak.seconds),
+        bytes_per_second=2 * 4 * COPIED[device] / median(copies.seconds),
+        rows=_rows(watched.layers, work, settings.batch_size))
+
+
+class _Watched:
+    """Calls a network while its layers are timed."""
+
+    def __init__(self, network: nn.Module, call: Callable[[], None],
+                 timer: Timer):
+        self.network, self.call, self.timer = network, call, timer
+        self.layers: dict[str, Layer] = {}
+
+    def __call__(self) -> None:
+        watch = LayerTimer(self.network, self.timer)
+        watch.layers = self.layers
+        self.call()
+        watch.finish_call()
+        watch.remove()
+
+    def forget(self) -> None:
+        """Take away what was measured while warming up."""
+        for layer in self.layers.values():
+            layer.seconds.clear()
+            layer.bytes = 0
+
+
+def _copy(device: str) -> Callable[[], Tensor]:
+    source = torch.ones(COPIED[device], device=device)
+    return partial(torch.empty_like(source).copy_, source)
+
+
+def _rows(layers: dict[str, Layer], macs: dict[str, int],
+          batch_size: int) -> list[dict]:
+    """In the order in which the layers are left."""
+    return [dict(name=name or WHOLE, kind=layer.kind,
+                 macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
+                 milliseconds=1e3 * median(layer.seconds))
+            for name, layer in layers.items() if layer.seconds]
+
+
+def settings_for(settings: Settings, size: int, batch_size: int) -> Settings:
+    """The settings for images of a size.
+
+    Args:
+        settings (Settings): The others.
+        size (int): Height and width.
+        batch_size (int): Images in a call.
+
+    Returns:
+        Settings: A copy.
+    """
+    return replace(settings, shape=(size, size), batch_size=batch_size)

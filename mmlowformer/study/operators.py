@@ -1,0 +1,113 @@
+"""What a network's operators have to do, counted without running it."""
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ..deployment.watching import tensors_in
+
+# From fewer channels than these a convolution makes little use of wide
+# instructions.
+WIDE = 64
+
+
+@dataclass
+class Work:
+    """What a network has to do, for each image.
+
+    Attributes:
+        macs (dict[str, int]): Multiply-accumulates by the kind of operator.
+        elements (dict[str, int]): Values that these read and write, each
+            operator by itself, without weights.
+        weights (int): Values of weights that are read, for all images.
+        operators (int): How many operators there are.
+    """
+
+    macs: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
+    weights: int = 0
+    operators: int = 0
+
+    def bytes_moved(self, batch_size: int, itemsize: int) -> int:
+        """Bytes that a call reads and writes, each operator by itself.
+
+        Args:
+            batch_size (int): Images in the call.
+            itemsize (int): Bytes of a value.
+
+        Returns:
+            int: What a compiler that fuses operators can only lower.
+        """
+        return itemsize * (batch_size * sum(self.elements.values())
+                           + self.weights)
+
+
+class _Counter(TorchDispatchMode):
+    """Counts the operators that run while it is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.work = Work()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if not func.is_view:
+            self._count(func, args, kwargs, output)
+        return output
+
+    def _count(self, func, args, kwargs, output) -> None:
+        inputs = tensors_in([*args, *kwargs.values()])
+        weights = [x for x in inputs if isinstance(x, nn.Parameter)]
+        moved = sum(map(Tensor.numel, [*inputs, *tensors_in(output)]))
+        moved -= (used := sum(map(Tensor.numel, weights)))
+        packet = func._overloadpacket
+        kind = _kind(packet.__name__, args)
+        if packet in flop_registry:
+            flops = flop_registry[packet](*args, **kwargs, out_val=output)
+            self.work.macs[kind] = self.work.macs.get(kind, 0) + flops // 2
+        self.work.elements[kind] = self.work.elements.get(kind, 0) + moved
+        self.work.weights += used
+        self.work.operators += 1
+
+
+def _kind(name: str, args: tuple) -> str:
+    if name == 'convolution':
+        return _kind_of_convolution(*args)
+    return 'products' if name in ('bmm', 'mm', 'addmm', 'baddbmm') or \
+        'attention' in name else 'others'
+
+
+def _kind_of_convolution(x: Tensor, weight: Tensor, bias, stride, padding,
+                         dilation, transposed: bool, output_padding,
+                         groups: int) -> str:
+    if groups > 1:
+        return 'depthwise' if weight.shape[1] == 1 else 'grouped'
+    if transposed:
+        return 'transposed'
+    narrow = 'narrow ' if min(weight.shape[:2]) < WIDE else ''
+    return narrow + ('1x1' if weight.shape[2:].numel() == 1 else 'dense')
+
+
+def count_work(build: Callable[[], nn.Module], shape: tuple[int, int],
+               channels: int = 3) -> Work:
+    """Count what a network has to do.
+
+    Args:
+        build (Callable): Makes the network, without arguments.
+        shape (tuple[int, int]): Height and width of an image.
+        channels (int): Channels of an image. Defaults to 3.
+
+    Returns:
+        Work: For one image.
+    """
+    # Shapes are all that it takes.
+    with torch.device('meta'):
+        model = build().eval()
+        image = torch.zeros(1, channels, *shape)
+    with torch.no_grad(), _Counter() as counter:
+        model(image)
+    return counter.work

@@ -1,0 +1,61 @@
+"""Latency over the size of the images."""
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from ..benchmark.models import find_models
+from ..benchmark.run import Progress, Settings
+from ..benchmark.timing import Timer
+from .sweep import Cell, measure_or_note
+
+SIZES = (224, 320, 512, 768, 1024, 1536)
+# Those of the papers' figure that a library has, and others of the family.
+MODELS = ('lowformer_b0', 'lowformer_b1', 'lowformer_b3',
+          'lowformer_b1_full_resolution', 'timm:repvit_m1_1',
+          'timm:mobileone_s4', 'timm:fastvit_sa12')
+
+
+def cells_of(models: Sequence[str], sizes: Sequence[int], settings: Settings,
+             timer: Timer | None = None) -> list[Cell]:
+    """The measurements, one for each size.
+
+    Args:
+        models (Sequence[str]): As ``find_models`` takes them.
+        sizes (Sequence[int]): Heights and widths of the images.
+        settings (Settings): How to measure; the shape is given by the sizes.
+        timer (Timer, optional): Defaults to that of the device.
+
+    Returns:
+        list[Cell]: To be run by :func:`.sweep.run`.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    count = len(find_models(list(models), shape=(sizes[0], sizes[0])))
+    steps = count * (1 + settings.repeats) + settings.repeats
+    return [Cell(dict(size=size),
+                 partial(_measure, list(models), replace(
+                     settings, shape=(size, size)), timer),
+                 settings.min_time + 2 * (size / 512)**2, steps)
+            for size in sizes]
+
+
+def _measure(models: list[str], settings: Settings, timer: Timer | None,
+             progress: Progress) -> dict:
+    record = measure_or_note(find_models(models, shape=settings.shape),
+                             settings, timer, progress)
+    return dict(complete=record['complete'], peak=record['peak'],
+                rows=record['rows'])
+
+
+def rows_of(study: dict) -> list[dict]:
+    """All rows of a study, with their sizes.
+
+    Args:
+        study (dict): From :mod:`.sweep`.
+
+    Returns:
+        list[dict]: In the order of the measurements.
+    """
+    return [dict(cell['key'], **row) for cell in study['cells']
+            for row in cell['rows']]

@@ -1,0 +1,62 @@
+"""How far a series of measurements is, on the terminal."""
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from .sweep import SweepProgress
+
+
+class SweepBar(SweepProgress):
+    """How far it is, and how long the rest takes."""
+
+    def __init__(self):
+        self.bar = Progress(
+            BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(),
+            TextColumn('{task.description}'),
+            # Nothing may draw while a model is timed.
+            console=Console(stderr=True), transient=True, auto_refresh=False)
+        self.task = self.bar.add_task('', total=None)
+        self.title, self.done, self.step_size = '', 0., 0.
+
+    def start(self, total: float) -> None:
+        """Begin.
+
+        Args:
+            total (float): The cost of all measurements, in any unit.
+        """
+        self.bar.update(self.task, total=total, refresh=True)
+
+    def enter(self, title: str, cost: float, steps: int) -> None:
+        """Begin the next measurement.
+
+        Args:
+            title (str): What is measured.
+            cost (float): What it costs.
+            steps (int): In how many steps.
+        """
+        self.title, self.step_size = title, cost / steps
+        self.bar.update(self.task, completed=self.done, description=title,
+                        refresh=True)
+        self.done += cost
+
+    def message(self, text: str) -> None:
+        """Something that a user has to know.
+
+        Args:
+            text (str): One line.
+        """
+        self.bar.console.print(text, highlight=False)
+
+    def step(self, text: str = '') -> None:
+        """A step of a measurement begins.
+
+        Args:
+            text (str): What it is. Defaults to nothing.
+        """
+        self.bar.update(self.task, description=f'{self.title} {text}'.strip(),
+                        advance=self.step_size, refresh=True)

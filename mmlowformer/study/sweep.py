@@ -1,0 +1,218 @@
+"""Series of measurements, kept one by one, that can be gone on with."""
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..benchmark.environment import describe_environment
+from ..benchmark.models import Spec
+from ..benchmark.report import HARMLESS, flat, ways
+from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.timing import Timer
+from ..errors import UserError, first_line
+
+SCHEMA = 1
+# What changes from run to run and makes no other measurement.
+PASSING = (*HARMLESS, 'platform')
+
+
+class SweepProgress(Progress):
+    """Is told how a series goes; this one keeps it to itself."""
+
+    def start(self, total: float) -> None:
+        """A series begins that costs so much."""
+
+    def enter(self, title: str, cost: float, steps: int) -> None:
+        """A measurement begins, with its cost and steps."""
+
+
+@dataclass
+class Cell:
+    """One measurement of a series.
+
+    Attributes:
+        key (dict): What tells it from the others, plain values.
+        measure (Callable): Takes a :class:`Progress`; returns plain values,
+            with ``complete`` among them.
+        cost (float): About how long it takes, compared with the others.
+        steps (int): How many steps it tells the progress.
+    """
+
+    key: dict
+    measure: Callable[[Progress], dict]
+    cost: float = 1.
+    steps: int = 1
+
+    @property
+    def title(self) -> str:
+        """What tells it from the others, as text."""
+        return ' '.join(str(value) for value in self.key.values())
+
+
+def read(path: str | Path, kind: str | None = None) -> dict:
+    """Read a study.
+
+    Args:
+        path (str | Path): A JSON file of ``tools/study.py``.
+        kind (str, optional): The command that has to have written it.
+            Defaults to any.
+
+    Returns:
+        dict: Its content.
+
+    Raises:
+        UserError: If it is none, or another one.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {first_line(error)}') \
+            from error
+    if not isinstance(content, dict) or content.get('schema') != SCHEMA or \
+            'study' not in content:
+        raise UserError(f'{path} is no study of this version')
+    if kind not in (None, content['study']):
+        raise UserError(f'{path} holds a study of another kind, '
+                        f'{content["study"]}: name another --out')
+    return content
+
+
+def write(path: Path, content: dict) -> None:
+    """Write a study, whole or not at all.
+
+    Args:
+        path (Path): The file; takes the place of what is there.
+        content (dict): Plain values.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    part = path.with_name(f'{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1) + '\n',
+                        encoding='utf-8')
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {first_line(error)}') \
+            from error
+
+
+def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
+    """The study that a file holds, or a new one.
+
+    Args:
+        path (Path): The file, which may not exist.
+        kind (str): The command.
+        settings (dict): What is measured, and how; plain values.
+        device (str): ``cpu`` or ``cuda``.
+
+    Returns:
+        dict: With what was measured before, if it was so with these settings
+        on this machine.
+
+    Raises:
+        UserError: If the file holds anything else; it is left as it is.
+    """
+    # Tuples are lists once they were in a file.
+    fresh = json.loads(json.dumps(dict(
+        schema=SCHEMA, study=kind, complete=False, settings=settings,
+        environment=describe_environment(device), cells=[])))
+    if not path.exists():
+        return fresh
+    known = read(path, kind)
+    differing = _differences(known, fresh)
+    if differing:
+        raise UserError(
+            f'{path} was measured with other settings ({differing[0]}): name '
+            'another --out, or delete it')
+    return known
+
+
+def _differences(known: dict, fresh: dict) -> list[str]:
+    one, other = (flat(dict(content['settings'], **content['environment']))
+                  for content in (known, fresh))
+    return [f'{key} {one.get(key)}, not {other.get(key)}'
+            for key in dict.fromkeys([*one, *other])
+            if one.get(key) != other.get(key) and key not in PASSING]
+
+
+def run(study: dict, cells: list[Cell], path: Path,
+        progress: SweepProgress | None = None) -> dict:
+    """Measure what a study still lacks; each measurement is kept at once.
+
+    Args:
+        study (dict): From :func:`opened`; changed in place.
+        cells (list[Cell]): All measurements, also those that it has.
+        path (Path): The file to keep it in.
+        progress (SweepProgress, optional): Is told what is being done.
+            Defaults to nobody.
+
+    Returns:
+        dict: The study. After Ctrl-C, what was interrupted is not in it.
+    """
+    progress = progress or SweepProgress()
+    done = [cell['key'] for cell in study['cells']]
+    left = [cell for cell in cells if _plain(cell.key) not in done]
+    if not left and not study['complete']:
+        # Asked for less than before.
+        write(path, dict(study, complete=True))
+    study['complete'] = not left
+    progress.start(sum(cell.cost for cell in left))
+    try:
+        for cell in left:
+            progress.enter(cell.title, cell.cost, cell.steps)
+            record = cell.measure(progress)
+            if not record.pop('complete'):
+                return study
+            study['cells'].append(_plain(dict(key=cell.key, **record)))
+            study['complete'] = cell is left[-1]
+            write(path, study)
+    except KeyboardInterrupt:
+        pass
+    return study
+
+
+def describe(study: dict) -> str:
+    """Settings and machine in a line.
+
+    Args:
+        study (dict): From :func:`opened`.
+
+    Returns:
+        str: The line.
+    """
+    options, machine = study['settings']['options'], study['environment']
+    return (f'{"" if study["complete"] else "INCOMPLETE: "}'
+            f'{options["dtype"]}, {options["backend"]}, '
+            f'{", ".join(ways(study["settings"])) or "eager"}; '
+            f'{machine["device"]}, {machine["threads"]} threads, torch '
+            f'{machine["packages"]["torch"]}'
+            + ''.join(f'; {name}={value}'
+                      for name, value in machine['variables'].items()))
+
+
+def measure_or_note(specs: list[Spec], settings: Settings,
+                    timer: Timer | None, progress: Progress) -> dict:
+    """Measure models, or note why that cannot be done, and go on.
+
+    Args:
+        specs (list[Spec]): The models.
+        settings (Settings): How to measure.
+        timer (Timer, optional): Defaults to that of the device.
+        progress (Progress): Is told what is being done.
+
+    Returns:
+        dict: ``complete``, ``peak`` and ``rows``, as
+        :func:`mmlowformer.benchmark.run.measure` has them.
+    """
+    try:
+        return measure(specs, settings, timer, progress)
+    except UserError as error:
+        return dict(complete=True, peak={}, rows=[
+            dict(name=spec.name, failure=str(error)) for spec in specs])
+
+
+def _plain(values: dict) -> dict:
+    return json.loads(json.dumps(values))

@@ -1,0 +1,234 @@
+"""Studies as tables: for the screen, in Markdown, and as CSV."""
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..benchmark.report import as_csv, markdown
+from ..benchmark.timing import WIDE_SPREAD
+from . import layers, resolution
+from .choosing import ACCURACIES
+from .designs import BLOCKS, DESIGNS
+from .sweep import describe
+
+# Layers of a network that the tables name one by one.
+MOST_LAYERS = 12
+# Columns of a table of rates that fit into 80.
+FITTING = 6
+
+
+@dataclass
+class Table:
+    """Cells with a header, and what they are.
+
+    Attributes:
+        title (str): What it shows, in a line.
+        header (list[str]): Names of the columns.
+        rows (list[list[str]]): The cells.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def _tables_of_layers(study: dict) -> list[Table]:
+    rows = [row for row in layers.rows_of(study) if not row['failure']]
+    found = []
+    for batch in dict.fromkeys(row['batch_size'] for row in rows):
+        here = [row for row in rows if row['batch_size'] == batch]
+        found.append(_matrix(
+            f'GMAC/s, batch size {batch} (* a single block, of other work)',
+            [row for row in here if row['macs']], _rate))
+        found.append(_matrix(
+            f'ms of one block, with its share of fillers, batch size {batch}',
+            [row for row in here if row['macs'] and row['design'] in BLOCKS],
+            _time_of_block))
+        found.append(_matrix(
+            f'GB/s, batch size {batch}',
+            [row for row in here if not row['macs']], _bandwidth))
+    return [table for table in found if table.rows]
+
+
+def _rate(row: dict) -> str:
+    return f'{row["gmacs_per_second"]:.3g}' + '*' * (not row['equal'])
+
+
+def _time_of_block(row: dict) -> str:
+    return f'{row["milliseconds"] / row["times"] / row["blocks"]:.2f}'
+
+
+def _bandwidth(row: dict) -> str:
+    return f'{1e-6 * row["bytes"] / row["milliseconds"]:.3g}'
+
+
+def _matrix(title: str, rows: list[dict], show) -> Table:
+    places = sorted({(row['channels'], row['size']) for row in rows})
+    cells = {(row['design'], row['channels'], row['size']): show(row)
+             for row in rows}
+    return Table(
+        title, ['design', *(f'{c}@{size}' for c, size in places)],
+        [[design, *(cells.get((design, *place), '–') for place in places)]
+         for design in DESIGNS if design in {row['design'] for row in rows}])
+
+
+def fitting(table: Table) -> Table:
+    """What of a table of rates has room in 80 columns.
+
+    Args:
+        table (Table): The whole table.
+
+    Returns:
+        Table: Of each number of channels the largest size.
+    """
+    if len(table.header) <= FITTING + 1:
+        return table
+    last = {name.partition('@')[0]: place
+            for place, name in enumerate(table.header) if '@' in name}
+    places = [0, *list(last.values())[:FITTING]]
+    return Table(table.title, [table.header[i] for i in places],
+                 [[row[i] for i in places] for row in table.rows])
+
+
+def _tables_of_network(study: dict) -> list[Table]:
+    return [table for cell in study['cells'] for table in _of_network(cell)]
+
+
+def _of_network(cell: dict) -> list[Table]:
+    key, peak = cell['key'], cell['peak_macs_per_second']
+    total = sum(row['milliseconds'] for row in cell['rows'])
+    title = (f'{key["model"]}, {key["size"]}x{key["size"]}, batch size '
+             f'{key["batch_size"]}: {cell["milliseconds"]:.1f} ms a call, '
+             f'{cell["watched_milliseconds"]:.1f} while layers are timed; '
+             f'peak {peak / 1e9:.0f} GMAC/s, '
+             f'{cell["bytes_per_second"] / 1e9:.1f} GB/s')
+    kinds: dict[str, list[dict]] = {}
+    for row in cell['rows']:
+        kinds.setdefault(row['kind'], []).append(row)
+    summed = [dict(name=f'{kind} ({len(members)})',
+                   macs=sum(row['macs'] for row in members),
+                   milliseconds=sum(row['milliseconds'] for row in members))
+              for kind, members in kinds.items()]
+    header = ['layers', 'MMACs', 'ms', 'share', 'GMAC/s', 'of peak']
+    return [Table(text, header, [
+        _layer(row, total, peak) for row in sorted(
+            rows, key=lambda row: -row['milliseconds'])[:MOST_LAYERS]])
+            for text, rows in ((title, summed),
+                               ('The layers that take most', cell['rows']))]
+
+
+def _layer(row: dict, total: float, peak: float) -> list[str]:
+    rate = 1e3 * row['macs'] / row['milliseconds'] if row['macs'] else 0
+    return [row['name'], f'{row["macs"] / 1e6:.1f}',
+            f'{row["milliseconds"]:.2f}', f'{row["milliseconds"] / total:.1%}',
+            *([f'{rate / 1e9:.1f}', f'{rate / peak:.0%}'] if rate else
+              ['–', '–'])]
+
+
+def _tables_of_resolution(study: dict) -> list[Table]:
+    rows = resolution.rows_of(study)
+    sizes = list(dict.fromkeys(row['size'] for row in rows))
+    times = {(row['name'], row['size']): _time(row) for row in rows}
+    names = list(dict.fromkeys(row['name'] for row in rows))
+    return [Table('Latency in ms (! spread above 5 %)',
+                  ['model', *map(str, sizes)],
+                  [[name, *(times.get((name, size), '–') for size in sizes)]
+                   for name in names])]
+
+
+def _time(row: dict) -> str:
+    if row['failure']:
+        return 'failed'
+    wide = ' !' if row['spread'] > WIDE_SPREAD else ''
+    return f'{row["milliseconds"]["p50"]:.1f}{wide}'
+
+
+def _tables_of_choice(study: dict) -> list[Table]:
+    if 'held_out' not in study:
+        return []
+    held = study['held_out']
+    found = [Table(
+        'Relative errors for networks that were held out',
+        ['by the', 'mean', 'largest'],
+        [[name, f'{held[key]:.1%}', f'{held[f"{key}_largest"]:.1%}']
+         for name, key in (('predictor', 'predicted'),
+                           ('line of MACs', 'line'))])]
+    predicted = study['predictions']
+    rows = [line for choice in study.get('choices', ())
+            for line in _choice(choice, predicted, held['predicted'])]
+    return [Table('Within the budget when measured again',
+                  ['budget', 'network', 'ms', 'top-1 (%)', 'predicted'],
+                  rows), *found]
+
+
+def _choice(choice: dict, predicted: dict[str, float],
+            error: float) -> Iterable[list[str]]:
+    budget = f'{choice["budget"]:g} ms'
+    if not choice['names']:
+        yield [budget, 'none', '–', '–', '–']
+    for name in choice['names']:
+        guess = (f'{predicted[name]:.1f} ±{error:.0%}' if name in predicted
+                 else '–')
+        yield [budget, name, f'{choice["milliseconds"][name]:.1f}',
+               str(ACCURACIES.get(name, 'not known')), guess]
+
+
+TABLES = dict(layers=_tables_of_layers, network=_tables_of_network,
+              resolution=_tables_of_resolution, choose=_tables_of_choice)
+
+
+def tables_of(study: dict) -> list[Table]:
+    """The tables of a study.
+
+    Args:
+        study (dict): From :mod:`.sweep`.
+
+    Returns:
+        list[Table]: The whole tables.
+    """
+    return TABLES[study['study']](study)
+
+
+def lines_of(study: dict) -> list[str]:
+    """What is said below the tables.
+
+    Args:
+        study (dict): From :mod:`.sweep`.
+
+    Returns:
+        list[str]: A line each.
+    """
+    if study['study'] != 'layers' or not layers.fusing(study):
+        return []
+    return ['MBConv, fused or not, at equal work; in brackets the rate of '
+            'fused over unfused:', *layers.findings(study)]
+
+
+def as_markdown(study: dict) -> str:
+    """A study in Markdown.
+
+    Args:
+        study (dict): From :mod:`.sweep`.
+
+    Returns:
+        str: Settings, tables, and what is said below them.
+    """
+    parts = [f'{describe(study)}\n']
+    parts += [f'{table.title}\n\n{markdown(table.header, table.rows)}'
+              for table in tables_of(study)]
+    if lines := lines_of(study):
+        parts.append(f'{lines[0]}\n\n' + ''.join(
+            f'- {line}\n' for line in lines[1:]))
+    return '\n'.join(parts)
+
+
+def csv_of(study: dict) -> str:
+    """All rows of a study.
+
+    Args:
+        study (dict): From :mod:`.sweep`.
+
+    Returns:
+        str: One line each, nested values spread over columns.
+    """
+    rows: Sequence[dict] = [dict(cell['key'], **row)
+                            for cell in study['cells'] for row in cell['rows']]
+    return as_csv(dict(rows=rows))

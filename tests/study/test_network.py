@@ -1,0 +1,109 @@
+"""Times and work of layers, of a network whose times are known."""
+import pytest
+import torch
+from torch import nn
+
+from mmlowformer import LowFormer
+from mmlowformer.benchmark import run as running
+from mmlowformer.benchmark.models import Spec, facts_of
+from mmlowformer.benchmark.run import Progress, Settings
+from mmlowformer.benchmark.timing import Timer
+from mmlowformer.benchmark.variants import Options
+from mmlowformer.errors import UserError
+from mmlowformer.study import network
+
+from ..benchmark.test_run import Clock
+from ..models.test_lowformer import SMALL
+
+
+class Slow(nn.Conv2d):
+    """A convolution that takes so many seconds."""
+
+    def __init__(self, clock, seconds):
+        super().__init__(3, 3, 1)
+        self.spend = lambda: setattr(clock, 'now', clock.now + seconds)
+
+    def forward(self, x):
+        self.spend()
+        return super().forward(x)
+
+
+class Inner(nn.Module):
+
+    def __init__(self, clock):
+        super().__init__()
+        self.first, self.second = Slow(clock, 1.), Slow(clock, 2.)
+        self.spend = lambda: setattr(clock, 'now', clock.now + 4.)
+
+    def forward(self, x):
+        x = self.second(self.first(self.first(x)))
+        self.spend()
+        return x
+
+
+def test_layers_without_those_inside():
+    clock = Clock()
+    model = nn.Sequential(Inner(clock), Slow(clock, 8.))
+    watch = network.LayerTimer(model, Timer(clock))
+    for _ in range(2):
+        model(torch.zeros(1, 3, 4, 4))
+        watch.finish_call()
+    assert {name: layer.seconds for name, layer in watch.layers.items()} == {
+        '0.first': [2., 2.], '0.second': [2., 2.], '0': [4., 4.],
+        '1': [8., 8.], '': [0., 0.]}
+    # In and out, and the weights, twice.
+    assert watch.layers['0.first'].bytes == 2 * 4 * (2 * 48 + 12)
+    watch.remove()
+    model(torch.zeros(1, 3, 4, 4))
+    watch.finish_call()
+    assert len(watch.layers['1'].seconds) == 2
+
+
+def test_work_of_layers_adds_up():
+    model = LowFormer(SMALL).eval()
+    macs = network.own_macs(model, torch.zeros(1, 3, 64, 64))
+    assert sum(macs.values()) == facts_of(model, (64, 64)).macs
+    # Products of queries and keys belong to no layer inside of it.
+    assert any(name.endswith('lowtention.branch') for name in macs)
+
+
+def test_work_of_skipped_layers_goes_to_what_is_around_them():
+    macs = {'stem.0.conv': 5, 'stem.1.a.b': 7, 'head': 1}
+    assert network.placed(macs, {}, ['', 'stem', 'stem.0.conv', 'stem.1']) == {
+        'stem.0.conv': 5, 'stem.1': 7, '': 1}
+
+
+def test_new_layers_take_the_place_of_others():
+    """As where timm merges branches into one convolution."""
+    macs = {'stem.0.conv_3x3': 9, 'stem.0.conv_1x1': 1, 'stem.1': 4}
+    assert network.placed(macs, {'stem.0.merged': 9}, [
+        '', 'stem', 'stem.0', 'stem.0.merged', 'stem.1']) == {
+            'stem.0.merged': 9, 'stem.1': 4}
+
+
+@pytest.mark.parametrize('deploy', [False, True])
+def test_a_network_is_measured(deploy, monkeypatch):
+    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(network, 'COPIED', dict(cpu=64))
+    settings = Settings(
+        shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,
+        warm_up_calls=1, warm_up_time=0, options=Options(deploy=deploy))
+    cell = network.cell_of(
+        Spec('small', 'LowFormer', lambda: LowFormer(SMALL)), settings, 4)
+    assert cell.key == dict(model='small', size=64, batch_size=2)
+    record = cell.measure(Progress())
+    assert record['complete']
+    macs = facts_of(LowFormer(SMALL), (64, 64)).macs
+    assert sum(row['macs'] for row in record['rows']) == 2 * macs
+    # Each layer once, and what no layer of it took by itself.
+    names = [row['name'] for row in record['rows']]
+    assert len(set(names)) == len(names)
+    assert network.WHOLE in names
+
+
+@pytest.mark.parametrize('way', [dict(compile='default'),
+                                 dict(backend='torchscript')])
+def test_layers_that_cannot_be_told_apart(way):
+    with pytest.raises(UserError, match='cannot be told apart'):
+        network.cell_of(Spec('small', 'LowFormer', LowFormer),
+                        Settings(options=Options(**way)), 4)

@@ -1,0 +1,94 @@
+"""Rates are found again; errors are those of networks held out."""
+import random
+
+import pytest
+
+from mmlowformer.benchmark import memory
+from mmlowformer.benchmark.models import Spec
+from mmlowformer.benchmark.run import Settings, measure
+from mmlowformer.benchmark.timing import Timer
+from mmlowformer.study.operators import Work
+from mmlowformer.study.predicting import (
+    COSTS,
+    costs_of,
+    fit,
+    hold_out,
+    line_costs,
+)
+
+from ..benchmark.test_run import Costly, clock  # noqa: F401
+
+# Of each cost; 0.1 ms for an operator.
+SECONDS = (2e-11, 1.5e-11, 5e-11, 3e-11, 1e-9, 4e-10, 2e-10, 1e-4)
+
+
+def works(count):
+    """Networks of mixed operators."""
+    pick = random.Random(0)
+    return [Work(
+        macs={kind: pick.randrange(10**7, 10**10) for kind in (
+            'dense', '1x1', 'transposed', 'products')},
+        elements={kind: pick.randrange(10**6, 10**9) for kind in (
+            'depthwise', 'others')},
+        weights=pick.randrange(10**6, 10**8),
+        operators=pick.randrange(50, 500)) for _ in range(count)]
+
+
+def seconds_of(work):
+    return float(costs_of(work) @ SECONDS)
+
+
+def test_fit_recovers_known_rates_from_a_fake_clock(clock,  # noqa: F811
+                                                    monkeypatch):
+    # Takes longer than these networks.
+    monkeypatch.setattr(memory, '_give_back', lambda: None)
+    networks = works(len(COSTS) + 2)
+    specs = [Spec(str(index), 'test',
+                  lambda work=work: Costly(clock, seconds_of(work)))
+             for index, work in enumerate(networks)]
+    record = measure(specs, Settings(
+        shape=(32, 32), batch_size=1, min_time=1., repeats=3), Timer(clock))
+    predictor = fit(
+        [costs_of(work) for work in networks],
+        [row['milliseconds']['p50'] / 1e3 for row in record['rows']], ridge=0)
+    assert predictor.seconds == pytest.approx(SECONDS, rel=1e-6)
+
+
+def test_nothing_takes_negative_time():
+    networks = works(6)
+    predictor = fit([costs_of(work) for work in networks],
+                    [5., 1., 3., 1., 4., 2.])
+    assert (predictor.seconds >= 0).all()
+
+
+def test_held_out_errors():
+    """Of networks whose MACs say little, each predicted by the others."""
+    networks = works(30)
+    seconds = [seconds_of(work) for work in networks]
+    tested = [0, 7, 29]
+    own = hold_out([costs_of(work) for work in networks], seconds, tested)
+    line = hold_out([line_costs(work) for work in networks], seconds, tested)
+    assert own.error < 0.02
+    assert own.error <= own.largest
+    assert line.error > 5 * own.error
+    assert own.predicted == pytest.approx(
+        [seconds[place] for place in tested], rel=0.05)
+
+
+def test_what_was_held_out_is_not_known():
+    """A network of another kind is missed, however it was measured."""
+    networks = works(12)
+    seconds = [seconds_of(work) for work in networks]
+    costs = [costs_of(work) for work in networks]
+    before = hold_out(costs, seconds, [3]).predicted
+    seconds[3] *= 10
+    after = hold_out(costs, seconds, [3])
+    assert after.predicted == before
+    assert after.error == pytest.approx(0.9, abs=0.01)
+
+
+def test_costs_grow_with_the_batch_but_for_weights_and_operators():
+    work = works(1)[0]
+    one, four = costs_of(work, 1), costs_of(work, 4)
+    assert four[:-2] == pytest.approx(4 * one[:-2])
+    assert four[-2:] == pytest.approx(one[-2:])

@@ -1,0 +1,133 @@
+"""tools/study.py as users run it."""
+import json
+
+import pytest
+
+from mmlowformer.benchmark import run as running
+from mmlowformer.study import sweep
+
+from ..conftest import ROOT
+
+STUDY = ROOT / 'tools' / 'study.py'
+QUICK = ('--min-time', 0.02, '--repeats', 1, '--threads', 1, '--device', 'cpu')
+GRID = ('layers', '--channels', 16, 32, '--sizes', 4, '--batch-size', 1,
+        '--designs', 'conv 1x1', 'fused MBConv', 'MBConv', 'GELU')
+MODULE = ('from torch import nn\n\n\ndef build():\n'
+          '    return nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.GELU())\n')
+
+
+@pytest.fixture(autouse=True)
+def _small_matrices(monkeypatch):
+    """The peak is not what is tested here."""
+    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_layers(run_here, tmp_path, monkeypatch):
+    result = run_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'a.json', 'a.csv', 'a.md', 'a_time.png', 'a_rates.png',
+        'a_fusing.png'}
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    assert '4x4, batch size 1: ' in result.stdout
+    study = read(tmp_path / 'a.json')
+    assert study['complete']
+    assert study['settings']['options']['deploy']
+    row = study['cells'][1]['rows'][0]
+    assert row['design'] == 'conv 1x1'
+    assert row['macs'] == 100 * 32 * 32 * 4 * 4
+    assert row['gmacs_per_second'] == pytest.approx(
+        1e-6 * row['macs'] / row['milliseconds'], rel=1e-6)
+    assert row['steps'] == ['build', 'deploy (own)']
+    assert len((tmp_path / 'a.csv').read_text().splitlines()) == 1 + 2 * 4
+    # Complete: shown again, not measured again.
+    monkeypatch.setattr(sweep, 'measure', None)
+    content = (tmp_path / 'a.json').read_bytes()
+    assert run_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
+                    cwd=tmp_path).returncode == 0
+    assert (tmp_path / 'a.json').read_bytes() == content
+    (tmp_path / 'a.md').unlink()
+    assert run_here(STUDY, 'show', 'a.json', cwd=tmp_path).returncode == 0
+    assert 'GMAC/s, batch size 1' in (tmp_path / 'a.md').read_text()
+
+
+def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
+                                           monkeypatch):
+    measure, calls = sweep.measure, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(sweep, 'measure', interrupted)
+    result = run_here(STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
+    assert result.returncode == 130
+    assert 'INCOMPLETE' in result.stdout
+    assert 'The same command' in result.stdout
+    kept = read(tmp_path / 'a.json')
+    assert len(kept['cells']) == 1
+    message = error_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
+                         cwd=tmp_path)
+    assert 'a.json was measured with other settings (options.deploy' in message
+    result = run_here(STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert len(calls) == 3
+    study = read(tmp_path / 'a.json')
+    assert study['complete']
+    assert study['cells'][0] == kept['cells'][0]
+
+
+def test_network_and_resolution(run_here, tmp_path):
+    (tmp_path / 'of_this_study.py').write_text(MODULE)
+    result = run_here(STUDY, 'network', 'of_this_study:build', '--sizes', 64,
+                      '--calls', 2, *QUICK, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'conv 4x4' in result.stdout
+    study = read(tmp_path / 'study_network.json')
+    assert study['cells'][0]['rows'][0]['macs'] == 3 * 16 * 8 * 16 * 16
+    assert (tmp_path / 'study_network_of_this_study_build_gap.png').exists()
+    result = run_here(STUDY, 'resolution', 'of_this_study:build', '--sizes',
+                      32, 64, *QUICK, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert [cell['key'] for cell in
+            read(tmp_path / 'study_resolution.json')['cells']] == [
+                dict(size=32), dict(size=64)]
+    assert (tmp_path / 'study_resolution.png').exists()
+
+
+@pytest.mark.slow
+def test_choose(run_here, tmp_path):
+    (tmp_path / 'mine.json').write_text(
+        '{"mine": {"variant": "b0", "block": ["local"]}}')
+    result = run_here(STUDY, 'choose', '--budget-ms', 0.001, 10000, '--shape',
+                      32, 32, '--archs', 'mine.json', *QUICK, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    study = sweep.read(tmp_path / 'study_choose.json')
+    small, large = study['choices']
+    assert small['names'] == []
+    assert large['names'][:2] == ['b3', 'e3']
+    assert large['names'][-1] == 'mine'
+    assert len(study['held_out']['rows']) == 18
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('layers', '--designs', 'conv'), "--designs: 'conv' is none of"),
+    (('layers', '--channels', 512, '--sizes', 224), 'nothing is left'),
+    (('layers', '--cpu-time', '--device', 'cpu'), '--cpu-time adds up'),
+    (('network', 'lowformer_b9'), 'LowFormer has no model'),
+    (('network', 'lowformer_b0', '--compile'), 'cannot be told apart'),
+    (('resolution', '--sizes', 8), '--sizes have to be at least 32'),
+    (('choose', '--budget-ms', 0), '--budget-ms has to be positive'),
+    (('choose', '--budget-ms', 9, '--archs', 'no.json'), 'cannot be read'),
+    (('show', 'no.json'), 'no.json cannot be read'),
+])
+def test_bad_input(arguments, message, error_here, tmp_path):
+    assert message in error_here(STUDY, *arguments, cwd=tmp_path)
