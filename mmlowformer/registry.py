@@ -20,6 +20,9 @@ HOST_MODULES = dict(
     ExportedModel='mmlowformer.export.model',
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
+    LowFormerTracker='mmlowformer.tracking.tracker',
+    TrackerHead='mmlowformer.tracking.head',
+    TrackerPreprocessor='mmlowformer.tracking.preprocessing',
     ListedMasks='mmlowformer.data.listed_masks',
     RetrievalQueries='mmlowformer.data.retrieval')
 
