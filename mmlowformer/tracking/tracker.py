@@ -14,6 +14,7 @@ from ..models import LowFormer
 from ..registry import MODELS
 from .correlation import PixelCorrelation
 from .following import Follower
+from .layouts import tracker_name
 from .losses import box_losses, centre_cells, focal_loss, heat_maps
 from .video import Video
 
@@ -93,6 +94,11 @@ class LowFormerTracker(BaseModel):
             head or dict(type='mmlowformer.TrackerHead'), channels=channels))
         self.register_buffer('window', hann_window(self.map_size),
                              persistent=False)
+
+    @staticmethod
+    def own_name(name: str) -> str:
+        """See :func:`.layouts.tracker_name`."""
+        return tracker_name(name)
 
     @property
     def device(self) -> torch.device:
@@ -206,22 +212,23 @@ class LowFormerTracker(BaseModel):
 
         Returns:
             BaseDataElement: The sample with ``pred_boxes``, ``(n, 4)``,
-            ``pred_scores``, ``(n, )``, and ``seconds``, ``(n, )``.
+            ``pred_scores``, ``(n, )``, ``seconds``, ``(n, )``, and ``bound``,
+            width and height of the first frame.
         """
-        boxes, scores, seconds, follower = [], [], [], None
-        for frame in video:
+        if 'pred_boxes' in sample:  # Finished in an earlier test.
+            return sample
+        frames = iter(video)
+        first = next(frames)
+        started = time.perf_counter()
+        follower = self.start(first, sample.boxes[0])
+        steps = [(follower.box, 1., time.perf_counter() - started)]
+        for frame in frames:
             started = time.perf_counter()
-            if follower is None:
-                follower = self.start(frame, sample.boxes[0])
-                box, score = follower.box, 1.
-            else:
-                box, score = follower(frame)
-            seconds.append(time.perf_counter() - started)
-            boxes.append(box)
-            scores.append(score)
-        sample.pred_boxes = np.array(boxes)
-        sample.pred_scores = np.array(scores)
-        sample.seconds = np.array(seconds)
+            box, score = follower(frame)
+            steps.append((box, score, time.perf_counter() - started))
+        sample.pred_boxes, sample.pred_scores, sample.seconds = map(
+            np.array, zip(*steps))
+        sample.bound = first.shape[1::-1]
         return sample
 
 

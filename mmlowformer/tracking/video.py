@@ -1,4 +1,5 @@
 """The frames of a video that lie in files."""
+import os
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -8,15 +9,38 @@ import numpy as np
 from ..errors import UserError
 
 
+class FrameFiles:
+    """Paths of frames, of which a video may have many thousands.
+
+    Args:
+        folder (str): Where they are.
+        names (Sequence): Their names, or a range of numbers.
+        pattern (str): What makes a file name of one. Defaults to ``'{}'``.
+    """
+
+    def __init__(self, folder: str, names: Sequence, pattern: str = '{}'):
+        self.folder, self.names, self.pattern = folder, names, pattern
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> str:
+        return os.path.join(self.folder,
+                            self.pattern.format(self.names[index]))
+
+
 class Video:
     """Reads frames one after the other, when they are needed.
 
     Args:
-        paths (Sequence[str]): The files.
+        paths (FrameFiles): The files.
     """
 
-    def __init__(self, paths: Sequence[str]):
+    def __init__(self, paths: FrameFiles):
         self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames ``(H, W, 3)`` in BGR."""

@@ -14,7 +14,8 @@ from mmlowformer.tracking.region import Region, clip
 TINY = dict(widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0), variant='b0')
 LIGHT = dict(type='mmlowformer.TrackerHead', depths=(1, 2),
              depthwise_from_channels=0)
-WITHOUT_MLP = dict(variant='b15', block=('norm_lowtention', 'local'))
+# Without the norm that belongs to it, as in e3 and the authors' code.
+WITHOUT_MLP = dict(variant='b15', block=('lowtention', 'local'))
 
 
 def make_tracker(arch=TINY, **arguments):
