@@ -50,11 +50,13 @@ train_cfg = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters,
     val_interval=max_iters)
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, fused=True), paramwise_cfg=dict(_delete_=True),
+    optimizer=dict(lr=2e-3, fused=True), paramwise_cfg=dict(_delete_=True),
     clip_grad=dict(max_norm=1.))
 param_scheduler = [
-    dict(type='OneCycleLR', by_epoch=False, eta_max=2e-3,
-         total_steps=max_iters, pct_start=0.2),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,
+         end=200),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters,
+         T_max=max_iters - 200, eta_min=1e-5),
 ]
 # 1 CPU x 32 pairs
 auto_scale_lr = dict(base_batch_size=32)

@@ -5,7 +5,7 @@ Boxes are ``(n, 4)``: left, top, width and height. Sources: the toolkit of
 <https://arxiv.org/abs/1809.07845>`_.
 """
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,8 @@ SIZES = np.arange(51) / 100
 PIXELS_AT, SIZES_AT = 20, 0.2
 
 
-class Track(NamedTuple):
+@dataclass(frozen=True)
+class Track:
     """What came of a video.
 
     Attributes:

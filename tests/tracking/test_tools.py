@@ -22,8 +22,7 @@ def options(videos, *more):
             'train_dataloader.num_workers=0', 'train_dataloader.batch_size=2',
             'train_dataloader.dataset.length=8', 'train_cfg.max_iters=4',
             'train_cfg.val_interval=4', 'default_hooks.logger.interval=1',
-            'default_hooks.checkpoint.interval=2',
-            'param_scheduler.0.total_steps=4', *more]
+            'default_hooks.checkpoint.interval=2', *more]
 
 
 @pytest.fixture(scope='module')
