@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .decoding import best_cells, boxes_at
 from .region import Region, clip
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ class Follower:
             tuple[list[float], float]: Its box (left, top, width and height)
             and the largest score.
         """
-        from .tracker import best_cells, boxes_at
         tracker = self.tracker
         region = Region.around(self.box, tracker.search_factor,
                                tracker.search_size)

@@ -1,6 +1,7 @@
 """Trackers in the tools: training, testing, predicting, submitting."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,3 +238,13 @@ def test_submission_needs_a_server(error_here, videos, checkpoint, tmp_path):
         'test_dataloader.dataset={"_delete_": True, "type": '
         '"mmlowformer.VideoFolders", "data_root": "otb", "pipeline": '
         '[{"type": "mmlowformer.PackVideo"}]}', cwd=tmp_path)
+
+
+def test_snippet_of_the_page(checkpoint, film):
+    page = (ROOT / 'docs' / 'tracking.md').read_text(encoding='utf-8')
+    snippet = re.findall(r'```python\n(.*?)```', page, re.S)[0]
+    frames = [np.full((200, 300, 3), 90, np.uint8)] * 2
+    names = dict(first_frame=frames[0], frames=frames)
+    exec(snippet.replace("'CHECKPOINT'", repr(str(checkpoint))), names)
+    assert len(names['box']) == 4
+    assert 0 < names['score'] < 1

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer, deploy
 from mmlowformer.errors import UserError
-from mmlowformer.tracking import losses, tracker
+from mmlowformer.tracking import decoding, losses, tracker
 from mmlowformer.tracking.region import Region, clip
 
 TINY = dict(widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0), variant='b0')
@@ -145,15 +145,15 @@ def test_box_of_a_position():
             torch.full((1, 2, 4, 4), 0.25))
     maps[0][0, 0, 1, 3] = 1
     maps[1][0, :, 1, 3] = torch.tensor([0.5, -0.5])
-    found = tracker.boxes_at(tracker.best_cells(maps[0]), maps)
+    found = decoding.boxes_at(decoding.best_cells(maps[0]), maps)
     torch.testing.assert_close(found, torch.tensor(
         [[3.5 / 4, 0.5 / 4, 0.25, 0.25]]))
-    torch.testing.assert_close(tracker.corners(found), torch.tensor(
+    torch.testing.assert_close(decoding.corners(found), torch.tensor(
         [[0.75, 0., 1., 0.25]]))
 
 
 def test_window():
-    window = tracker.hann_window(14)
+    window = decoding.hann_window(14)
     line = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, 15) / 15))
     np.testing.assert_allclose(window, np.outer(line, line), rtol=1e-6)
 
