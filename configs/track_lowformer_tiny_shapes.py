@@ -31,7 +31,7 @@ train_pipeline = [
         template_size=template_size),
     dict(type='mmlowformer.PackPair'),
 ]
-max_iters, batch_size = 1500, 32
+max_iters, batch_size = 1000, 32
 train_dataloader = dict(
     batch_size=batch_size, num_workers=1,
     dataset=dict(
@@ -54,9 +54,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,
-         end=200),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters,
-         T_max=max_iters - 200, eta_min=1e-5),
+         end=100),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=max_iters,
+         T_max=max_iters - 100, eta_min=1e-5),
 ]
 # 1 CPU x 32 pairs
 auto_scale_lr = dict(base_batch_size=32)

@@ -38,7 +38,6 @@ from mmlowformer.predict.video import (
 )
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
 from mmlowformer.tracking.following import check_box
-from mmlowformer.tracking.tracker import LowFormerTracker
 
 
 def parse_args() -> argparse.Namespace:
@@ -183,10 +182,6 @@ def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
         raise UserError(f'--json {args.json} is there already: name another '
                         'file')
     predictor = predictor_of(args)
-    if isinstance(predictor.module, LowFormerTracker):
-        raise UserError(f'{args.checkpoint} is of a tracker: say what to '
-                        'follow, with --box x,y,w,h in the first frame of a '
-                        'video')
     numbering = Numbering(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mmengine
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
@@ -111,6 +111,8 @@ def keep_tracks(runner: Runner, args: argparse.Namespace) -> None:
     folder = tracks_of(runner.cfg)
     if not args.resume and is_main_process():
         start_over(folder)
+    # Before another process writes there.
+    barrier()
     runner.register_hook(KeepTracks(folder, args.checkpoint))
     if args.submission:
         runner.register_hook(WriteSubmission(folder, args.submission))

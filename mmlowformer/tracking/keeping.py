@@ -34,8 +34,8 @@ class KeepTracks(Hook):
         Args:
             runner (Runner): The runner.
         """
+        self.folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
-            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / RECORD).write_text(
                 json.dumps(_identity(self.checkpoint)))
 

@@ -233,11 +233,14 @@ def test_submission_needs_a_server(error_here, videos, checkpoint, tmp_path):
         cwd=tmp_path)
     folder = tmp_path / 'otb/Ball'
     shutil.copytree(next((videos / 'val').glob('GOT*1')), folder)
+    config = tmp_path / 'otb.py'
+    config.write_text(
+        f'_base_ = {str(CONFIG)!r}\n'
+        "test_dataloader = dict(dataset=dict(_delete_=True, data_root='otb', "
+        "type='mmlowformer.VideoFolders', "
+        "pipeline=[dict(type='mmlowformer.PackVideo')]))\n")
     assert 'no server for VideoFolders' in error_here(
-        TEST, CONFIG, checkpoint, '--submission', 'a.zip', '--cfg-options',
-        'test_dataloader.dataset={"_delete_": True, "type": '
-        '"mmlowformer.VideoFolders", "data_root": "otb", "pipeline": '
-        '[{"type": "mmlowformer.PackVideo"}]}', cwd=tmp_path)
+        TEST, config, checkpoint, '--submission', 'a.zip', cwd=tmp_path)
 
 
 def test_snippet_of_the_page(checkpoint, film):
