@@ -151,17 +151,18 @@ class GOT10k(Sequences):
 
     def _record(self, folder: Path) -> dict:
         boxes = read_boxes(folder / 'groundtruth.txt')
-        count = len(boxes)
-        labels = {}
-        for key, file in dict(absent='absence.label',
-                              cover='cover.label').items():
-            if (folder / file).is_file():
-                labels[key] = read_labels(folder / file, count)
-        if count == 1:  # Of the test set the first box alone is published.
-            count = len(images_in(folder))
-            labels = {}
-        frames = FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
-        return record_of(folder.name, frames, boxes, **labels)
+        if len(boxes) == 1:  # Of the test set only the first is published.
+            return record_of(folder.name, self._frames(
+                folder, len(images_in(folder))), boxes)
+        absent, cover = (
+            read_labels(folder / file, len(boxes))
+            if (folder / file).is_file() else None
+            for file in ('absence.label', 'cover.label'))
+        return record_of(folder.name, self._frames(folder, len(boxes)), boxes,
+                         absent, cover)
+
+    def _frames(self, folder: Path, count: int) -> FrameFiles:
+        return FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
 
 
 @DATASETS.register_module()
