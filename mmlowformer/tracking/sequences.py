@@ -21,6 +21,9 @@ from ..registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
 from .video import FrameFiles
 
+# GOT-10k's label of an object of which all can be seen.
+WHOLE = 8
+
 
 class Sequences(BaseDataset):
     """What all of these data sets share.
@@ -154,15 +157,37 @@ class GOT10k(Sequences):
         if len(boxes) == 1:  # Of the test set only the first is published.
             return record_of(folder.name, self._frames(
                 folder, len(images_in(folder))), boxes)
-        absent, cover = (
+        absent, cover, cut = (
             read_labels(folder / file, len(boxes))
             if (folder / file).is_file() else None
-            for file in ('absence.label', 'cover.label'))
+            for file in ('absence.label', 'cover.label',
+                         'cut_by_image.label'))
         return record_of(folder.name, self._frames(folder, len(boxes)), boxes,
-                         absent, cover)
+                         absent, cover, _difficulties(cover, cut))
 
     def _frames(self, folder: Path, count: int) -> FrameFiles:
         return FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
+
+
+def _difficulties(cover: np.ndarray | None,
+                  cut: np.ndarray | None) -> list[str]:
+    """What GOT-10k's labels say about a video as a whole."""
+    found = []
+    if cover is not None and (cover == 0).any():
+        found.append('hidden')
+    if cover is not None and ((cover > 0) & (cover < WHOLE)).any():
+        found.append('partly hidden')
+    if cut is not None and cut.any():
+        found.append('cut by the image')
+    return found
+
+
+def _flagged(file: Path, names: tuple[str, ...]) -> list[str]:
+    """The attributes whose flags are set in a benchmark's file, if any."""
+    if not file.is_file():
+        return []
+    flags = read_labels(file, len(names))
+    return [name for name, flag in zip(names, flags) if flag]
 
 
 @DATASETS.register_module()
@@ -175,10 +200,13 @@ class LaSOT(Sequences):
         data_root (str): Folder with one for each class.
         ann_file (str): File that names videos, like ``airplane-1``, as
             ``training_set.txt`` and ``testing_set.txt`` do. Defaults to '':
-            all videos.
+            all videos. Flags of attributes in ``att/airplane-1.txt`` beside
+            the classes, as the toolkit has them, are read where they are.
         **kwargs: See ``Sequences``.
     """
 
+    ATTRIBUTES = ('IV', 'POC', 'DEF', 'MB', 'CM', 'ROT', 'BC', 'VC', 'SV',
+                  'FOC', 'FM', 'OV', 'LR', 'ARC')
     PATTERN = '{:08d}.jpg'
 
     def records(self) -> Iterator[dict]:
@@ -198,7 +226,11 @@ class LaSOT(Sequences):
                 absent |= read_labels(folder / file, len(boxes))
         frames = FrameFiles(str(folder / 'img'), range(1, len(boxes) + 1),
                             self.PATTERN)
-        return record_of(folder.name, frames, boxes, absent)
+        attributes = _flagged(
+            Path(self.data_root, 'att', f'{folder.name}.txt'),
+            self.ATTRIBUTES)
+        return record_of(folder.name, frames, boxes, absent,
+                         attributes=attributes)
 
 
 @DATASETS.register_module()
@@ -280,6 +312,8 @@ class UAV123(Sequences):
         **kwargs: See ``Sequences``.
     """
 
+    ATTRIBUTES = ('SV', 'ARC', 'LR', 'FM', 'FOC', 'POC', 'OV', 'BC', 'IV',
+                  'VC', 'CM', 'SOB')
     ENTRY = re.compile(
         r"'name','(?P<name>\w+)'.*?data_seq[\\/]UAV123[\\/](?P<folder>\w+)"
         r".*?'startFrame',(?P<start>\d+),'endFrame',(?P<end>\d+)")
@@ -300,7 +334,8 @@ class UAV123(Sequences):
                     str(Path(self.data_root, 'data_seq', 'UAV123',
                              found['folder'])),
                     range(int(found['start']), int(found['end']) + 1),
-                    '{:06d}.jpg'), read_boxes(truth))
+                    '{:06d}.jpg'), read_boxes(truth), attributes=_flagged(
+                        truth.parent / 'att' / truth.name, self.ATTRIBUTES))
 
 
 @DATASETS.register_module()

@@ -49,6 +49,20 @@ def test_got10k(videos):
     assert dataset.describe() == '2 videos of 10 frames'
 
 
+def test_difficulties_of_got10k(videos, tmp_path):
+    shutil.copytree(videos, tmp_path / 'copy')
+    folder = tmp_path / 'copy/train/GOT-10k_Train_000001'
+    for cover, cut, expected in (
+            ('8 8 8 8 8', '0 0 0 0 0', []),
+            ('8 3 8 8 8', '0 0 1 0 0', ['partly hidden', 'cut by the image']),
+            ('8 8 8 0 8', '0 0 0 0 0', ['hidden'])):
+        (folder / 'cover.label').write_text(cover.replace(' ', '\n'))
+        (folder / 'cut_by_image.label').write_text(cut.replace(' ', '\n'))
+        record, _ = first_and_last(build(
+            'GOT10k', data_root=str(tmp_path / 'copy'), split='train'))
+        assert record['attributes'] == expected
+
+
 def test_got10k_without_truth(tmp_path):
     write_video(tmp_path / 'test/a', [f'{i:08d}.jpg' for i in (1, 2, 3)],
                 '1,2,10,20\n', tmp_path / 'test/a/groundtruth.txt')
@@ -66,11 +80,14 @@ def test_lasot(tmp_path):
     (folder / 'full_occlusion.txt').write_text('0,1,0')
     (folder / 'out_of_view.txt').write_text('0,0,1')
     (tmp_path / 'training_set.txt').write_text('cat-1\n')
+    (tmp_path / 'att').mkdir()
+    (tmp_path / 'att/cat-1.txt').write_text('0,1' + ',0' * 11 + ',1\n')
     for ann_file in ('', 'training_set.txt'):
         record, paths = first_and_last(build(
             'LaSOT', data_root=str(tmp_path), ann_file=ann_file))
         assert record['visible'].tolist() == [True, False, False]
         assert paths[2].endswith('cat-1/img/00000003.jpg')
+        assert record['attributes'] == ['POC', 'ARC']
 
 
 def test_trackingnet(tmp_path):
@@ -106,7 +123,11 @@ def test_uav123(tmp_path):
         "'nz',6,'ext','jpg','init_rect',[0,0,0,0]),...\n"
         "struct('name','other','path','D:\\data_seq\\UAV123\\other\\',"
         "'startFrame',1,'endFrame',9),...\n")
-    _, paths = first_and_last(build('UAV123', data_root=str(tmp_path)))
+    (tmp_path / 'anno/UAV123/att').mkdir()
+    (tmp_path / 'anno/UAV123/att/bird1_2.txt').write_text(
+        '1' + ',0' * 10 + ',1')
+    record, paths = first_and_last(build('UAV123', data_root=str(tmp_path)))
+    assert record['attributes'] == ['SV', 'SOB']
     assert [path[-10:] for path in paths] == [
         '000003.jpg', '000004.jpg', '000005.jpg']
 
