@@ -56,10 +56,15 @@ def test_training(run_here, videos, tmp_path):
     assert 'Validation: track/AO' in shown
     assert '--box x,y,w,h' in shown
     assert (tmp_path / 'run/iter_4.pth').is_file()
-    again = run_here(TRAIN, CONFIG, '--work-dir', 'run', '--resume',
-                     'run/iter_2.pth', *options(videos), cwd=tmp_path)
-    assert again.returncode == 0, again.stdout
-    assert '2 of 4 iterations done' in again.stdout
+
+
+@pytest.mark.slow
+def test_resumed_training(run_here, videos, tmp_path):
+    for more in ([], ['--resume', 'run/iter_2.pth']):
+        result = run_here(TRAIN, CONFIG, '--work-dir', 'run', *more,
+                          *options(videos), cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
+    assert '2 of 4 iterations done' in result.stdout
 
 
 def metrics_of(run_here, videos, checkpoint, folder, *arguments, more=()):
@@ -121,6 +126,7 @@ def test_goes_on_with_unfinished_videos(run_here, error_here, videos,
         *options(videos), cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_deployed(run_here, videos, checkpoint, tmp_path):
     plain, _ = metrics_of(run_here, videos, checkpoint, tmp_path)
     deployed, _ = metrics_of(run_here, videos, checkpoint, tmp_path,
