@@ -216,7 +216,7 @@ def test_truncated_video(run_here, checkpoint, film, tmp_path):
     (['--box', '1,2,0,3'], 'the box 1,2,0,3 has no area'),
     (['--box', '900,2,5,5'], 'lies outside of the image, which is 84x64'),
     (['--box', 'nan,2,5,5'], 'has to be four numbers'),
-    ([], 'is of a tracker: say what to follow, with --box'),
+    ([], 'is of a tracker: say what to follow, with tools/predict.py --box'),
 ])
 def test_refused_boxes(error_here, checkpoint, film, tmp_path, arguments,
                        message):
