@@ -16,6 +16,8 @@ demo-seg: DEMO := work_dirs/demo-seg
 demo-seg: CONFIG := fpn_lowformer_b0_shapes
 demo-cls: DEMO := work_dirs/demo-cls
 demo-cls: CONFIG := lowformer_b0_shapes
+demo-track: DEMO := work_dirs/demo-track
+demo-track: CONFIG := track_lowformer_tiny_shapes
 
 # Two processes of one thread each; one that is done takes over from the other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -27,13 +29,14 @@ QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
     tests/data tests/engine tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
-.PHONY: help setup demo demo-seg demo-cls test test-quick test-slow lint docs
+.PHONY: help setup demo demo-seg demo-cls demo-track test test-quick test-slow lint docs
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
 	@echo '               CPU'
 	@echo 'make demo-seg  the same for segmentation'
 	@echo 'make demo-cls  the same for classification'
+	@echo 'make demo-track  train a tracker, and test it on unseen videos'
 	@echo 'make test      run the tests, with a table of what they cover'
 	@echo '               (test-quick: a minute of them; test-slow: the rest)'
 	@echo 'make lint      run ruff, and mypy for types'
@@ -50,8 +53,10 @@ setup:
 	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
 
-demo demo-seg demo-cls: setup
-	$(BIN)/python tools/make_shapes.py data/shapes --train 1600 --size 128
+demo demo-seg demo-cls: DATA := data/shapes --train 1600 --size 128
+demo-track: DATA := data/shape_videos --videos
+demo demo-seg demo-cls demo-track: setup
+	$(BIN)/python tools/make_shapes.py $(DATA)
 	rm -rf $(DEMO)
 	$(BIN)/python tools/train.py configs/$(CONFIG).py \
 	    --work-dir $(DEMO) --seed 0

@@ -8,10 +8,12 @@ from importlib import import_module
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 # Built on a library that not everybody has, or seldom needed: imported when
@@ -20,6 +22,13 @@ HOST_MODULES = dict(
     ExportedModel='mmlowformer.export.model',
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
+    LowFormerTracker='mmlowformer.tracking.tracker',
+    TrackerHead='mmlowformer.tracking.head',
+    TrackerPreprocessor='mmlowformer.tracking.preprocessing',
+    **dict.fromkeys(('GOT10k', 'LaSOT', 'TrackingNet', 'VideoFolders',
+                     'UAV123', 'CocoObjects'),
+                    'mmlowformer.tracking.sequences'),
+    TrackingPairs='mmlowformer.tracking.pairs',
     ListedMasks='mmlowformer.data.listed_masks',
     RetrievalQueries='mmlowformer.data.retrieval')
 
@@ -45,3 +54,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',
     locations=['mmlowformer.models.layer_decay'])
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS,
+                      scope='mmlowformer',
+                      locations=['mmlowformer.tracking.transforms'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmlowformer',
+                   locations=['mmlowformer.tracking.metric'])

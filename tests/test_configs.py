@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
@@ -19,7 +19,10 @@ DETECTION, SEGMENTATION, CLASSIFICATION = (
 # Their tests run the tools.
 OTHERS = ('retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
           'lowformer_b0_shapes', 'lowformer_b1_transfer',
-          'lowformer_b1_retrieval')
+          'lowformer_b1_retrieval', 'track_lowformer_tiny_shapes')
+TRACKERS = ('track_lowformer_b0_got10k', 'track_lowformer_b1_got10k',
+            'track_lowformer_b15_got10k', 'track_lowformer_e2_got10k',
+            'track_lowformer_b15_mixed')
 # These need data: test_variables.py.
 CUSTOM = ('retinanet_lowformer_b0_custom', 'fpn_lowformer_b0_custom',
           'lowformer_b0_custom')
@@ -34,7 +37,7 @@ ABLATIONS = ('lowformer_b1_unfused_in1k', 'lowformer_b1_no_attention_in1k',
 def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
     assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS,
-                     *CUSTOM, *DEPLOYED, *ABLATIONS}
+                     *CUSTOM, *DEPLOYED, *ABLATIONS, *TRACKERS}
 
 
 def test_found_with_and_without_suffix():
@@ -163,3 +166,30 @@ def test_ablations(name):
     text = Path(get_config_path(name)).read_text()
     two_at_once = ABLATIONS.index(name) in (0, 2)
     assert ('changes two' in ' '.join(text.split())) == two_at_once
+
+
+@pytest.mark.parametrize('name', TRACKERS)
+def test_trackers(name):
+    """The authors' recipe, and a step that reaches all of the network."""
+    init_default_scope('mmlowformer')
+    cfg = get_config(name)
+    assert cfg.default_scope == 'mmlowformer'
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=128)
+    assert cfg.optim_wrapper.optimizer.lr == 4e-4
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
+    assert cfg.train_cfg.max_epochs == 300
+    assert cfg.train_dataloader.dataset.length == 60000
+    cut = next(step for step in cfg.train_dataloader.dataset.pipeline
+               if step.type == 'mmlowformer.CutPair')
+    sizes = cfg.model.search_size, cfg.model.template_size
+    assert (cut.search_size, cut.template_size) == sizes
+    model = MODELS.build(cfg.model)
+    images = dict(
+        template=[torch.randint(0, 255, (3, 112, 112)).byte()] * 2,
+        search=[torch.randint(0, 255, (3, 224, 224)).byte()] * 2)
+    samples = [BaseDataElement(gt_box=torch.tensor([0.3, 0.4, 0.5, 0.7]))] * 2
+    total, _ = model.parse_losses(model(**model.data_preprocessor(
+        dict(inputs=images, data_samples=samples), True), mode='loss'))
+    total.backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all(), key

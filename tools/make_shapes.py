@@ -1,29 +1,47 @@
-"""Write the synthetic shapes data set, as COCO and as ADE20K."""
+"""Write the synthetic shapes data set, as COCO and as ADE20K, or as videos."""
 import argparse
 import sys
 
+from mmlowformer.data.moving_shapes import make_videos
 from mmlowformer.data.shapes import make_dataset
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', help='folder to create')
-    parser.add_argument('--train', type=int, default=320, metavar='N',
-                        help='number of training images')
-    parser.add_argument('--val', type=int, default=64, metavar='N',
-                        help='number of validation images')
-    parser.add_argument('--size', type=int, default=256, metavar='S',
-                        help='height and width in pixels')
+    parser.add_argument('--videos', action='store_true',
+                        help='videos of moving shapes, laid out like GOT-10k, '
+                        'instead of images')
+    parser.add_argument('--train', type=int, metavar='N',
+                        help='number of training images (default: 320) or '
+                        'videos (240)')
+    parser.add_argument('--val', type=int, metavar='N',
+                        help='number of validation images (default: 64) or '
+                        'videos (20)')
+    parser.add_argument('--size', type=int, metavar='S',
+                        help='height and width in pixels (default: 256); '
+                        'height of videos, which are 4/3 as wide (240)')
+    parser.add_argument('--frames', type=int, metavar='N',
+                        help='with --videos: frames of each (default: 60)')
     parser.add_argument('--seed', type=int, default=0, metavar='S',
-                        help='seed of the scenes')
+                        help='seed of the scenes (default: %(default)s)')
     args = parser.parse_args()
+    if args.frames is not None and not args.videos:
+        parser.error('--frames is for --videos')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    make = make_videos if args.videos else make_dataset
+    options = {name: value for name, value in vars(args).items()
+               if name != 'videos' and value is not None}
     try:
-        written = make_dataset(**vars(args))
+        written = make(**options)
     except (ValueError, OSError) as error:
         sys.exit(f'make_shapes.py: error: {error}')
-    print(f'\n{args.out}: {args.train} + {args.val} images, '
+    what = 'videos' if args.videos else 'images'
+    print(f'\n{args.out}: {what}, '
           + ('written' if written else 'there already'))
 
 

@@ -6,6 +6,7 @@ ones, with their source. A test runs this with --check.
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,27 @@ EVALUATED_BY = 'reported by timm, https://github.com/huggingface/' \
     'pytorch-image-models'
 
 
+def count(model: nn.Module, height: int, width: int) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for an image of this size."""
+    with torch.device('meta'), torch.no_grad(), \
+            FlopCounterMode(display=False) as counter:
+        model.eval()(torch.empty(1, 3, height, width))
+    parameters = sum(p.numel() for p in model.parameters())
+    return parameters, counter.get_total_flops() // 2
+
+
+def count_frame(tracker: nn.Module, height: int, width: int
+                ) -> tuple[int, int]:
+    """The same for a frame of a video, with the template's features kept."""
+    size = tracker.template_size
+    with torch.device('meta'), torch.no_grad():
+        template = tracker.eval().encode(torch.empty(1, 3, size, size))
+        with FlopCounterMode(display=False) as counter:
+            tracker.search(torch.empty(1, 3, height, width), template)
+    parameters = sum(p.numel() for p in tracker.parameters())
+    return parameters, counter.get_total_flops() // 2
+
+
 @dataclass
 class Task:
     """A family of configs, one for each variant or ablation."""
@@ -50,6 +72,7 @@ class Task:
     width: int
     metafile: str
     archs: tuple[str, ...] = tuple(LowFormer.arch_settings)
+    count: Callable[[nn.Module, int, int], tuple[int, int]] = count
 
 
 TASKS = (
@@ -59,20 +82,14 @@ TASKS = (
          800, 1280, 'retinanet_lowformer_metafile.yml'),
     Task('Semantic Segmentation', 'fpn_lowformer_{}_ade20k', 'mmseg',
          'ADE20K', 512, 512, 'fpn_lowformer_metafile.yml'),
+    Task('Object Tracking', 'track_lowformer_{}_got10k', 'mmlowformer',
+         'GOT-10k', 224, 224, 'track_lowformer_metafile.yml',
+         ('b0', 'b1', 'b15', 'e2'), count_frame),
 )
 # Those that were published; the others are no configs.
 ABLATION_TASK = Task(
     'Image Classification', 'lowformer_{}_in1k', 'mmpretrain', 'ImageNet-1K',
     224, 224, 'lowformer_ablations_metafile.yml', tuple(ABLATIONS)[:4])
-
-
-def count(model: nn.Module, height: int, width: int) -> tuple[int, int]:
-    """Parameters, and multiply-accumulates for an image of this size."""
-    with torch.device('meta'), torch.no_grad(), \
-            FlopCounterMode(display=False) as counter:
-        model.eval()(torch.empty(1, 3, height, width))
-    parameters = sum(p.numel() for p in model.parameters())
-    return parameters, counter.get_total_flops() // 2
 
 
 def build(cfg: Config) -> nn.Module:
@@ -84,8 +101,8 @@ def build(cfg: Config) -> nn.Module:
 def entry(task: Task, arch: str) -> dict:
     """What the metafile says about one config."""
     config = task.config.format(arch)
-    parameters, macs = count(build(get_config(config)), task.height,
-                             task.width)
+    parameters, macs = task.count(build(get_config(config)), task.height,
+                                  task.width)
     result = dict(Task=task.name, Dataset=task.dataset)
     model = {
         'Name': config,

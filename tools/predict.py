@@ -1,16 +1,35 @@
-"""Find boxes, masks or labels in photos and videos with a trained model."""
+"""Find boxes, masks or labels in photos and videos with a trained model.
+
+With --box it follows one object of a video, with a trained tracker.
+"""
 import argparse
 import os
 import sys
 import time
-from itertools import count
+from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
+
+import numpy as np
+from mmengine.device import get_device
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.predict import Predictor
 from mmlowformer.predict.arguments import add_model_arguments, predictor_of
+from mmlowformer.predict.following import (
+    BOXES,
+    FrameFolder,
+    Tracked,
+    draw_box,
+    follow,
+    open_frames,
+    parse_box,
+    require_tracker,
+    write_boxes,
+)
 from mmlowformer.predict.inputs import Inputs, collect, short_names
+from mmlowformer.predict.model import load_model
 from mmlowformer.predict.video import (
     FORMAT,
     Video,
@@ -18,6 +37,7 @@ from mmlowformer.predict.video import (
     video_names,
 )
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
+from mmlowformer.tracking.following import check_box
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +68,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--ann-file', metavar='F',
                         help="annotations in COCO's format, whose numbers of "
                         'images and categories the results take')
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument('--box', metavar='X,Y,W,H',
+                       help='follow the object that is there in the first '
+                       'frame: left, top, width and height in pixels, or '
+                       '"window" to draw the box with the mouse')
+    first.add_argument('--detector', metavar='F',
+                       help='follow the object that this detector, a '
+                       'checkpoint, is surest of in the first frame')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show the tracebacks of errors, too')
     return parser.parse_args()
@@ -173,12 +201,97 @@ def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
     return run, inputs
 
 
+def first_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
+    if args.box == 'window':
+        return draw_box(frame)
+    if args.box:
+        return parse_box(args.box)
+    boxes = Predictor(args.detector, device=args.device)(frame).boxes
+    if not len(boxes):
+        raise UserError(f'{args.detector} finds nothing in the first frame: '
+                        'say with --box what to follow')
+    left, top, right, bottom = boxes[0].tolist()
+    return [left, top, right - left, bottom - top]
+
+
+def track(args: argparse.Namespace) -> None:
+    """Follow one object of one video, or folder of frames."""
+    if len(args.inputs) != 1:
+        raise UserError('--box and --detector are for one video, not for '
+                        f'{len(args.inputs)} inputs')
+    source, = args.inputs
+    if args.box and args.box != 'window':
+        parse_box(args.box)
+    frames = open_frames(source)
+    model = load_model(args.checkpoint, args.config,
+                       device=args.device or get_device(),
+                       deploy=engine.deploy_settings(args))
+    tracker = require_tracker(model.module)
+    engine.describe_model(tracker, args.checkpoint)
+    others = iter(frames)
+    first = next(others)
+    box = check_box(first_box(args, first), first.shape[:2])
+    writer = Writer(output_folder(args.out, 'predictions'),
+                    Numbering(None, model.classes), args.json,
+                    pictures=not args.no_pictures)
+    name = Path(source).name or 'frames'
+    found = follow(tracker, chain([first], others), box, name,
+                   args.score_thr)
+    steps = write_track(writer, found, name, frames)
+    conclude_track(writer, steps, source, frames.total)
+
+
+def write_track(writer: Writer, found: Iterator[Tracked], name: str,
+                frames: Video | FrameFolder) -> list[Tracked]:
+    """What was followed so far is kept, whatever happens."""
+    steps: list[Tracked] = []
+    copy = VideoWriter(writer.free('videos', f'{Path(name).stem}{FORMAT}'),
+                       frames.fps)
+    with engine.exit_on_interrupt(lambda: (
+            f'Interrupted: {len(steps)} frames done, in {writer.file}.')), \
+            writer:
+        try:
+            with engine.counting_bar(name, frames.total) as step:
+                for number, frame in enumerate(found, 1):
+                    steps.append(frame.without_image())
+                    if writer.pictures:
+                        writer.later(copy.add, frame)
+                    writer.record((number, ), [
+                        dict(record, file_name=name, image_id=number)
+                        for record in frame.json()])
+                    step()
+        finally:
+            writer.wait()
+            copy.close()
+            write_boxes(writer.folder / BOXES, steps)
+    return steps
+
+
+def conclude_track(writer: Writer, steps: list[Tracked], source: str,
+                   total: int | None) -> None:
+    if total and len(steps) < total:
+        engine.warn(f'{source} ends after {len(steps)} of the {total} frames '
+                    'that it announces')
+    unsure = sum(not frame.is_sure for frame in steps)
+    rate = len(steps) / sum(frame.seconds for frame in steps)
+    engine.show(f'\n{len(steps)} frames, the tracker took {rate:.1f} per '
+                f'second; {unsure} are unsure (dashed).')
+    if writer.pictures:
+        engine.show(engine.line('Video', engine.short(
+            writer.folder / 'videos')))
+    engine.show(engine.line('Boxes', engine.short(writer.folder / BOXES)))
+    engine.show(engine.line('Results', engine.short(writer.file)))
+
+
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
     with (engine.one_line_errors('predict.py'),
           engine.exit_on_interrupt(lambda: 'Interrupted: nothing is done.'),
           engine.quiet_screen()):
+        if args.box or args.detector:
+            track(args)
+            return
         run, inputs = predict(args)
         conclude(run)
         if args.stages:

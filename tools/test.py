@@ -5,12 +5,17 @@ from pathlib import Path
 
 import mmengine
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
 
 from mmlowformer import engine
 from mmlowformer.configs import kind_of
+from mmlowformer.data.checks import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.runtime.description import is_exported
+from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
+from mmlowformer.tracking.submission import WriteSubmission, check_submission
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', )
@@ -29,10 +34,17 @@ def parse_args() -> argparse.Namespace:
                         'flipped')
     engine.add_deploy_arguments(parser)
     parser.add_argument('--show-dir', metavar='DIR',
-                        help='write images with the predictions drawn in')
+                        help='write images, or videos, with the predictions '
+                        'drawn in')
+    parser.add_argument('--resume', action='store_true',
+                        help='of a tracker: go on with a test that was '
+                        'interrupted, with the videos that are not finished')
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help='with --show-dir: the least score of a box that '
                         "is drawn (default: the config's, or 0.3)")
+    parser.add_argument('--submission', metavar='ZIP',
+                        help='of a tracker: write an archive for the server '
+                        'of GOT-10k or TrackingNet')
     return parser.parse_args()
 
 
@@ -57,6 +69,7 @@ def prepare(args: argparse.Namespace) -> Config:
             *(hook for hook in cfg.get('custom_hooks') or []
               if kind_of(hook) != 'DeployHook'),
             dict(type='mmlowformer.DeployHook', **settings)]
+    prepare_tracking(cfg, args)
     if args.tta:
         engine.use_tta(cfg)
     if args.out and args.out.endswith(PREDICTIONS):
@@ -68,11 +81,57 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
+    for option in ('resume', 'submission'):
+        if getattr(args, option) and not engine.is_tracker(cfg):
+            raise UserError(f'--{option} is for trackers')
+    if args.submission:
+        with DATASETS.switch_scope_and_registry(cfg.default_scope) as \
+                registry:
+            check_submission(args.submission, registry.get(
+                cfg.test_dataloader.dataset.type))
+    if args.resume:
+        resume(cfg, args.checkpoint)
+
+
+def tracks_of(cfg: Config) -> str:
+    return os.path.join(cfg.work_dir, 'tracks')
+
+
+def resume(cfg: Config, checkpoint: str) -> None:
+    done = check_kept(tracks_of(cfg), checkpoint)
+    engine.show(f'{done} videos are finished already.')
+    for dataset in datasets_in(cfg.test_dataloader):
+        for transform in dataset['pipeline']:
+            if kind_of(transform) == 'PackVideo':
+                transform['kept'] = tracks_of(cfg)
+
+
+def keep_tracks(runner: Runner, args: argparse.Namespace) -> None:
+    folder = tracks_of(runner.cfg)
+    if not args.resume and is_main_process():
+        start_over(folder)
+    # Before another process writes there.
+    barrier()
+    runner.register_hook(KeepTracks(folder, args.checkpoint))
+    if args.submission:
+        runner.register_hook(WriteSubmission(folder, args.submission))
+
+
+def interrupted(cfg: Config) -> str:
+    if not engine.is_tracker(cfg):
+        return 'Interrupted: no metrics.'
+    return ('Interrupted. The same command with --resume goes on with the '
+            'videos that are not finished.')
+
+
 def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_tester(cfg, args)
     engine.describe_runner(runner, args.config, testing=True)
     if args.show_dir:
         engine.draw_predictions(runner, args.show_dir, args.score_thr)
+    if engine.is_tracker(cfg):
+        keep_tracks(runner, args)
     weights = args.checkpoint if is_exported(args.checkpoint) else ''
     for hook in (engine.Describe(weights=weights), engine.WarnOfOddSettings(),
                  engine.ShowProgress()):
@@ -80,7 +139,7 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     return runner.test()
 
 
-def report(metrics: dict, args: argparse.Namespace) -> None:
+def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
     if not metrics:
         print('No metrics: nothing was predicted.')
     for name, value in metrics.items():
@@ -89,10 +148,12 @@ def report(metrics: dict, args: argparse.Namespace) -> None:
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:
         print(f'Written: {args.out}')
+    if args.submission:
+        print(f'To be submitted: {args.submission}')
     if args.show_dir:
         count = sum(file.is_file() for file in Path(args.show_dir).rglob('*'))
         print(f'Pictures: {count} in {args.show_dir}')
-        engine.suggest_prediction(args.checkpoint)
+        engine.suggest_prediction(args.checkpoint, cfg)
 
 
 def main() -> None:
@@ -102,10 +163,11 @@ def main() -> None:
           engine.quiet_screen(tables=True),
           engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
         cfg = prepare(args)
-        with engine.config_mistakes(cfg):
+        with (engine.exit_on_interrupt(lambda: interrupted(cfg)),
+              engine.config_mistakes(cfg)):
             metrics = test(cfg, args)
         if is_main_process():
-            report(metrics, args)
+            report(metrics, cfg, args)
 
 
 if __name__ == '__main__':

@@ -5,10 +5,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ..errors import UserError, is_first_process
-from .coco import check_coco
+from .coco import check_coco, check_coco_boxes
 from .folders import check_folders
 from .masks import check_masks
 from .paths import check_paths
+from .sequences import check_sequences
 
 # By where a data set's annotations are read; subclasses mostly inherit that.
 CHECKS = {
@@ -16,6 +17,8 @@ CHECKS = {
     'CustomDataset.load_data_list': check_folders,
     'BaseSegDataset.load_data_list': check_masks,
     'ListedMasks.load_data_list': check_masks,
+    'Sequences.load_data_list': check_sequences,
+    'CocoObjects.load_data_list': check_coco_boxes,
 }
 
 

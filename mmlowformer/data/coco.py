@@ -32,6 +32,24 @@ def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
     _check_records(content, path, labelled=not dataset.get('test_mode'))
 
 
+def check_coco_boxes(dataset: dict, classes: tuple | None,
+                     cfg: Config) -> None:
+    """What :func:`check_coco` does, whatever the categories are.
+
+    Args:
+        dataset (dict): Config of the data set.
+        classes (tuple, optional): Not used.
+        cfg (Config): The whole config.
+
+    Raises:
+        UserError: See there.
+    """
+    paths = paths_of(dataset)
+    content = read_coco(paths['ann_file'])
+    _check_images(content, paths.get('data_prefix.img'), paths['ann_file'])
+    _check_records(content, paths['ann_file'], labelled=True)
+
+
 def read_coco(path: str) -> dict:
     """Read an annotation file.
 

@@ -21,6 +21,22 @@ HOW_TO_GET = {
     'ImageNet-1K: get it from https://image-net.org (an account is needed) '
     'and unpack it into data/imagenet/train and val, a folder for each class '
     'or with meta/train.txt and val.txt',
+    'GOT10k':
+    'GOT-10k: get it from http://got-10k.aitestunion.com/downloads (an '
+    'account is needed) and unpack it into data/got10k/train, val and test; '
+    'generated videos: python tools/make_shapes.py data/shape_videos '
+    '--videos',
+    'LaSOT':
+    'LaSOT: unpack the classes of http://vision.cs.stonybrook.edu/~lasot/ '
+    'into data/lasot, with training_set.txt and testing_set.txt of its '
+    'toolkit beside them',
+    'TrackingNet':
+    'TrackingNet: fetch it with '
+    'https://github.com/SilvioGiancola/TrackingNet-devkit into '
+    'data/trackingnet',
+    'CocoObjects':
+    'COCO 2017: unpack train2017.zip and annotations_trainval2017.zip of '
+    'https://cocodataset.org/#download into data/coco',
 }
 
 RELATIVE = 'The path is relative to the current folder'

@@ -26,6 +26,7 @@ from .pictures import (
     draw_mask,
     match,
 )
+from .summary import is_tracker
 
 # The least score of a box that is drawn, as MMDetection has it.
 SCORE = 0.3
@@ -249,6 +250,11 @@ def draw_predictions(runner: Runner, folder: str,
     if runner.cfg.model.type.endswith('Retriever'):
         raise UserError('--show-dir: the answers of a retriever are a whole '
                         'gallery, there is no picture of that')
+    if is_tracker(runner.cfg):
+        # It knows the console of this package.
+        from ..tracking.drawing import DrawTracks
+        runner.register_hook(DrawTracks(folder))
+        return
     hook = runner.cfg.default_hooks.get('visualization') or {}
     if score is None:
         score = hook.get('score_thr', SCORE)

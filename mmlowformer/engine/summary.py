@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ..configs import kind_of
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
 from .console import say, show, wrapped
@@ -137,6 +138,8 @@ def describe_data(dataset: BaseDataset) -> str:
     Returns:
         str: The counts.
     """
+    if hasattr(dataset, 'describe'):  # Of videos.
+        return dataset.describe()
     counts = [f'{len(dataset)} images']
     boxes = _count_boxes(dataset)
     if boxes is not None:
@@ -266,17 +269,28 @@ def conclude(runner: Runner, seconds: float) -> None:
         say('Test, with pictures of the predictions:\n  ' + command(
             _python(), _tool('test.py'), short(config), short(tested),
             '--show-dir', short(Path(runner.work_dir, 'pictures'))))
-        suggest_prediction(tested)
+        suggest_prediction(tested, runner.cfg)
 
 
-def suggest_prediction(checkpoint: str | Path) -> None:
+def suggest_prediction(checkpoint: str | Path,
+                       cfg: Config | None = None) -> None:
     """Say how to use a model on images of one's own.
 
     Args:
         checkpoint (str | Path): The trained model.
+        cfg (Config, optional): Its config. Defaults to that of a model that
+            takes photos.
     """
-    say('Predict, on a photo of yours:\n  ' + command(
-        _python(), _tool('predict.py'), short(checkpoint), 'PHOTO'))
+    what, words = 'photo', ['PHOTO']
+    if cfg is not None and is_tracker(cfg):
+        what, words = 'video', ['VIDEO', '--box', 'x,y,w,h']
+    say(f'Predict, on a {what} of yours:\n  ' + command(
+        _python(), _tool('predict.py'), short(checkpoint), *words))
+
+
+def is_tracker(cfg: Config) -> bool:
+    """Whether a config is of a model that follows one object."""
+    return kind_of(cfg.model) == 'LowFormerTracker'
 
 
 def _python() -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..runtime.description import is_exported
+from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
 from .model import load_model
 from .pipeline import Pipeline, Prepared, Source
@@ -104,6 +105,10 @@ class Predictor:
         usual = 'cpu' if is_exported(checkpoint) else get_device()
         model = load_model(checkpoint, config, device=device or usual,
                            deploy=deploy)
+        if isinstance(model.module, LowFormerTracker):
+            raise UserError(
+                f'{checkpoint} is of a tracker: say what to follow, with '
+                'tools/predict.py --box x,y,w,h in the first frame of a video')
         self.classes, self.palette = model.classes, model.palette
         self.score_thr = next(
             value for value in (score_thr, model.score_thr, SCORE)

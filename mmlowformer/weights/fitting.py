@@ -158,6 +158,8 @@ def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
     prefix = next(iter(find_lowformers(model)), '')
 
     def rename(name: str) -> str:
+        # Models whose files have a layout of their own know it.
+        name = getattr(model, 'own_name', str)(name)
         if name in needed:
             return name
         own = own_name(name)

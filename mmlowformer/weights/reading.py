@@ -245,7 +245,8 @@ def state_dict_of(content: dict) -> dict[str, torch.Tensor]:
         dict[str, Tensor]: By name, without the prefix of a distributed
         wrapper; empty if there are none.
     """
-    state = content.get('state_dict', content)
+    # The authors' tracker has another name for it.
+    state = content.get('state_dict', content.get('net', content))
     if not isinstance(state, dict):
         return {}
     return {re.sub(r'^(module\.)+', '', key): value

@@ -1,0 +1,8 @@
+_base_ = [
+    '_base_/models/lowformer_tracker.py',
+    '_base_/datasets/got10k.py',
+    '_base_/schedules/tracking_300e.py',
+    '_base_/tracking_runtime.py',
+]
+
+model = dict(backbone=dict(arch='b1'))

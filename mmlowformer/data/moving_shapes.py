@@ -1,0 +1,280 @@
+"""Synthetic videos: shapes that move, turn, change size and hide each other.
+
+Laid out like GOT-10k, so that tracking can be tried without a download.
+"""
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from .shapes import CLASSES
+
+SPLITS = dict(train='Train', val='Val')
+# Radius of a shape, as a fraction of the image's height.
+RADIUS = (0.09, 0.2)
+MAX_DISTRACTORS = 3
+# Steps of a frame: of the place in radii, of the angle in radians, of the
+# size as a logarithm.
+SPEED, TURN, GROWTH = 0.25, 0.12, 0.04
+# GOT-10k counts what is visible of an object in eighths.
+EIGHTHS = 8
+LAYOUTS = ['got10k']
+# Fixed points of cv2.fillPoly: 1/16 of a pixel.
+SHIFT = 4
+
+
+@dataclass
+class Shape:
+    """A moving shape.
+
+    Attributes:
+        label (int): Index of :data:`CLASSES`.
+        colours (np.ndarray): Of the shape and of its core, ``(2, 3)``.
+        place (np.ndarray): Centre in pixels, ``(2, )``.
+        velocity (np.ndarray): Pixels in a frame.
+        radius (float): In pixels.
+        angle (float): In radians.
+        turn (float): Radians in a frame.
+        pulse (tuple[float, float]): Phase and speed of its changes of size.
+    """
+
+    label: int
+    colours: np.ndarray
+    place: np.ndarray
+    velocity: np.ndarray
+    radius: float
+    angle: float
+    turn: float
+    pulse: tuple[float, float]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, label: int, height: int,
+               width: int) -> 'Shape':
+        """A shape somewhere in an image."""
+        radius = rng.uniform(*RADIUS) * height
+        return cls(label, rng.uniform(0, 255, (2, 3)),
+                   rng.uniform((0.15, 0.15), (0.85, 0.85)) * (width, height),
+                   rng.normal(0, SPEED / 3, 2) * radius, radius,
+                   rng.uniform(0, 2 * np.pi), rng.normal(0, TURN / 2),
+                   (rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.15)))
+
+    def step(self, rng: np.random.Generator, height: int,
+             width: int) -> None:
+        """Move on by a frame; the centre stays in the image."""
+        fastest = SPEED * self.radius
+        self.velocity += rng.normal(0, fastest / 8, 2)
+        self.velocity = np.clip(self.velocity, -fastest, fastest)
+        self.place = self.place + self.velocity
+        for axis, size in enumerate((width, height)):
+            if not 0 <= self.place[axis] <= size:
+                self.velocity[axis] *= -1
+                self.place[axis] = np.clip(self.place[axis], 0, size)
+        self.angle += self.turn
+        phase, speed = self.pulse
+        self.radius *= np.exp(GROWTH * np.sin(phase))
+        self.pulse = (phase + speed, speed)
+        self.radius = np.clip(self.radius, RADIUS[0] * height / 1.5,
+                              RADIUS[1] * height * 1.5)
+
+    def outline(self, scale: float = 1.) -> np.ndarray:
+        """Corners, ``(n, 2)``."""
+        count = (40, 4, 3, 10)[self.label]
+        angles = self.angle + np.arange(count) * 2 * np.pi / count
+        radii = np.full(count, self.radius * scale)
+        if CLASSES[self.label] == 'star':
+            radii[1::2] *= 0.45
+        return self.place + radii[:, None] * np.stack(
+            [np.cos(angles), np.sin(angles)], 1)
+
+    def draw(self, image: np.ndarray) -> None:
+        """Paint the shape, and a core by which it is known."""
+        for scale, colour in zip((1., 0.5), self.colours):
+            _fill(image, self.outline(scale), colour.tolist())
+
+
+@dataclass
+class Frame:
+    """A frame and what is known about its object.
+
+    Attributes:
+        image (np.ndarray): ``(H, W, 3)``, BGR.
+        box (list[float]): Left, top, width and height of the object as far as
+            it is in the image, hidden or not.
+        visible (float): Share of the object that can be seen.
+        is_cut (bool): Whether it leaves the image.
+    """
+
+    image: np.ndarray
+    box: list[float]
+    visible: float
+    is_cut: bool
+
+
+def _fill(image: np.ndarray, corners: np.ndarray, colour) -> None:
+    points = np.round(corners * 2**SHIFT).astype(np.int32)
+    cv2.fillPoly(image, [points], colour, cv2.LINE_AA, SHIFT)
+
+
+def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Two colours, mixed by smooth noise, larger than a frame."""
+    colours = rng.uniform(30, 225, (2, 3))
+    grid = rng.random(rng.integers(5, 14, 2)).astype(np.float32)
+    mix = cv2.resize(grid, (2 * width, 2 * height),
+                     interpolation=cv2.INTER_CUBIC)[..., None]
+    noise = rng.normal(0, 6, (*mix.shape[:2], 1))
+    image = colours[0] + (colours[1] - colours[0]) * mix + noise
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def make_video(rng: np.random.Generator, frames: int, height: int,
+               width: int) -> Iterator[Frame]:
+    """Draw a video of one object and distractors of its kind.
+
+    Args:
+        rng (np.random.Generator): Source of all randomness.
+        frames (int): How many frames.
+        height (int): In pixels.
+        width (int): In pixels.
+
+    Yields:
+        Frame: One after the other. In the first one the object is not hidden.
+    """
+    ground = _ground(rng, height, width)
+    camera = np.array([width / 2, height / 2])
+    label = int(rng.integers(len(CLASSES)))
+    count = int(rng.integers(1, MAX_DISTRACTORS + 1))
+    shapes = [Shape.random(rng, label, height, width)
+              for _ in range(count + 1)]
+    # The object is first, so that all others are drawn over it, or last.
+    target = shapes[0]
+    order = shapes if rng.random() < 0.7 else shapes[::-1]
+    while _visible(target, order, height, width) < 0.9:
+        for shape in shapes:
+            shape.place = rng.uniform((0.1, 0.1), (0.9, 0.9)) * (
+                width, height)
+    for _ in range(frames):
+        x, y = camera.astype(int)
+        image = ground[y:y + height, x:x + width].copy()
+        for shape in order:
+            shape.draw(image)
+        yield _frame(image, target, order)
+        for shape in shapes:
+            shape.step(rng, height, width)
+        camera = np.clip(camera + rng.normal(0, 2, 2), 0, (width, height))
+
+
+def _frame(image: np.ndarray, target: Shape, order: list[Shape]) -> Frame:
+    height, width = image.shape[:2]
+    corners = target.outline()
+    low, high = corners.min(0), corners.max(0)
+    left, top = np.maximum(low, 0)
+    right, bottom = np.minimum(high, (width, height))
+    is_cut = bool((low < 0).any() or (high > (width, height)).any())
+    return Frame(image, [left, top, right - left, bottom - top],
+                 _visible(target, order, height, width), is_cut)
+
+
+def _visible(target: Shape, order: list[Shape], height: int,
+             width: int) -> float:
+    """Share of a shape that is in the image and not behind another."""
+    mask = np.zeros((height, width), np.uint8)
+    _fill(mask, target.outline(), 1)
+    # Of what is beyond the image, too.
+    whole = cv2.contourArea(target.outline().astype(np.float32))
+    for shape in order[_position(order, target) + 1:]:
+        _fill(mask, shape.outline(), 0)
+    return min(1., float(mask.sum() / max(1., whole)))
+
+
+def _position(order: list[Shape], target: Shape) -> int:
+    return next(index for index, shape in enumerate(order)
+                if shape is target)
+
+
+def _write_video(folder: Path, rng: np.random.Generator, frames: int,
+                 height: int, width: int) -> None:
+    folder.mkdir(parents=True)
+    boxes, cover, cut = [], [], []
+    for index, frame in enumerate(make_video(rng, frames, height, width), 1):
+        cv2.imwrite(str(folder / f'{index:08d}.jpg'), frame.image,
+                    [cv2.IMWRITE_JPEG_QUALITY, 90])
+        boxes.append(','.join(f'{value:.4f}' for value in frame.box))
+        cover.append(int(np.ceil(frame.visible * EIGHTHS - 1e-6)))
+        cut.append(int(frame.is_cut))
+    absent = [int(value == 0) for value in cover]
+    for name, values in {'groundtruth.txt': boxes, 'cover.label': cover,
+                         'absence.label': absent,
+                         'cut_by_image.label': cut}.items():
+        (folder / name).write_text('\n'.join(map(str, values)) + '\n')
+    (folder / 'meta_info.ini').write_text(
+        '[METAINFO]\n'
+        'url: none, generated by tools/make_shapes.py\n'
+        f'begin: 00:00:00\nend: 00:00:{frames // 10:02d}\n'
+        'anno_fps: 10Hz\nobject_class: shape\nmotion_class: moving\n'
+        'major_class: shape\nroot_class: object\nmotion_adverb: smoothly\n'
+        f'resolution: ({width}, {height})\n')
+
+
+def make_videos(out: str | Path, train: int = 240, val: int = 20,
+                frames: int = 60, size: int = 240, seed: int = 0) -> bool:
+    """Write the videos; the same arguments give the same files.
+
+    ``out/got10k`` is laid out like GOT-10k: ``train`` and ``val``, each with
+    ``list.txt`` and a folder for each video.
+
+    Args:
+        out (str | Path): The folder to create.
+        train (int): Number of training videos. Defaults to 240.
+        val (int): Number of validation videos. Defaults to 20.
+        frames (int): Frames of a video, at least 2. Defaults to 60.
+        size (int): Height in pixels, at least 64; the width is 4/3 of it.
+            Defaults to 240.
+        seed (int): Of all that is random. Defaults to 0.
+
+    Returns:
+        bool: Whether they were written; False if they are there already.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out`` holds something else.
+    """
+    arguments = dict(train=train, val=val, frames=frames, size=size,
+                     seed=seed)
+    for name, low in dict(train=1, val=1, frames=2, size=64, seed=0).items():
+        if arguments[name] < low:
+            raise ValueError(f'{name} has to be at least {low}, not '
+                             f'{arguments[name]}')
+    out = Path(out)
+    record = out / 'videos.json'
+    description = dict(arguments, layouts=LAYOUTS)
+    if record.is_file() and json.loads(record.read_text()) == description:
+        return False
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(
+            f'{out} exists and holds something else than these videos; name '
+            'another folder or delete it')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # All or nothing: an interrupted run leaves no half data set behind.
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        root = Path(scratch) / 'videos'
+        for number, (split, count) in enumerate(dict(train=train,
+                                                     val=val).items()):
+            names = [f'GOT-10k_{SPLITS[split]}_{index:06d}'
+                     for index in range(1, count + 1)]
+            folder = root / 'got10k' / split
+            for index, name in enumerate(
+                    track(names, f'{split} videos')):
+                _write_video(folder / name, np.random.default_rng(
+                    [seed, number, index]), frames, size, size * 4 // 3)
+            (folder / 'list.txt').write_text('\n'.join(names) + '\n')
+        (root / record.name).write_text(json.dumps(description))
+        if out.exists():
+            out.rmdir()
+        os.replace(root, out)
+    return True

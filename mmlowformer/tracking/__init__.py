@@ -1,0 +1,1 @@
+"""Following one object through a video."""

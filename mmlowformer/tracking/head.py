@@ -1,0 +1,136 @@
+"""The heads of the tracker: where the object is, and how large."""
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+from ..models.blocks import ConvNormAct, LowFormerBlock
+from ..registry import MODELS
+
+CONV_CFG: dict = dict(norm_cfg=dict(type='BN'),
+                      act_cfg=dict(type='HSwish', inplace=False))
+# As in LowFormer's stage 3.
+ATTENTION = dict(stride=2, kernel=5, ratio=0.5, down='separable', up='dense')
+# Scores stay this far from 0 and 1.
+MARGIN = 1e-4
+# The score that a position starts with, about log(0.1 / 0.9), so that the
+# many positions without the object do not overwhelm the first iterations.
+PRIOR_LOGIT = -2.19
+
+
+class SeparableConv(BaseModule):
+    """3x3 depthwise and 1x1 convolution, each with a ReLU, then a BatchNorm.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        # Apart from the norm: what fuses a norm with the convolution before
+        # it would not see the ReLU between them.
+        self.convs = Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1,
+                      groups=in_channels), nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, 1), nn.ReLU())
+        self.norm = build_norm_layer(dict(type='BN'), out_channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.convs(x))
+
+
+@MODELS.register_module()
+class TrackerHead(BaseModule):
+    """Two towers of LowFormer's blocks, one for the score, one for the box.
+
+    Source: the authors' tracker,
+    https://github.com/altair199797/LowFormer-Track. With fewer blocks, and
+    with blocks whose local convolution is separable, it is a light head.
+
+    Args:
+        channels (int): Channels of the input and of the towers.
+        depths (Sequence[int]): Blocks in the tower of the score, and in that
+            of the box. Defaults to ``(2, 4)``.
+        block (Sequence[str]): Branches of a block, see ``LowFormer``'s
+            ``arch``. Defaults to ``('norm_lowtention', 'norm_mlp',
+            'local')``.
+        depthwise_from_channels (float): From how many channels on a block's
+            local branch is separable. Defaults to 256.
+        init_cfg (dict | list, optional): Initialization. Defaults to none.
+
+    Raises:
+        ValueError: If an argument has a value that is not allowed.
+    """
+
+    def __init__(self, channels: int, depths: Sequence[int] = (2, 4),
+                 block: Sequence[str] = ('norm_lowtention', 'norm_mlp',
+                                         'local'),
+                 depthwise_from_channels: float = 256,
+                 init_cfg: dict | list | None = None):
+        super().__init__(init_cfg)
+        _check(channels, depths, block)
+        towers = [Sequential(
+            ConvNormAct(channels, channels, 3, padding=1,
+                        norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU')),
+            *(LowFormerBlock(channels, tuple(block), ATTENTION,
+                             depthwise_from_channels, 0., **CONV_CFG)
+              for _ in range(depth))) for depth in depths]
+        self.score_tower, self.box_tower = towers
+        self.score = _branch(channels, 1)
+        self.offset = _branch(channels, 2)
+        self.size = _branch(channels, 2)
+        nn.init.constant_(self.score[-1].bias, PRIOR_LOGIT)
+        self.deployed = False
+
+    def switch_to_deploy(self) -> None:
+        """Rewrite the blocks for inference, as ``LowFormer`` does."""
+        if self.deployed:
+            return
+        from ..deployment.fusion import fuse_for_inference
+        fuse_for_inference(self)
+        self.deployed = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict for each position.
+
+        Args:
+            x (Tensor): ``(N, channels, H, W)``.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: The score of the object's centre,
+            ``(N, 1, H, W)``, its offset from the position, in positions,
+            ``(N, 2, H, W)``, and width and height of the object as fractions
+            of the search region, ``(N, 2, H, W)``.
+        """
+        box = self.box_tower(x)
+        score = self.score(self.score_tower(x))
+        return _bounded(score), self.offset(box), _bounded(self.size(box))
+
+
+def _branch(channels: int, out_channels: int) -> Sequential:
+    return Sequential(
+        SeparableConv(channels, channels),
+        SeparableConv(channels, channels // 2),
+        SeparableConv(channels // 2, channels // 4),
+        nn.Conv2d(channels // 4, out_channels, 1))
+
+
+def _bounded(x: Tensor) -> Tensor:
+    return torch.sigmoid(x).clamp(MARGIN, 1 - MARGIN)
+
+
+def _check(channels: int, depths: Sequence[int],
+           block: Sequence[str]) -> None:
+    if channels < 4:
+        raise ValueError(f'channels has to be at least 4, not {channels}.')
+    if len(depths) != 2 or min(depths) < 0:
+        raise ValueError('depths has to hold two numbers of blocks, for the '
+                         f'score and for the box, not {depths!r}.')
+    unknown = set(block) - set(LowFormerBlock.BRANCHES)
+    if unknown or not block:
+        raise ValueError(f'block has to hold some of '
+                         f'{", ".join(LowFormerBlock.BRANCHES)}, not '
+                         f'{block!r}.')

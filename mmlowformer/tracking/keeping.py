@@ -1,0 +1,133 @@
+"""Tracks on disk, as soon as a video is finished."""
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..errors import UserError
+
+RECORD = 'tracks.json'
+# What a finished video needs not be followed again for.
+KEYS = ('pred_boxes', 'pred_scores', 'seconds', 'bound')
+
+
+class KeepTracks(Hook):
+    """Writes the track of each video of a test.
+
+    Args:
+        folder (str): Where to.
+        checkpoint (str): What is tested.
+    """
+
+    def __init__(self, folder: str, checkpoint: str):
+        self.folder = Path(folder)
+        self.checkpoint = checkpoint
+
+    def before_test(self, runner: Runner) -> None:
+        """Note whose tracks they are.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            (self.folder / RECORD).write_text(
+                json.dumps(_identity(self.checkpoint)))
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                        outputs: Sequence | None = None) -> None:
+        """Write those of a batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Index of the batch.
+            data_batch (dict, optional): Not used.
+            outputs (Sequence, optional): Data samples.
+        """
+        for sample in outputs or ():
+            file = track_file(self.folder, sample.name)
+            part = file.with_suffix('.part.npz')
+            np.savez(part, **{key: getattr(sample, key) for key in KEYS})
+            os.replace(part, file)
+
+
+def track_file(folder: str | Path, name: str) -> Path:
+    """Where the track of a video is.
+
+    Args:
+        folder (str | Path): Of the tracks.
+        name (str): Of the video.
+
+    Returns:
+        Path: The file.
+    """
+    return Path(folder, f'{name}.npz')
+
+
+def read_track(folder: str | Path, name: str) -> dict | None:
+    """The track of a video that was finished before.
+
+    Args:
+        folder (str | Path): Of the tracks.
+        name (str): Of the video.
+
+    Returns:
+        dict | None: Its arrays; None if it is not finished.
+    """
+    file = track_file(folder, name)
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return {key: content[key] for key in KEYS}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f'{file} is damaged: delete it, and its video is '
+                        'followed again') from error
+
+
+def start_over(folder: str | Path) -> None:
+    """Delete the tracks of an earlier test.
+
+    Args:
+        folder (str | Path): Of the tracks.
+    """
+    for file in Path(folder).glob('*.npz'):
+        file.unlink()
+
+
+def check_kept(folder: str | Path, checkpoint: str) -> int:
+    """Make sure that kept tracks are those of a checkpoint.
+
+    Args:
+        folder (str | Path): Of the tracks.
+        checkpoint (str): What is tested.
+
+    Returns:
+        int: How many videos are finished.
+
+    Raises:
+        UserError: If there are none, or they are of another checkpoint.
+    """
+    record = Path(folder, RECORD)
+    if not record.is_file():
+        raise UserError(f'--resume: there are no tracks in {folder} to go on '
+                        'from; leave it out, or name their --work-dir')
+    try:
+        made_by = json.loads(record.read_text())
+    except ValueError:
+        made_by = None
+    if made_by != _identity(checkpoint):
+        raise UserError(f'--resume: the tracks in {folder} are not of '
+                        f'{checkpoint} as it is now; leave it out')
+    return sum(1 for _ in Path(folder).glob('*.npz'))
+
+
+def _identity(checkpoint: str) -> dict:
+    status = os.stat(checkpoint)
+    return dict(name=os.path.basename(checkpoint), size=status.st_size,
+                changed=status.st_mtime)

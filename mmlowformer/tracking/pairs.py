@@ -1,0 +1,88 @@
+"""Pairs of a template and a search region, drawn from several data sets."""
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.dataset import Compose
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from torch.utils.data import Dataset
+
+from ..errors import UserError
+from ..registry import DATASETS
+
+ATTEMPTS = 1000
+
+
+@DATASETS.register_module()
+class TrackingPairs(Dataset):
+    """An epoch of pairs, each of a video drawn at random.
+
+    Args:
+        datasets (list[dict]): Configs of data sets whose records are videos.
+        length (int): Pairs in an epoch.
+        pipeline (list): From a video's record to a pair. A transform that
+            returns None has another video drawn.
+        weights (Sequence[float], optional): How often each of the data sets
+            is drawn from. Defaults to equally often.
+
+    Raises:
+        ValueError: If weights or length are not allowed.
+    """
+
+    def __init__(self, datasets: list[dict], length: int, pipeline: list,
+                 weights: Sequence[float] | None = None):
+        if length < 1:
+            raise ValueError(f'length has to be at least 1, not {length}')
+        weights = [1.] * len(datasets) if weights is None else list(weights)
+        if len(weights) != len(datasets) or min(weights) < 0 or not any(
+                weights):
+            raise ValueError(
+                f'weights has to hold a number, at least 0, for each of the '
+                f'{len(datasets)} datasets, not {weights}')
+        self.datasets = [MMENGINE_DATASETS.build(config)
+                         for config in datasets]
+        self.shares = np.array(weights) / sum(weights)
+        self.length = length
+        self.pipeline = Compose(pipeline)
+
+    @property
+    def metainfo(self) -> dict:
+        """Nothing: there are no classes."""
+        return {}
+
+    def describe(self) -> str:
+        """Count what there is.
+
+        Returns:
+            str: Pairs, and videos of each data set.
+        """
+        parts = ', '.join(
+            f'{share:.0%} {type(dataset).__name__} ({dataset.describe()})'
+            for share, dataset in zip(self.shares, self.datasets))
+        return f'{self.length} pairs an epoch: {parts}'
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        """Draw a pair.
+
+        Args:
+            index (int): Which one of the epoch.
+
+        Returns:
+            dict: What the pipeline makes of a video.
+
+        Raises:
+            UserError: If no video gives a pair.
+        """
+        # Processes that start from the same seed have different indices.
+        rng = np.random.default_rng([index, np.random.randint(2**31)])
+        for _ in range(ATTEMPTS):
+            dataset = self.datasets[rng.choice(len(self.datasets),
+                                               p=self.shares)]
+            record = dataset.get_data_info(int(rng.integers(len(dataset))))
+            pair = self.pipeline(dict(record, rng=rng))
+            if pair is not None:
+                return pair
+        raise UserError(f'none of {ATTEMPTS} videos gives a pair: their '
+                        'objects are seen in less than two frames')

@@ -1,0 +1,58 @@
+"""From cut images to what the network takes."""
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ..registry import MODELS
+
+# Of ImageNet, RGB.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class TrackerPreprocessor(BaseDataPreprocessor):
+    """Normalizes templates and search regions; videos pass as they are.
+
+    Args:
+        mean (Sequence[float]): Of each channel, RGB. Defaults to ImageNet's.
+        std (Sequence[float]): Likewise.
+    """
+
+    def __init__(self, mean: Sequence[float] = MEAN,
+                 std: Sequence[float] = STD):
+        super().__init__()
+        for name, values in dict(mean=mean, std=std).items():
+            self.register_buffer(
+                name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch.
+
+        Args:
+            data (dict): ``inputs``: a dict of lists of ``template`` and
+                ``search`` images, or a list of videos; ``data_samples``.
+            training (bool): Not used.
+
+        Returns:
+            dict: The same; images as ``(N, 3, H, W)``, normalized.
+        """
+        data = self.cast_data(data)
+        inputs = data['inputs']
+        if isinstance(inputs, dict):
+            inputs = {name: self.normalize(torch.stack(list(images)))
+                      for name, images in inputs.items()}
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Normalize images.
+
+        Args:
+            images (Tensor): ``(N, 3, H, W)``, BGR, 0 to 255.
+
+        Returns:
+            Tensor: RGB.
+        """
+        return (images.float().flip(1) - self.mean) / self.std

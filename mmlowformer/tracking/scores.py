@@ -1,0 +1,134 @@
+"""How well tracks follow their objects, by the rules of the benchmarks.
+
+Boxes are ``(n, 4)``: left, top, width and height. Sources: the toolkit of
+`GOT-10k <https://arxiv.org/abs/1810.11981>`_ and that of `LaSOT
+<https://arxiv.org/abs/1809.07845>`_.
+"""
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+# LaSOT's.
+OVERLAPS = np.arange(21) / 20
+PIXELS = np.arange(51)
+SIZES = np.arange(51) / 100
+# Where LaSOT reads precision and normalized precision off their curves.
+PIXELS_AT, SIZES_AT = 20, 0.2
+
+
+@dataclass(frozen=True)
+class Track:
+    """What came of a video.
+
+    Attributes:
+        overlaps (np.ndarray): Of the frames that count for GOT-10k.
+        success (np.ndarray): LaSOT's curve over :data:`OVERLAPS`.
+        precision (np.ndarray): Over :data:`PIXELS`.
+        norm_precision (np.ndarray): Over :data:`SIZES`.
+    """
+
+    overlaps: np.ndarray
+    success: np.ndarray
+    precision: np.ndarray
+    norm_precision: np.ndarray
+
+
+def overlap(boxes: np.ndarray, truth: np.ndarray,
+            bound: tuple[float, float] | None = None) -> np.ndarray:
+    """Intersection over union, frame by frame.
+
+    Args:
+        boxes (np.ndarray): ``(n, 4)``.
+        truth (np.ndarray): ``(n, 4)``.
+        bound (tuple[float, float], optional): Width and height of the image;
+            what is beyond it does not count. Defaults to none.
+
+    Returns:
+        np.ndarray: ``(n, )``.
+    """
+    if bound is not None:
+        boxes, truth = (_bounded(item, bound) for item in (boxes, truth))
+    low = np.maximum(boxes[:, :2], truth[:, :2])
+    high = np.minimum(boxes[:, :2] + boxes[:, 2:],
+                      truth[:, :2] + truth[:, 2:])
+    common = np.maximum(high - low, 0).prod(1)
+    union = boxes[:, 2:].prod(1) + truth[:, 2:].prod(1) - common
+    return np.clip(common / (union + np.finfo(float).eps), 0, 1)
+
+
+def _bounded(boxes: np.ndarray, bound: tuple[float, float]) -> np.ndarray:
+    """As GOT-10k does it: the corner first, then what is left of the size."""
+    corners = np.clip(boxes[:, :2], 0, bound)
+    return np.concatenate(
+        [corners, np.clip(boxes[:, 2:], 0, bound - corners)], 1)
+
+
+def judge(boxes: np.ndarray, truth: np.ndarray, visible: np.ndarray,
+          cover: np.ndarray, bound: tuple[float, float]) -> Track:
+    """Compare a track with the truth.
+
+    Args:
+        boxes (np.ndarray): ``(n, 4)``, predicted; the first one was given.
+        truth (np.ndarray): ``(n, 4)``.
+        visible (np.ndarray): ``(n, )``, where LaSOT's measures count.
+        cover (np.ndarray): ``(n, )``, GOT-10k's count where it is above 0,
+            but for the first frame.
+        bound (tuple[float, float]): Width and height of the images.
+
+    Returns:
+        Track: Its overlaps and curves.
+    """
+    counts = cover[1:] > 0
+    overlaps = overlap(boxes[1:], truth[1:], bound)[counts]
+    boxes, truth = boxes[visible], truth[visible]
+    distances = (boxes[:, :2] + boxes[:, 2:] / 2
+                 - truth[:, :2] - truth[:, 2:] / 2)
+    errors = np.hypot(*distances.T)
+    norm_errors = np.hypot(*(distances / truth[:, 2:]).T)
+    return Track(
+        overlaps, (overlap(boxes, truth)[:, None] > OVERLAPS).mean(0),
+        (errors[:, None] <= PIXELS).mean(0),
+        (norm_errors[:, None] <= SIZES).mean(0))
+
+
+def summarize(tracks: Iterable[Track]) -> dict[str, float]:
+    """The measures of several videos.
+
+    GOT-10k's pool the frames of all videos, LaSOT's are means over videos.
+
+    Args:
+        tracks (Iterable[Track]): Those of the videos, at least one.
+
+    Returns:
+        dict[str, float]: ``AO``, ``SR_0.5``, ``SR_0.75``, ``success``,
+        ``precision`` and ``norm_precision``.
+    """
+    tracks = list(tracks)
+    overlaps = np.concatenate([track.overlaps for track in tracks])
+    curves = mean_curves(tracks)
+    return dict(
+        AO=_mean(overlaps), **{
+            f'SR_{level}': _mean(overlaps > level) for level in (0.5, 0.75)},
+        success=float(curves['success'].mean()),
+        precision=float(curves['precision'][PIXELS == PIXELS_AT][0]),
+        norm_precision=float(
+            curves['norm_precision'][np.isclose(SIZES, SIZES_AT)][0]))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float('nan')
+
+
+def mean_curves(tracks: Iterable[Track]) -> dict[str, np.ndarray]:
+    """LaSOT's curves, as means over videos.
+
+    Args:
+        tracks (Iterable[Track]): Those of the videos.
+
+    Returns:
+        dict[str, np.ndarray]: By their names.
+    """
+    tracks = list(tracks)
+    return {name: np.mean([getattr(track, name) for track in tracks], 0)
+            for name in ('success', 'precision', 'norm_precision')}

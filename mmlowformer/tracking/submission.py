@@ -1,0 +1,128 @@
+"""Archives of tracks, as the servers of GOT-10k and TrackingNet want them."""
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..errors import UserError
+from .keeping import read_track
+from .sequences import GOT10k, Sequences, TrackingNet
+
+Files = Iterator[tuple[str, str]]
+
+
+def _got10k(name: str, track: dict) -> Files:
+    """A folder for each video: boxes, and seconds of each frame."""
+    yield f'{name}/{name}_001.txt', _lines(track['pred_boxes'], '%.3f')
+    yield f'{name}/{name}_time.txt', _lines(track['seconds'][:, None],
+                                            '%.8f')
+
+
+def _trackingnet(name: str, track: dict) -> Files:
+    """A file for each video."""
+    yield f'{name}.txt', _lines(track['pred_boxes'], '%.3f')
+
+
+FORMATS: dict[type[Sequences], Callable[[str, dict], Files]] = {
+    GOT10k: _got10k, TrackingNet: _trackingnet}
+
+
+def _lines(values: np.ndarray, style: str) -> str:
+    return ''.join(','.join(style % value for value in row) + '\n'
+                   for row in values)
+
+
+def check_submission(file: str, kind: type) -> None:
+    """Make sure that an archive can be made of a data set's tracks.
+
+    Args:
+        file (str): The archive.
+        kind (type): Class of the data set.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    if not file.endswith('.zip'):
+        raise UserError(f'--submission {file} has to end in .zip')
+    if kind not in FORMATS:
+        raise UserError(
+            f'--submission: there is no server for {kind.__name__}, but for '
+            + ' and '.join(item.__name__ for item in FORMATS))
+
+
+def write_submission(dataset: Sequences, folder: str | Path,
+                     file: str | Path) -> int:
+    """Write an archive of all videos, or none.
+
+    Args:
+        dataset (Sequences): Whose videos they are.
+        folder (str | Path): Of the tracks.
+        file (str | Path): The archive.
+
+    Returns:
+        int: How many videos are in it.
+
+    Raises:
+        UserError: If the track of a video is missing, or has other than one
+            box of numbers for each frame.
+    """
+    part = f'{file}.part'
+    try:
+        with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
+            for index in range(len(dataset)):
+                record = dataset.get_data_info(index)
+                track = _checked(record, folder)
+                for name, text in FORMATS[type(dataset)](record['name'],
+                                                         track):
+                    archive.writestr(name, text)
+        os.replace(part, file)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+    return len(dataset)
+
+
+def _checked(record: dict, folder: str | Path) -> dict:
+    name, frames = record['name'], len(record['frames'])
+    track = read_track(folder, name)
+    if track is None:
+        raise UserError(f'the submission lacks video {name}, which was not '
+                        'followed to its end')
+    boxes = track['pred_boxes']
+    if boxes.shape != (frames, 4) or not np.isfinite(boxes).all():
+        raise UserError(f'the track of {name} has the shape {boxes.shape}, '
+                        f'or numbers that are none; its {frames} frames need '
+                        'a box each')
+    return track
+
+
+class WriteSubmission(Hook):
+    """Writes an archive at the end of a test.
+
+    Args:
+        folder (str): Of the tracks.
+        file (str): The archive.
+    """
+
+    # After the tracks of the last video.
+    priority = 'VERY_LOW'
+
+    def __init__(self, folder: str, file: str):
+        self.folder, self.file = folder, file
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None
+                         ) -> None:
+        """Write it.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): The metrics.
+        """
+        if is_main_process():
+            write_submission(runner.test_dataloader.dataset, self.folder,
+                             self.file)

@@ -1,0 +1,70 @@
+"""The frames of a video that lie in files."""
+import os
+from collections.abc import Iterator, Sequence
+
+import cv2
+import mmcv
+import numpy as np
+
+from ..errors import UserError
+
+
+class FrameFiles:
+    """Paths of frames, of which a video may have many thousands.
+
+    Args:
+        folder (str): Where they are.
+        names (Sequence): Their names, or a range of numbers.
+        pattern (str): What makes a file name of one. Defaults to ``'{}'``.
+    """
+
+    def __init__(self, folder: str, names: Sequence, pattern: str = '{}'):
+        self.folder, self.names, self.pattern = folder, names, pattern
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> str:
+        return os.path.join(self.folder,
+                            self.pattern.format(self.names[index]))
+
+
+class Video:
+    """Reads frames one after the other, when they are needed.
+
+    Args:
+        paths (FrameFiles): The files.
+    """
+
+    def __init__(self, paths: FrameFiles):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Frames ``(H, W, 3)`` in BGR."""
+        for index in range(len(self.paths)):
+            yield read_frame(self.paths[index])
+
+
+def read_frame(path: str) -> np.ndarray:
+    """Read an image.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        np.ndarray: ``(H, W, 3)``, BGR.
+
+    Raises:
+        UserError: If it is not there or damaged.
+    """
+    try:
+        image = mmcv.imread(path)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise UserError(f'frame {path} cannot be read: it is not there, '
+                        'empty or damaged')
+    return image
