@@ -208,9 +208,10 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
         cover.append(int(np.ceil(frame.visible * EIGHTHS - 1e-6)))
         cut.append(int(frame.is_cut))
     absent = [int(value == 0) for value in cover]
-    for name, values in {'groundtruth.txt': boxes, 'cover.label': cover,
-                         'absence.label': absent,
-                         'cut_by_image.label': cut}.items():
+    columns: dict[str, list] = {
+        'groundtruth.txt': boxes, 'cover.label': cover,
+        'absence.label': absent, 'cut_by_image.label': cut}
+    for name, values in columns.items():
         (folder / name).write_text('\n'.join(map(str, values)) + '\n')
     (folder / 'meta_info.ini').write_text(
         '[METAINFO]\n'

@@ -59,7 +59,8 @@ class Follower:
         found = boxes_at(best_cells(maps[0] * tracker.window), maps)[0]
         # NaN has no place; the object stays where it was.
         if found.isfinite().all():
-            self.box = clip(region.absolute(found.tolist()), *image.shape[:2],
+            height, width = image.shape[:2]
+            self.box = clip(region.absolute(found.tolist()), height, width,
                             tracker.margin)
         return self.box, maps[0].max().item()
 
