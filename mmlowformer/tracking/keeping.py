@@ -3,6 +3,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -78,6 +79,9 @@ def read_track(folder: str | Path, name: str) -> dict | None:
 
     Returns:
         dict | None: Its arrays; None if it is not finished.
+
+    Raises:
+        UserError: If the file is damaged.
     """
     file = track_file(folder, name)
     if not file.is_file():
@@ -85,7 +89,7 @@ def read_track(folder: str | Path, name: str) -> dict | None:
     try:
         with np.load(file, allow_pickle=False) as content:
             return {key: content[key] for key in KEYS}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise UserError(f'{file} is damaged: delete it, and its video is '
                         'followed again') from error
 

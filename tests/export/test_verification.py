@@ -88,6 +88,7 @@ def test_another_resize(copied, tiny, photos):
     assert 'prepared images' in missed(copied, tiny('segmentation'), photos)
 
 
+@pytest.mark.slow
 def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
     """Right at the example's size, and wrong at all others, silently."""
     def bake_in(model):

@@ -19,6 +19,7 @@ def in_the_data(shapes, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_verified_classifier(run_here, tiny, shapes, tmp_path):
     """With its metric."""
     folder = in_the_data(shapes, tmp_path)

@@ -1,0 +1,26 @@
+"""Tracks of finished videos."""
+import numpy as np
+import pytest
+
+from mmlowformer.errors import UserError
+from mmlowformer.tracking.keeping import KEYS, read_track, track_file
+
+
+@pytest.fixture
+def file(tmp_path):
+    np.savez(track_file(tmp_path, 'film'), **dict.fromkeys(KEYS, [1., 2.]))
+    return track_file(tmp_path, 'film')
+
+
+def test_read_as_written(file):
+    assert read_track(file.parent, 'another') is None
+    assert read_track(file.parent, 'film')['bound'].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('damage', [
+    lambda content: b'', lambda content: b'no archive',
+    lambda content: content[:len(content) // 2]])
+def test_damaged(file, damage):
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match='film.npz is damaged: delete it'):
+        read_track(file.parent, 'film')
