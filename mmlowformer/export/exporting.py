@@ -291,8 +291,8 @@ class Exporter:
         """The same with weights of 32 bits, to compare the time with."""
         description = replace(source.description, precision='float32',
                               sha256={})
-        description.files = item.write(
-            replace(source, description=description), folder)
+        description.files = self._write(
+            item, replace(source, description=description), folder)
         description.write(folder)
         return folder
 

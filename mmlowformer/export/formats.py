@@ -3,7 +3,7 @@ import difflib
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,14 @@ class Source:
     shape: Shape
     description: Description
     calibration: Callable | None = None
-    # So that copies share it.
-    _program: ExportedProgram | None = field(default=None, repr=False)
 
     @property
     def program(self) -> ExportedProgram:
-        """That of torch.export, made once."""
-        if self._program is None:
-            self._program = program_of(self.network, self.shape)
-        return self._program
+        """That of torch.export, made anew.
+
+        One with non-maximum suppression cannot be written as ONNX twice.
+        """
+        return program_of(self.network, self.shape)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,23 @@ def _halve(file: Path) -> None:
             onnx.load(str(file)), keep_io_types=True,
             op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, 'TopK',
                            'NonMaxSuppression'])
+        _drop_repeated_casts(model)
         onnx.save(model, str(file))
+
+
+def _drop_repeated_casts(model: Any) -> None:
+    """The converter casts a value once for each operation that takes it.
+
+    All such casts have the same name and output, which ONNX does not allow.
+    """
+    seen: set[str] = set()
+    repeated = []
+    for index, node in enumerate(model.graph.node):
+        if node.name and node.name in seen:
+            repeated.append(index)
+        seen.add(node.name)
+    for index in reversed(repeated):
+        del model.graph.node[index]
 
 
 def _stamp_onnx(source: Source, file: Path) -> None:

@@ -96,6 +96,16 @@ def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
         1, abs=1e-2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('bits', [8, 16])
+def test_fewer_bits_of_a_detector(tiny, photos, tmp_path, bits):
+    """It is written twice: its time is compared with that of 32 bits."""
+    _, outcome = make_export(tiny('detection'), tmp_path / 'onnx', bits=bits,
+                             images=photos, calibration=photos)
+    assert {item['weights'] for item in outcome.speed} == {
+        '', 'float32', {8: 'int8', 16: 'float16'}[bits]}
+
+
 def test_what_follows_the_weights_is_not_rounded():
     """Here a box's decoding, behind the head's last convolution."""
     opset = openvino.opset13
