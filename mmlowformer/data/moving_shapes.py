@@ -2,9 +2,6 @@
 
 Laid out like GOT-10k, so that tracking can be tried without a download.
 """
-import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from .outputs import check_at_least, fill_once
 from .shapes import CLASSES
 
 SPLITS = dict(train='Train', val='Val')
@@ -247,23 +245,10 @@ def make_videos(out: str | Path, train: int = 240, val: int = 20,
     """
     arguments = dict(train=train, val=val, frames=frames, size=size,
                      seed=seed)
-    for name, low in dict(train=1, val=1, frames=2, size=64, seed=0).items():
-        if arguments[name] < low:
-            raise ValueError(f'{name} has to be at least {low}, not '
-                             f'{arguments[name]}')
-    out = Path(out)
-    record = out / 'videos.json'
-    description = dict(arguments, layouts=LAYOUTS)
-    if record.is_file() and json.loads(record.read_text()) == description:
-        return False
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f'{out} exists and holds something else than these videos; name '
-            'another folder or delete it')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # All or nothing: an interrupted run leaves no half data set behind.
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        root = Path(scratch) / 'videos'
+    check_at_least(arguments, dict(train=1, val=1, frames=2, size=64,
+                                   seed=0))
+
+    def fill(root: Path) -> None:
         for number, (split, count) in enumerate(dict(train=train,
                                                      val=val).items()):
             names = [f'GOT-10k_{SPLITS[split]}_{index:06d}'
@@ -274,8 +259,6 @@ def make_videos(out: str | Path, train: int = 240, val: int = 20,
                 _write_video(folder / name, np.random.default_rng(
                     [seed, number, index]), frames, size, size * 4 // 3)
             (folder / 'list.txt').write_text('\n'.join(names) + '\n')
-        (root / record.name).write_text(json.dumps(description))
-        if out.exists():
-            out.rmdir()
-        os.replace(root, out)
-    return True
+
+    return fill_once(out, 'videos.json', dict(arguments, layouts=LAYOUTS),
+                     fill)

@@ -2,7 +2,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,3 +97,56 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}'
                         ) from error
+
+
+def fill_once(out: str | Path, record: str, description: dict,
+              fill: Callable[[Path], None]) -> bool:
+    """Generate a data set, unless it is there already.
+
+    Args:
+        out (str | Path): Its folder, which may be there if it is empty.
+        record (str): Name of the file in it that tells what it holds.
+        description (dict): What it is to hold, as plain values.
+        fill (Callable[[Path], None]): Writes the data into a folder, which
+            it makes.
+
+    Returns:
+        bool: Whether it was written; False if it is there already.
+
+    Raises:
+        FileExistsError: If ``out`` holds something else.
+    """
+    out = Path(out)
+    there = out / record
+    if there.is_file() and json.loads(there.read_text()) == description:
+        return False
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(
+            f'{out} exists and holds something else than these {there.stem}; '
+            'name another folder or delete it')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # All or nothing: an interrupted run leaves no half data set behind.
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        root = Path(scratch) / there.stem
+        fill(root)
+        (root / record).write_text(json.dumps(description))
+        if out.exists():
+            out.rmdir()
+        os.replace(root, out)
+    return True
+
+
+def check_at_least(arguments: dict[str, int], least: dict[str, int]) -> None:
+    """Make sure that no argument is too small.
+
+    Args:
+        arguments (dict[str, int]): By name.
+        least (dict[str, int]): What each has to be at least.
+
+    Raises:
+        ValueError: If one is smaller.
+    """
+    for name, low in least.items():
+        if arguments[name] < low:
+            raise ValueError(f'{name} has to be at least {low}, not '
+                             f'{arguments[name]}')

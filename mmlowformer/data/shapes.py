@@ -5,9 +5,7 @@ scenes of a single shape in a folder for each class, so that detection,
 segmentation and classification can be tried without a download.
 """
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 from rich.progress import track
+
+from .outputs import check_at_least, fill_once
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
 # Fraction of a shape that has to stay visible behind those drawn later.
@@ -208,28 +208,12 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
         FileExistsError: If ``out`` holds something else.
     """
     arguments = dict(train=train, val=val, size=size, seed=seed)
-    for name, low in dict(train=1, val=1, size=32, seed=0).items():
-        if arguments[name] < low:
-            raise ValueError(f'{name} has to be at least {low}, not '
-                             f'{arguments[name]}')
-    out = Path(out)
-    record = out / 'shapes.json'
-    description = dict(arguments, layouts=LAYOUTS)
-    if record.is_file() and json.loads(record.read_text()) == description:
-        return False
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f'{out} exists and holds something else than these shapes; name '
-            'another folder or delete it')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # All or nothing: an interrupted run leaves no half data set behind.
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        root = Path(scratch) / 'shapes'
+    check_at_least(arguments, dict(train=1, val=1, size=32, seed=0))
+
+    def fill(root: Path) -> None:
         for split, count in (('train', train), ('val', val)):
             _write_scenes(root, split, count, size, seed)
             _write_folders(root, split, count, size, seed)
-        (root / record.name).write_text(json.dumps(description))
-        if out.exists():
-            out.rmdir()
-        os.replace(root, out)
-    return True
+
+    return fill_once(out, 'shapes.json', dict(arguments, layouts=LAYOUTS),
+                     fill)

@@ -79,7 +79,7 @@ def write_executorch(source: 'Source', folder: Path) -> list[str]:
         'executorch==1.3.1')
     with silent():
         program = executorch.to_edge_transform_and_lower(
-            source.program,
+            source.make_program(),
             partitioner=[xnnpack.XnnpackPartitioner()]).to_executorch()
         (folder / 'model.pte').write_bytes(program.buffer)
     return ['model.pte']

@@ -41,9 +41,8 @@ class Source:
     description: Description
     calibration: Callable | None = None
 
-    @property
-    def program(self) -> ExportedProgram:
-        """That of torch.export, made anew.
+    def make_program(self) -> ExportedProgram:
+        """That of torch.export, anew for each file.
 
         One with non-maximum suppression cannot be written as ONNX twice.
         """
@@ -109,7 +108,7 @@ def write_float32_onnx(source: Source, file: Path) -> None:
     """
     with quiet():
         torch.onnx.export(
-            source.program, (), str(file), opset_version=OPSET,
+            source.make_program(), (), str(file), opset_version=OPSET,
             input_names=[source.description.input['name']],
             output_names=source.network.output_names, verbose=False,
             external_data=False)
@@ -201,7 +200,7 @@ def write_pt2(source: Source, folder: Path) -> list[str]:
     """Write ``model.pt2``, for ``torch.export.load``."""
     with quiet():
         torch.export.save(
-            source.program, str(folder / 'model.pt2'),
+            source.make_program(), str(folder / 'model.pt2'),
             extra_files={KEY: metadata(source.description)[KEY]})
     return ['model.pt2']
 

@@ -111,7 +111,18 @@ class VideoWriter:
         Raises:
             UserError: If OpenCV cannot write videos here.
         """
-        picture = result.draw()
+        self.write(result.draw())
+
+    def write(self, picture: Image.Image) -> None:
+        """Append a frame.
+
+        Args:
+            picture (Image.Image): In RGB; those of all frames have to be of
+                one size.
+
+        Raises:
+            UserError: If OpenCV cannot write videos here.
+        """
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders want even sides.

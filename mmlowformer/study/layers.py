@@ -103,19 +103,6 @@ def _row(found: Plan, measured: dict, itemsize: int) -> dict:
         steps=measured['steps'], errors=measured['errors'])
 
 
-def rows_of(study: dict) -> list[dict]:
-    """All rows of a study, with their places.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[dict]: In the order of the measurements.
-    """
-    return [dict(cell['key'], **row) for cell in study['cells']
-            for row in cell['rows']]
-
-
 @dataclass(frozen=True)
 class Fusing:
     """Fused against unfused blocks, where one thing is the same.

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .layers import fusing, rows_of
-from .sweep import describe
+from .layers import fusing
+from .sweep import describe, rows_of
 
 MARKERS = 'osD^v<>pPX*'
 # In a picture of layers, names of those that take a larger share.

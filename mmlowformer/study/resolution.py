@@ -46,16 +46,3 @@ def _measure(models: list[str], settings: Settings, timer: Timer | None,
                              settings, timer, progress)
     return dict(complete=record['complete'], peak=record['peak'],
                 rows=record['rows'])
-
-
-def rows_of(study: dict) -> list[dict]:
-    """All rows of a study, with their sizes.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[dict]: In the order of the measurements.
-    """
-    return [dict(cell['key'], **row) for cell in study['cells']
-            for row in cell['rows']]

@@ -216,3 +216,16 @@ def measure_or_note(specs: list[Spec], settings: Settings,
 
 def _plain(values: dict) -> dict:
     return json.loads(json.dumps(values))
+
+
+def rows_of(study: dict) -> list[dict]:
+    """All rows of a study, with the keys of their cells.
+
+    Args:
+        study (dict): What :func:`run` has kept.
+
+    Returns:
+        list[dict]: In the order of the measurements.
+    """
+    return [dict(cell['key'], **row) for cell in study['cells']
+            for row in cell['rows']]

@@ -1,13 +1,13 @@
 """Studies as tables: for the screen, in Markdown, and as CSV."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..benchmark.report import as_csv, markdown
 from ..benchmark.timing import WIDE_SPREAD
-from . import layers, resolution
+from . import layers
 from .choosing import ACCURACIES
 from .designs import BLOCKS, DESIGNS
-from .sweep import describe
+from .sweep import describe, rows_of
 
 # Layers of a network that the tables name one by one.
 MOST_LAYERS = 12
@@ -31,7 +31,7 @@ class Table:
 
 
 def _tables_of_layers(study: dict) -> list[Table]:
-    rows = [row for row in layers.rows_of(study) if not row['failure']]
+    rows = [row for row in rows_of(study) if not row['failure']]
     found = []
     for batch in dict.fromkeys(row['batch_size'] for row in rows):
         here = [row for row in rows if row['batch_size'] == batch]
@@ -124,7 +124,7 @@ def _layer(row: dict, total: float, peak: float) -> list[str]:
 
 
 def _tables_of_resolution(study: dict) -> list[Table]:
-    rows = resolution.rows_of(study)
+    rows = rows_of(study)
     sizes = list(dict.fromkeys(row['size'] for row in rows))
     times = {(row['name'], row['size']): _time(row) for row in rows}
     names = list(dict.fromkeys(row['name'] for row in rows))
@@ -229,6 +229,4 @@ def csv_of(study: dict) -> str:
     Returns:
         str: One line each, nested values spread over columns.
     """
-    rows: Sequence[dict] = [dict(cell['key'], **row)
-                            for cell in study['cells'] for row in cell['rows']]
-    return as_csv(dict(rows=rows))
+    return as_csv(dict(rows=rows_of(study)))

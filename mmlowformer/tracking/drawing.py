@@ -1,6 +1,7 @@
 """Pictures of a test: annotated videos, curves, and a table of videos."""
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -9,23 +10,15 @@ from matplotlib.figure import Figure
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.structures import BaseDataElement
+from PIL import Image
 
 from ..engine.console import say
 from ..engine.pictures import RIGHT, WRONG
-from .scores import (
-    OVERLAPS,
-    PIXELS,
-    SIZES,
-    Track,
-    judge,
-    mean_curves,
-    summarize,
-)
+from ..predict.video import FRAMES_PER_SECOND, VideoWriter
+from .metric import judge_sample
+from .scores import OVERLAPS, PIXELS, SIZES, Track, mean_curves, summarize
 from .video import Video
 
-# Of an annotated video.
-FRAMES_PER_SECOND = 25
 CURVES = 'curves.png'
 TABLE = 'videos.json'
 
@@ -60,8 +53,8 @@ class DrawTracks(Hook):
         for video, sample in zip((data_batch or {}).get('inputs', ()),
                                  outputs or ()):
             text = f'{sample.name}  {len(sample.pred_boxes)} frames'
-            if np.isfinite(sample.boxes[1:]).any():
-                track = _judge(sample)
+            track = judge_sample(sample.to_dict())
+            if track:
                 self._judged.append((sample.name, sample.attributes, track))
                 text += f'  AO {summarize([track])["AO"]:.3f}'
             write_video(self.folder / f'{sample.name}.mp4', video,
@@ -93,12 +86,6 @@ class DrawTracks(Hook):
         (self.folder / TABLE).write_text(json.dumps(table, indent=2))
 
 
-def _judge(sample: BaseDataElement) -> Track:
-    count = len(sample.pred_boxes)
-    return judge(sample.pred_boxes, sample.boxes[:count],
-                 sample.visible[:count], sample.cover[:count], sample.bound)
-
-
 def write_video(file: Path, video: Video, boxes: np.ndarray,
                 truth: np.ndarray) -> None:
     """Write an annotated copy of a video.
@@ -109,21 +96,16 @@ def write_video(file: Path, video: Video, boxes: np.ndarray,
         boxes (np.ndarray): Predicted, ``(n, 4)``.
         truth (np.ndarray): ``(n, 4)``, NaN where it is not known.
     """
-    writer = None
-    for frame, found, true in zip(video, boxes, truth):
-        if writer is None:
-            size = frame.shape[1::-1]
-            writer = cv2.VideoWriter(
-                str(file), cv2.VideoWriter.fourcc(*'mp4v'),
-                FRAMES_PER_SECOND, size)
-        for box, colour in ((true, RIGHT), (found, WRONG)):
-            if np.isfinite(box).all():
-                _rectangle(frame, box, colour)
-        if frame.shape[1::-1] != size:
-            frame = cv2.resize(frame, size)
-        writer.write(frame)
-    if writer is not None:
-        writer.release()
+    size = None
+    with closing(VideoWriter(file, FRAMES_PER_SECOND)) as writer:
+        for frame, found, true in zip(video, boxes, truth):
+            for box, colour in ((true, RIGHT), (found, WRONG)):
+                if np.isfinite(box).all():
+                    _rectangle(frame, box, colour)
+            size = size or frame.shape[1::-1]
+            if frame.shape[1::-1] != size:
+                frame = cv2.resize(frame, size)
+            writer.write(Image.fromarray(frame[..., ::-1]))
 
 
 def _rectangle(frame: np.ndarray, box: np.ndarray, colour: tuple) -> None:

@@ -5,7 +5,25 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from ..registry import METRICS
-from .scores import judge, summarize
+from .scores import Track, judge, summarize
+
+
+def judge_sample(sample: dict) -> Track | None:
+    """Compare the track of a video with its truth.
+
+    Args:
+        sample (dict): Of ``LowFormerTracker``, as plain values.
+
+    Returns:
+        Track | None: None if the truth is not known.
+    """
+    boxes, truth = sample['pred_boxes'], sample['boxes']
+    if not np.isfinite(truth[1:]).all(1).any():
+        return None
+    # Fewer if the video ends early.
+    count = len(boxes)
+    return judge(boxes, truth[:count], sample['visible'][:count],
+                 sample['cover'][:count], sample['bound'])
 
 
 @METRICS.register_module()
@@ -36,16 +54,9 @@ class TrackingMetric(BaseMetric):
             data_samples (Sequence[dict]): Of ``LowFormerTracker``.
         """
         for sample in data_samples:
-            boxes, truth = sample['pred_boxes'], sample['boxes']
-            known = np.isfinite(truth[1:]).all(1).any()
-            # Fewer if the video ends early.
-            count = len(boxes)
             self.results.append(dict(
                 name=sample['name'], seconds=sample['seconds'],
-                attributes=sample['attributes'],
-                track=judge(boxes, truth[:count], sample['visible'][:count],
-                            sample['cover'][:count], sample['bound'])
-                if known else None))
+                attributes=sample['attributes'], track=judge_sample(sample)))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sum up.
