@@ -12,6 +12,7 @@ from torch import distributed
 from ..configs import find_config, read_config
 from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
+from .allocator import keep_freed_memory
 from .data_root import follow_data_root
 from .options import OptionAction, apply_options, warn_of_misspelt
 from .settings import DATALOADERS
@@ -137,7 +138,10 @@ def adapt_to_device(cfg: Config) -> None:
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False
-    if cfg.launcher == 'none' or get_device() != 'cpu':
+    if get_device() != 'cpu':
+        return
+    keep_freed_memory()
+    if cfg.launcher == 'none':
         return
     # MMEngine would call torch.cuda.set_device, pin DDP to a GPU, and torch
     # has no SyncBatchNorm for the CPU.

@@ -1,0 +1,56 @@
+"""Archives as TrackingNet's server wants them; GOT-10k's: test_tools.py."""
+import zipfile
+
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmlowformer.errors import UserError
+from mmlowformer.tracking.keeping import KEYS, track_file
+from mmlowformer.tracking.submission import write_submission
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two videos of three frames, of which the first box is known."""
+    for name in ('abc', 'xyz'):
+        frames = tmp_path / 'TEST/frames' / name
+        frames.mkdir(parents=True)
+        for index in range(3):
+            (frames / f'{index}.jpg').write_bytes(b'')
+        anno = tmp_path / 'TEST/anno' / f'{name}.txt'
+        anno.parent.mkdir(exist_ok=True)
+        anno.write_text('1,2,30,40\n')
+    init_default_scope('mmlowformer')
+    return DATASETS.build(dict(
+        type='mmlowformer.TrackingNet', data_root=str(tmp_path),
+        chunks=('TEST', ), test_mode=True))
+
+
+def write_track(folder, name, count=3, value=1.5):
+    boxes = np.full((count, 4), value) + np.arange(count)[:, None]
+    np.savez(track_file(folder, name), **{
+        **dict.fromkeys(KEYS, np.zeros(count)), 'pred_boxes': boxes})
+
+
+def test_trackingnet(dataset, tmp_path):
+    for name in ('abc', 'xyz'):
+        write_track(tmp_path, name)
+    assert write_submission(dataset, tmp_path, tmp_path / 'a.zip') == 2
+    with zipfile.ZipFile(tmp_path / 'a.zip') as archive:
+        assert archive.namelist() == ['abc.txt', 'xyz.txt']
+        lines = archive.read('xyz.txt').decode().splitlines()
+    assert lines == [','.join([f'{1.5 + index:.3f}'] * 4)
+                     for index in range(3)]
+
+
+@pytest.mark.parametrize(('broken', 'message'), [
+    (None, 'lacks video xyz'), (dict(count=2), 'the track of xyz has'),
+    (dict(value=np.nan), 'the track of xyz has')])
+def test_no_archive_of_less(dataset, tmp_path, broken, message):
+    write_track(tmp_path, 'abc')
+    if broken:
+        write_track(tmp_path, 'xyz', **broken)
+    with pytest.raises(UserError, match=message):
+        write_submission(dataset, tmp_path, tmp_path / 'a.zip')
+    assert not list(tmp_path.glob('a.zip*'))
