@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from torch import nn
 
 # Where it was faster than a direct convolution with AVX2. With fewer channels
 # moving the values takes longer than multiplying them; with fewer tiles,
 # reading the kernels does.
 MIN_CHANNELS = 128
-MIN_TILES = 16
+MIN_TILES = 48
 # Nothing below these is worth being timed.
 MIN_TIMED_CHANNELS = 32
 MIN_TIMED_TILES = 4
 
 ROUNDS = 5
+# 64 MiB, more than caches hold. In a network weights come from memory, and
+# Winograd's are four times as large.
+EVICTING = 2**24
 FILE = 'convolutions.json'
 Seconds = dict[str, float]
 
@@ -54,7 +57,7 @@ class Size(NamedTuple):
 
 
 def pays_by_constants(in_channels: int, out_channels: int, images: int,
-                      height: int, width: int, compiled: bool) -> bool:
+                      height: int, width: int) -> bool:
     """Whether Winograd's way is taken, the same on every machine.
 
     Args:
@@ -63,7 +66,6 @@ def pays_by_constants(in_channels: int, out_channels: int, images: int,
         images (int): See :class:`Size`.
         height (int): See :class:`Size`.
         width (int): See :class:`Size`.
-        compiled (bool): Makes no difference.
 
     Returns:
         bool: Whether channels and tiles are many enough.
@@ -75,7 +77,7 @@ def pays_by_constants(in_channels: int, out_channels: int, images: int,
 # A compiler asks, and keeps the answer.
 @torch.compiler.assume_constant_result
 def pays_here(in_channels: int, out_channels: int, images: int, height: int,
-              width: int, compiled: bool) -> bool:
+              width: int) -> bool:
     """Whether Winograd's way was faster on this machine.
 
     The first convolution of its channels, with about as many tiles, is timed
@@ -90,8 +92,6 @@ def pays_here(in_channels: int, out_channels: int, images: int, height: int,
         images (int): See :class:`Size`.
         height (int): See :class:`Size`.
         width (int): See :class:`Size`.
-        compiled (bool): Whether a direct convolution would find its weights
-            in the layout that it wants.
 
     Returns:
         bool: Whether Winograd's way was faster.
@@ -99,19 +99,25 @@ def pays_here(in_channels: int, out_channels: int, images: int, height: int,
     size = Size(in_channels, out_channels, images, height, width)
     if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
         return False
-    seconds = (None if torch.are_deterministic_algorithms_enabled()
-               else _seconds(size, compiled))
+    if torch.are_deterministic_algorithms_enabled():
+        return pays_by_constants(*size)
+    return _was_faster(size, torch.get_num_threads())
+
+
+@cache
+def _was_faster(size: Size, threads: int) -> bool:
+    seconds = _seconds(size)
     if seconds is None:
-        return pays_by_constants(*size, compiled)
+        return pays_by_constants(*size)
     return seconds['winograd'] < seconds['direct']
 
 
-def _seconds(size: Size, compiled: bool) -> Seconds | None:
+def _seconds(size: Size) -> Seconds | None:
     """What both ways took; none if that could not be remembered."""
-    machine, kind = _machine(), _kind(size, compiled)
+    machine, kind = _machine(), _kind(size)
     known = _remembered(cache_file()).setdefault(machine, {})
     if kind not in known and _is_writable(cache_file()):
-        known[kind] = time_both_ways(size, compiled)
+        known[kind] = time_both_ways(size)
         _remember(cache_file(), machine, known)
     return known.get(kind)
 
@@ -128,11 +134,10 @@ def _processor() -> str:
     return cpu_name()
 
 
-def _kind(size: Size, compiled: bool) -> str:
+def _kind(size: Size) -> str:
     """Sizes whose tiles are equally many, to a factor of two, are alike."""
-    way = 'compiled' if compiled else 'eager'
     return (f'{size.in_channels} to {size.out_channels} channels, '
-            f'{2**(size.tiles.bit_length() - 1)} tiles, float32, {way}')
+            f'{2**(size.tiles.bit_length() - 1)} tiles, float32')
 
 
 def cache_file() -> Path:
@@ -181,50 +186,39 @@ def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
         return
 
 
-def time_both_ways(size: Size, compiled: bool) -> Seconds:
+def time_both_ways(size: Size) -> Seconds:
     """Time a convolution, directly and by Winograd's algorithm.
 
     Args:
         size (Size): Of the convolution.
-        compiled (bool): Whether the direct one finds its weights in the
-            layout that it wants.
 
     Returns:
         dict[str, float]: The fewest seconds of a call, ``direct`` and
         ``winograd``.
     """
-    with torch.inference_mode():
-        ways = _ways(size, compiled)
+    # Of weights made in inference mode no changes are counted.
+    with torch.inference_mode(False), torch.no_grad():
+        ways = _ways(size)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
+        evicting = torch.zeros(EVICTING)
         for _ in range(ROUNDS):
             for name, call in ways.items():
+                evicting.add_(1)
                 start = time.perf_counter()
                 call()
                 seconds[name].append(time.perf_counter() - start)
     return {name: min(values) for name, values in seconds.items()}
 
 
-def _ways(size: Size, compiled: bool) -> dict[str, Callable]:
+def _ways(size: Size) -> dict[str, Callable]:
+    from .packed import PackedConv2d
     from .winograd import convolve_tiles, transform_kernels
     channels, out_channels, *shape = size
-    weight = torch.randn(out_channels, channels, 3, 3).contiguous(
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1).to(
         memory_format=torch.channels_last)
-    bias = torch.randn(out_channels)
     x = torch.randn(shape[0], channels, *shape[1:]).contiguous(
         memory_format=torch.channels_last)
-    direct = (_packed_conv(x, weight, bias) if compiled else
-              partial(F.conv2d, x, weight, bias, padding=1))
-    return dict(direct=direct, winograd=partial(
-        convolve_tiles, x, transform_kernels(weight), bias))
-
-
-def _packed_conv(x: torch.Tensor, weight: torch.Tensor,
-                 bias: torch.Tensor) -> Callable:
-    """What a compiler makes of a convolution with constant weights."""
-    if not torch.backends.mkldnn.is_available():
-        return partial(F.conv2d, x, weight, bias, padding=1)
-    setting = ([1, 1], [1, 1], [1, 1], 1)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(
-        weight, *setting, list(x.shape))
-    return partial(torch.ops.mkldnn._convolution_pointwise, x, packed, bias,
-                   *setting, 'none', [], '')
+    return dict(
+        direct=partial(PackedConv2d(conv), x),
+        winograd=partial(convolve_tiles, x, transform_kernels(conv.weight),
+                         conv.bias))

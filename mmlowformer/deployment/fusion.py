@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.blocks import FusedMBConv, Lowtention, Residual
+from .packed import PackedConv2d
 from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
 
@@ -77,6 +78,7 @@ def _fuse(network: nn.Module) -> None:
     replace_modules(network, PartwiseFusedMBConv.can_replace,
                     PartwiseFusedMBConv)
     replace_modules(network, WinogradConv2d.can_replace, WinogradConv2d)
+    replace_modules(network, PackedConv2d.can_replace, PackedConv2d)
 
 
 def to_channels_last(module: nn.Module) -> None:

@@ -12,6 +12,7 @@ from ..errors import UserError, first_line
 from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from .folding import fold_batch_norms
 from .fusion import replace_modules, to_channels_last
+from .packed import PackedConv2d
 from .parts import PartForward
 from .watching import (
     Call,
@@ -206,6 +207,7 @@ def _rewrite(model: nn.Module, images: Tensor, measure: bool) -> None:
     replace_modules(
         model, partial(WinogradConv2d.can_replace, min_channels=least),
         WinogradConv2d)
+    replace_modules(model, PackedConv2d.can_replace, PackedConv2d)
     for module in model.modules():
         if isinstance(module, WinogradConv2d) and measure:
             module.choose = pays_here

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .choosing import MIN_CHANNELS, pays_by_constants
-from .partwise import count_parts, is_exported, join, may_loop
+from .packed import PackedConv2d, Snapshot, infers_on_cpu
+from .partwise import count_parts, join, may_loop
 
 KERNEL = 3
 TILE = 4
@@ -41,9 +42,6 @@ def _both_axes(matrix: Tensor) -> Tensor:
     return torch.kron(matrix, matrix)
 
 
-# Of a kernel's values so many are compared, to see whether they changed.
-SAMPLE_SIZE = 256
-
 TO_INPUT_VALUES = _both_axes(_values(PATCH).inverse().T).float()
 TO_OUTPUTS = _both_axes(_values(TILE).T).float()
 
@@ -53,31 +51,17 @@ class TransformedKernels(NamedTuple):
 
     Attributes:
         values (Tensor): The kernels, ``(36, C, C')``.
-        weight (Tensor): What they were made from.
-        version (int): How often that had been written to.
-        sample (Tensor): Some of its values.
+        source (Snapshot): What they were made from.
     """
 
     values: Tensor
-    weight: Tensor
-    version: int
-    sample: Tensor
+    source: Snapshot
 
     @classmethod
     @torch.no_grad()
     def of(cls, weight: Tensor) -> 'TransformedKernels':
         """Transform a weight, ``(C', C, 3, 3)``, which has to be dense."""
-        return cls(transform_kernels(weight), weight, weight._version,
-                   _sample(weight).clone())
-
-    def are_of(self, weight: Tensor) -> bool:
-        """Whether a weight is what they were made from, and unchanged.
-
-        Not all that writes into a tensor counts as a new version: fused
-        optimizers do not, nor does what goes by ``weight.data``.
-        """
-        return (weight is self.weight and weight._version == self.version
-                and torch.equal(_sample(weight), self.sample))
+        return cls(transform_kernels(weight), Snapshot.of(weight))
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
@@ -88,13 +72,7 @@ def transform_kernels(weight: Tensor) -> Tensor:
     return torch.tensordot(to_values, kernels, dims=1).float()
 
 
-def _sample(weight: Tensor) -> Tensor:
-    """Evenly spaced values, in the order in which they lie in memory."""
-    step = max(1, weight.numel() // SAMPLE_SIZE)
-    return torch.as_strided(weight, (-(-weight.numel() // step), ), (step, ))
-
-
-class WinogradConv2d(nn.Conv2d):
+class WinogradConv2d(PackedConv2d):
     """A 3x3 convolution of stride 1 that takes Winograd's way where it pays.
 
     That is: for inference in float32 on a CPU, with channels-last maps that
@@ -119,22 +97,19 @@ class WinogradConv2d(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d):
-        super().__init__(conv.in_channels, conv.out_channels, KERNEL,
-                         padding=1, bias=conv.bias is not None, device='meta')
-        self.weight, self.bias = conv.weight, conv.bias
+        super().__init__(conv)
         self.choose: Callable[..., bool] = pays_by_constants
         self._kernels: TransformedKernels | None = None
-        self.train(conv.training)
 
     @staticmethod
     def can_replace(module: nn.Module,
                     min_channels: int = MIN_CHANNELS) -> bool:
         """Whether it is such a convolution, with so many input channels."""
-        return (type(module) is nn.Conv2d and module.groups == 1
+        return ((PackedConv2d.can_replace(module)
+                 or type(module) is PackedConv2d) and module.groups == 1
                 and module.kernel_size == (KERNEL, KERNEL)
                 and module.stride == module.padding == (1, 1)
                 and module.dilation == (1, 1)
-                and module.padding_mode == 'zeros'
                 and module.in_channels >= min_channels)
 
     def _apply(self, *args, **kwargs):
@@ -144,14 +119,15 @@ class WinogradConv2d(nn.Conv2d):
 
     def __getstate__(self) -> dict:
         """What is copied and pickled: all but what is made from it."""
-        return self.__dict__ | dict(_kernels=None)
+        return super().__getstate__() | dict(_kernels=None)
 
     def kernel_values(self) -> Tensor:
         """The kernels' values at the points, ``(36, C, C')``."""
         if torch.compiler.is_compiling():
             return transform_kernels(self.weight)
         kernels = self._kernels
-        if kernels is None or not kernels.are_of(self.weight):
+        if kernels is None or not kernels.source.is_current(
+                self.weight):
             # Other threads may do the same, to the same effect.
             self._kernels = kernels = TransformedKernels.of(self.weight)
         return kernels.values
@@ -163,10 +139,7 @@ class WinogradConv2d(nn.Conv2d):
 
     def pays(self, x: Tensor) -> bool:
         """Whether :meth:`convolve_tiles` is there for it, and faster."""
-        if (torch.is_grad_enabled() or _autocasts() or is_exported()
-                or not x.device.type == self.weight.device.type == 'cpu'
-                or not x.dtype == self.weight.dtype == torch.float32
-                or not _is_dense(self.weight)):
+        if not infers_on_cpu(x, self.weight, (torch.float32, )):
             return False
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
         images_at_once, rows_at_once = _part((rows, columns),
@@ -179,7 +152,7 @@ class WinogradConv2d(nn.Conv2d):
     def _is_faster(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
         return self.choose(self.in_channels, self.out_channels, images, height,
-                           width, torch.compiler.is_compiling())
+                           width)
 
     def convolve_tiles(
             self, x: Tensor,
@@ -243,21 +216,6 @@ def _convolve_patches(patches: Tensor, kernel_values: Tensor,
     tiles = outputs.reshape(n, rows, columns, TILE, TILE, -1)
     return tiles.transpose(2, 3).reshape(
         n, rows * TILE, columns * TILE, -1)
-
-
-def _is_dense(weight: Tensor) -> bool:
-    """Whether nothing lies between its values, and changes are counted."""
-    if not torch.compiler.is_compiling() and weight.is_inference():
-        return False
-    return (weight.is_contiguous(memory_format=torch.channels_last)
-            or weight.is_contiguous())
-
-
-def _autocasts() -> bool:
-    try:
-        return torch.is_autocast_enabled('cpu')
-    except TypeError:  # torch before 2.4
-        return torch.is_autocast_cpu_enabled()
 
 
 def _tiles(size: int) -> int:

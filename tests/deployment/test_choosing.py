@@ -15,8 +15,8 @@ def timed(monkeypatch, tmp_path):
     """Direct takes twice as long; the sizes that were timed."""
     seen = []
 
-    def time_both_ways(size, compiled):
-        seen.append((tuple(size), compiled))
+    def time_both_ways(size):
+        seen.append(tuple(size))
         return dict(direct=2., winograd=1.)
 
     monkeypatch.setattr(choosing, 'time_both_ways', time_both_ways)
@@ -27,52 +27,52 @@ def timed(monkeypatch, tmp_path):
 
 
 def forget():
+    choosing._was_faster.cache_clear()
     choosing._remembered.cache_clear()
     choosing._is_writable.cache_clear()
 
 
 def test_timed_once(timed):
-    assert pays_here(*LARGE, False)
-    assert pays_here(*LARGE, False)
+    assert pays_here(*LARGE)
+    assert pays_here(*LARGE)
     # Of another process.
     forget()
-    assert pays_here(*LARGE, False)
+    assert pays_here(*LARGE)
     # Nearly as many tiles.
-    assert pays_here(128, 64, 1, 36, 36, False)
-    assert timed == [(LARGE, False)]
-    pays_here(*LARGE, True)
-    pays_here(128, 64, 1, 64, 64, False)
-    assert len(timed) == 3
+    assert pays_here(128, 64, 1, 36, 36)
+    assert timed == [LARGE]
+    pays_here(128, 64, 1, 64, 64)
+    assert len(timed) == 2
 
 
 def test_what_is_kept(timed):
-    pays_here(*LARGE, False)
+    pays_here(*LARGE)
     (machine, times), = json.loads(
         choosing.cache_file().read_text()).items()
     assert f'torch {torch.__version__}' in machine
     assert f'{torch.get_num_threads()} threads' in machine
-    assert times == {'128 to 64 channels, 64 tiles, float32, eager':
+    assert times == {'128 to 64 channels, 64 tiles, float32':
                      dict(direct=2., winograd=1.)}
 
 
 def test_threads_are_told_apart(timed):
     threads = torch.get_num_threads()
-    pays_here(*LARGE, False)
+    pays_here(*LARGE)
     torch.set_num_threads(threads + 1)
     try:
-        pays_here(*LARGE, False)
+        pays_here(*LARGE)
     finally:
         torch.set_num_threads(threads)
     assert len(timed) == 2
 
 
 def test_other_processes_are_not_forgotten(timed):
-    pays_here(*LARGE, False)
+    pays_here(*LARGE)
     file = choosing.cache_file()
     content = json.loads(file.read_text())
     content['another machine'] = {'some': dict(direct=1., winograd=2.)}
     file.write_text(json.dumps(content))
-    pays_here(*LARGE, True)
+    pays_here(128, 32, *LARGE[2:])
     assert 'another machine' in json.loads(file.read_text())
 
 
@@ -82,11 +82,10 @@ def test_a_broken_file(timed, content):
     file = choosing.cache_file()
     file.parent.mkdir(parents=True)
     file.write_text(content)
-    assert pays_here(*LARGE, False)
-    assert pays_here(*LARGE, True)
+    assert pays_here(*LARGE)
     forget()
-    assert pays_here(*LARGE, False)
-    assert len(timed) == 2
+    assert pays_here(*LARGE)
+    assert len(timed) == 1
 
 
 @pytest.mark.parametrize('height', [8, 32])
@@ -94,38 +93,35 @@ def test_nowhere_to_write(timed, monkeypatch, tmp_path, height):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     size = (128, 64, 1, height, height)
-    assert pays_here(*size, False) == pays_by_constants(*size, False) \
-        == (height == 32)
+    assert pays_here(*size) == pays_by_constants(*size) == (height == 32)
     assert not timed
 
 
 def test_deterministic(timed):
     torch.use_deterministic_algorithms(True)
     try:
-        assert pays_here(*LARGE, False)
-        assert not pays_here(64, *LARGE[1:], False)
+        assert pays_here(*LARGE)
+        assert not pays_here(64, *LARGE[1:])
     finally:
         torch.use_deterministic_algorithms(False)
     assert not timed
 
 
 def test_small_ones_are_not_timed(timed):
-    assert not pays_here(16, 64, 1, 64, 64, False)
-    assert not pays_here(512, 512, 1, 4, 8, False)
+    assert not pays_here(16, 64, 1, 64, 64)
+    assert not pays_here(512, 512, 1, 4, 8)
     assert not timed
 
 
-@pytest.mark.parametrize('compiled', [False, True])
-def test_times(compiled):
+def test_times():
     size = choosing.Size(32, 16, 1, 12, 12)
-    seconds = choosing.time_both_ways(size, compiled)
+    seconds = choosing.time_both_ways(size)
     assert list(seconds) == ['direct', 'winograd']
     assert all(0 < value < 1 for value in seconds.values())
 
 
-@pytest.mark.parametrize('compiled', [False, True])
-def test_both_ways_compute_the_same(compiled):
-    ways = choosing._ways(choosing.Size(32, 16, 2, 12, 9), compiled)
-    with torch.inference_mode():
+def test_both_ways_compute_the_same():
+    ways = choosing._ways(choosing.Size(32, 16, 2, 12, 9))
+    with torch.no_grad():
         direct, winograd = ways['direct'](), ways['winograd']()
     torch.testing.assert_close(direct, winograd, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,194 @@
+"""Convolutions whose weights are laid out once, not in each call.
+
+oneDNN, which convolves for torch on x86, has layouts of its own for weights,
+and which is best depends on the size of the maps. torch converts weights to it
+in each call; compilers do so once, and with the same two operators.
+"""
+import platform
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .partwise import is_exported
+
+# Of a weight so many values are compared, to see whether they changed.
+SAMPLE_SIZE = 256
+DTYPES = (torch.float32, torch.bfloat16)
+X86 = ('x86_64', 'AMD64', 'i386')
+
+
+class Snapshot(NamedTuple):
+    """What a weight was when something was made from it.
+
+    Attributes:
+        weight (Tensor): The weight.
+        version (int): How often it had been written to.
+        address (int): Where its values lay.
+        values (Tensor): Some of its values, where they lay.
+        copies (Tensor): What they were.
+    """
+
+    weight: Tensor
+    version: int
+    address: int
+    values: Tensor
+    copies: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor) -> 'Snapshot':
+        """Take it, of a weight that :func:`is_dense`."""
+        values = _sample(weight.detach())
+        return cls(weight, weight._version, weight.data_ptr(), values,
+                   values.clone())
+
+    def is_current(self, weight: Tensor) -> bool:
+        """Whether a weight is that one, and unchanged.
+
+        Not all that writes into a tensor counts as a new version: fused
+        optimizers do not, nor does what goes by ``weight.data``.
+        """
+        return (weight is self.weight and weight._version == self.version
+                and weight.data_ptr() == self.address
+                and torch.equal(self.values, self.copies))
+
+
+class PackedWeight(NamedTuple):
+    """A convolution's weight in the layout that oneDNN wants.
+
+    Attributes:
+        values (Tensor): The weight, of the layout ``torch._mkldnn``.
+        size (torch.Size): Of the maps that it is best for.
+        source (Snapshot): What it was made from.
+    """
+
+    values: Tensor
+    size: torch.Size
+    source: Snapshot
+
+
+def _sample(weight: Tensor) -> Tensor:
+    """Evenly spaced values, in the order in which they lie in memory."""
+    step = max(1, weight.numel() // SAMPLE_SIZE)
+    return torch.as_strided(weight, (-(-weight.numel() // step), ), (step, ))
+
+
+def is_dense(weight: Tensor) -> bool:
+    """Whether nothing lies between its values, and changes are counted."""
+    if not torch.compiler.is_compiling() and weight.is_inference():
+        return False
+    return (weight.is_contiguous(memory_format=torch.channels_last)
+            or weight.is_contiguous())
+
+
+def infers_on_cpu(x: Tensor, weight: Tensor,
+                  dtypes: tuple[torch.dtype, ...]) -> bool:
+    """Whether a CPU computes it, for nobody who asks for gradients.
+
+    Args:
+        x (Tensor): What is convolved.
+        weight (Tensor): With what.
+        dtypes (tuple[torch.dtype, ...]): One of these, of both.
+
+    Returns:
+        bool: Whether it is so, and what is made from the weight stays true.
+    """
+    return (not torch.is_grad_enabled() and not _autocasts()
+            and not is_exported()
+            and x.device.type == weight.device.type == 'cpu'
+            and x.dtype == weight.dtype and x.dtype in dtypes
+            and is_dense(weight))
+
+
+def _autocasts() -> bool:
+    try:
+        return torch.is_autocast_enabled('cpu')
+    except TypeError:  # torch before 2.4
+        return torch.is_autocast_cpu_enabled()
+
+
+@cache
+def can_pack() -> bool:
+    """Whether this processor has such layouts, and torch the operators."""
+    return (platform.machine() in X86 and torch.backends.mkldnn.is_available()
+            and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
+            and hasattr(torch.ops.mkldnn, '_reorder_convolution_weight'))
+
+
+class PackedConv2d(nn.Conv2d):
+    """A convolution that keeps its weight as oneDNN wants it for the maps.
+
+    That is: for inference in float32 or bfloat16 on an x86 CPU, with maps as
+    large as the last ones. Whatever else comes, and what is traced, compiled
+    or exported, is convolved as ever. The parameters are those of the
+    convolution that it takes the place of, and so are the outputs up to
+    rounding. Weights may change at any time, as of
+    :class:`.winograd.WinogradConv2d`.
+
+    Args:
+        conv (nn.Conv2d): One that :meth:`can_replace`. Its parameters are
+            shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__(
+            conv.in_channels, conv.out_channels, conv.kernel_size,
+            conv.stride, conv.padding, conv.dilation, conv.groups,
+            conv.bias is not None, device='meta')
+        self.weight, self.bias = conv.weight, conv.bias
+        self._packed: PackedWeight | None = None
+        self._last_size: torch.Size | None = None
+        self.train(conv.training)
+
+    @staticmethod
+    def can_replace(module: nn.Module) -> bool:
+        """Whether it is a convolution as torch has it."""
+        return (type(module) is nn.Conv2d and module.padding_mode == 'zeros'
+                and not isinstance(module.padding, str))
+
+    def _apply(self, *args, **kwargs):
+        # As large as the weights, and of no use elsewhere.
+        self._packed = None
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict:
+        """What is copied and pickled: all but what is made from it."""
+        return self.__dict__ | dict(_packed=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self._can_use_packed(x):
+            return super().forward(x)
+        # What comes out is laid out like this, and not like the weight.
+        x = x.contiguous(memory_format=torch.channels_last)
+        # With a weight as it is, the same is done after a conversion: what
+        # comes out does not depend on what was computed before.
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight_for(x.shape), self.bias, self.padding,
+            self.stride, self.dilation, self.groups, 'none', [], '')
+
+    def _can_use_packed(self, x: Tensor) -> bool:
+        return (not torch.compiler.is_compiling() and can_pack()
+                and x.ndim == 4 and x.numel() > 0
+                and infers_on_cpu(x, self.weight, DTYPES))
+
+    def _weight_for(self, size: torch.Size) -> Tensor:
+        packed = self._packed
+        is_new = packed is None or not packed.source.is_current(self.weight)
+        if not is_new and packed.size == size:
+            self._last_size = size
+            return packed.values
+        # Of sizes in turn, as in heads, none but the first is packed.
+        if not is_new and self._last_size != size:
+            self._last_size = size
+            return self.weight
+        # Other threads may do the same, to the same effect.
+        self._packed = packed = PackedWeight(
+            self._pack(size), size, Snapshot.of(self.weight))
+        return packed.values
+
+    @torch.no_grad()
+    def _pack(self, size: torch.Size) -> Tensor:
+        return torch.ops.mkldnn._reorder_convolution_weight(
+            self.weight, self.padding, self.stride, self.dilation,
+            self.groups, size)
