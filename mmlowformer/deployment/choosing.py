@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-# Where it was faster than a direct convolution with AVX2. With fewer channels
-# moving the values takes longer than multiplying them; with fewer tiles,
-# reading the kernels does.
+# Where it was faster than a direct convolution, with AVX2 and AVX-512. With
+# fewer channels moving the values takes longer than multiplying them; with
+# fewer tiles, reading the kernels does.
 MIN_CHANNELS = 128
 MIN_TILES = 48
 # Nothing below these is worth being timed.

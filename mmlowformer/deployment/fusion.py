@@ -1,9 +1,10 @@
 """Rewriting a trained LowFormer for inference, with the same outputs.
 
 Each step is an identity of linear algebra, so outputs differ by rounding only.
-On a CPU 3x3 convolutions with many channels go by Winograd's algorithm, and
-FusedMBConvs of stride 1, whose wide maps do not fit into the caches, are
-computed part by part; with stride 2 that was slower.
+On a CPU convolutions keep their weights as oneDNN wants them, those of 3x3 with
+many channels go by Winograd's algorithm, and FusedMBConvs of stride 1, whose
+wide maps do not fit into the caches, are computed part by part; with stride 2
+that was slower.
 
 Not rewritten: a GroupNorm in front of an attention, whose depthwise
 convolution pads with zeros, which the norm would not have shifted (on CUDA it
