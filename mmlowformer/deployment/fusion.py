@@ -1,7 +1,7 @@
 """Rewriting a trained LowFormer for inference, with the same outputs.
 
 Each step is an identity of linear algebra, so outputs differ by rounding only.
-On a CPU convolutions keep their weights as oneDNN wants them, those of 3x3 with
+On a CPU convolutions keep their weights as oneDNN wants them, 3x3 ones with
 many channels go by Winograd's algorithm, and FusedMBConvs of stride 1, whose
 wide maps do not fit into the caches, are computed part by part; with stride 2
 that was slower.
