@@ -14,6 +14,7 @@ from mmlowformer.configs import kind_of
 from mmlowformer.data.checks import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.runtime.description import is_exported
+from mmlowformer.tracking.detectors import follows_many
 from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
 from mmlowformer.tracking.submission import WriteSubmission, check_submission
 
@@ -84,7 +85,9 @@ def prepare(args: argparse.Namespace) -> Config:
 def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
     for option in ('resume', 'submission'):
         if getattr(args, option) and not engine.is_tracker(cfg):
-            raise UserError(f'--{option} is for trackers')
+            raise UserError(f'--{option} is for trackers of one object')
+    if follows_many(cfg):
+        prepare_identities(cfg, args)
     if args.submission:
         with DATASETS.switch_scope_and_registry(cfg.default_scope) as \
                 registry:
@@ -92,6 +95,21 @@ def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
                 cfg.test_dataloader.dataset.type))
     if args.resume:
         resume(cfg, args.checkpoint)
+
+
+def prepare_identities(cfg: Config, args: argparse.Namespace) -> None:
+    if args.out and args.out.endswith(PREDICTIONS):
+        raise UserError(f'--out {args.out} is for images; of many objects '
+                        f'the tracks are written to {tracks_of(cfg)}, and '
+                        'the metrics to F.json')
+    if args.score_thr is not None:
+        raise UserError('--score-thr is for boxes of images; what is followed '
+                        'is said by the thresholds in model.tracker')
+    evaluators = cfg.test_evaluator
+    for evaluator in (evaluators if isinstance(evaluators, list) else
+                      [evaluators]):
+        if kind_of(evaluator) == 'MOTChallengeMetric':
+            evaluator.setdefault('outfile_prefix', tracks_of(cfg))
 
 
 def tracks_of(cfg: Config) -> str:

@@ -10,6 +10,7 @@ from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError
 from ..runtime.description import is_exported, read_description
+from ..tracking.packages import require_packages
 from ..weights.fitting import LoadAnyLayout, check_fits
 from .console import QuietRunner
 from .fetching import local_checkpoint
@@ -37,6 +38,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     cfg = load_config(args)
     check_settings(cfg)
     require_scope(cfg)
+    require_packages(cfg)
     if not args.work_dir:
         # Runner writes the config there; that of the training stays.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
