@@ -29,9 +29,10 @@ from mmlowformer.predict.identities import (
 from mmlowformer.predict.model import load_model
 from mmlowformer.predict.results import Detections
 from mmlowformer.tracking import packages
+from mmlowformer.tracking.versions import VERSIONS
 from mmlowformer.weights.fitting import check_fits
 
-from ..conftest import untrained
+from ..conftest import ROOT, untrained
 
 NAMES = ['circle', 'square']
 IMAGE = np.full((60, 80, 3), 90, np.uint8)
@@ -134,9 +135,8 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_pins():
-    from ..conftest import ROOT
     pins = (ROOT / 'requirements' / 'mot.txt').read_text().splitlines()
-    assert set(packages.VERSIONS.values()) <= set(pins)
+    assert set(VERSIONS.values()) <= set(pins)
 
 
 @pytest.mark.parametrize('kind', ['ByteTrack', 'OCSORT'])
