@@ -6,9 +6,8 @@ videos = 'data/shape_crowds/mot17/'
 # Of the height of the detector's images.
 video_size = (192, 144)
 
-detector = _base_.model
-# An object of two kinds would be two.
-detector.test_cfg.nms.class_agnostic = True
+# An object that may be of two kinds would be two.
+_base_.model.test_cfg.nms.class_agnostic = True
 model = dict(
     _delete_=True,
     type='ByteTrack',
@@ -19,7 +18,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
         use_det_processor=True),
-    detector=detector,
+    detector=_base_.model,
     tracker=dict(
         type='ByteTracker',
         motion=dict(type='KalmanFilter'),

@@ -160,8 +160,9 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
 def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
     if not metrics:
         print('No metrics: nothing was predicted.')
+    width = max(22, *map(len, metrics), 0) + 2
     for name, value in metrics.items():
-        print(f'{name:<24}{engine.shown(value)}')
+        print(f'{name:<{width}}{engine.shown(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:
