@@ -1,6 +1,7 @@
 """Test a checkpoint on the test set of its config."""
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import mmengine
@@ -10,9 +11,10 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmlowformer import engine
-from mmlowformer.configs import kind_of
+from mmlowformer.configs import dicts_in, kind_of
 from mmlowformer.data.checks import datasets_in
 from mmlowformer.engine import UserError
+from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.description import is_exported
 from mmlowformer.tracking.detectors import follows_many
 from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
@@ -105,9 +107,10 @@ def prepare_identities(cfg: Config, args: argparse.Namespace) -> None:
     if args.score_thr is not None:
         raise UserError('--score-thr is for boxes of images; what is followed '
                         'is said by the thresholds in model.tracker')
-    evaluators = cfg.test_evaluator
-    for evaluator in (evaluators if isinstance(evaluators, list) else
-                      [evaluators]):
+    # The metric would, when another process has begun to write there.
+    if is_first_process():
+        shutil.rmtree(tracks_of(cfg), ignore_errors=True)
+    for _, evaluator in dicts_in(cfg.test_evaluator):
         if kind_of(evaluator) == 'MOTChallengeMetric':
             evaluator.setdefault('outfile_prefix', tracks_of(cfg))
 

@@ -1,10 +1,12 @@
 """The detector inside of a tracker of many objects."""
 import copy
+from collections.abc import Iterator
 
 from mmengine.config import Config
 
 from ..configs import kind_of
 from ..data.checks import datasets_in
+from ..errors import UserError
 
 # Trackers that look at nothing but the boxes of a frame.
 OVER_BOXES = ('ByteTrack', 'OCSORT')
@@ -33,8 +35,18 @@ def detector_config(cfg: Config) -> tuple[Config, dict | None]:
         tuple[Config, dict | None]: A copy for images one by one, and the
         settings of what follows the boxes; ``cfg`` itself and None if there
         is no such tracker in it.
+
+    Raises:
+        UserError: If the model takes nothing but whole videos.
     """
-    if kind_of(cfg.model) not in OVER_BOXES:
+    kind = kind_of(cfg.model)
+    if kind not in OVER_BOXES:
+        if any(kind_of(step) == 'PackTrackInputs'
+               for dataset in _test_sets(cfg)
+               for step in dataset.get('pipeline') or ()):
+            raise UserError(
+                f'{kind} takes videos of a data set: use tools/test.py. '
+                f'Detectors, {" and ".join(OVER_BOXES)} predict files')
         return cfg, None
     alone = copy.deepcopy(cfg)
     tracker = alone.model
@@ -43,9 +55,14 @@ def detector_config(cfg: Config) -> tuple[Config, dict | None]:
     preprocessor.pop('use_det_processor', None)
     alone.model = dict(dict(data_preprocessor=preprocessor),
                        **tracker.detector)
-    for dataset in datasets_in(alone.test_dataloader):
+    for dataset in _test_sets(alone):
         dataset['pipeline'] = _of_frames(dataset['pipeline'])
     return alone, tracker.tracker
+
+
+def _test_sets(cfg: Config) -> Iterator[dict]:
+    loader = cfg.get('test_dataloader') or {}
+    return datasets_in(loader) if loader.get('dataset') else iter(())
 
 
 def _of_frames(pipeline: list[dict]) -> list[dict]:
