@@ -21,13 +21,14 @@ def parse_args() -> argparse.Namespace:
                        'leave, laid out like MOT17, instead of images')
     parser.add_argument('--train', type=int, metavar='N',
                         help='number of training images (default: 320) or '
-                        'videos (240; with --mot 20)')
+                        'videos (240; with --mot 40)')
     parser.add_argument('--val', type=int, metavar='N',
                         help='number of validation images (default: 64) or '
                         'videos (20; with --mot 10)')
     parser.add_argument('--size', type=int, metavar='S',
                         help='height and width in pixels (default: 256); '
-                        'height of videos, which are 4/3 as wide (240)')
+                        'height of videos, which are 4/3 as wide (240; with '
+                        '--mot 144)')
     parser.add_argument('--frames', type=int, metavar='N',
                         help='frames of each video (default: 60)')
     parser.add_argument('--seed', type=int, default=0, metavar='S',

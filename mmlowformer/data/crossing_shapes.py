@@ -31,7 +31,7 @@ PACE = (0.06, 0.16)
 CONTRAST = 90
 # Share of a shape in the image, below which it is not there any more.
 LEAST = 0.25
-# In frames for detectors, boxes of shapes that are hidden more are left out.
+# Shapes that are hidden more are followed, but no detector has to find them.
 LEAST_SEEN = 0.3
 FRAMES_PER_SECOND = 25
 
@@ -257,7 +257,9 @@ class _Annotations:
         single = len(self.content['categories']) == 1
         boxes.append(dict(
             id=len(boxes) + 1, image_id=image, bbox=list(item.box),
-            area=item.box[2] * item.box[3], iscrowd=0,
+            area=item.box[2] * item.box[3],
+            # What detectors neither learn nor are judged by; a tracker is.
+            iscrowd=int(item.visible < LEAST_SEEN),
             category_id=1 if single else item.label + 1,
             visibility=round(item.visible, 5), mot_conf=1.,
             instance_id=identity, official_id=item.identity))
@@ -269,7 +271,7 @@ class _Annotations:
 
 def _write_annotations(root: Path, split: str, videos: list[Video],
                        height: int, width: int) -> None:
-    """What MMDetection makes of MOT17, and the frames for detectors."""
+    """What MMDetection makes of MOT17, and the kinds of shapes."""
     # It takes a frame more than the half for training.
     middle = len(videos[0].frames) // 2 + 1
     parts = {split: slice(None)}
@@ -284,29 +286,28 @@ def _write_annotations(root: Path, split: str, videos: list[Video],
         whole.write(root / f'{name}_cocoformat.json')
     kinds = _Annotations(CLASSES, height, width)
     for video in videos:
-        kinds.add(Video(video.name, [
-            [item for item in seen if item.visible >= LEAST_SEEN]
-            for seen in video.frames]), slice(None))
+        kinds.add(video, slice(None))
     kinds.write(root / f'{split}_shapes.json')
 
 
-def make_crossings(out: str | Path, train: int = 20, val: int = 10,
-                   frames: int = 60, size: int = 240, seed: int = 0) -> bool:
+def make_crossings(out: str | Path, train: int = 40, val: int = 10,
+                   frames: int = 60, size: int = 144, seed: int = 0) -> bool:
     """Write the videos; the same arguments give the same files.
 
     ``out/mot17`` is laid out like MOT17, with the annotations that
     MMDetection makes of it: ``train``, ``test`` (its truth is known),
     ``half-train`` and ``half-val``, in which each shape is a pedestrian, as
     the metrics of MOT17 count nothing else. ``annotations/train_shapes.json``
-    and ``test_shapes.json`` have the kinds of the shapes, for detectors.
+    and ``test_shapes.json`` have the kinds of the shapes. Boxes of shapes that
+    are hidden are marked as ``iscrowd``, which detectors leave out.
 
     Args:
         out (str | Path): The folder to create.
-        train (int): Number of training videos. Defaults to 20.
+        train (int): Number of training videos. Defaults to 40.
         val (int): Number of videos in ``test``. Defaults to 10.
         frames (int): Frames of a video, at least 4. Defaults to 60.
         size (int): Height in pixels, at least 64; the width is 4/3 of it.
-            Defaults to 240.
+            Defaults to 144.
         seed (int): Of all that is random. Defaults to 0.
 
     Returns:

@@ -56,7 +56,7 @@ class Identified(Result):
         image = self.image.copy()
         for identity, points in self.trails.items():
             cv2.polylines(image, [points.round().astype(np.int32)], False,
-                          _colour(identity), _thickness(image), cv2.LINE_AA)
+                          _colour(identity), _thickness(image))
         texts = [f'{identity} {self.classes[label]}'.strip()
                  for identity, label in zip(self.identities, self.labels)]
         return draw_boxes(image, Boxes(

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
-import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
@@ -26,14 +25,6 @@ class DrawIdentities(Hook):
         self.folder = Path(folder)
         self._name = ''
         self._writer: VideoWriter | None = None
-
-    def before_test(self, runner: Runner) -> None:
-        """Look up what the boxes are called.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._classes = runner.test_dataloader.dataset.metainfo['classes']
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
@@ -75,15 +66,10 @@ class DrawIdentities(Hook):
         identities = found.instances_id.astype(int) + 1
         return Identified(
             self._name, mmcv.imread(frame.img_path, channel_order='rgb'),
-            self._names(found.labels), [], 0., found.bboxes, found.scores,
-            found.labels, identities,
+            # The metric knows one class, a detector perhaps others.
+            [''] * (1 + int(found.labels.max(initial=0))), [], 0.,
+            found.bboxes, found.scores, found.labels, identities,
             self._trails(identities.tolist(), found.bboxes))
-
-    def _names(self, labels: np.ndarray) -> list[str]:
-        """A detector may know more classes than the metric counts."""
-        count = max(len(self._classes), int(labels.max(initial=0)) + 1)
-        return (list(self._classes) if count == len(self._classes) else
-                [''] * count)
 
     def _finish(self) -> None:
         if self._writer is not None:

@@ -9,7 +9,8 @@ from .versions import install_command
 
 # MMDetection's classes, and the modules that they refuse to be built without.
 NEEDS: dict[str, tuple[str, ...]] = dict(
-    ByteTracker=('lap', ), OCSORTTracker=('lap', 'motmetrics'),
+    ByteTracker=('lap', ), ClassAgnosticByteTracker=('lap', ),
+    OCSORTTracker=('lap', 'motmetrics'),
     SORTTracker=('motmetrics', ), StrongSORTTracker=('motmetrics', ),
     MOTChallengeMetric=('trackeval', ))
 

@@ -82,9 +82,12 @@ def test_halves(root):
 def test_frames_for_detectors(root):
     content = read(root, 'test_shapes')
     assert [item['name'] for item in content['categories']] == list(CLASSES)
-    seen = [row for row in lines(root, 'test', 1) if row[-1] >= LEAST_SEEN]
+    assert len({item['category_id'] for item in content['annotations']}) > 1
+    rows = lines(root, 'test', 1)
     assert [item['bbox'] for item in content['annotations']] == [
-        row[2:6] for row in seen]
+        row[2:6] for row in rows]
+    assert [item['iscrowd'] for item in content['annotations']] == [
+        row[-1] < LEAST_SEEN for row in rows]
 
 
 def test_deterministic(root, tmp_path):

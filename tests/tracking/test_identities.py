@@ -73,6 +73,18 @@ def test_less_sure_boxes_continue_an_object():
     assert len(fresh(detections([[5, 5, 25, 25]], [0.2], [0])).boxes) == 0
 
 
+@pytest.mark.parametrize(('kind', 'expected'), [
+    ('mmdet.ByteTracker', [[1], [2], [2]]),
+    ('mmlowformer.ClassAgnosticByteTracker', [[1], [1], [1]])])
+def test_objects_that_change_their_class(kind, expected):
+    identifier = Identifier(dict(tracker_settings(0.5), type=kind))
+    found = [identifier(detections([[60, 30, 70, 40], [5, 5, 25, 25]],
+                                   [0.3, 0.9], [0, label]))
+             for label in (0, 1, 1)]
+    assert [frame.identities.tolist() for frame in found] == expected
+    assert [frame.labels.tolist() for frame in found] == [[0], [1], [1]]
+
+
 def test_frames_without_any_box():
     identifier = Identifier(tracker_settings(0.5))
     for frame in (None, 0, None, 1):

@@ -13,7 +13,7 @@ from ..conftest import ROOT, untrained
 CONFIG = ROOT / 'configs' / 'bytetrack_lowformer_b0_shapes.py'
 TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in
                         ('train', 'test', 'predict'))
-SURE = dict(model=dict(test_cfg=dict(max_per_img=5)))
+FEW = dict(model=dict(test_cfg=dict(max_per_img=5)))
 
 
 def options(crossings, *more):
@@ -21,18 +21,21 @@ def options(crossings, *more):
             *more]
 
 
-@pytest.fixture(scope='module')
-def sure(tmp_path_factory):
-    """A detector that is sure of boxes anywhere."""
-    file = untrained(tmp_path_factory.mktemp('sure'),
-                     'retinanet_lowformer_b0_shapes', **SURE)
+def biased(folder, bias):
+    """A detector of the same boxes in every image, with such scores."""
+    file = untrained(folder, 'retinanet_lowformer_b0_shapes', **FEW)
     content = torch.load(file, weights_only=True)
-    content['state_dict']['bbox_head.retina_cls.bias'].fill_(3.)
+    content['state_dict']['bbox_head.retina_cls.bias'].fill_(bias)
     torch.save(content, file)
     return file
 
 
-def tested(run_here, folder, checkpoint, crossings, *arguments):
+@pytest.fixture(scope='module')
+def sure(tmp_path_factory):
+    return biased(tmp_path_factory.mktemp('sure'), 3.)
+
+
+def metrics_of(run_here, folder, checkpoint, crossings, *arguments):
     result = run_here(TEST, CONFIG, checkpoint, '--out', 'metrics.json',
                       '--work-dir', 'test', *arguments, *options(crossings),
                       cwd=folder)
@@ -43,13 +46,13 @@ def tested(run_here, folder, checkpoint, crossings, *arguments):
 
 
 def test_testing_a_detector(run_here, crossings, sure, tmp_path):
-    metrics, shown = tested(run_here, tmp_path, sure, crossings,
+    metrics, shown = metrics_of(run_here, tmp_path, sure, crossings,
                             '--show-dir', 'pictures')
     assert {'HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1'} <= set(metrics)
     assert 0 <= metrics['HOTA'] < 1
     assert metrics['FP'] + metrics['TP'] > 0
     shown = ' '.join(shown.split())
-    assert 'ByteTrack with b0' in shown
+    assert 'ByteTrack with LowFormer-b0' in shown
     assert 'Data 2 videos of 16 frames' in shown
     assert 'VIDEO --track' in shown
     # TrackEval prints a page for each measure.
@@ -67,8 +70,9 @@ def test_testing_a_detector(run_here, crossings, sure, tmp_path):
         assert set(rows[:, 0]) <= set(range(1, 9))
 
 
-def test_no_track_at_all_is_a_result(run_here, crossings, detector, tmp_path):
-    metrics, _ = tested(run_here, tmp_path, detector, crossings)
+def test_no_track_at_all_is_a_result(run_here, crossings, tmp_path):
+    metrics, _ = metrics_of(run_here, tmp_path, biased(tmp_path, -9.),
+                            crossings)
     assert metrics['HOTA'] == metrics['TP'] == metrics['FP'] == 0
     assert metrics['FN'] > 0
 
@@ -123,7 +127,7 @@ def test_training(run_here, crossings, shapes, tmp_path):
     assert 'Validation: motchallenge-metric/HOTA' in shown
     assert 'model.detector.backbone.init_cfg.type=Pretrained' in shown
     trained = tmp_path / 'run/epoch_1.pth'
-    metrics, _ = tested(run_here, tmp_path, trained, crossings)
+    metrics, _ = metrics_of(run_here, tmp_path, trained, crossings)
     assert metrics['FN'] > 0
 
 
