@@ -1,9 +1,10 @@
-# ByteTrack over the small detector of generated images, with its checkpoint or
-# trained on frames, tested on the videos of tools/make_shapes.py --mot.
+# ByteTrack over the small detector of generated images, whose training it has,
+# tested on the videos of tools/make_shapes.py --mot.
 _base_ = 'retinanet_lowformer_b0_shapes.py'
 
-data_root = 'data/shape_crowds/mot17/'
-image_size = (160, 120)
+videos = 'data/shape_crowds/mot17/'
+# So that shapes are as large as in the images.
+video_size = (224, 168)
 
 # So short a training leaves doubts about what a shape is: one that may be of
 # two kinds is one object.
@@ -22,36 +23,20 @@ model = dict(
     tracker=dict(
         type='mmlowformer.ClassAgnosticByteTracker',
         motion=dict(type='KalmanFilter'),
-        # So short a training makes no detector as sure as a long one.
-        obj_score_thrs=dict(high=0.5, low=0.1),
-        init_track_thr=0.6,
+        obj_score_thrs=dict(high=0.6, low=0.1),
+        init_track_thr=0.7,
         num_frames_retain=30))
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
-    # The frames of a video are much alike.
-    dict(type='PhotoMetricDistortion', hue_delta=90),
-    dict(type='RandomFlip', prob=[0.25, 0.25],
-         direction=['horizontal', 'vertical']),
-    dict(type='PackDetInputs'),
-]
 test_pipeline = [
     dict(
         type='TransformBroadcaster',
         transforms=[
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=image_size, keep_ratio=True),
+            dict(type='Resize', scale=video_size, keep_ratio=True),
             dict(type='LoadTrackAnnotations'),
         ]),
     dict(type='PackTrackInputs'),
 ]
-train_dataloader = dict(dataset=dict(
-    data_root=data_root,
-    ann_file='annotations/train_shapes.json',
-    data_prefix=dict(img='train/'),
-    pipeline=train_pipeline))
 val_dataloader = dict(
     _delete_=True,
     batch_size=1,
@@ -60,7 +45,7 @@ val_dataloader = dict(
     sampler=dict(type='TrackImgSampler'),
     dataset=dict(
         type='MOTChallengeDataset',
-        data_root=data_root,
+        data_root=videos,
         ann_file='annotations/test_cocoformat.json',
         data_prefix=dict(img_path='test/'),
         # All that the measures count, whatever the shape is.
@@ -72,14 +57,6 @@ val_evaluator = dict(
     _delete_=True,
     type='MOTChallengeMetric', metric=['HOTA', 'CLEAR', 'Identity'])
 test_evaluator = val_evaluator
-
-max_epochs = 3
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
-    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs,
-         eta_min=1e-5, convert_to_iter_based=True),
-]
 
 # What images alone have.
 tta_model = tta_pipeline = None

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
                        'leave, laid out like MOT17, instead of images')
     parser.add_argument('--train', type=int, metavar='N',
                         help='number of training images (default: 320) or '
-                        'videos (240; with --mot 40)')
+                        'videos (240; with --mot 20)')
     parser.add_argument('--val', type=int, metavar='N',
                         help='number of validation images (default: 64) or '
                         'videos (20; with --mot 10)')

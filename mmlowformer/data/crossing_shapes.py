@@ -290,7 +290,7 @@ def _write_annotations(root: Path, split: str, videos: list[Video],
     kinds.write(root / f'{split}_shapes.json')
 
 
-def make_crossings(out: str | Path, train: int = 40, val: int = 10,
+def make_crossings(out: str | Path, train: int = 20, val: int = 10,
                    frames: int = 60, size: int = 144, seed: int = 0) -> bool:
     """Write the videos; the same arguments give the same files.
 
@@ -303,7 +303,7 @@ def make_crossings(out: str | Path, train: int = 40, val: int = 10,
 
     Args:
         out (str | Path): The folder to create.
-        train (int): Number of training videos. Defaults to 40.
+        train (int): Number of training videos. Defaults to 20.
         val (int): Number of videos in ``test``. Defaults to 10.
         frames (int): Frames of a video, at least 4. Defaults to 60.
         size (int): Height in pixels, at least 64; the width is 4/3 of it.
