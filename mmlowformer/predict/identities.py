@@ -150,17 +150,19 @@ class Trails:
 
 
 def tracker_settings(sure: float) -> dict:
-    """MMDetection's ByteTrack for a detector that says when it is sure.
+    """ByteTrack for a detector of any classes.
 
     Args:
         sure (float): The score of boxes that are likely to be right.
 
     Returns:
         dict: Settings of the tracker: only boxes a little surer begin an
-        object, and less sure ones, down to 0.1, may continue one.
+        object, and less sure ones, down to 0.1, may continue one. An object
+        may change its class.
     """
     return dict(
-        type='mmdet.ByteTracker', motion=dict(type='mmdet.KalmanFilter'),
+        type='mmlowformer.ClassAgnosticByteTracker',
+        motion=dict(type='mmdet.KalmanFilter'),
         obj_score_thrs=dict(high=sure, low=min(LOW, sure)),
         init_track_thr=min(sure + 0.1, (sure + 1) / 2),
         num_frames_retain=30)

@@ -3,6 +3,7 @@ import torch
 from mmdet.models.trackers import ByteTracker
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from torchvision.ops import nms
 
 from ..registry import MODELS
 
@@ -13,11 +14,17 @@ class ClassAgnosticByteTracker(ByteTracker):
 
     MMDetection's own never continues an object with a box of another class, so
     that a detector that takes a square for a star in some frames makes two
-    objects of it. The detector's NMS should be ``class_agnostic``, too.
+    objects of it, and two in one frame of a box that may be either.
 
     Args:
+        same_object_iou (float): Of boxes that overlap more, whatever their
+            classes are, only the surest counts. Defaults to 0.7.
         **kwargs: See ``mmdet.ByteTracker``.
     """
+
+    def __init__(self, same_object_iou: float = 0.7, **kwargs):
+        super().__init__(**kwargs)
+        self.same_object_iou = same_object_iou
 
     def track(self, data_sample: DetDataSample, **kwargs) -> InstanceData:
         """Take in the boxes of the next frame.
@@ -32,6 +39,7 @@ class ClassAgnosticByteTracker(ByteTracker):
             ``labels`` as they were found in this frame.
         """
         found = data_sample.pred_instances
+        found = found[nms(found.bboxes, found.scores, self.same_object_iou)]
         one_class = data_sample.new()
         one_class.pred_instances = InstanceData(
             bboxes=found.bboxes, scores=found.scores,

@@ -85,6 +85,14 @@ def test_objects_that_change_their_class(kind, expected):
     assert [frame.labels.tolist() for frame in found] == [[0], [1], [1]]
 
 
+def test_one_box_of_two_classes_is_one_object():
+    identifier = Identifier(tracker_settings(0.3))
+    found = identifier(detections([[5, 5, 25, 25]] * 2 + [[15, 5, 35, 25]],
+                                  [0.6, 0.9, 0.7], [0, 1, 0]))
+    assert sorted(found.scores.tolist()) == pytest.approx([0.7, 0.9])
+    assert sorted(found.labels.tolist()) == [0, 1]
+
+
 def test_frames_without_any_box():
     identifier = Identifier(tracker_settings(0.5))
     for frame in (None, 0, None, 1):

@@ -132,6 +132,31 @@ def test_training(run_here, crossings, shapes, tmp_path):
     assert metrics['FN'] > 0
 
 
+@pytest.mark.slow
+def test_the_recipe_of_mot17(run_here, crossings, tmp_path):
+    """On videos in its layout, small; OC-SORT takes what ByteTrack trained."""
+    scale = 'pipeline.0.transforms.1.scale=(96,96)'
+    settings = [
+        f'data_root={crossings}', 'train_dataloader.num_workers=0',
+        'train_dataloader.dataset.pipeline.2.scale=(96,96)',
+        'train_dataloader.dataset.pipeline.4.crop_size=(64,64)',
+        *(f'{name}_dataloader.{setting}' for name in ('val', 'test')
+          for setting in ('num_workers=0', f'dataset.{scale}')),
+        'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+    kinds = [ROOT / 'configs' / f'{kind}_lowformer_b1_mot17.py'
+             for kind in ('bytetrack', 'ocsort')]
+    result = run_here(TRAIN, kinds[0], '--work-dir', 'run', '--cfg-options',
+                      *settings, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert 'motchallenge-metric/HOTA' in result.stdout
+    for kind in kinds:
+        result = run_here(TEST, kind, 'run/epoch_1.pth', '--deploy',
+                          '--work-dir', 'test', '--cfg-options', *settings,
+                          cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
+        assert 'Data 1 videos of 3 frames' in ' '.join(result.stdout.split())
+
+
 @pytest.fixture(scope='module')
 def film(crossings, tmp_path_factory):
     """A folder of frames."""
