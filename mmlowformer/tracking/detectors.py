@@ -22,7 +22,8 @@ def follows_many(cfg: Config) -> bool:
     Returns:
         bool: Whether it is of one of MMDetection's trackers.
     """
-    return bool(cfg.model.get('tracker'))
+    model = cfg.get('model') or {}
+    return bool(model.get('tracker') or model.get('track_head'))
 
 
 def detector_config(cfg: Config) -> tuple[Config, dict | None]:

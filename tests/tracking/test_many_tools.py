@@ -226,9 +226,12 @@ def test_predicting_with_the_tracker_of_a_config(run_here, error_here, sure,
 
 
 @pytest.mark.slow
-def test_predicting_with_an_exported_detector(run_here, exported, film,
-                                              tmp_path):
+def test_predicting_with_an_exported_detector(run_here, error_here, exported,
+                                              crossings, film, tmp_path):
     result = run_here(PREDICT, exported('detection'), film, '--track',
                       cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert (tmp_path / 'predictions/videos/img1.mp4').is_file()
+    assert 'tools/predict.py --track takes it' in ' '.join(error_here(
+        TEST, CONFIG, exported('detection'), *options(crossings),
+        cwd=tmp_path).split())
