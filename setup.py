@@ -40,6 +40,8 @@ extras = dict(
     # All of the maintained forks; not together with those above.
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
     serve=pins('serve.txt'),
+    # TrackEval's bound would take a numpy that MMPreTrain fails with.
+    mot=pins('mot.txt', 'trackeval', 'lap', 'motmetrics') + ['numpy<2.4'],
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino',
                    'scipy'),
     export=pins('export.txt', 'onnxscript', 'onnx', 'onnxruntime', 'openvino',

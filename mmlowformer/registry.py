@@ -19,6 +19,7 @@ from mmengine.registry import Registry
 # Built on a library that not everybody has, or seldom needed: imported when
 # asked for.
 HOST_MODULES = dict(
+    ClassAgnosticByteTracker='mmlowformer.tracking.bytetrack',
     ExportedModel='mmlowformer.export.model',
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',

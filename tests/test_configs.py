@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmpretrain.structures import DataSample
@@ -19,7 +21,9 @@ DETECTION, SEGMENTATION, CLASSIFICATION = (
 # Their tests run the tools.
 OTHERS = ('retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
           'lowformer_b0_shapes', 'lowformer_b1_transfer',
-          'lowformer_b1_retrieval', 'track_lowformer_tiny_shapes')
+          'lowformer_b1_retrieval', 'track_lowformer_tiny_shapes',
+          'bytetrack_lowformer_b0_shapes')
+MANY_OBJECTS = ('bytetrack_lowformer_b1_mot17', 'ocsort_lowformer_b1_mot17')
 TRACKERS = ('track_lowformer_b0_got10k', 'track_lowformer_b1_got10k',
             'track_lowformer_b15_got10k', 'track_lowformer_e2_got10k',
             'track_lowformer_b15_mixed')
@@ -37,7 +41,8 @@ ABLATIONS = ('lowformer_b1_unfused_in1k', 'lowformer_b1_no_attention_in1k',
 def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
     assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS,
-                     *CUSTOM, *DEPLOYED, *ABLATIONS, *TRACKERS}
+                     *CUSTOM, *DEPLOYED, *ABLATIONS, *TRACKERS,
+                     *MANY_OBJECTS}
 
 
 def test_found_with_and_without_suffix():
@@ -51,7 +56,7 @@ def test_found_with_and_without_suffix():
 def test_unknown_config_names_similar_ones():
     with pytest.raises(FileNotFoundError, match='retinanet_lowformer_b2_coco'):
         get_config_path('retinanet_lowformer_b2')
-    with pytest.raises(FileNotFoundError, match='There are: fpn_lowformer_b0'):
+    with pytest.raises(FileNotFoundError, match='There are: bytetrack_lowf'):
         get_config_path('xyz')
 
 
@@ -193,3 +198,32 @@ def test_trackers(name):
     total.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all(), key
+
+
+@pytest.mark.parametrize('name', MANY_OBJECTS)
+def test_many_objects(name):
+    """MMDetection's trackers over a RetinaNet, which alone is trained."""
+    init_default_scope('mmdet')
+    cfg = get_config(name)
+    assert cfg.default_scope == 'mmdet'
+    assert cfg.test_dataloader.dataset.ann_file == (
+        'annotations/half-val_cocoformat.json')
+    model = MODELS.build(cfg.model)
+    assert type(model).__name__.lower() == name.split('_')[0]
+    assert model.detector.bbox_head.num_classes == 1
+    # Alone, it is normalized as it is in the tracker.
+    for key in ('mean', 'std', 'bgr_to_rgb', 'pad_size_divisor'):
+        assert (cfg.model.detector.data_preprocessor[key]
+                == cfg.model.data_preprocessor[key])
+    if name == MANY_OBJECTS[0]:
+        data = demo_mm_inputs(1, (3, 64, 96), num_items=[2], num_classes=2)
+        data['data_samples'][0].gt_instances.labels.zero_()
+        losses = model.train_step(data, build_optim_wrapper(
+            model, cfg.optim_wrapper))
+        assert losses['loss'].isfinite()
+    model.eval()
+    with torch.no_grad():
+        result, = model.test_step(demo_track_inputs(
+            1, 2, image_shapes=(3, 64, 96), num_items=[2]))
+    assert [frame.pred_track_instances.bboxes.shape[1]
+            for frame in result] == [4, 4]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-from mmdet.testing import demo_mm_inputs
+from mmdet.testing import demo_mm_inputs, demo_track_inputs
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
@@ -26,10 +27,13 @@ PAGE = (ROOT / 'docs' / 'drop_in.md').read_text(encoding='utf-8')
 SIZES = dict(mmdet=64, mmseg=32)
 FAMILY = re.compile(
     r'^(mmdet|mmseg): (`[^#]+?`)\n\n```python\n(.*?)```', re.M | re.S)
+VIDEOS = re.compile(
+    r'^(mmdet), videos: (`[^#]+?`)\n\n```python\n(.*?)```', re.M | re.S)
 # By config: the library and the lines that go below `_base_`.
-SNIPPETS = {
-    base: (library, snippet) for library, bases, snippet in
-    FAMILY.findall(PAGE) for base in re.findall('`(.+?)`', bases)}
+SNIPPETS, OF_VIDEOS = (
+    {base: (library, snippet) for library, bases, snippet in
+     kind.findall(PAGE) for base in re.findall('`(.+?)`', bases)}
+    for kind in (FAMILY, VIDEOS))
 
 
 def base_named(family):
@@ -38,7 +42,7 @@ def base_named(family):
 
 def user_config(folder, base, old='', new=''):
     """The config of somebody who has changed ``old`` in a snippet."""
-    library, snippet = SNIPPETS[base]
+    library, snippet = {**SNIPPETS, **OF_VIDEOS}[base]
     assert old in snippet
     path = Path(import_module(library).__path__[0], '.mim', 'configs', base)
     file = folder / 'my_config.py'
@@ -97,7 +101,8 @@ def norm_parameters(model):
 
 def test_page_is_read_completely():
     others = 4  # `_base_`, printing channels and configs, own data
-    assert PAGE.count('```python') == len(FAMILY.findall(PAGE)) + others
+    assert PAGE.count('```python') == others + sum(
+        len(kind.findall(PAGE)) for kind in (FAMILY, VIDEOS))
     assert {library for library, _ in SNIPPETS.values()} == {'mmdet', 'mmseg'}
 
 
@@ -163,6 +168,47 @@ def test_snippet_trains_and_predicts(base, tmp_path):
         assert result.pred_instances.scores.isfinite().all()
 
 
+def frames_for(cfg, training):
+    """Two frames of a video; ByteTrack's detector learns from single ones."""
+    if training and cfg.model.type == 'ByteTrack':
+        data = demo_mm_inputs(2, [(3, 64, 64)] * 2, num_items=[2, 2])
+        for sample in data['data_samples']:
+            sample.gt_instances.labels.zero_()
+        return data
+    return demo_track_inputs(
+        1, 2, key_frames_inds=[0] if training else None,
+        image_shapes=(3, 64, 64), num_items=[2], num_classes=1,
+        with_mask=cfg.model.type in ('MaskTrackRCNN', 'Mask2FormerVideo'))
+
+
+@pytest.mark.parametrize('base', [
+    pytest.param(base, marks=pytest.mark.slow) if '2021' in base else base
+    for base in OF_VIDEOS])
+def test_snippet_of_videos_trains_and_predicts(base, tmp_path):
+    cfg = user_config(tmp_path, base)
+    assert not [path for path, value in items(cfg.model).items()
+                if '://' in str(value)]
+    check_normalization(cfg.model.data_preprocessor)
+    model, optim_wrapper = build(cfg)
+    check_optimizer(cfg, model, optim_wrapper)
+    backbone = getattr(model, 'detector', model).backbone
+    assert isinstance(backbone, LowFormer)
+    before = {name: parameter.detach().clone() for name, parameter in
+              backbone.named_parameters()}
+    # Runner says it; ByteTrack resizes every tenth batch.
+    MessageHub.get_current_instance().update_info('iter', 0)
+    losses = model.train_step(frames_for(cfg, True), optim_wrapper)
+    assert losses['loss'].isfinite()
+    assert [name for name, parameter in backbone.named_parameters()
+            if parameter.equal(before[name])] == []
+    model.eval()
+    with torch.no_grad():
+        result, = model.test_step(frames_for(cfg, False))
+    assert len(result) == 2
+    for frame in result:
+        assert frame.pred_track_instances.bboxes.shape[1] == 4
+
+
 def check_normalization(preprocessor):
     """As the published weights want it."""
     published = timm.models.get_pretrained_cfg('lowformer_b1')
@@ -176,10 +222,13 @@ def check_normalization(preprocessor):
 def check_optimizer(cfg, model, optim_wrapper):
     settings = cfg.optim_wrapper
     assert settings.optimizer.type == 'AdamW'
+    schedulers = cfg.param_scheduler
     assert all(scheduler.get('eta_min', 0) < settings.optimizer.lr
-               for scheduler in cfg.param_scheduler)
+               for scheduler in (schedulers if isinstance(schedulers, list)
+                                 else [schedulers]))
     custom = 'backbone' in settings.paramwise_cfg.get('custom_keys', {})
-    assert settings_of(optim_wrapper, norm_parameters(model.backbone),
+    backbone = getattr(model, 'detector', model).backbone
+    assert settings_of(optim_wrapper, norm_parameters(backbone),
                        'weight_decay') == {
         settings.optimizer.weight_decay if custom else 0.}
 

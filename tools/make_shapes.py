@@ -2,6 +2,7 @@
 import argparse
 import sys
 
+from mmlowformer.data.crossing_shapes import make_crossings
 from mmlowformer.data.moving_shapes import make_videos
 from mmlowformer.data.shapes import make_dataset
 
@@ -9,38 +10,44 @@ from mmlowformer.data.shapes import make_dataset
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', help='folder to create')
-    parser.add_argument('--videos', action='store_true',
-                        help='videos of moving shapes, laid out like GOT-10k, '
-                        'instead of images')
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument('--videos', action='store_const', dest='make',
+                       const=make_videos, default=make_dataset,
+                       help='videos of a moving shape and its like, laid out '
+                       'like GOT-10k, instead of images')
+    kinds.add_argument('--mot', action='store_const', dest='make',
+                       const=make_crossings,
+                       help='videos of many shapes that cross, enter and '
+                       'leave, laid out like MOT17, instead of images')
     parser.add_argument('--train', type=int, metavar='N',
                         help='number of training images (default: 320) or '
-                        'videos (240)')
+                        'videos (240; with --mot 20)')
     parser.add_argument('--val', type=int, metavar='N',
                         help='number of validation images (default: 64) or '
-                        'videos (20)')
+                        'videos (20; with --mot 10)')
     parser.add_argument('--size', type=int, metavar='S',
                         help='height and width in pixels (default: 256); '
-                        'height of videos, which are 4/3 as wide (240)')
+                        'height of videos, which are 4/3 as wide (240; with '
+                        '--mot 144)')
     parser.add_argument('--frames', type=int, metavar='N',
-                        help='with --videos: frames of each (default: 60)')
+                        help='frames of each video (default: 60)')
     parser.add_argument('--seed', type=int, default=0, metavar='S',
                         help='seed of the scenes (default: %(default)s)')
     args = parser.parse_args()
-    if args.frames is not None and not args.videos:
-        parser.error('--frames is for --videos')
+    if args.frames is not None and args.make is make_dataset:
+        parser.error('--frames is for videos')
     return args
 
 
 def main() -> None:
     args = parse_args()
-    make = make_videos if args.videos else make_dataset
     options = {name: value for name, value in vars(args).items()
-               if name != 'videos' and value is not None}
+               if name != 'make' and value is not None}
     try:
-        written = make(**options)
+        written = args.make(**options)
     except (ValueError, OSError) as error:
         sys.exit(f'make_shapes.py: error: {error}')
-    what = 'videos' if args.videos else 'images'
+    what = 'images' if args.make is make_dataset else 'videos'
     print(f'\n{args.out}: {what}, '
           + ('written' if written else 'there already'))
 

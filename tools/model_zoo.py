@@ -60,9 +60,15 @@ def count_frame(tracker: nn.Module, height: int, width: int
     return parameters, counter.get_total_flops() // 2
 
 
+def count_detector(tracker: nn.Module, height: int, width: int
+                   ) -> tuple[int, int]:
+    """The same for the detector of a tracker, which learns nothing else."""
+    return count(tracker.detector, height, width)
+
+
 @dataclass
 class Task:
-    """A family of configs, one for each variant or ablation."""
+    """A family of configs, one for each variant, ablation or tracker."""
 
     name: str
     config: str
@@ -85,6 +91,10 @@ TASKS = (
     Task('Object Tracking', 'track_lowformer_{}_got10k', 'mmlowformer',
          'GOT-10k', 224, 224, 'track_lowformer_metafile.yml',
          ('b0', 'b1', 'b15', 'e2'), count_frame),
+    # A frame of 1920x1080 after resizing, padded.
+    Task('Multiple Object Tracking', '{}_lowformer_b1_mot17', 'mmdet',
+         'MOT17', 640, 1088, 'mot_lowformer_metafile.yml',
+         ('bytetrack', 'ocsort'), count_detector),
 )
 # Those that were published; the others are no configs.
 ABLATION_TASK = Task(

@@ -1,6 +1,7 @@
 """Find boxes, masks or labels in photos and videos with a trained model.
 
-With --box it follows one object of a video, with a trained tracker.
+With --track it tells all objects of a video apart; with --box it follows one,
+with a trained tracker.
 """
 import argparse
 import os
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from mmengine.device import get_device
@@ -26,8 +28,8 @@ from mmlowformer.predict.following import (
     open_frames,
     parse_box,
     require_tracker,
-    write_boxes,
 )
+from mmlowformer.predict.identities import TRACKS, Identified, identify
 from mmlowformer.predict.inputs import Inputs, collect, short_names
 from mmlowformer.predict.model import load_model
 from mmlowformer.predict.video import (
@@ -69,6 +71,9 @@ def parse_args() -> argparse.Namespace:
                         help="annotations in COCO's format, whose numbers of "
                         'images and categories the results take')
     first = parser.add_mutually_exclusive_group()
+    first.add_argument('--track', action='store_true',
+                       help='of a detector: give each object of a video, or '
+                       'of a folder of frames, an identity and a trail')
     first.add_argument('--box', metavar='X,Y,W,H',
                        help='follow the object that is there in the first '
                        'frame: left, top, width and height in pixels, or '
@@ -214,12 +219,17 @@ def first_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
+def only_input(args: argparse.Namespace, options: str) -> str:
+    """The video, or folder of frames, in which something is followed."""
+    if len(args.inputs) != 1:
+        raise UserError(f'{options} for one video, not for '
+                        f'{len(args.inputs)} inputs')
+    return args.inputs[0]
+
+
 def track(args: argparse.Namespace) -> None:
     """Follow one object of one video, or folder of frames."""
-    if len(args.inputs) != 1:
-        raise UserError('--box and --detector are for one video, not for '
-                        f'{len(args.inputs)} inputs')
-    source, = args.inputs
+    source = only_input(args, '--box and --detector are')
     if args.box and args.box != 'window':
         parse_box(args.box)
     frames = open_frames(source)
@@ -237,14 +247,17 @@ def track(args: argparse.Namespace) -> None:
     name = Path(source).name or 'frames'
     found = follow(tracker, chain([first], others), box, name,
                    args.score_thr)
-    steps = write_track(writer, found, name, frames)
+    steps = write_track(writer, found, name, frames, BOXES)
     conclude_track(writer, steps, source, frames.total)
 
 
-def write_track(writer: Writer, found: Iterator[Tracked], name: str,
-                frames: Video | FrameFolder) -> list[Tracked]:
+Step = TypeVar('Step', Tracked, Identified)
+
+
+def write_track(writer: Writer, found: Iterator[Step], name: str,
+                frames: Video | FrameFolder, lines: str) -> list[Step]:
     """What was followed so far is kept, whatever happens."""
-    steps: list[Tracked] = []
+    steps: list[Step] = []
     copy = VideoWriter(writer.free('videos', f'{Path(name).stem}{FORMAT}'),
                        frames.fps)
     with engine.exit_on_interrupt(lambda: (
@@ -263,24 +276,65 @@ def write_track(writer: Writer, found: Iterator[Tracked], name: str,
         finally:
             writer.wait()
             copy.close()
-            write_boxes(writer.folder / BOXES, steps)
+            (writer.folder / lines).write_text(''.join(
+                frame.lines(number) for number, frame in enumerate(steps, 1)))
     return steps
 
 
 def conclude_track(writer: Writer, steps: list[Tracked], source: str,
                    total: int | None) -> None:
-    if total and len(steps) < total:
-        engine.warn(f'{source} ends after {len(steps)} of the {total} frames '
-                    'that it announces')
+    warn_of_end(source, len(steps), total)
     unsure = sum(not frame.is_sure for frame in steps)
     rate = len(steps) / sum(frame.seconds for frame in steps)
     engine.show(f'\n{len(steps)} frames, the tracker took {rate:.1f} per '
                 f'second; {unsure} are unsure (dashed).')
+    name_files(writer, 'Boxes', BOXES)
+
+
+def warn_of_end(source: str, frames: int, total: int | None) -> None:
+    if total and frames < total:
+        engine.warn(f'{source} ends after {frames} of the {total} frames '
+                    'that it announces')
+
+
+def name_files(writer: Writer, label: str, lines: str) -> None:
     if writer.pictures:
         engine.show(engine.line('Video', engine.short(
             writer.folder / 'videos')))
-    engine.show(engine.line('Boxes', engine.short(writer.folder / BOXES)))
+    engine.show(engine.line(label, engine.short(writer.folder / lines)))
     engine.show(engine.line('Results', engine.short(writer.file)))
+
+
+def track_all(args: argparse.Namespace) -> None:
+    """Tell the objects of one video, or folder of frames, apart."""
+    source = only_input(args, '--track is')
+    for option in ('stages', 'save_crops', 'ann_file', 'gallery'):
+        if getattr(args, option):
+            raise UserError(f'--{option.replace("_", "-")} is for images one '
+                            'by one, not for --track')
+    frames = open_frames(source)
+    predictor = predictor_of(args)
+    if predictor.tracker and args.score_thr is not None:
+        raise UserError("--score-thr is for detectors; the config's "
+                        f'{predictor.tracker["type"]} has thresholds of its '
+                        'own')
+    engine.describe_model(predictor.module, args.checkpoint)
+    name = Path(source).name or 'frames'
+    found = identify(predictor, frames, name)
+    # All that can be wrong shows before anything is written.
+    first = next(found)
+    writer = Writer(output_folder(args.out, 'predictions'),
+                    Numbering(None, predictor.classes), args.json,
+                    pictures=not args.no_pictures)
+    started = time.perf_counter()
+    steps = write_track(writer, chain([first], found), name, frames, TRACKS)
+    rate = len(steps) / (time.perf_counter() - started)
+    warn_of_end(source, len(steps), frames.total)
+    count = len({identity for frame in steps
+                 for identity in frame.identities.tolist()})
+    engine.show(f'\n{len(steps)} frames, {rate:.1f} per second; {count} '
+                f'{"object" if count == 1 else "objects"}.')
+    name_files(writer, 'Tracks', TRACKS)
 
 
 def main() -> None:
@@ -291,6 +345,9 @@ def main() -> None:
           engine.quiet_screen()):
         if args.box or args.detector:
             track(args)
+            return
+        if args.track:
+            track_all(args)
             return
         run, inputs = predict(args)
         conclude(run)

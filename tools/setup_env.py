@@ -145,6 +145,8 @@ def bring_up(venv, stack):
     run([*pip, '-r', REQUIREMENTS / f'{STACKS[stack]}.txt',
          '-r', REQUIREMENTS / f'{stack}.txt'],
         'installing what mmcv needs')
+    run([*pip, '--no-deps', '-r', REQUIREMENTS / 'mot.txt'],
+        'installing trackers of many objects')
     run([*pip, '--no-build-isolation', '--no-deps', '-e', ROOT],
         'installing mmlowformer')
     run([python, '-m', 'mmlowformer.doctor', *TASKS],

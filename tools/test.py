@@ -1,6 +1,7 @@
 """Test a checkpoint on the test set of its config."""
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import mmengine
@@ -10,10 +11,12 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmlowformer import engine
-from mmlowformer.configs import kind_of
+from mmlowformer.configs import dicts_in, kind_of
 from mmlowformer.data.checks import datasets_in
 from mmlowformer.engine import UserError
+from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.description import is_exported
+from mmlowformer.tracking.detectors import follows_many
 from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
 from mmlowformer.tracking.submission import WriteSubmission, check_submission
 
@@ -84,7 +87,9 @@ def prepare(args: argparse.Namespace) -> Config:
 def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
     for option in ('resume', 'submission'):
         if getattr(args, option) and not engine.is_tracker(cfg):
-            raise UserError(f'--{option} is for trackers')
+            raise UserError(f'--{option} is for trackers of one object')
+    if follows_many(cfg):
+        prepare_identities(cfg, args)
     if args.submission:
         with DATASETS.switch_scope_and_registry(cfg.default_scope) as \
                 registry:
@@ -92,6 +97,22 @@ def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
                 cfg.test_dataloader.dataset.type))
     if args.resume:
         resume(cfg, args.checkpoint)
+
+
+def prepare_identities(cfg: Config, args: argparse.Namespace) -> None:
+    if args.out and args.out.endswith(PREDICTIONS):
+        raise UserError(f'--out {args.out} is for images; of many objects '
+                        f'the tracks are written to {tracks_of(cfg)}, and '
+                        'the metrics to F.json')
+    if args.score_thr is not None:
+        raise UserError('--score-thr is for boxes of images; what is followed '
+                        'is said by the thresholds in model.tracker')
+    # The metric would, when another process has begun to write there.
+    if is_first_process():
+        shutil.rmtree(tracks_of(cfg), ignore_errors=True)
+    for _, evaluator in dicts_in(cfg.test_evaluator):
+        if kind_of(evaluator) == 'MOTChallengeMetric':
+            evaluator.setdefault('outfile_prefix', tracks_of(cfg))
 
 
 def tracks_of(cfg: Config) -> str:
@@ -142,8 +163,9 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
 def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
     if not metrics:
         print('No metrics: nothing was predicted.')
+    width = max(22, *map(len, metrics), 0) + 2
     for name, value in metrics.items():
-        print(f'{name:<24}{engine.shown(value)}')
+        print(f'{name:<{width}}{engine.shown(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:

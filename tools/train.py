@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
+from mmlowformer.tracking.packages import require_packages
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,6 +75,7 @@ def prepare(args: argparse.Namespace) -> Config:
     cfg = engine.load_config(args)
     engine.check_settings(cfg)
     engine.require_scope(cfg)
+    require_packages(cfg)
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
     engine.check_training(cfg)
@@ -100,15 +102,20 @@ def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
 
 RANDOM_WEIGHTS = (
     'The backbone starts from random weights. From ImageNet: --cfg-options '
-    'model.backbone.init_cfg.type=Pretrained '
-    'model.backbone.init_cfg.checkpoint=PATH '
+    '{backbone}.init_cfg.type=Pretrained {backbone}.init_cfg.checkpoint=PATH '
     '(or hf-hub:timm/lowformer_<arch>.in1k)')
 
 
-def starts_at_random(cfg: Config) -> bool:
-    backbone = cfg.model.get('backbone') or {}
-    return not (cfg.get('load_from') or backbone.get('init_cfg')
-                or cfg.model.get('init_cfg'))
+def hint_at_weights(cfg: Config) -> str:
+    """How to begin with weights, if a training begins with none."""
+    inside = cfg.model.get('detector')
+    model = inside or cfg.model
+    backbone = model.get('backbone') or {}
+    if (cfg.get('load_from') or backbone.get('init_cfg')
+            or model.get('init_cfg')):
+        return ''
+    return RANDOM_WEIGHTS.format(
+        backbone='model.detector.backbone' if inside else 'model.backbone')
 
 
 def train(cfg: Config, args: argparse.Namespace) -> None:
@@ -130,7 +137,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         engine.check_fits(runner.model, cfg.load_from, partial=partial,
                           allow_nan=args.allow_nan)
         runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
-    for hook in (engine.Describe(text, RANDOM_WEIGHTS * starts_at_random(cfg)),
+    for hook in (engine.Describe(text, hint_at_weights(cfg)),
                  engine.WarnOfOddSettings(), engine.MakeUpValidation(),
                  engine.ShowProgress(), engine.SaveSafely(),
                  engine.NameImages()):

@@ -7,6 +7,7 @@ from mmengine.registry import DATASETS
 from ..errors import UserError, is_first_process
 from .coco import check_coco, check_coco_boxes
 from .folders import check_folders
+from .identities import check_identities
 from .masks import check_masks
 from .paths import check_paths
 from .sequences import check_sequences
@@ -19,6 +20,7 @@ CHECKS = {
     'ListedMasks.load_data_list': check_masks,
     'Sequences.load_data_list': check_sequences,
     'CocoObjects.load_data_list': check_coco_boxes,
+    'BaseVideoDataset.load_data_list': check_identities,
 }
 
 

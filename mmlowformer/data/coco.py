@@ -3,7 +3,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mmengine.config import Config
 
@@ -25,11 +25,28 @@ def check_coco(dataset: dict, classes: tuple, cfg: Config) -> None:
             a way that would change the training or the metric in silence.
     """
     paths = paths_of(dataset)
-    path = paths['ann_file']
-    content = read_coco(path)
+    check_content(read_coco(paths['ann_file']), classes,
+                  paths.get('data_prefix.img'), paths['ann_file'],
+                  labelled=not dataset.get('test_mode'))
+
+
+def check_content(content: dict, classes: tuple, folder: str | None,
+                  path: str, *, labelled: bool) -> None:
+    """What :func:`check_coco` does, of a file that was read.
+
+    Args:
+        content (dict): From :func:`read_coco`.
+        classes (tuple): Names of the classes.
+        folder (str, optional): Of the images.
+        path (str): The file, for messages.
+        labelled (bool): Whether there has to be an annotation at all.
+
+    Raises:
+        UserError: See there.
+    """
     _check_categories(content, classes, path)
-    _check_images(content, paths.get('data_prefix.img'), path)
-    _check_records(content, path, labelled=not dataset.get('test_mode'))
+    _check_images(content, folder, path)
+    _check_records(content, path, labelled)
 
 
 def check_coco_boxes(dataset: dict, classes: tuple | None,
@@ -126,14 +143,29 @@ def _check_records(content: dict, path: str, labelled: bool) -> None:
     if labelled and not content['annotations']:
         raise UserError(f'{path} holds no annotations, there is nothing to '
                         'learn from it')
-    faults: Counter[str] = Counter()
+    refuse_faults(faults_of(content), path)
+
+
+def refuse_faults(faults: Iterable[tuple[str, str]], path: str) -> None:
+    """Name what is wrong with a file, if anything is.
+
+    Args:
+        faults (Iterable[tuple[str, str]]): The kind of each fault, and where
+            it is.
+        path (str): The file.
+
+    Raises:
+        UserError: If there is a fault; the message counts those of each kind
+            and has an example.
+    """
+    counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for fault, example in faults_of(content):
-        faults[fault] += 1
+    for fault, example in faults:
+        counts[fault] += 1
         examples.setdefault(fault, example)
-    if faults:
+    if counts:
         found = '; '.join(f'{count} x {fault}, first: {examples[fault]}'
-                          for fault, count in faults.items())
+                          for fault, count in counts.items())
         raise UserError(f'{path} is broken: {found}. Mend the file, or leave '
                         'these out of it')
 

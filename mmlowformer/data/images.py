@@ -82,7 +82,7 @@ class NamingPipeline:
         """Run the pipeline.
 
         Args:
-            record (dict): What is known about the image.
+            record (dict): What is known about the image, or the video.
 
         Returns:
             dict | None: What the pipeline makes of it.
@@ -90,14 +90,26 @@ class NamingPipeline:
         Raises:
             UserError: If it fails, and the image is the reason.
         """
-        path = record.get('img_path') if isinstance(record, dict) else None
+        paths = list(_paths_of(record))
         try:
             return self.pipeline(record)
         except Exception as error:
-            problem = isinstance(path, str) and _problem(path, error)
-            if not problem:
-                raise
-            raise UserError(f'image {path} {problem}') from error
+            for path in paths:
+                problem = _problem(path, error)
+                if problem:
+                    raise UserError(f'image {path} {problem}') from error
+            raise
+
+
+def _paths_of(record: object) -> Iterator[str]:
+    """Of an image, or of several frames of a video."""
+    if not isinstance(record, dict):
+        return
+    given = record.get('img_path')
+    paths = given if isinstance(given, list) else [given]
+    frames = [frame.get('img_path') for frame in record.get('images') or ()
+              if isinstance(frame, dict)]
+    yield from (path for path in [*paths, *frames] if isinstance(path, str))
 
 
 def _problem(path: str, error: Exception) -> str | None:

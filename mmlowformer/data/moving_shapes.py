@@ -65,14 +65,18 @@ class Shape:
     def step(self, rng: np.random.Generator, height: int,
              width: int) -> None:
         """Move on by a frame; the centre stays in the image."""
-        fastest = SPEED * self.radius
-        self.velocity += rng.normal(0, fastest / 8, 2)
-        self.velocity = np.clip(self.velocity, -fastest, fastest)
-        self.place = self.place + self.velocity
+        self.drift(rng, height)
         for axis, size in enumerate((width, height)):
             if not 0 <= self.place[axis] <= size:
                 self.velocity[axis] *= -1
                 self.place[axis] = np.clip(self.place[axis], 0, size)
+
+    def drift(self, rng: np.random.Generator, height: int) -> None:
+        """Move on by a frame, beyond the image if the way leads there."""
+        fastest = SPEED * self.radius
+        self.velocity += rng.normal(0, fastest / 8, 2)
+        self.velocity = np.clip(self.velocity, -fastest, fastest)
+        self.place = self.place + self.velocity
         self.angle += self.turn
         phase, speed = self.pulse
         self.radius *= np.exp(GROWTH * np.sin(phase))
@@ -89,6 +93,13 @@ class Shape:
             radii[1::2] *= 0.45
         return self.place + radii[:, None] * np.stack(
             [np.cos(angles), np.sin(angles)], 1)
+
+    def box(self, height: int, width: int) -> list[float]:
+        """Left, top, width and height of what lies in an image."""
+        corners = self.outline()
+        left, top = np.maximum(corners.min(0), 0)
+        right, bottom = np.minimum(corners.max(0), (width, height))
+        return [left, top, right - left, bottom - top]
 
     def draw(self, image: np.ndarray) -> None:
         """Paint the shape, and a core by which it is known."""
@@ -119,9 +130,39 @@ def _fill(image: np.ndarray, corners: np.ndarray, colour) -> None:
     cv2.fillPoly(image, [points], colour, cv2.LINE_AA, SHIFT)
 
 
-def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+class Ground:
+    """What shapes move over, seen by a camera that is never quite still.
+
+    Args:
+        rng (np.random.Generator): Source of all randomness.
+        height (int): Of a frame, in pixels.
+        width (int): Of a frame, in pixels.
+
+    Attributes:
+        colours (np.ndarray): Those that are mixed, ``(2, 3)``.
+    """
+
+    def __init__(self, rng: np.random.Generator, height: int, width: int):
+        self.colours = rng.uniform(30, 225, (2, 3))
+        self._size = np.array([width, height])
+        self._image = _mixed(rng, self.colours, height, width)
+        self._camera = self._size / 2
+
+    def frame(self) -> np.ndarray:
+        """What the camera sees, ``(height, width, 3)``; a copy."""
+        x, y = self._camera.astype(int)
+        width, height = self._size
+        return self._image[y:y + height, x:x + width].copy()
+
+    def step(self, rng: np.random.Generator) -> None:
+        """Move the camera on by a frame."""
+        self._camera = np.clip(self._camera + rng.normal(0, 2, 2), 0,
+                               self._size)
+
+
+def _mixed(rng: np.random.Generator, colours: np.ndarray, height: int,
+           width: int) -> np.ndarray:
     """Two colours, mixed by smooth noise, larger than a frame."""
-    colours = rng.uniform(30, 225, (2, 3))
     grid = rng.random(rng.integers(5, 14, 2)).astype(np.float32)
     mix = cv2.resize(grid, (2 * width, 2 * height),
                      interpolation=cv2.INTER_CUBIC)[..., None]
@@ -143,8 +184,7 @@ def make_video(rng: np.random.Generator, frames: int, height: int,
     Yields:
         Frame: One after the other. In the first one the object is not hidden.
     """
-    ground = _ground(rng, height, width)
-    camera = np.array([width / 2, height / 2])
+    ground = Ground(rng, height, width)
     label = int(rng.integers(len(CLASSES)))
     count = int(rng.integers(1, MAX_DISTRACTORS + 1))
     shapes = [Shape.random(rng, label, height, width)
@@ -152,35 +192,41 @@ def make_video(rng: np.random.Generator, frames: int, height: int,
     # The object is first, so that all others are drawn over it, or last.
     target = shapes[0]
     order = shapes if rng.random() < 0.7 else shapes[::-1]
-    while _visible(target, order, height, width) < 0.9:
+    while visible_share(target, order, height, width) < 0.9:
         for shape in shapes:
             shape.place = rng.uniform((0.1, 0.1), (0.9, 0.9)) * (
                 width, height)
     for _ in range(frames):
-        x, y = camera.astype(int)
-        image = ground[y:y + height, x:x + width].copy()
+        image = ground.frame()
         for shape in order:
             shape.draw(image)
         yield _frame(image, target, order)
         for shape in shapes:
             shape.step(rng, height, width)
-        camera = np.clip(camera + rng.normal(0, 2, 2), 0, (width, height))
+        ground.step(rng)
 
 
 def _frame(image: np.ndarray, target: Shape, order: list[Shape]) -> Frame:
     height, width = image.shape[:2]
     corners = target.outline()
-    low, high = corners.min(0), corners.max(0)
-    left, top = np.maximum(low, 0)
-    right, bottom = np.minimum(high, (width, height))
-    is_cut = bool((low < 0).any() or (high > (width, height)).any())
-    return Frame(image, [left, top, right - left, bottom - top],
-                 _visible(target, order, height, width), is_cut)
+    is_cut = bool((corners < 0).any() or (corners > (width, height)).any())
+    return Frame(image, target.box(height, width),
+                 visible_share(target, order, height, width), is_cut)
 
 
-def _visible(target: Shape, order: list[Shape], height: int,
-             width: int) -> float:
-    """Share of a shape that is in the image and not behind another."""
+def visible_share(target: Shape, order: list[Shape], height: int,
+                  width: int) -> float:
+    """Share of a shape that is in the image and not behind another.
+
+    Args:
+        target (Shape): The shape.
+        order (list[Shape]): All, the one that hides none first.
+        height (int): Of the image.
+        width (int): Of the image.
+
+    Returns:
+        float: 0 to 1.
+    """
     mask = np.zeros((height, width), np.uint8)
     _fill(mask, target.outline(), 1)
     # Of what is beyond the image, too.

@@ -34,6 +34,12 @@ HOW_TO_GET = {
     'TrackingNet: fetch it with '
     'https://github.com/SilvioGiancola/TrackingNet-devkit into '
     'data/trackingnet',
+    'MOTChallengeDataset':
+    'MOT17: unpack MOT17.zip of https://motchallenge.net/data/MOT17 into '
+    "data/MOT17 and run MMDetection's "
+    'tools/dataset_converters/mot2coco.py -i data/MOT17 -o '
+    'data/MOT17/annotations --split-train; generated videos: python '
+    'tools/make_shapes.py data/shape_crowds --mot',
     'CocoObjects':
     'COCO 2017: unpack train2017.zip and annotations_trainval2017.zip of '
     'https://cocodataset.org/#download into data/coco',

@@ -2,7 +2,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from . import exports, hosts, machine, network, ops, stack
+from . import exports, hosts, machine, network, ops, stack, trackers
 from .facts import NOT_REACHED, Facts
 from .results import BROKEN, MISSING, SKIPPED, Result, skipped
 
@@ -13,10 +13,11 @@ TASKS = dict(
     classification='MMPreTrain with it',
     train='tools/train.py and tools/test.py',
     benchmark='tools/benchmark.py',
-    export='tools/export.py')
+    export='tools/export.py',
+    mot='trackers of many objects')
 ALL = tuple(TASKS)
 HOST_OF = dict(detection='mmdet', segmentation='mmseg',
-               classification='mmpretrain')
+               classification='mmpretrain', mot='mmdet')
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ CHECKS = (
     Check(machine.check_gpu, ('train', 'benchmark'), ALL),
     Check(stack.check_mmengine, ALL),
     Check(stack.check_mmcv, ALL),
-    Check(ops.check_compiler, ('detection', 'segmentation')),
-    Check(ops.check_ops, ('detection', 'segmentation'), ('train', )),
+    Check(ops.check_compiler, ('detection', 'segmentation', 'mot')),
+    Check(ops.check_ops, ('detection', 'segmentation', 'mot'), ('train', )),
     Check(stack.check_installed, ALL),
     Check(network.check_backbone, ALL),
     Check(network.check_pretrained, ALL),
-    Check(hosts.check_host('mmdet'), ('detection', ), ('train', )),
+    Check(hosts.check_host('mmdet'), ('detection', 'mot'), ('train', )),
     Check(hosts.check_host('mmseg'), ('segmentation', ), ('train', )),
     Check(hosts.check_host('mmpretrain'), ('classification', ), ('train', )),
     Check(hosts.check_any_host, ('train', ), unasked=False),
@@ -62,15 +63,18 @@ CHECKS = (
     Check(machine.check_disk, ('train', )),
     Check(machine.check_peers, (), ('benchmark', ), unasked=False),
     Check(exports.check_formats, (), ('export', ), unasked=False),
+    Check(trackers.check_packages, ('mot', ), unasked=False),
     Check(machine.check_load, (), ('benchmark', ), unasked=False),
 )
 
 
 def hosts_for(tasks: Collection[str]) -> list[str]:
     """The libraries to look at; all of them if no task names one."""
-    named = [host for task, host in HOST_OF.items() if task in tasks]
+    named = dict.fromkeys(host for task, host in HOST_OF.items()
+                          if task in tasks)
     any_will_do = not tasks or 'train' in tasks
-    return named or (list(HOST_OF.values()) if any_will_do else [])
+    return list(named or (dict.fromkeys(HOST_OF.values()) if any_will_do
+                          else ()))
 
 
 def run_checks(facts: Facts) -> Iterator[tuple[Result, bool]]:

@@ -8,11 +8,12 @@ from ..models.arguments import check_arch, check_out_indices
 KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')
 
 
-def check_channels(model: dict) -> None:
+def check_channels(model: dict, path: str = 'model') -> None:
     """Make sure that a neck or a classifier's head fits a LowFormer.
 
     Args:
         model (dict): Config of the model.
+        path (str): Where it stands in the config. Defaults to ``'model'``.
 
     Raises:
         UserError: If the backbone's arguments are not allowed, or it puts out
@@ -21,14 +22,14 @@ def check_channels(model: dict) -> None:
     backbone = model.get('backbone') or {}
     if kind_of(backbone) != LowFormer.__name__:
         return
-    given = _out_channels(backbone)
+    given = _out_channels(backbone, path)
     wanted = _in_channels(model, 'neck')
     if isinstance(wanted, (list, tuple)) and list(wanted) != given:
-        _refuse('neck', wanted, given, str(given).replace(' ', ''))
+        _refuse(f'{path}.neck', wanted, given, str(given).replace(' ', ''))
     wanted = _in_channels(model, 'head')
     if (wanted not in (None, given[-1])
             and kind_of(model.get('neck') or {}) in KEEPING_CHANNELS):
-        _refuse('head', wanted, given, str(given[-1]))
+        _refuse(f'{path}.head', wanted, given, str(given[-1]))
 
 
 def _in_channels(model: dict, part: str) -> object:
@@ -36,21 +37,21 @@ def _in_channels(model: dict, part: str) -> object:
     return value.get('in_channels') if isinstance(value, dict) else None
 
 
-def _out_channels(backbone: dict) -> list[int]:
+def _out_channels(backbone: dict, path: str) -> list[int]:
     try:
         arch = check_arch(backbone.get('arch', 'b1'), LowFormer.arch_settings)
         indices = check_out_indices(
             backbone.get('out_indices', range(len(LowFormer.strides))),
             len(LowFormer.strides))
     except (ValueError, TypeError) as error:
-        raise UserError(f'model.backbone: {error}') from error
+        raise UserError(f'{path}.backbone: {error}') from error
     return [arch['widths'][i + 1] for i in indices]
 
 
 def _refuse(part: str, wanted: object, given: list[int], remedy: str) -> None:
     maps = f'{len(given)} map{"s" if len(given) > 1 else ""}'
     raise UserError(
-        f'model.{part}.in_channels is {wanted}, but the backbone puts out '
+        f'{part}.in_channels is {wanted}, but the backbone puts out '
         f'{maps} of {", ".join(map(str, given))} channels: set '
-        f'model.{part}.in_channels={remedy}, or other '
-        'model.backbone.out_indices')
+        f'{part}.in_channels={remedy}, or other '
+        f'{part.rsplit(".", 1)[0]}.backbone.out_indices')

@@ -57,6 +57,8 @@ CHATTER = re.compile(
     r'loading and preparing|creating index|index created|'
     r'running per image|evaluate annotation|accumulating eval|'
     r'done ?\(t=|\s*average (?:precision|recall) ')
+# Libraries that print pages: settings, tables, times.
+TALKATIVE = ('trackeval', )
 ON_SCREEN = dict(on_screen=True)
 
 
@@ -245,8 +247,10 @@ class _Printed(io.TextIOBase):
 
     def write(self, text: str) -> int:
         *lines, self.line = (self.line + text).split('\n')
+        author = sys._getframe(1).f_globals.get('__name__', '')
         for line in lines:
-            if CHATTER.match(line):
+            if (CHATTER.match(line)
+                    or author.partition('.')[0] in TALKATIVE):
                 MMLogger.get_current_instance().info(line)
             else:
                 show(line)

@@ -14,6 +14,7 @@ from mmengine.structures import BaseDataElement
 
 from ..analysis.confusion import draw_accuracies, draw_confusion
 from ..errors import UserError
+from ..tracking.detectors import follows_many
 from .console import say
 from .pictures import (
     RIGHT,
@@ -254,6 +255,10 @@ def draw_predictions(runner: Runner, folder: str,
         # It knows the console of this package.
         from ..tracking.drawing import DrawTracks
         runner.register_hook(DrawTracks(folder))
+        return
+    if follows_many(runner.cfg):
+        from ..tracking.drawing_many import DrawIdentities
+        runner.register_hook(DrawIdentities(folder))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}
     if score is None:

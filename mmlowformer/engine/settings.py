@@ -105,6 +105,8 @@ def check_settings(cfg: Config) -> None:
         if cfg.get(name) and not cfg[name].get('dataset'):
             raise UserError(f'{name} has no dataset')
     check_channels(cfg.model)
+    if isinstance(cfg.model.get('detector'), dict):
+        check_channels(cfg.model.detector, 'model.detector')
 
 
 def _value(node: object, names: list[str]) -> Iterator[object]:

@@ -14,6 +14,7 @@ from torch import nn
 from ..configs import kind_of
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
+from ..tracking.detectors import follows_many
 from .console import say, show, wrapped
 from .launch import device_name
 from .progress import by_iteration, hours
@@ -140,7 +141,9 @@ def describe_data(dataset: BaseDataset) -> str:
     """
     if hasattr(dataset, 'describe'):  # Of videos.
         return dataset.describe()
-    counts = [f'{len(dataset)} images']
+    frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
+    counts = [f'{len(dataset)} images' if frames is None else
+              f'{len(dataset)} videos of {frames} frames']
     boxes = _count_boxes(dataset)
     if boxes is not None:
         counts.append(f'{boxes} boxes')
@@ -284,6 +287,8 @@ def suggest_prediction(checkpoint: str | Path,
     what, words = 'photo', ['PHOTO']
     if cfg is not None and is_tracker(cfg):
         what, words = 'video', ['VIDEO', '--box', 'x,y,w,h']
+    elif cfg is not None and follows_many(cfg):
+        what, words = 'video', ['VIDEO', '--track']
     say(f'Predict, on a {what} of yours:\n  ' + command(
         _python(), _tool('predict.py'), short(checkpoint), *words))
 

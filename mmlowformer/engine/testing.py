@@ -10,6 +10,8 @@ from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError
 from ..runtime.description import is_exported, read_description
+from ..tracking.detectors import follows_many
+from ..tracking.packages import require_packages
 from ..weights.fitting import LoadAnyLayout, check_fits
 from .console import QuietRunner
 from .fetching import local_checkpoint
@@ -37,6 +39,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     cfg = load_config(args)
     check_settings(cfg)
     require_scope(cfg)
+    require_packages(cfg)
     if not args.work_dir:
         # Runner writes the config there; that of the training stays.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
@@ -60,6 +63,9 @@ def _use_exported(cfg: Config, folder: str) -> None:
     if scope != cfg.default_scope:
         raise UserError(f'{folder} is a model of {scope}, and the config is '
                         f'for {cfg.default_scope}')
+    if follows_many(cfg):
+        raise UserError(f'{folder} is a model of images, and the test is of '
+                        'videos; tools/predict.py --track takes it')
     cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
                      threads=torch.get_num_threads())
     cfg.load_from = None

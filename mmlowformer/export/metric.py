@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..configs import kind_of
 from ..data.checks import datasets_in
+from ..tracking.detectors import follows_many
 
 # Evaluators that a checkpoint's own config may have, and the settings of
 # theirs that write nothing.
@@ -42,6 +43,10 @@ class Metric:
         self.reason, self.evaluators = '', []
         if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
             self.reason = 'the config has no test_evaluator'
+            return
+        if follows_many(cfg):
+            self.reason = ("the config's test is of videos; name that of the "
+                           'detector with --config')
             return
         given = cfg.test_evaluator
         given = given if isinstance(given, list) else [given]

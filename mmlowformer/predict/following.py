@@ -59,6 +59,17 @@ class Tracked(Result):
         """See ``Result``."""
         return f'the object, score {self.score:.2f}'
 
+    def lines(self, number: int) -> str:
+        """The box as GOT-10k's toolkit writes it.
+
+        Args:
+            number (int): Of the frame, which does not stand there.
+
+        Returns:
+            str: Left, top, width and height, in a line.
+        """
+        return ','.join(f'{value:.3f}' for value in self.box) + '\n'
+
     @property
     def is_sure(self) -> bool:
         """Whether the object was probably seen."""
@@ -171,18 +182,6 @@ def draw_box(frame: np.ndarray) -> list[float]:
     if not all(box[2:]):
         raise UserError('no box was drawn')
     return [float(value) for value in box]
-
-
-def write_boxes(file: Path, steps: Iterable[Tracked]) -> None:
-    """Write a line for each frame, as GOT-10k's toolkit does.
-
-    Args:
-        file (Path): Where to.
-        steps (Iterable[Tracked]): What was found.
-    """
-    file.write_text(''.join(
-        ','.join(f'{value:.3f}' for value in found.box) + '\n'
-        for found in steps))
 
 
 def follow(tracker: LowFormerTracker, frames: Iterable[np.ndarray],

@@ -17,6 +17,7 @@ from ..engine.mistakes import config_mistakes
 from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description
+from ..tracking.detectors import detector_config
 from ..weights.embedded import (
     embedded_config,
     plain_values,
@@ -40,6 +41,8 @@ class TrainedModel(NamedTuple):
         palette (list[tuple]): Their colours, RGB.
         score_thr (float, optional): The config's least score to draw.
         cfg (Config): What it was built from, as far as it was read.
+        tracker (dict, optional): What tells its objects apart in a video, if
+            the config is of a tracker of many objects.
     """
 
     module: BaseModel
@@ -49,12 +52,15 @@ class TrainedModel(NamedTuple):
     palette: list[tuple]
     score_thr: float | None
     cfg: Config
+    tracker: dict | None = None
 
 
 def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
                device: str = 'cpu', deploy: bool | dict | None = None
                ) -> TrainedModel:
     """Build a model and load its weights, running no code of the checkpoint.
+
+    Of a tracker of many objects it is the detector.
 
     Args:
         checkpoint (str | Path): The file, or a URL; weights of any layout.
@@ -82,6 +88,7 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     cfg = (read_config(find_config(str(config))) if config else
            embedded_config(content, file))
     scope = require_scope(cfg)
+    cfg, tracker = detector_config(cfg)
     pipeline = _pipeline(cfg)
     with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),
           never_running_code(), nullcontext() if config else
@@ -96,7 +103,7 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
         deploy_in_place(module, **({} if deploy is True else deploy))
     hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
     return TrainedModel(module, scope, pipeline, classes, palette,
-                        hook.get('score_thr'), cfg)
+                        hook.get('score_thr'), cfg, tracker)
 
 
 def _load_exported(folder: str | Path, config: str | Path | None,

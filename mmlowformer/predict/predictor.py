@@ -82,6 +82,8 @@ class Predictor:
         score_thr (float): The least score of a box.
         batch_size (int): Images in a call.
         pipeline (Pipeline): What images go through before the model.
+        tracker (dict, optional): Of a checkpoint of many objects' tracker,
+            what tells them apart in a video.
 
     Raises:
         UserError: If checkpoint or config are missing or do not fit.
@@ -110,6 +112,7 @@ class Predictor:
                 f'{checkpoint} is of a tracker: say what to follow, with '
                 'tools/predict.py --box x,y,w,h in the first frame of a video')
         self.classes, self.palette = model.classes, model.palette
+        self.tracker = model.tracker
         self.score_thr = next(
             value for value in (score_thr, model.score_thr, SCORE)
             if value is not None)

@@ -94,10 +94,14 @@ class VideoWriter:
     Args:
         file (Path): Where to.
         fps (float): Frames per second.
+
+    Attributes:
+        frames (int): How many have been written.
     """
 
     def __init__(self, file: Path, fps: float):
         self.file, self.fps = file, fps
+        self.frames = 0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -138,6 +142,7 @@ class VideoWriter:
         frame = Image.new('RGB', self._size)
         frame.paste(picture)
         self._writer.write(np.asarray(frame)[..., ::-1])
+        self.frames += 1
 
     def close(self) -> None:
         """Finish the file."""

@@ -130,6 +130,8 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
 
 
 MISSING = 'is missing'
+# In front of the names of a detector's tensors in a tracker.
+INSIDE = 'detector.'
 
 
 def _misfit(given: Tensor | None, needed: Tensor) -> str | None:
@@ -160,8 +162,10 @@ def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
     def rename(name: str) -> str:
         # Models whose files have a layout of their own know it.
         name = getattr(model, 'own_name', str)(name)
-        if name in needed:
-            return name
+        # MMDetection's trackers have a detector, which may be trained alone.
+        for known in (name, INSIDE + name, name.removeprefix(INSIDE)):
+            if known in needed:
+                return known
         own = own_name(name)
         return prefix + own if own.startswith(('stem.', 'stages.')) else own
 

@@ -53,6 +53,23 @@ def test_named(images, wrap, spoil, message):
         dataset[1]
 
 
+@pytest.mark.parametrize('record', [
+    lambda paths: dict(img_path=paths),
+    lambda paths: dict(images=[dict(img_path=path) for path in paths])])
+def test_frames_of_videos_are_named(images, record):
+    images, bad = images
+    paths = [images.get_data_info(index)['img_path'] for index in (0, 1)]
+    bad.write_bytes(b'x')
+
+    def fail(record):
+        raise AssertionError
+
+    with pytest.raises(UserError, match='bad.png cannot be decoded'):
+        NamingPipeline(fail)(record(paths))
+    with pytest.raises(AssertionError):
+        NamingPipeline(fail)(record(paths[:1]))
+
+
 def test_named_by_a_spawned_worker(images):
     images, bad = images
     bad.write_bytes(b'')

@@ -1,6 +1,7 @@
 """Videos that tests of tracking share."""
 import pytest
 
+from mmlowformer.data.crossing_shapes import make_crossings
 from mmlowformer.data.moving_shapes import make_videos
 
 
@@ -10,3 +11,11 @@ def videos(tmp_path_factory):
     root = tmp_path_factory.mktemp('tracking') / 'videos'
     assert make_videos(root, train=2, val=3, frames=5, size=64)
     return root / 'got10k'
+
+
+@pytest.fixture(scope='session')
+def crossings(tmp_path_factory):
+    """A training video of many shapes and two others, tiny, like MOT17."""
+    root = tmp_path_factory.mktemp('tracking') / 'crossings'
+    assert make_crossings(root, train=1, val=2, frames=8, size=64)
+    return root / 'mot17'

@@ -1,0 +1,52 @@
+"""ByteTrack for detectors that waver between classes."""
+import torch
+from mmdet.models.trackers import ByteTracker
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torchvision.ops import nms
+
+from ..registry import MODELS
+
+
+@MODELS.register_module()
+class ClassAgnosticByteTracker(ByteTracker):
+    """MMDetection's ByteTrack, in which an object may change its class.
+
+    MMDetection's own never continues an object with a box of another class, so
+    that a detector that takes a square for a star in some frames makes two
+    objects of it, and two in one frame of a box that may be either.
+
+    Args:
+        same_object_iou (float): Of boxes that overlap more, whatever their
+            classes are, only the surest counts. Defaults to 0.7.
+        **kwargs: See ``mmdet.ByteTracker``.
+    """
+
+    def __init__(self, same_object_iou: float = 0.7, **kwargs):
+        super().__init__(**kwargs)
+        self.same_object_iou = same_object_iou
+
+    def track(self, data_sample: DetDataSample, **kwargs) -> InstanceData:
+        """Take in the boxes of the next frame.
+
+        Args:
+            data_sample (DetDataSample): With ``pred_instances``, and
+                ``frame_id``.
+            **kwargs: Not used.
+
+        Returns:
+            InstanceData: ``bboxes``, ``scores``, ``instances_id``, and
+            ``labels`` as they were found in this frame.
+        """
+        found = data_sample.pred_instances
+        found = found[nms(found.bboxes, found.scores, self.same_object_iou)]
+        one_class = data_sample.new()
+        one_class.pred_instances = InstanceData(
+            bboxes=found.bboxes, scores=found.scores,
+            labels=torch.zeros_like(found.labels))
+        tracked = super().track(data_sample=one_class, **kwargs)
+        if len(tracked.bboxes):
+            # They are boxes of this frame, in another order.
+            same = (tracked.bboxes[:, None] == found.bboxes).all(2)
+            tracked.labels = found.labels[same.int().argmax(1)]
+        return tracked

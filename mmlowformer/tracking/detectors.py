@@ -1,0 +1,79 @@
+"""The detector inside of a tracker of many objects."""
+import copy
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from ..configs import kind_of
+from ..data.checks import datasets_in
+from ..errors import UserError
+
+# Trackers that look at nothing but the boxes of a frame.
+OVER_BOXES = ('ByteTrack', 'OCSORT')
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+
+
+def follows_many(cfg: Config) -> bool:
+    """Whether a config is of a model that tells the objects of a video apart.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        bool: Whether it is of one of MMDetection's trackers.
+    """
+    model = cfg.get('model') or {}
+    return bool(model.get('tracker') or model.get('track_head'))
+
+
+def detector_config(cfg: Config) -> tuple[Config, dict | None]:
+    """The detector of a tracker over boxes, as a config that it may have had.
+
+    Args:
+        cfg (Config): Of the tracker, or of any other model.
+
+    Returns:
+        tuple[Config, dict | None]: A copy for images one by one, and the
+        settings of what follows the boxes; ``cfg`` itself and None if there
+        is no such tracker in it.
+
+    Raises:
+        UserError: If the model takes nothing but whole videos.
+    """
+    kind = kind_of(cfg.model)
+    if kind not in OVER_BOXES:
+        if any(kind_of(step) == 'PackTrackInputs'
+               for dataset in _test_sets(cfg)
+               for step in dataset.get('pipeline') or ()):
+            raise UserError(
+                f'{kind} takes videos of a data set: use tools/test.py. '
+                f'Detectors, {" and ".join(OVER_BOXES)} predict files')
+        return cfg, None
+    alone = copy.deepcopy(cfg)
+    tracker = alone.model
+    preprocessor = dict(tracker.get('data_preprocessor') or {},
+                        type='DetDataPreprocessor')
+    preprocessor.pop('use_det_processor', None)
+    alone.model = dict(dict(data_preprocessor=preprocessor),
+                       **tracker.detector)
+    for dataset in _test_sets(alone):
+        dataset['pipeline'] = _of_frames(dataset['pipeline'])
+    return alone, tracker.tracker
+
+
+def _test_sets(cfg: Config) -> Iterator[dict]:
+    loader = cfg.get('test_dataloader') or {}
+    return datasets_in(loader) if loader.get('dataset') else iter(())
+
+
+def _of_frames(pipeline: list[dict]) -> list[dict]:
+    """Transforms of videos as those of images."""
+    steps: list[dict] = []
+    for step in pipeline:
+        if kind_of(step) == 'TransformBroadcaster':
+            steps += step['transforms']
+        elif kind_of(step) == 'PackTrackInputs':
+            steps.append(dict(type='PackDetInputs', meta_keys=META_KEYS))
+        else:
+            steps.append(step)
+    return steps

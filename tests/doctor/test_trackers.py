@@ -1,0 +1,23 @@
+"""What trackers of many objects need."""
+from mmlowformer.tracking.versions import VERSIONS
+
+from .conftest import describe, judge
+
+PINS = dict(pin.split('==') for pin in VERSIONS.values())
+
+
+def test_all_is_there():
+    found, troubles = judge(describe(['mot'], PINS))
+    assert found['many objects'].status == 'ok'
+    assert not troubles
+
+
+def test_a_line_installs_what_is_missing():
+    found, troubles = judge(describe(['mot'], dict(PINS, lap=None)))
+    assert found['many objects'].remedy == (
+        'pip install lap==0.5.13 "numpy<2.4"')
+    assert 'many objects' in troubles
+
+
+def test_only_asked_for():
+    assert 'many objects' not in judge(describe())[0]
