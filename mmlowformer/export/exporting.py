@@ -254,7 +254,9 @@ class Exporter:
             **{name: sha256(folder / name) for name in description.files})
         description.write(folder)
         if not item.runs_here:
-            return self._conclude(Outcome(folder, NOT_VERIFIED), description)
+            return self._conclude(Outcome(
+                folder, NOT_VERIFIED, reason='there is no runtime for this '
+                'machine'), description)
         try:
             outcome = self._verify(folder, source)
             if outcome.verdict != FAILED:

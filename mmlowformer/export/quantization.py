@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..errors import UserError
 from ..optional import need
@@ -16,6 +17,8 @@ CPU_FACTS = Path('/proc/cpuinfo')
 # With them products of 8 bits are summed up in 32; without, two at a time in
 # 16, which may overflow.
 DOT_PRODUCTS = ('vnni', 'asimddp')
+# What LiteRT calls a function, if nothing else is said.
+SIGNATURE = 'serving_default'
 # Types of OpenVINO's operations that have weights, or the ends of them.
 WEIGHTED = ('Convolution', 'ConvolutionBackpropData', 'MatMul')
 
@@ -122,3 +125,24 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
             model, nncf.Dataset(images), subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(
                 names=behind_weights(model), validate=False))
+
+
+def quantize_tflite(source: 'Source', file: Path) -> None:
+    """Quantize convolutions, channel by channel.
+
+    Args:
+        source (Source): With images to calibrate with.
+        file (Path): The LiteRT file in float32, which is replaced.
+    """
+    package = 'ai-edge-quantizer==0.10.0'
+    quantizer = need('ai_edge_quantizer.quantizer', package).Quantizer(
+        str(file))
+    for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D', 'CONV_2D_TRANSPOSE'):
+        quantizer.add_static_config('.*', operation, activation_num_bits=8,
+                                    weight_num_bits=8)
+    name = source.description.input['name']
+    ranges = quantizer.calibrate(
+        {SIGNATURE: ({name: image} for image in _calibration(source))},
+        num_threads=torch.get_num_threads())
+    quantizer.quantize(ranges, enable_progress_report=False).export_model(
+        str(file), overwrite=True)

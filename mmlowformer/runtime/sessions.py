@@ -2,6 +2,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,7 @@ class NcnnSession(Session):
 
 
 class ExecuTorchSession(Session):
-    """ExecuTorch, whose Python needs torch."""
+    """ExecuTorch with XNNPACK, whose Python needs torch."""
 
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
@@ -170,7 +171,7 @@ class ExecuTorchSession(Session):
         # The method is of no use once its program is gone.
         self._program = runtime.Runtime.get().load_program(self.file)
         self._method = self._program.load_method('forward')
-        self.name = 'ExecuTorch, XNNPACK'
+        self.name = f'ExecuTorch {version("executorch")}, XNNPACK'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
         """The outputs, in the order of the description."""
@@ -179,9 +180,28 @@ class ExecuTorchSession(Session):
             [self._torch.from_numpy(images)])]
 
 
+class LiteRtSession(Session):
+    """LiteRT with XNNPACK, on the CPU."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        interpreter = need('ai_edge_litert.interpreter',
+                           'ai-edge-litert==2.3.0')
+        # The runner is of no use once its interpreter is gone.
+        self._interpreter = interpreter.Interpreter(
+            model_path=str(self.file), num_threads=threads)
+        self._run = self._interpreter.get_signature_runner()
+        self.name = f'LiteRT {version("ai-edge-litert")}, XNNPACK'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        outputs = self._run(**{self.description.input['name']: images})
+        return [outputs[name] for name in self.output_names]
+
+
 SESSIONS: dict[str, Callable[..., Session]] = dict(
     onnx=OnnxSession, openvino=OpenVinoSession, pt2=TorchSession,
-    ncnn=NcnnSession, executorch=ExecuTorchSession)
+    ncnn=NcnnSession, executorch=ExecuTorchSession, tflite=LiteRtSession)
 
 
 def open_session(folder: str | Path, description: Description,
