@@ -24,5 +24,7 @@ NEEDS: dict[str, Needs] = dict(
 FOR_INT8: dict[str, Needs] = dict(
     openvino=(('nncf', 'nncf==3.4.0'), ),
     tflite=(('ai_edge_quantizer', 'ai-edge-quantizer==0.10.0'), ))
+# The torch that a format's packages were made for.
+MADE_FOR: dict[str, str] = dict(executorch='torch==2.12.1')
 # They can be written on any machine, and not be run here.
 UNVERIFIED = ('coreml', )

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -162,16 +163,37 @@ class NcnnSession(Session):
 
 
 class ExecuTorchSession(Session):
-    """ExecuTorch with XNNPACK, whose Python needs torch."""
+    """ExecuTorch with XNNPACK, whose Python needs torch.
+
+    A process has one pool of threads, which its first session makes.
+    """
+
+    _pool_is_in_use = False
 
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
-        runtime = need('executorch.runtime', 'executorch==1.3.1')
+        package = 'executorch==1.3.1'
+        runtime = need('executorch.runtime', package)
         self._torch = need('torch', 'torch')
+        if threads:
+            self._set_threads(threads, need(
+                'executorch.extension.pybindings.portable_lib', package))
+        ExecuTorchSession._pool_is_in_use = True
         # The method is of no use once its program is gone.
         self._program = runtime.Runtime.get().load_program(self.file)
         self._method = self._program.load_method('forward')
         self.name = f'ExecuTorch {version("executorch")}, XNNPACK'
+
+    def _set_threads(self, threads: int, library: Any) -> None:
+        count = library._threadpool_get_thread_count()
+        if count == threads:
+            return
+        if self._pool_is_in_use:
+            # What is loaded would go on using the old pool's memory.
+            raise UserError(f'ExecuTorch computes with {count} threads in '
+                            'this process by now, which cannot be changed to '
+                            f'{threads}')
+        library._unsafe_reset_threadpool(threads)
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
         """The outputs, in the order of the description."""
