@@ -47,7 +47,7 @@ extras = dict(
     ncnn=pins('export.txt', 'pnnx', 'ncnn'),
     executorch=pins('export.txt', 'executorch'),
     tflite=pins('export.txt', 'litert-torch', 'ai-edge-litert',
-                'ai-edge-quantizer'),
+                'ai-edge-quantizer', 'transformers'),
     coreml=pins('export.txt', 'coremltools'),
     tests=pins('tests.txt'))
 

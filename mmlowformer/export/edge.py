@@ -1,5 +1,6 @@
 """Formats for phones and small boards."""
 import copy
+import importlib.resources
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..optional import need
+from ..runtime.terminal import silent
 from .inputs import Preparation
 from .metadata import KEY, metadata
 from .networks import Network
@@ -40,18 +42,10 @@ def without_padding(network: Network) -> Network:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Without what programs that are called write to the terminal."""
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    try:
-        with open(os.devnull, 'wb') as nowhere, quiet():
-            for descriptor in (1, 2):
-                os.dup2(nowhere.fileno(), descriptor)
-            yield
-    finally:
-        for descriptor, copied in zip((1, 2), kept):
-            os.dup2(copied, descriptor)
-            os.close(copied)
+def quiet_programs() -> Iterator[None]:
+    """As :func:`quiet`, for what converters start or have in C++, too."""
+    with silent(1, 2), quiet():
+        yield
 
 
 def write_ncnn(source: 'Source', folder: Path) -> list[str]:
@@ -63,7 +57,7 @@ def write_ncnn(source: 'Source', folder: Path) -> list[str]:
         (height, width), (height + 64, width + 32)))
     files = ['model.ncnn.param', 'model.ncnn.bin']
     with tempfile.TemporaryDirectory() as between:
-        with silent(), torch.no_grad():
+        with quiet_programs(), torch.no_grad():
             pnnx.export(without_padding(source.network),
                         str(Path(between, 'model.pt')), inputs=(first, ),
                         inputs2=(second, ), fp16=False)
@@ -74,13 +68,24 @@ def write_ncnn(source: 'Source', folder: Path) -> list[str]:
     return files
 
 
+def _find_flatc() -> None:
+    """Show ExecuTorch the compiler that it brings along.
+
+    It looks for it on the PATH, which has it in activated environments only.
+    """
+    bundled = importlib.resources.files('executorch') / 'data/bin/flatc'
+    if bundled.is_file():
+        os.environ.setdefault('FLATC_EXECUTABLE', str(bundled))
+
+
 def write_executorch(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.pte``, for XNNPACK."""
-    exir = need('executorch.exir', 'executorch==1.3.1')
-    xnnpack = need(
-        'executorch.backends.xnnpack.partition.xnnpack_partitioner',
-        'executorch==1.3.1')
-    with silent():
+    package = 'executorch==1.3.1'
+    with quiet_programs():
+        exir = need('executorch.exir', package)
+        xnnpack = need('executorch.backends.xnnpack.partition.'
+                       'xnnpack_partitioner', package)
+        _find_flatc()
         program = exir.to_edge_transform_and_lower(
             source.make_program(),
             partitioner=[xnnpack.XnnpackPartitioner()],
@@ -109,7 +114,7 @@ class NamedOutputs(nn.Module):
 def write_tflite(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.tflite``, for LiteRT, which was TensorFlow Lite."""
     file = folder / 'model.tflite'
-    with silent(), torch.no_grad():
+    with quiet_programs(), torch.no_grad():
         litert_torch = need('litert_torch', 'litert-torch==0.10.0')
         litert_torch.convert(
             NamedOutputs(source.network),
@@ -127,7 +132,7 @@ def write_coreml(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.mlpackage``, which only Apple's systems can run."""
     description = source.description
     images = example(source.shape)
-    with silent(), torch.no_grad():
+    with quiet_programs(), torch.no_grad():
         coremltools = need('coremltools', 'coremltools==9.0')
         precision = coremltools.precision
         model = coremltools.convert(

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import UserError
 from ..optional import need
 from .description import Description
+from .terminal import silent
 
 # For a runtime's choice instead of float32.
 DEFAULT = 'default'
@@ -173,15 +174,16 @@ class ExecuTorchSession(Session):
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
         package = 'executorch==1.3.1'
-        runtime = need('executorch.runtime', package)
         self._torch = need('torch', 'torch')
-        if threads:
-            self._set_threads(threads, need(
-                'executorch.extension.pybindings.portable_lib', package))
-        ExecuTorchSession._pool_is_in_use = True
-        # The method is of no use once its program is gone.
-        self._program = runtime.Runtime.get().load_program(self.file)
-        self._method = self._program.load_method('forward')
+        with silent(2):
+            runtime = need('executorch.runtime', package)
+            if threads:
+                self._set_threads(threads, need(
+                    'executorch.extension.pybindings.portable_lib', package))
+            ExecuTorchSession._pool_is_in_use = True
+            # The method is of no use once its program is gone.
+            self._program = runtime.Runtime.get().load_program(self.file)
+            self._method = self._program.load_method('forward')
         self.name = f'ExecuTorch {version("executorch")}, XNNPACK'
 
     def _set_threads(self, threads: int, library: Any) -> None:
@@ -209,9 +211,11 @@ class LiteRtSession(Session):
         """Load the file."""
         interpreter = need('ai_edge_litert.interpreter',
                            'ai-edge-litert==2.3.0')
-        # The runner is of no use once its interpreter is gone.
-        self._interpreter = interpreter.Interpreter(
-            model_path=str(self.file), num_threads=threads)
+        with silent(2):
+            # The runner is of no use once its interpreter is gone.
+            self._interpreter = interpreter.Interpreter(
+                model_path=str(self.file), num_threads=threads)
+            self._interpreter.allocate_tensors()
         self._run = self._interpreter.get_signature_runner()
         self.name = f'LiteRT {version("ai-edge-litert")}, XNNPACK'
 
