@@ -1,4 +1,4 @@
-"""Keeping to themselves what libraries tell the terminal about their insides."""
+"""Keeping what libraries in other languages say from the terminal."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
