@@ -141,8 +141,9 @@ def quantize_tflite(source: 'Source', file: Path) -> None:
         quantizer.add_static_config('.*', operation, activation_num_bits=8,
                                     weight_num_bits=8)
     name = source.description.input['name']
-    ranges = quantizer.calibrate(
-        {SIGNATURE: ({name: image} for image in _calibration(source))},
-        num_threads=torch.get_num_threads())
+    # They are counted first, which uses an iterator up.
+    images = [{name: image} for image in _calibration(source)]
+    ranges = quantizer.calibrate({SIGNATURE: images},
+                                 num_threads=torch.get_num_threads())
     quantizer.quantize(ranges, enable_progress_report=False).export_model(
         str(file), overwrite=True)
