@@ -27,7 +27,7 @@ DISTRIBUTIONS = (
     'setuptools', 'huggingface_hub', 'safetensors', 'timm', 'onnx',
     'onnxruntime', 'openvino', 'onnxscript', 'nncf', 'pnnx', 'ncnn',
     'executorch', 'litert-torch', 'ai-edge-litert', 'ai-edge-quantizer',
-    'coremltools')
+    'transformers', 'coremltools')
 
 
 def report(**event) -> None:

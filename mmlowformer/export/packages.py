@@ -17,8 +17,11 @@ NEEDS: dict[str, Needs] = dict(
     ncnn=(('pnnx', 'pnnx==20261020'), ('ncnn', 'ncnn==1.0.20261020')),
     # The one for torch 2.12; that of 1.5 fails at run time.
     executorch=(('executorch', 'executorch==1.3.1'), ),
+    # The converter wants some transformers; with a newer one mmpretrain 1.2.0
+    # cannot be imported.
     tflite=(('litert_torch', 'litert-torch==0.10.0'),
-            ('ai_edge_litert', 'ai-edge-litert==2.3.0')),
+            ('ai_edge_litert', 'ai-edge-litert==2.3.0'),
+            ('transformers', 'transformers==4.40.2')),
     coreml=(('coremltools', 'coremltools==9.0'), ))
 # More for 8 bits.
 FOR_INT8: dict[str, Needs] = dict(
