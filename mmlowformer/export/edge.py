@@ -5,8 +5,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +14,11 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..optional import need
-from ..runtime.terminal import silent
 from .inputs import Preparation
 from .metadata import KEY, metadata
 from .networks import Network
-from .program import example, quiet
+from .program import example, quiet_programs
+from .quantization import quantize_tflite
 
 if TYPE_CHECKING:
     from .formats import Source
@@ -39,13 +37,6 @@ def without_padding(network: Network) -> Network:
     other._modules = dict(network._modules)
     other.preparation = Preparation(replace(network.rule, divisor=1))
     return other
-
-
-@contextmanager
-def quiet_programs() -> Iterator[None]:
-    """As :func:`quiet`, for what converters start or have in C++, too."""
-    with silent(1, 2), quiet():
-        yield
 
 
 def write_ncnn(source: 'Source', folder: Path) -> list[str]:
@@ -119,10 +110,9 @@ def write_tflite(source: 'Source', folder: Path) -> list[str]:
         litert_torch.convert(
             NamedOutputs(source.network),
             sample_kwargs=dict(images=example(source.shape))).export(str(file))
-        if source.description.precision == 'int8':
-            from .quantization import quantize_tflite
-            quantize_tflite(source, file)
-    # Interpreters ignore what is behind the model, and zip what is before.
+    if source.description.precision == 'int8':
+        quantize_tflite(source, file)
+    # Runtimes ignore what is behind a model, zip what is before an archive.
     with zipfile.ZipFile(file, 'a') as archive:
         archive.writestr(f'{KEY}.json', metadata(source.description)[KEY])
     return ['model.tflite']

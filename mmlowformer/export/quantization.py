@@ -8,7 +8,7 @@ import torch
 
 from ..errors import UserError
 from ..optional import need
-from .program import quiet
+from .program import quiet, quiet_programs
 
 if TYPE_CHECKING:
     from .formats import Source
@@ -134,16 +134,16 @@ def quantize_tflite(source: 'Source', file: Path) -> None:
         source (Source): With images to calibrate with.
         file (Path): The LiteRT file in float32, which is replaced.
     """
-    package = 'ai-edge-quantizer==0.10.0'
-    quantizer = need('ai_edge_quantizer.quantizer', package).Quantizer(
-        str(file))
-    for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D', 'CONV_2D_TRANSPOSE'):
-        quantizer.add_static_config('.*', operation, activation_num_bits=8,
-                                    weight_num_bits=8)
+    library = need('ai_edge_quantizer.quantizer', 'ai-edge-quantizer==0.10.0')
     name = source.description.input['name']
     # They are counted first, which uses an iterator up.
     images = [{name: image} for image in _calibration(source)]
-    ranges = quantizer.calibrate({SIGNATURE: images},
-                                 num_threads=torch.get_num_threads())
-    quantizer.quantize(ranges, enable_progress_report=False).export_model(
-        str(file), overwrite=True)
+    with quiet_programs():
+        quantizer = library.Quantizer(str(file))
+        for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D',
+                          'CONV_2D_TRANSPOSE'):
+            quantizer.add_static_config(
+                '.*', operation, activation_num_bits=8, weight_num_bits=8)
+        ranges = quantizer.calibrate({SIGNATURE: images},
+                                     num_threads=torch.get_num_threads())
+        quantizer.quantize(ranges).export_model(str(file), overwrite=True)
