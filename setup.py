@@ -48,6 +48,8 @@ extras = dict(
                 'nncf'),
     ncnn=pins('export.txt', 'pnnx', 'ncnn'),
     executorch=pins('export.txt', 'executorch'),
+    tflite=pins('export.txt', 'litert-torch', 'ai-edge-litert',
+                'ai-edge-quantizer', 'transformers'),
     coreml=pins('export.txt', 'coremltools'),
     tests=pins('tests.txt'))
 

@@ -180,7 +180,7 @@ def test_metadata(wheel):
               if line.startswith('Provides-Extra')}
     assert extras == {
         'openmmlab', 'det', 'seg', 'cls', 'onedl', 'serve', 'benchmark',
-        'tests', 'export', 'ncnn', 'executorch', 'coreml', 'mot'}
+        'tests', 'export', 'ncnn', 'executorch', 'tflite', 'coreml', 'mot'}
     assert 'License: Apache-2.0' in lines
     assert 'License-File: LICENSE' in lines
 

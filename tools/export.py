@@ -193,10 +193,12 @@ def conclude(outcomes: list[Outcome]) -> None:
         if (outcome.folder / PICTURE).exists():
             engine.show(engine.line('Picture', engine.short(
                 outcome.folder / PICTURE)))
-    if usable:
-        folder = engine.short(usable[0].folder)
-        engine.show('Use it, without torch:\n  python -m mmlowformer.runtime '
-                    f'{folder} PHOTO')
+    # Nothing was compared where there is no runtime.
+    running = [outcome for outcome in usable if outcome.rows]
+    if running:
+        folder = engine.short(running[0].folder)
+        engine.show('Use it, without OpenMMLab:\n  '
+                    f'python -m mmlowformer.runtime {folder} PHOTO')
 
 
 def export(args: argparse.Namespace) -> list[Outcome]:

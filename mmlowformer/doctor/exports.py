@@ -1,9 +1,10 @@
 """Checks of what models can be exported to."""
 from collections.abc import Iterator
 
-from ..export.packages import FOR_INT8, NEEDS, UNVERIFIED
+from ..export.packages import FOR_INT8, MADE_FOR, NEEDS, UNVERIFIED
 from .facts import Facts
 from .results import Result, missing, ok, warning
+from .stack import release
 
 
 def check_formats(facts: Facts) -> Iterator[Result]:
@@ -28,6 +29,14 @@ def _format(name: str, pins: list[str], facts: Facts) -> Result:
         return warning(name, 'tried with other versions only: '
                        f'{", ".join(others)}', 'an export that fails',
                        f'pip install {" ".join(others)}')
+    if (pin := MADE_FOR.get(name)) and not _of_the_same_minor(
+            pin, facts.versions.get('torch')):
+        return warning(name, f'made for {pin}', 'the runtime fails',
+                       f'pip install {pin}')
     what = ('can be converted, not verified' if name in UNVERIFIED else
             'can be exported and verified')
     return ok(name, what)
+
+
+def _of_the_same_minor(pin: str, version: str | None) -> bool:
+    return release(pin.split('==')[1])[:2] == release(version)[:2]

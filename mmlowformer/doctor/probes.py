@@ -26,7 +26,8 @@ DISTRIBUTIONS = (
     'onedl-mmsegmentation', 'mmpretrain', 'onedl-mmpretrain', 'numpy',
     'setuptools', 'huggingface_hub', 'safetensors', 'timm', 'onnx',
     'onnxruntime', 'openvino', 'onnxscript', 'nncf', 'pnnx', 'ncnn',
-    'executorch', 'coremltools')
+    'executorch', 'litert-torch', 'ai-edge-litert', 'ai-edge-quantizer',
+    'transformers', 'coremltools')
 
 
 def report(**event) -> None:

@@ -19,7 +19,9 @@ from .program import LEAST_SIDE, Shape
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'onnx', 'onnxscript',
-            'onnxruntime', 'openvino', 'nncf')
+            'onnxruntime', 'openvino', 'nncf', 'pnnx', 'ncnn', 'executorch',
+            'litert-torch', 'ai-edge-litert', 'ai-edge-quantizer',
+            'coremltools')
 
 
 def describe(trained: TrainedModel, network: Network, shape: Shape,

@@ -1,21 +1,24 @@
 """Formats for phones and small boards."""
 import copy
+import importlib.resources
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..optional import need
 from .inputs import Preparation
+from .metadata import KEY, metadata
 from .networks import Network
-from .program import quiet
+from .program import example, quiet_programs
+from .quantization import quantize_tflite
 
 if TYPE_CHECKING:
     from .formats import Source
@@ -36,21 +39,6 @@ def without_padding(network: Network) -> Network:
     return other
 
 
-@contextmanager
-def silent() -> Iterator[None]:
-    """Without what programs that are called write to the terminal."""
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    try:
-        with open(os.devnull, 'wb') as nowhere, quiet():
-            for descriptor in (1, 2):
-                os.dup2(nowhere.fileno(), descriptor)
-            yield
-    finally:
-        for descriptor, copied in zip((1, 2), kept):
-            os.dup2(copied, descriptor)
-            os.close(copied)
-
-
 def write_ncnn(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.ncnn.param`` and ``model.ncnn.bin``, by way of pnnx."""
     pnnx = need('pnnx', 'pnnx==20261020')
@@ -60,7 +48,7 @@ def write_ncnn(source: 'Source', folder: Path) -> list[str]:
         (height, width), (height + 64, width + 32)))
     files = ['model.ncnn.param', 'model.ncnn.bin']
     with tempfile.TemporaryDirectory() as between:
-        with silent(), torch.no_grad():
+        with quiet_programs(), torch.no_grad():
             pnnx.export(without_padding(source.network),
                         str(Path(between, 'model.pt')), inputs=(first, ),
                         inputs2=(second, ), fp16=False)
@@ -71,35 +59,85 @@ def write_ncnn(source: 'Source', folder: Path) -> list[str]:
     return files
 
 
+def _find_flatc() -> None:
+    """Show ExecuTorch the compiler that it brings along.
+
+    It looks for it on the PATH, which has it in activated environments only.
+    """
+    bundled = importlib.resources.files('executorch') / 'data/bin/flatc'
+    if bundled.is_file():
+        os.environ.setdefault('FLATC_EXECUTABLE', str(bundled))
+
+
 def write_executorch(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.pte``, for XNNPACK."""
-    executorch = need('executorch.exir', 'executorch==1.3.1')
-    xnnpack = need(
-        'executorch.backends.xnnpack.partition.xnnpack_partitioner',
-        'executorch==1.3.1')
-    with silent():
-        program = executorch.to_edge_transform_and_lower(
+    package = 'executorch==1.3.1'
+    with quiet_programs():
+        exir = need('executorch.exir', package)
+        xnnpack = need('executorch.backends.xnnpack.partition.'
+                       'xnnpack_partitioner', package)
+        _find_flatc()
+        program = exir.to_edge_transform_and_lower(
             source.make_program(),
-            partitioner=[xnnpack.XnnpackPartitioner()]).to_executorch()
+            partitioner=[xnnpack.XnnpackPartitioner()],
+            # A file's own way to say something: a method that returns it.
+            constant_methods={KEY: metadata(source.description)[KEY]},
+        ).to_executorch()
         (folder / 'model.pte').write_bytes(program.buffer)
     return ['model.pte']
 
 
+class NamedOutputs(nn.Module):
+    """A network that returns a dict, whose keys LiteRT takes for names.
+
+    Args:
+        network (Network): The network.
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.network.output_names, self.network(images)))
+
+
+def write_tflite(source: 'Source', folder: Path) -> list[str]:
+    """Write ``model.tflite``, for LiteRT, which was TensorFlow Lite."""
+    file = folder / 'model.tflite'
+    with quiet_programs(), torch.no_grad():
+        litert_torch = need('litert_torch', 'litert-torch==0.10.0')
+        litert_torch.convert(
+            NamedOutputs(source.network),
+            sample_kwargs=dict(images=example(source.shape))).export(str(file))
+    if source.description.precision == 'int8':
+        quantize_tflite(source, file)
+    # Runtimes ignore what is behind a model, zip what is before an archive.
+    with zipfile.ZipFile(file, 'a') as archive:
+        archive.writestr(f'{KEY}.json', metadata(source.description)[KEY])
+    return ['model.tflite']
+
+
 def write_coreml(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.mlpackage``, which only Apple's systems can run."""
-    coremltools = need('coremltools', 'coremltools==9.0')
-    from .formats import metadata
-    example = torch.full((1, 3, *source.shape.size), 127.)
-    with silent(), torch.no_grad():
-        traced = torch.jit.trace(source.network, example)
+    description = source.description
+    images = example(source.shape)
+    with quiet_programs(), torch.no_grad():
+        coremltools = need('coremltools', 'coremltools==9.0')
+        precision = coremltools.precision
         model = coremltools.convert(
-            traced, convert_to='mlprogram',
+            torch.jit.trace(source.network, images),
+            convert_to='mlprogram',
+            # Its own default is float16.
+            compute_precision=(
+                precision.FLOAT16 if description.precision == 'float16'
+                else precision.FLOAT32),
             inputs=[coremltools.TensorType(
-                name=source.description.input['name'], shape=example.shape)],
+                name=description.input['name'], shape=images.shape)],
             outputs=[coremltools.TensorType(name=name)
                      for name in source.network.output_names])
         model.short_description = 'Converted, not verified.'
-        model.user_defined_metadata.update(metadata(source.description))
+        model.user_defined_metadata.update(metadata(description))
         model.save(str(folder / 'model.mlpackage'))
-    return sorted(str(file.relative_to(folder)) for file in
+    return sorted(file.relative_to(folder).as_posix() for file in
                   (folder / 'model.mlpackage').rglob('*') if file.is_file())

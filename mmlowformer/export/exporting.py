@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.model import BaseModel
 
 from ..configs import find_config, read_config
@@ -254,7 +255,9 @@ class Exporter:
             **{name: sha256(folder / name) for name in description.files})
         description.write(folder)
         if not item.runs_here:
-            return self._conclude(Outcome(folder, NOT_VERIFIED), description)
+            return self._conclude(Outcome(
+                folder, NOT_VERIFIED, reason='there is no runtime for this '
+                'machine'), description)
         try:
             outcome = self._verify(folder, source)
             if outcome.verdict != FAILED:
@@ -350,7 +353,8 @@ class Exporter:
                 outcome.verdict = NOT_VERIFIED
             return
         before = self._metrics_of_checkpoint()
-        after = self._compute('export', ExportedModel(outcome.folder))
+        after = self._compute('export', ExportedModel(
+            outcome.folder, torch.get_num_threads()))
         outcome.metrics = dict(checkpoint=before, export=after)
         decisive = deciding(before)
         if decisive is None:

@@ -1,9 +1,8 @@
 """The formats, each with what it can do, what it needs and its writer."""
 import difflib
 import importlib.util
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,18 @@ from torch.export import ExportedProgram
 from ..errors import UserError
 from ..optional import need
 from ..runtime.description import Description
-from .edge import write_coreml, write_executorch, write_ncnn
+from .edge import (
+    write_coreml,
+    write_executorch,
+    write_ncnn,
+    write_tflite,
+)
+from .metadata import KEY, metadata
 from .networks import Network
 from .packages import FOR_INT8, NEEDS, UNVERIFIED, Needs
 from .program import Shape, program_of, quiet
 
 OPSET = 18
-# Of ours in the files' own metadata.
-KEY = 'mmlowformer'
 PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}
 
 
@@ -158,23 +161,6 @@ def _stamp_onnx(source: Source, file: Path) -> None:
     onnx.save(model, str(file))
 
 
-def metadata(description: Description) -> dict[str, str]:
-    """What a file says about itself: the whole, and the usual at hand.
-
-    Args:
-        description (Description): Of the model.
-
-    Returns:
-        dict[str, str]: Texts by key.
-    """
-    # They are of the file, which would change with them.
-    whole = replace(description, sha256={}, verification={})
-    return {KEY: json.dumps(vars(whole)), 'task': description.task,
-            'names': json.dumps(dict(enumerate(description.classes))),
-            'channel_order': description.input['channel_order'],
-            'precision': description.precision}
-
-
 def write_openvino(source: Source, folder: Path) -> list[str]:
     """Write ``model.xml`` and ``model.bin``, by way of ONNX for its names."""
     openvino = need('openvino', 'openvino')
@@ -212,8 +198,10 @@ FORMATS = {item.name: item for item in (
     Format('ncnn', write_ncnn, any_batch=False, boxes=False, pads=False),
     Format('executorch', write_executorch, dynamic=False, any_batch=False,
            boxes=False),
+    Format('tflite', write_tflite, dynamic=False, any_batch=False,
+           precisions=(32, 8), boxes=False),
     Format('coreml', write_coreml, dynamic=False, any_batch=False,
-           boxes=False),
+           precisions=(32, 16), boxes=False),
 )}
 
 
@@ -259,8 +247,8 @@ def check_format(item: Format, bits: int, wishes: dict[str, Any]) -> None:
     if bits not in item.precisions:
         able = [name for name, other in FORMATS.items()
                 if bits in other.precisions]
-        raise UserError(f'--quantize {bits} is not for {item.name}; '
-                        f'{" and ".join(able)} can')
+        raise UserError(f'--quantize {bits} is not for {item.name}, but for '
+                        f'{", ".join(able)}')
     for wish, option in (('dynamic', '--dynamic'), ('boxes', '--nms')):
         if wishes[wish] and not getattr(item, wish):
             raise UserError(f'{option} is not for {item.name}')

@@ -17,8 +17,17 @@ NEEDS: dict[str, Needs] = dict(
     ncnn=(('pnnx', 'pnnx==20261020'), ('ncnn', 'ncnn==1.0.20261020')),
     # The one for torch 2.12; that of 1.5 fails at run time.
     executorch=(('executorch', 'executorch==1.3.1'), ),
+    # The converter wants some transformers; with a newer one mmpretrain 1.2.0
+    # cannot be imported.
+    tflite=(('litert_torch', 'litert-torch==0.10.0'),
+            ('ai_edge_litert', 'ai-edge-litert==2.3.0'),
+            ('transformers', 'transformers==4.40.2')),
     coreml=(('coremltools', 'coremltools==9.0'), ))
 # More for 8 bits.
-FOR_INT8: dict[str, Needs] = dict(openvino=(('nncf', 'nncf==3.4.0'), ))
+FOR_INT8: dict[str, Needs] = dict(
+    openvino=(('nncf', 'nncf==3.4.0'), ),
+    tflite=(('ai_edge_quantizer', 'ai-edge-quantizer==0.10.0'), ))
+# The torch that a format's packages were made for.
+MADE_FOR: dict[str, str] = dict(executorch='torch==2.12.1')
 # They can be written on any machine, and not be run here.
 UNVERIFIED = ('coreml', )

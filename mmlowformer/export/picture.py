@@ -25,7 +25,7 @@ def draw_comparison(trained: TrainedModel, folder: str | Path, image: str
     Returns:
         Image.Image: Checkpoint and export.
     """
-    exported = ExportedModel(folder)
+    exported = ExportedModel(folder, torch.get_num_threads())
     pipeline = Pipeline(trained.pipeline, trained.scope)
     panels = []
     for name, model in (('checkpoint', trained.module),

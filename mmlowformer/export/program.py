@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ..runtime.terminal import silent
 from .networks import Network
 
 # Below, maps of one pixel would be a case of their own.
@@ -75,3 +76,10 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def quiet_programs() -> Iterator[None]:
+    """As :func:`quiet`, for what converters start or have in C++, too."""
+    with silent(1, 2), quiet():
+        yield

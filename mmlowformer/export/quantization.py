@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..errors import UserError
 from ..optional import need
-from .program import quiet
+from .program import quiet, quiet_programs
 
 if TYPE_CHECKING:
     from .formats import Source
@@ -16,6 +17,8 @@ CPU_FACTS = Path('/proc/cpuinfo')
 # With them products of 8 bits are summed up in 32; without, two at a time in
 # 16, which may overflow.
 DOT_PRODUCTS = ('vnni', 'asimddp')
+# What LiteRT calls a function, if nothing else is said.
+SIGNATURE = 'serving_default'
 # Types of OpenVINO's operations that have weights, or the ends of them.
 WEIGHTED = ('Convolution', 'ConvolutionBackpropData', 'MatMul')
 
@@ -122,3 +125,25 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
             model, nncf.Dataset(images), subset_size=len(images),
             ignored_scope=nncf.IgnoredScope(
                 names=behind_weights(model), validate=False))
+
+
+def quantize_tflite(source: 'Source', file: Path) -> None:
+    """Quantize convolutions, channel by channel.
+
+    Args:
+        source (Source): With images to calibrate with.
+        file (Path): The LiteRT file in float32, which is replaced.
+    """
+    library = need('ai_edge_quantizer.quantizer', 'ai-edge-quantizer==0.10.0')
+    name = source.description.input['name']
+    # They are counted first, which uses an iterator up.
+    images = [{name: image} for image in _calibration(source)]
+    with quiet_programs():
+        quantizer = library.Quantizer(str(file))
+        for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D',
+                          'CONV_2D_TRANSPOSE'):
+            quantizer.add_static_config(
+                '.*', operation, activation_num_bits=8, weight_num_bits=8)
+        ranges = quantizer.calibrate({SIGNATURE: images},
+                                     num_threads=torch.get_num_threads())
+        quantizer.quantize(ranges).export_model(str(file), overwrite=True)

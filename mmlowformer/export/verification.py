@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from ..errors import UserError
 from ..predict.model import TrainedModel
@@ -50,7 +51,7 @@ class Verifier:
     def __init__(self, folder: str | Path, trained: TrainedModel,
                  example: tuple[int, int], *, strict: bool = True,
                  step: Callable[[], None] = lambda: None):
-        self.predictor = Predictor(folder)
+        self.predictor = Predictor(folder, threads=torch.get_num_threads())
         self.description = self.predictor.description
         self.reference = Reference(
             trained, [item['name'] for item in self.description.outputs],

@@ -2,13 +2,16 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
 from ..optional import need
 from .description import Description
+from .terminal import silent
 
 # For a runtime's choice instead of float32.
 DEFAULT = 'default'
@@ -161,16 +164,38 @@ class NcnnSession(Session):
 
 
 class ExecuTorchSession(Session):
-    """ExecuTorch, whose Python needs torch."""
+    """ExecuTorch with XNNPACK, whose Python needs torch.
+
+    A process has one pool of threads, which its first session makes.
+    """
+
+    _pool_is_in_use = False
 
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
-        runtime = need('executorch.runtime', 'executorch==1.3.1')
+        package = 'executorch==1.3.1'
         self._torch = need('torch', 'torch')
-        # The method is of no use once its program is gone.
-        self._program = runtime.Runtime.get().load_program(self.file)
-        self._method = self._program.load_method('forward')
-        self.name = 'ExecuTorch, XNNPACK'
+        with silent(2):
+            runtime = need('executorch.runtime', package)
+            if threads:
+                self._set_threads(threads, need(
+                    'executorch.extension.pybindings.portable_lib', package))
+            ExecuTorchSession._pool_is_in_use = True
+            # The method is of no use once its program is gone.
+            self._program = runtime.Runtime.get().load_program(self.file)
+            self._method = self._program.load_method('forward')
+        self.name = f'ExecuTorch {version("executorch")}, XNNPACK'
+
+    def _set_threads(self, threads: int, library: Any) -> None:
+        count = library._threadpool_get_thread_count()
+        if count == threads:
+            return
+        if self._pool_is_in_use:
+            # What is loaded would go on using the old pool's memory.
+            raise UserError(f'ExecuTorch computes with {count} threads in '
+                            'this process by now, which cannot be changed to '
+                            f'{threads}')
+        library._unsafe_reset_threadpool(threads)
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
         """The outputs, in the order of the description."""
@@ -179,9 +204,30 @@ class ExecuTorchSession(Session):
             [self._torch.from_numpy(images)])]
 
 
+class LiteRtSession(Session):
+    """LiteRT with XNNPACK, on the CPU."""
+
+    def open(self, threads: int | None, precision: str) -> None:
+        """Load the file."""
+        interpreter = need('ai_edge_litert.interpreter',
+                           'ai-edge-litert==2.3.0')
+        with silent(2):
+            # The runner is of no use once its interpreter is gone.
+            self._interpreter = interpreter.Interpreter(
+                model_path=str(self.file), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        self._run = self._interpreter.get_signature_runner()
+        self.name = f'LiteRT {version("ai-edge-litert")}, XNNPACK'
+
+    def compute(self, images: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the description."""
+        outputs = self._run(**{self.description.input['name']: images})
+        return [outputs[name] for name in self.output_names]
+
+
 SESSIONS: dict[str, Callable[..., Session]] = dict(
     onnx=OnnxSession, openvino=OpenVinoSession, pt2=TorchSession,
-    ncnn=NcnnSession, executorch=ExecuTorchSession)
+    ncnn=NcnnSession, executorch=ExecuTorchSession, tflite=LiteRtSession)
 
 
 def open_session(folder: str | Path, description: Description,

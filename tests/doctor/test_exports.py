@@ -1,4 +1,5 @@
 """Which formats models can be exported to."""
+from mmlowformer.doctor.probes import DISTRIBUTIONS
 from mmlowformer.export.formats import FORMATS
 from mmlowformer.export.packages import FOR_INT8, NEEDS
 
@@ -38,6 +39,13 @@ def test_another_version_is_named():
     assert found['executorch'].remedy == 'pip install executorch==1.3.1'
 
 
+def test_another_torch_is_named():
+    assert formats(torch='2.12.0')['executorch'].status == 'ok'
+    found = formats(torch='2.13.0')['executorch']
+    assert found.status == 'warning'
+    assert found.remedy == 'pip install torch==2.12.1'
+
+
 def test_only_asked_for():
     assert 'coreml' not in judge(describe())[0]
 
@@ -47,3 +55,4 @@ def test_versions_are_those_of_the_requirements():
     pins = {line.split(';')[0] for line in lines}
     assert {f'{name}=={version}' for name, version in PINS.items()} <= pins
     assert set(NEEDS) == set(FORMATS)
+    assert set(PINS) <= set(DISTRIBUTIONS)

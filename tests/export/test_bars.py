@@ -1,5 +1,4 @@
 """What exports have to reach, of all variants and tasks."""
-import importlib.util
 import json
 import time
 
@@ -23,6 +22,7 @@ from mmlowformer.runtime.description import Description
 
 from ..conftest import ROOT, untrained
 from .exports import make_export
+from .test_edge import EXECUTORCH, LITERT
 from .test_networks import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -78,9 +78,8 @@ def test_onnx_and_openvino(arch, tmp_path):
 
 
 @pytest.mark.parametrize('form', [
-    'ncnn', pytest.param('executorch', marks=pytest.mark.skipif(
-        importlib.util.find_spec('executorch') is None,
-        reason='ExecuTorch is not part of the environment'))])
+    'ncnn', pytest.param('executorch', marks=EXECUTORCH),
+    pytest.param('tflite', marks=LITERT)])
 @pytest.mark.parametrize('arch', ['b0', 'b1'])
 def test_edge(form, arch, tmp_path, run_python):
     """In a process of its own: see test_ncnn_takes_all_sizes."""

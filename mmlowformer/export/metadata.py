@@ -1,0 +1,25 @@
+"""What a file says about itself, whatever else is lost."""
+import json
+from dataclasses import replace
+
+from ..runtime.description import Description
+
+# Of ours in the files' own metadata.
+KEY = 'mmlowformer'
+
+
+def metadata(description: Description) -> dict[str, str]:
+    """What a file says about itself: the whole, and the usual at hand.
+
+    Args:
+        description (Description): Of the model.
+
+    Returns:
+        dict[str, str]: Texts by key.
+    """
+    # They are of the file, which would change with them.
+    whole = replace(description, sha256={}, verification={})
+    return {KEY: json.dumps(vars(whole)), 'task': description.task,
+            'names': json.dumps(dict(enumerate(description.classes))),
+            'channel_order': description.input['channel_order'],
+            'precision': description.precision}
