@@ -130,13 +130,17 @@ class Outcome:
     def slower(self) -> str:
         """That rounding the weights gained nothing here, if so."""
         rounded, plain = (
-            [item['milliseconds'] for item in self.speed
-             if item['weights'] in weights] for weights in
-            (('float16', 'int8'), ('float32', )))
-        if not rounded or min(rounded) < min(plain):
+            [item for item in self.speed if item['weights'] in weights]
+            for weights in (('float16', 'int8'), ('float32', )))
+        if not rounded:
             return ''
-        return (f'no faster on this machine than float32 '
-                f'({min(plain):.1f} ms)')
+        best, rival = (min(items, key=lambda item: item['milliseconds'])
+                       for items in (rounded, plain))
+        if best['milliseconds'] < rival['milliseconds']:
+            return ''
+        return (f'{best["weights"]} is no faster on this machine than '
+                f'{rival["name"]} with float32 weights '
+                f'({rival["milliseconds"]:.1f} ms)')
 
     def fail(self, reason: str) -> None:
         """Take the export for wrong.

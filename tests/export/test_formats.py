@@ -8,7 +8,12 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import formats
-from mmlowformer.export.exporting import Exporter, Wishes
+from mmlowformer.export.exporting import (
+    VERIFIED,
+    Exporter,
+    Outcome,
+    Wishes,
+)
 from mmlowformer.export.formats import FORMATS, find_formats
 from mmlowformer.export.quantization import behind_weights
 from mmlowformer.runtime import Predictor
@@ -157,3 +162,17 @@ def test_what_is_missing_is_named(monkeypatch):
 def test_each_format_once():
     assert [item.name for item in find_formats('pt2, onnx,PT2')] == [
         'pt2', 'onnx']
+
+
+def test_rounding_that_gains_nothing_is_said(tmp_path):
+    """Beside the fastest way without it, which may compute in bfloat16."""
+    timed = [dict(name=name, weights=weights, milliseconds=milliseconds)
+             for name, weights, milliseconds in (
+                 ('torch, eager', '', 2.), ('CPU, f32', 'int8', 5.),
+                 ('CPU, f32', 'float32', 9.), ('CPU, bf16', 'float32', 4.))]
+    outcome = Outcome(tmp_path, VERIFIED, speed=timed)
+    assert outcome.slower == ('int8 is no faster on this machine than CPU, '
+                              'bf16 with float32 weights (4.0 ms)')
+    timed[1]['milliseconds'] = 3.
+    assert not outcome.slower
+    assert not Outcome(tmp_path, VERIFIED, speed=timed[2:]).slower
