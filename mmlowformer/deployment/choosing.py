@@ -211,11 +211,12 @@ def time_both_ways(size: Size) -> Seconds:
 
 
 def _ways(size: Size) -> dict[str, Callable]:
+    from .fusion import to_channels_last
     from .packed import PackedConv2d
     from .winograd import convolve_tiles, transform_kernels
     channels, out_channels, *shape = size
-    conv = nn.Conv2d(channels, out_channels, 3, padding=1).to(
-        memory_format=torch.channels_last)
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+    to_channels_last(conv)
     x = torch.randn(shape[0], channels, *shape[1:]).contiguous(
         memory_format=torch.channels_last)
     return dict(

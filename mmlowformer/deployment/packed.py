@@ -6,7 +6,7 @@ in each call; compilers do so once, and with the same two operators.
 """
 import platform
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -132,10 +132,11 @@ class PackedConv2d(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d):
-        super().__init__(
-            conv.in_channels, conv.out_channels, conv.kernel_size,
-            conv.stride, conv.padding, conv.dilation, conv.groups,
-            conv.bias is not None, device='meta')
+        # Pairs, of which torch's annotations do not know.
+        settings: Any = (conv.kernel_size, conv.stride, conv.padding,
+                         conv.dilation)
+        super().__init__(conv.in_channels, conv.out_channels, *settings,
+                         conv.groups, conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
         self._packed: PackedWeight | None = None
         self._last_size: torch.Size | None = None
@@ -174,18 +175,19 @@ class PackedConv2d(nn.Conv2d):
 
     def _weight_for(self, size: torch.Size) -> Tensor:
         packed = self._packed
-        is_new = packed is None or not packed.source.is_current(self.weight)
-        if not is_new and packed.size == size:
-            self._last_size = size
-            return packed.values
+        if packed is None or not packed.source.is_current(self.weight):
+            return self._pack_for(size)
         # Of sizes in turn, as in heads, none but the first is packed.
-        if not is_new and self._last_size != size:
-            self._last_size = size
-            return self.weight
+        comes_again, self._last_size = self._last_size == size, size
+        if packed.size == size:
+            return packed.values
+        return self._pack_for(size) if comes_again else self.weight
+
+    def _pack_for(self, size: torch.Size) -> Tensor:
         # Other threads may do the same, to the same effect.
-        self._packed = packed = PackedWeight(
-            self._pack(size), size, Snapshot.of(self.weight))
-        return packed.values
+        self._packed = PackedWeight(self._pack(size), size,
+                                    Snapshot.of(self.weight))
+        return self._packed.values
 
     @torch.no_grad()
     def _pack(self, size: torch.Size) -> Tensor:

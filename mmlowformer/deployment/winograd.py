@@ -105,8 +105,10 @@ class WinogradConv2d(PackedConv2d):
     def can_replace(module: nn.Module,
                     min_channels: int = MIN_CHANNELS) -> bool:
         """Whether it is such a convolution, with so many input channels."""
-        return ((PackedConv2d.can_replace(module)
-                 or type(module) is PackedConv2d) and module.groups == 1
+        return (isinstance(module, nn.Conv2d)
+                and (PackedConv2d.can_replace(module)
+                     or type(module) is PackedConv2d)
+                and module.groups == 1
                 and module.kernel_size == (KERNEL, KERNEL)
                 and module.stride == module.padding == (1, 1)
                 and module.dilation == (1, 1)

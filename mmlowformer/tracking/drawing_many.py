@@ -53,7 +53,7 @@ class DrawIdentities(Hook):
     def _draw(self, frame: BaseDataElement) -> None:
         # The metric, too, has the name from there.
         name = Path(frame.img_path).parts[-3]
-        if name != self._name:
+        if self._writer is None or name != self._name:
             self._finish()
             self._name, self._trails = name, Trails()
             self._writer = VideoWriter(self.folder / f'{name}.mp4',
