@@ -133,10 +133,12 @@ class PackedConv2d(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d):
         # Pairs, of which torch's annotations do not know.
-        settings: Any = (conv.kernel_size, conv.stride, conv.padding,
-                         conv.dilation)
-        super().__init__(conv.in_channels, conv.out_channels, *settings,
-                         conv.groups, conv.bias is not None, device='meta')
+        pairs: dict[str, Any] = dict(
+            kernel_size=conv.kernel_size, stride=conv.stride,
+            padding=conv.padding, dilation=conv.dilation)
+        super().__init__(
+            conv.in_channels, conv.out_channels, **pairs, groups=conv.groups,
+            bias=conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
         self._packed: PackedWeight | None = None
         self._last_size: torch.Size | None = None
