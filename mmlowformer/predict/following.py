@@ -1,4 +1,6 @@
 """One object of a video, followed by a trained tracker."""
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -172,13 +174,16 @@ def draw_box(frame: np.ndarray) -> list[float]:
     Raises:
         UserError: If there is no display, or nothing was drawn.
     """
-    title = 'Draw a box around the object, then press Enter'
-    try:
-        box = cv2.selectROI(title, frame)
-        cv2.destroyAllWindows()
-    except cv2.error as error:
+    # Without a display Qt would end this process, too.
+    window = subprocess.run(
+        [sys.executable, '-c', "import cv2; cv2.namedWindow('')"],
+        capture_output=True)
+    if window.returncode:
         raise UserError('--box window needs a display, and an OpenCV that '
-                        'opens windows: give x,y,w,h instead') from error
+                        'opens windows: give x,y,w,h instead')
+    box = cv2.selectROI('Draw a box around the object, then press Enter',
+                        frame)
+    cv2.destroyAllWindows()
     if not all(box[2:]):
         raise UserError('no box was drawn')
     return [float(value) for value in box]
