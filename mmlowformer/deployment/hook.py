@@ -4,6 +4,7 @@ from functools import partial
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from ..models import bare
 from ..registry import HOOKS
@@ -37,7 +38,7 @@ class DeployHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
-        model = bare(runner.model)
+        model = _network(runner)
         if deployed_forwards(model):
             return
         deployed = self.deploy(copy.deepcopy(model).eval())
@@ -49,9 +50,19 @@ class DeployHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
         """Let the model compute again."""
-        model = bare(runner.model)
+        model = _network(runner)
         for name in deployed_forwards(model):
             vars(model.get_submodule(name)).pop('forward', None)
 
     before_test_epoch = before_val_epoch
     after_test_epoch = after_val_epoch
+
+
+def _network(runner: Runner) -> nn.Module:
+    """The model, or the detector of one of MMDetection's trackers.
+
+    They have no other network, and take nothing but videos.
+    """
+    model = bare(runner.model)
+    detector = getattr(model, 'detector', None)
+    return detector if isinstance(detector, nn.Module) else model
