@@ -2,12 +2,17 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as torch_profile
 
 from .timing import median
+
+# torch's, and what convolutions of deployed networks call.
+PACKED = 'mkldnn::_convolution_pointwise'
+OPERATORS = ('aten::', PACKED)
 
 
 @dataclass
@@ -62,23 +67,36 @@ def _profile_once(call: Callable[[], object], device: str) -> dict[str, Share]:
     shares: dict[str, Share] = {}
     for event in recorded.events():
         # Operators that a call consists of, with all that they call.
-        if event.cpu_parent is None and event.name.startswith('aten::'):
+        if event.cpu_parent is None and event.name.startswith(OPERATORS):
             kind = _kind(event)
             share = shares.setdefault(kind, Share(kind))
             share.count += 1
             share.milliseconds += 1e-3 * (
                 event.device_time_total if device == 'cuda' else
                 event.cpu_time_total)
-            share.macs += (event.flops or 0) // 2
+            share.macs += _macs(event)
     return shares
 
 
 def _kind(event: FunctionEvent) -> str:
-    name = event.name.removeprefix('aten::')
-    if name != 'conv2d':
+    name = event.name.rpartition('::')[2]
+    if name != 'conv2d' and event.name != PACKED:
         return name
     # As torch records them, although its annotation says otherwise.
     shapes: Sequence = event.input_shapes
     _, channels, height, width = shapes[1]
     depthwise = ' depthwise' if channels == 1 else ''
     return f'conv2d {height}x{width}{depthwise}'
+
+
+def _macs(event: FunctionEvent) -> int:
+    if event.name != PACKED:
+        return (event.flops or 0) // 2
+    shapes: Sequence = event.input_shapes
+    (images, _, *size), weight = shapes[:2]
+    settings: Sequence = event.concrete_inputs[3:6]
+    positions = [
+        (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for length, kernel, padding, stride, dilation in zip(
+            size, weight[2:], *settings)]
+    return images * prod(positions) * prod(weight)
