@@ -16,8 +16,6 @@ CPU_FACTS = Path('/proc/cpuinfo')
 # With them products of 8 bits are summed up in 32; without, two at a time in
 # 16, which may overflow.
 DOT_PRODUCTS = ('vnni', 'asimddp')
-# Types of OpenVINO's operations that have weights, or the ends of them.
-WEIGHTED = ('Convolution', 'ConvolutionBackpropData', 'MatMul')
 
 
 def sums_are_exact() -> bool:
@@ -80,38 +78,14 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
             prepared.unlink()
 
 
-def behind_weights(model: Any) -> list[str]:
-    """Operations behind the last weights: the decoding of boxes, NMS.
-
-    Rounded to 8 bits, coordinates would be off by pixels.
-
-    Args:
-        model (openvino.Model): Of any task.
-
-    Returns:
-        list[str]: Their names.
-    """
-    before: set[str] = set()
-    after = [node for node in model.get_ordered_ops()
-             if node.get_type_name().endswith(WEIGHTED)]
-    before.update(node.get_friendly_name() for node in after)
-    while after:
-        for value in after.pop().input_values():
-            node = value.get_node()
-            if node.get_friendly_name() not in before:
-                before.add(node.get_friendly_name())
-                after.append(node)
-    return [node.get_friendly_name() for node in model.get_ordered_ops()
-            if node.get_friendly_name() not in before]
-
-
 def quantize_openvino(source: 'Source', model: Any) -> Any:
     """Quantize with NNCF, which fuses into OpenVINO's own kernels.
 
     As a transformer: activations have a zero point, and sums, norms and
     attention stay in float32. Biases are not corrected: NNCF compares the
     means of a map with those of a constant one, which is off where a large
-    share of the map lies beside padding, as in the last stages.
+    share of the map lies beside padding, as in the last stages. What decodes
+    boxes NNCF leaves alone by itself.
 
     Args:
         source (Source): With images to calibrate with.
@@ -126,7 +100,5 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
         return nncf.quantize(
             model, nncf.Dataset(images), subset_size=len(images),
             model_type=nncf.ModelType.TRANSFORMER,
-            ignored_scope=nncf.IgnoredScope(
-                names=behind_weights(model), validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 disable_bias_correction=True))

@@ -15,7 +15,6 @@ from mmlowformer.export.exporting import (
     Wishes,
 )
 from mmlowformer.export.formats import FORMATS, find_formats
-from mmlowformer.export.quantization import behind_weights
 from mmlowformer.runtime import Predictor
 
 from ..conftest import ROOT
@@ -109,20 +108,6 @@ def test_fewer_bits_of_a_detector(tiny, photos, tmp_path, bits):
                              images=photos, calibration=photos)
     assert {item['weights'] for item in outcome.speed} == {
         '', 'float32', {8: 'int8', 16: 'float16'}[bits]}
-
-
-def test_what_follows_the_weights_is_not_rounded():
-    """Here a box's decoding, behind the head's last convolution."""
-    opset = openvino.opset13
-    images = opset.parameter([1, 3, 8, 8], name='images')
-    scaled = opset.divide(images, np.float32(255), name='scaled')
-    maps = opset.convolution(
-        scaled, np.ones((4, 3, 1, 1), np.float32), [1, 1], [0, 0], [0, 0],
-        [1, 1], name='maps')
-    boxes = opset.multiply(maps, np.float32(32), name='boxes')
-    names = behind_weights(openvino.Model([boxes], [images]))
-    assert 'boxes' in names
-    assert not {'images', 'scaled', 'maps'} & set(names)
 
 
 @pytest.mark.slow
