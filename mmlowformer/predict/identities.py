@@ -220,8 +220,8 @@ def identify(predictor: Predictor, frames: Iterable[np.ndarray], name: str
     thresholds by the predictor's least score.
 
     Args:
-        predictor (Predictor): A detector. Boxes of any score are asked of it
-            from now on.
+        predictor (mmlowformer.Predictor): A detector. Boxes of any score are
+            asked of it from now on.
         frames (Iterable[np.ndarray]): ``(h, w, 3)``, BGR.
         name (str): Of the video.
 
