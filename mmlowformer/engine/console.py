@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from logging.handlers import MemoryHandler
+from typing import Any
 
 import cv2
 from mmengine.logging import MMLogger
@@ -59,6 +60,8 @@ CHATTER = re.compile(
     r'done ?\(t=|\s*average (?:precision|recall) ')
 # Libraries that print pages: settings, tables, times.
 TALKATIVE = ('trackeval', )
+# A level of OpenCV's.
+SILENT = 0
 ON_SCREEN = dict(on_screen=True)
 
 
@@ -273,12 +276,14 @@ def _show_warning(message, category, filename, lineno, file=None, line=None
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
     """Images that cannot be decoded are told by their names, once."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Where OpenCV 5 has these, and OpenCV 4.
+    log: Any = getattr(cv2.utils, 'logging', cv2)
+    level = log.getLogLevel()
+    log.setLogLevel(SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import io
 import signal
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from mmengine.logging import MMLogger
@@ -185,3 +186,17 @@ def test_other_errors_are_not_interrupts():
     with (pytest.raises(ValueError, match='real'),
           console.exit_on_interrupt(lambda: 'Words.')):
         raise ValueError('a real one')
+
+
+@pytest.mark.parametrize('version', [4, 5])
+def test_opencv_is_silent_for_a_while(monkeypatch, version):
+    """Version 5 has moved the functions."""
+    levels = [3]
+    log = SimpleNamespace(getLogLevel=lambda: levels[-1],
+                          setLogLevel=levels.append)
+    monkeypatch.setattr(console, 'cv2', (
+        SimpleNamespace(utils=SimpleNamespace(logging=log)) if version == 5
+        else SimpleNamespace(utils=SimpleNamespace(), **vars(log))))
+    with console._silent_opencv():
+        assert levels == [3, 0]
+    assert levels == [3, 0, 3]
