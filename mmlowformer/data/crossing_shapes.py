@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from rich.progress import track
 
-from .moving_shapes import Ground, Shape, visible_share
+from .moving_shapes import Ground, Shape, visible_share, with_randomness
 from .outputs import check_at_least, fill_once
 from .shapes import CLASSES
 
@@ -328,10 +327,12 @@ def make_crossings(out: str | Path, train: int = 20, val: int = 10,
         (mot / 'annotations').mkdir(parents=True)
         for number, (split, count) in enumerate(
                 ((SPLITS['train'], train), (SPLITS['val'], val))):
-            videos = [_write_video(
-                mot / split / f'MOT17-{split}-{index + 1:02d}',
-                np.random.default_rng([seed, number, index]), frames, size,
-                width) for index in track(range(count), f'{split} videos')]
+            names = [f'MOT17-{split}-{index:02d}'
+                     for index in range(1, count + 1)]
+            videos = [
+                _write_video(mot / split / name, rng, frames, size, width)
+                for name, rng in with_randomness(names, split,
+                                                 (seed, number))]
             _write_annotations(mot / 'annotations', split, videos, size,
                                width)
 

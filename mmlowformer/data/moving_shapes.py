@@ -266,6 +266,23 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
         f'resolution: ({width}, {height})\n')
 
 
+def with_randomness(names: list[str], split: str, seeds: tuple[int, int]
+                    ) -> Iterator[tuple[str, np.random.Generator]]:
+    """Give each video of a split a source of randomness of its own.
+
+    Args:
+        names (list[str]): Of the videos.
+        split (str): For the progress bar.
+        seeds (tuple[int, int]): Of the data set and of the split.
+
+    Yields:
+        tuple[str, np.random.Generator]: The name, and the source, which does
+        not depend on the videos before.
+    """
+    for index, name in enumerate(track(names, f'{split} videos')):
+        yield name, np.random.default_rng([*seeds, index])
+
+
 def make_videos(out: str | Path, train: int = 240, val: int = 20,
                 frames: int = 60, size: int = 240, seed: int = 0) -> bool:
     """Write the videos; the same arguments give the same files.
@@ -300,10 +317,8 @@ def make_videos(out: str | Path, train: int = 240, val: int = 20,
             names = [f'GOT-10k_{SPLITS[split]}_{index:06d}'
                      for index in range(1, count + 1)]
             folder = root / 'got10k' / split
-            for index, name in enumerate(
-                    track(names, f'{split} videos')):
-                _write_video(folder / name, np.random.default_rng(
-                    [seed, number, index]), frames, size, size * 4 // 3)
+            for name, rng in with_randomness(names, split, (seed, number)):
+                _write_video(folder / name, rng, frames, size, size * 4 // 3)
             (folder / 'list.txt').write_text('\n'.join(names) + '\n')
 
     return fill_once(out, 'videos.json', dict(arguments, layouts=LAYOUTS),
