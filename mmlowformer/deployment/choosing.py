@@ -21,9 +21,10 @@ from torch import nn
 # fewer tiles, reading the kernels does.
 MIN_CHANNELS = 128
 MIN_TILES = 48
-# Nothing below these is worth being timed.
+# Nothing below these is worth being timed. Few tiles gain little, and want
+# the kernels in a layout of their own, which heads would keep beside others.
 MIN_TIMED_CHANNELS = 32
-MIN_TIMED_TILES = 4
+MIN_TIMED_TILES = 32
 
 ROUNDS = 5
 # 64 MiB, more than caches hold. In a network weights come from memory, and
@@ -213,7 +214,7 @@ def time_both_ways(size: Size) -> Seconds:
 def _ways(size: Size) -> dict[str, Callable]:
     from .fusion import to_channels_last
     from .packed import PackedConv2d
-    from .winograd import convolve_tiles, transform_kernels
+    from .winograd import WinogradConv2d
     channels, out_channels, *shape = size
     conv = nn.Conv2d(channels, out_channels, 3, padding=1)
     to_channels_last(conv)
@@ -221,5 +222,4 @@ def _ways(size: Size) -> dict[str, Callable]:
         memory_format=torch.channels_last)
     return dict(
         direct=partial(PackedConv2d(conv), x),
-        winograd=partial(convolve_tiles, x, transform_kernels(conv.weight),
-                         conv.bias))
+        winograd=partial(WinogradConv2d(conv).convolve_tiles, x))

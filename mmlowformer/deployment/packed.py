@@ -5,6 +5,7 @@ and which is best depends on the size of the maps. torch converts weights to it
 in each call; compilers do so once, and with the same two operators.
 """
 import platform
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from .partwise import is_exported
 
 # Of a weight so many values are compared, to see whether they changed.
-SAMPLE_SIZE = 256
+SAMPLE_SIZE = 16
 DTYPES = (torch.float32, torch.bfloat16)
+OPERATORS = ('_convolution_pointwise', '_reorder_convolution_weight',
+             '_get_mkldnn_serialized_md')
 X86 = ('x86_64', 'AMD64', 'i386')
 
 
@@ -52,6 +55,22 @@ class Snapshot(NamedTuple):
         return (weight is self.weight and weight._version == self.version
                 and weight.data_ptr() == self.address
                 and torch.equal(self.values, self.copies))
+
+
+class ConvSettings(NamedTuple):
+    """What a convolution is beside its weights, as torch's operators take it.
+
+    Attributes:
+        padding (tuple[int, int]): Of height and width, as the next two.
+        stride (tuple[int, int]): The stride.
+        dilation (tuple[int, int]): The dilation.
+        groups (int): Groups of channels.
+    """
+
+    padding: tuple[int, ...] = (0, 0)
+    stride: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
 
 
 class PackedWeight(NamedTuple):
@@ -108,12 +127,61 @@ def _autocasts() -> bool:
         return torch.is_autocast_cpu_enabled()
 
 
-@cache
+# A compiler asks, and keeps the answer.
+@torch.compiler.assume_constant_result
 def can_pack() -> bool:
     """Whether this processor has such layouts, and torch the operators."""
+    return _can_pack()
+
+
+@cache
+def _can_pack() -> bool:
     return (platform.machine() in X86 and torch.backends.mkldnn.is_available()
-            and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-            and hasattr(torch.ops.mkldnn, '_reorder_convolution_weight'))
+            and all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS))
+
+
+@torch.no_grad()
+def pack_weight(weight: Tensor, size: Sequence[int],
+                settings: ConvSettings) -> Tensor:
+    """Lay out a convolution's weight as oneDNN wants it.
+
+    Args:
+        weight (Tensor): The weight.
+        size (Sequence[int]): Of the maps that it is to be best for.
+        settings (ConvSettings): Of the convolution.
+
+    Returns:
+        Tensor: The weight, of the layout ``torch._mkldnn``.
+    """
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight, *settings, size)
+
+
+def layout_of(packed: Tensor) -> bytes:
+    """What tells layouts apart, of what :func:`pack_weight` has made."""
+    return bytes(
+        torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().data)
+
+
+def convolve_packed(x: Tensor, weight: Tensor, bias: Tensor | None,
+                    settings: ConvSettings) -> Tensor:
+    """Convolve with a weight that may be packed.
+
+    With one as it is, the same is done after a conversion: what comes out
+    does not depend on what was packed before.
+
+    Args:
+        x (Tensor): Maps, which give their layout to what comes out.
+        weight (Tensor): The weight, as it is or from :func:`pack_weight`.
+        bias (Tensor, optional): The bias.
+        settings (ConvSettings): Of the convolution.
+
+    Returns:
+        Tensor: The outputs.
+    """
+    padding, stride, dilation, groups = settings
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, padding, stride, dilation, groups, 'none', [], '')
 
 
 class PackedConv2d(nn.Conv2d):
@@ -140,6 +208,8 @@ class PackedConv2d(nn.Conv2d):
             conv.in_channels, conv.out_channels, **pairs, groups=conv.groups,
             bias=conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
+        self._settings = ConvSettings(conv.padding, conv.stride, conv.dilation,
+                                      conv.groups)
         self._packed: PackedWeight | None = None
         self._last_size: torch.Size | None = None
         self.train(conv.training)
@@ -164,11 +234,8 @@ class PackedConv2d(nn.Conv2d):
             return super().forward(x)
         # What comes out is laid out like this, and not like the weight.
         x = x.contiguous(memory_format=torch.channels_last)
-        # With a weight as it is, the same is done after a conversion: what
-        # comes out does not depend on what was computed before.
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight_for(x.shape), self.bias, self.padding,
-            self.stride, self.dilation, self.groups, 'none', [], '')
+        return convolve_packed(x, self._weight_for(x.shape), self.bias,
+                               self._settings)
 
     def _can_use_packed(self, x: Tensor) -> bool:
         return (not torch.compiler.is_compiling() and can_pack()
@@ -187,12 +254,7 @@ class PackedConv2d(nn.Conv2d):
 
     def _pack_for(self, size: torch.Size) -> Tensor:
         # Other threads may do the same, to the same effect.
-        self._packed = PackedWeight(self._pack(size), size,
-                                    Snapshot.of(self.weight))
+        self._packed = PackedWeight(
+            pack_weight(self.weight, size, self._settings), size,
+            Snapshot.of(self.weight))
         return self._packed.values
-
-    @torch.no_grad()
-    def _pack(self, size: torch.Size) -> Tensor:
-        return torch.ops.mkldnn._reorder_convolution_weight(
-            self.weight, self.padding, self.stride, self.dilation,
-            self.groups, size)

@@ -12,6 +12,8 @@ In float32 on a CPU only: lower precision would lose too much, and on a GPU
 cuDNN knows the algorithm.
 """
 from collections.abc import Callable
+from functools import cache
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -19,13 +21,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .choosing import MIN_CHANNELS, pays_by_constants
-from .packed import PackedConv2d, Snapshot, infers_on_cpu
+from .packed import (
+    ConvSettings,
+    PackedConv2d,
+    Snapshot,
+    can_pack,
+    convolve_packed,
+    infers_on_cpu,
+    layout_of,
+    pack_weight,
+)
 from .partwise import count_parts, join, may_loop
 
 KERNEL = 3
 TILE = 4
 PATCH = TILE + KERNEL - 1
 POINTS = (0, 1, -1, 1 / 2, -2)
+POINTWISE = ConvSettings(groups=PATCH**2)
 
 # Tiles times channels that are computed at once, to stay in the caches.
 PART_SIZE = 2**16
@@ -46,30 +58,98 @@ TO_INPUT_VALUES = _both_axes(_values(PATCH).inverse().T).float()
 TO_OUTPUTS = _both_axes(_values(TILE).T).float()
 
 
-class TransformedKernels(NamedTuple):
+def transform_kernels(weight: Tensor) -> Tensor:
+    """The values of kernels at the points.
+
+    Args:
+        weight (Tensor): The kernels, ``(C', C, 3, 3)``.
+
+    Returns:
+        Tensor: ``(36 * C', C, 1, 1)``: a 1x1 convolution's for each point.
+    """
+    # Made here, the matrix is a constant for compilers, and so is the result.
+    to_values = _both_axes(_values(KERNEL))
+    kernels = weight.permute(2, 3, 0, 1).flatten(0, 1).double()
+    values = torch.tensordot(to_values, kernels, dims=1).float()
+    return values.flatten(0, 1)[..., None, None]
+
+
+def pack_kernels(kernels: Tensor, tiles: int) -> Tensor:
+    """Lay transformed kernels out as oneDNN multiplies them fastest.
+
+    Args:
+        kernels (Tensor): From :func:`transform_kernels`.
+        tiles (int): How many tiles will be multiplied at once.
+
+    Returns:
+        Tensor: The same kernels, for :func:`multiply`.
+    """
+    size = 1, PATCH**2 * kernels.shape[1], tiles, 1
+    return pack_weight(kernels, size, POINTWISE)
+
+
+@cache
+def kernel_layout(in_channels: int, out_channels: int, tiles: int) -> bytes:
+    """Which layout :func:`pack_kernels` chooses.
+
+    With another one each multiplication might convert it, which was seen to
+    take forty times as long as the multiplication.
+    """
+    kernels = torch.empty(PATCH**2 * out_channels, in_channels, 1, 1)
+    return layout_of(pack_kernels(kernels, tiles))
+
+
+class TransformedKernels:
     """A convolution's kernels as values at the points.
 
+    Args:
+        weight (Tensor): The kernels, ``(C', C, 3, 3)``, dense.
+
     Attributes:
-        values (Tensor): The kernels, ``(36, C, C')``.
         source (Snapshot): What they were made from.
     """
 
-    values: Tensor
-    source: Snapshot
+    def __init__(self, weight: Tensor):
+        self.source = Snapshot.of(weight)
+        self._values: dict[bytes, Tensor] = {}
 
-    @classmethod
+    def for_tiles(self, tiles: int) -> Tensor:
+        """For :func:`multiply`, laid out for so many tiles at once."""
+        weight = self.source.weight
+        if not can_pack():
+            return self._kept(b'', lambda: transform_kernels(weight))
+        out_channels, channels = weight.shape[:2]
+        return self._kept(
+            kernel_layout(channels, out_channels, tiles),
+            lambda: pack_kernels(transform_kernels(weight), tiles))
+
     @torch.no_grad()
-    def of(cls, weight: Tensor) -> 'TransformedKernels':
-        """Transform a weight, ``(C', C, 3, 3)``, which has to be dense."""
-        return cls(transform_kernels(weight), Snapshot.of(weight))
+    def _kept(self, layout: bytes, make: Callable[[], Tensor]) -> Tensor:
+        # Other threads may do the same, to the same effect.
+        if layout not in self._values:
+            self._values[layout] = make()
+        return self._values[layout]
 
 
-def transform_kernels(weight: Tensor) -> Tensor:
-    """The values at the points, ``(36, C, C')``, of kernels."""
-    # Made here, the matrix is a constant for compilers, and so is the result.
-    to_values = _both_axes(_values(KERNEL))
-    kernels = weight.permute(2, 3, 1, 0).flatten(0, 1).double()
-    return torch.tensordot(to_values, kernels, dims=1).float()
+def multiply(values: Tensor, kernels: Tensor) -> Tensor:
+    """Multiply tiles and kernels: a 1x1 convolution, the points its groups.
+
+    Args:
+        values (Tensor): The tiles at the points, ``(T, 36, C)``.
+        kernels (Tensor): From :func:`transform_kernels`, packed or not.
+
+    Returns:
+        Tensor: The products, ``(T, 36, C')``.
+    """
+    tiles, points, channels = values.shape
+    if not can_pack():
+        kernels = kernels.view(points, -1, channels).transpose(1, 2)
+        return torch.bmm(values.transpose(0, 1), kernels).transpose(0, 1)
+    maps = values.view(1, tiles, 1, -1).permute(0, 3, 1, 2)
+    products = (F.conv2d(maps, kernels, groups=points)
+                if torch.compiler.is_compiling() else
+                convolve_packed(maps, kernels, None, POINTWISE))
+    return products.permute(0, 2, 3, 1).reshape(tiles, points, -1)
 
 
 class WinogradConv2d(PackedConv2d):
@@ -123,16 +203,15 @@ class WinogradConv2d(PackedConv2d):
         """What is copied and pickled: all but what is made from it."""
         return super().__getstate__() | dict(_kernels=None)
 
-    def kernel_values(self) -> Tensor:
-        """The kernels' values at the points, ``(36, C, C')``."""
+    def _kernels_by_tiles(self) -> Callable[[int], Tensor]:
+        """The kernels for so many tiles, as :func:`multiply` wants them."""
         if torch.compiler.is_compiling():
-            return transform_kernels(self.weight)
-        kernels = self._kernels
-        if kernels is None or not kernels.source.is_current(
-                self.weight):
-            # Other threads may do the same, to the same effect.
-            self._kernels = kernels = TransformedKernels.of(self.weight)
-        return kernels.values
+            kernels = transform_kernels(self.weight)
+            return lambda tiles: kernels
+        if (self._kernels is None
+                or not self._kernels.source.is_current(self.weight)):
+            self._kernels = TransformedKernels(self.weight)
+        return self._kernels.for_tiles
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pays(x):
@@ -143,13 +222,9 @@ class WinogradConv2d(PackedConv2d):
         """Whether :meth:`convolve_tiles` is there for it, and faster."""
         if not infers_on_cpu(x, self.weight, (torch.float32, )):
             return False
-        rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
-        images_at_once, rows_at_once = _part((rows, columns),
-                                             self.out_channels)
-        parts = (count_parts(len(x), images_at_once)
-                 * count_parts(rows, rows_at_once))
         return (x.is_contiguous(memory_format=torch.channels_last)
-                and may_loop(parts) and self._is_faster(x))
+                and may_loop(prod(Parts.of(x, self.out_channels)))
+                and self._is_faster(x))
 
     def _is_faster(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
@@ -159,56 +234,59 @@ class WinogradConv2d(PackedConv2d):
     def convolve_tiles(
             self, x: Tensor,
             pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """See :func:`convolve_tiles`."""
-        return convolve_tiles(x, self.kernel_values(), self.bias, pointwise)
+        """Convolve part by part, by Winograd's algorithm.
+
+        Args:
+            x (Tensor): Maps, ``(N, C, H, W)``, channels-last.
+            pointwise (Callable, optional): What to compute from the outputs,
+                position by position, before they are put together; from
+                ``(N, C, H, W)`` of any ``N``, ``H`` and ``W`` to other
+                channels. Defaults to none.
+
+        Returns:
+            Tensor: The outputs, ``(N, C', H, W)``.
+        """
+        height, width = x.shape[2:]
+        parts = Parts.of(x, self.out_channels)
+        kernels = self._kernels_by_tiles()
+        outputs = join([
+            join([_convolve_patches(part, kernels, self.bias, pointwise)
+                  for part in images.tensor_split(parts.of_rows, dim=1)], 1)
+            for images in _patches(x).tensor_split(parts.of_images)], 0)
+        outputs = outputs[:, :height, :width].contiguous()
+        return outputs.permute(0, 3, 1, 2)
 
 
-def _part(tiles: tuple[int, int], out_channels: int) -> tuple[int, int]:
-    """How many images, and how many rows of tiles, to compute at once."""
-    rows, columns = tiles
-    at_once = PART_SIZE // out_channels
-    return max(1, at_once // (rows * columns)), max(1, at_once // columns)
+class Parts(NamedTuple):
+    """How many parts are made of a map's tiles, of about the same size.
 
-
-def convolve_tiles(
-        x: Tensor, kernel_values: Tensor, bias: Tensor | None,
-        pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Convolve part by part, by Winograd's algorithm.
-
-    Args:
-        x (Tensor): Maps, ``(N, C, H, W)``, channels-last.
-        kernel_values (Tensor): From :func:`transform_kernels`.
-        bias (Tensor, optional): Of the convolution, ``(C', )``.
-        pointwise (Callable, optional): What to compute from the outputs,
-            position by position, before they are put together; from
-            ``(N, C, H, W)`` of any ``N``, ``H`` and ``W`` to other channels.
-            Defaults to none.
-
-    Returns:
-        Tensor: The outputs, ``(N, C', H, W)``.
+    Attributes:
+        of_images (int): Of the batch.
+        of_rows (int): Of the rows of tiles of each image, or images.
     """
-    height, width = x.shape[2:]
-    patches = _patches(x)
-    images_at_once, rows_at_once = _part(
-        (patches.shape[3], patches.shape[4]), kernel_values.shape[2])
-    outputs = join([
-        join([_convolve_patches(part, kernel_values, bias, pointwise)
-               for part in images.split(rows_at_once, dim=3)], dim=1)
-        for images in patches.split(images_at_once, dim=2)], dim=0)
-    outputs = outputs[:, :height, :width].contiguous()
-    return outputs.permute(0, 3, 1, 2)
+
+    of_images: int
+    of_rows: int
+
+    @classmethod
+    def of(cls, x: Tensor, out_channels: int) -> 'Parts':
+        """Of maps ``(N, C, H, W)``, and so many channels of the outputs."""
+        rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
+        at_once = PART_SIZE // out_channels
+        return cls(count_parts(len(x), max(1, at_once // (rows * columns))),
+                   count_parts(rows, max(1, at_once // columns)))
 
 
-def _convolve_patches(patches: Tensor, kernel_values: Tensor,
+def _convolve_patches(patches: Tensor, kernels: Callable[[int], Tensor],
                       bias: Tensor | None,
                       pointwise: Callable | None) -> Tensor:
-    """From ``(6, 6, N, rows, columns, C)`` to ``(N, H, W, C')``."""
-    n, rows, columns, channels = patches.shape[2:]
-    values = TO_INPUT_VALUES @ patches.reshape(PATCH**2, -1)
-    products = torch.bmm(values.view(PATCH**2, -1, channels),
-                         kernel_values).transpose(0, 1)
+    """From ``(N, rows, columns, 6, 6, C)`` to ``(N, H, W, C')``."""
+    n, rows, columns, _, _, channels = patches.shape
+    patches = patches.reshape(-1, PATCH**2, channels)
     # Tile by tile, although one multiplication could do for all of them:
-    # a tile's products stay in the cache.
+    # a tile's values stay in the cache.
+    values = torch.bmm(TO_INPUT_VALUES.expand(len(patches), -1, -1), patches)
+    products = multiply(values, kernels(len(values)))
     to_outputs = TO_OUTPUTS.expand(len(products), -1, -1)
     outputs = (torch.bmm(to_outputs, products) if bias is None else
                torch.baddbmm(bias, to_outputs, products))
@@ -225,10 +303,10 @@ def _tiles(size: int) -> int:
 
 
 def _patches(x: Tensor) -> Tensor:
-    """Each tile's inputs: ``(6, 6, N, rows, columns, C)``."""
+    """Each tile's inputs: ``(N, rows, columns, 6, 6, C)``."""
     height, width = x.shape[2:]
     bottom = _tiles(height) * TILE + 1 - height
     right = _tiles(width) * TILE + 1 - width
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, bottom))
     patches = x.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE)
-    return patches.permute(4, 5, 0, 1, 2, 3)
+    return patches.permute(0, 1, 2, 4, 5, 3)

@@ -32,9 +32,9 @@ def pair():
 @pytest.fixture
 def packings(monkeypatch):
     """The sizes that weights are packed for."""
-    sizes, pack = [], PackedConv2d._pack
-    monkeypatch.setattr(PackedConv2d, '_pack', lambda conv, size: (
-        sizes.append(tuple(size[2:])), pack(conv, size))[1])
+    sizes, pack = [], packed.pack_weight
+    monkeypatch.setattr(packed, 'pack_weight', lambda weight, size, *args: (
+        sizes.append(tuple(size[2:])), pack(weight, size, *args))[1])
     return sizes
 
 
