@@ -21,10 +21,9 @@ from torch import nn
 # fewer tiles, reading the kernels does.
 MIN_CHANNELS = 128
 MIN_TILES = 48
-# Nothing below these is worth being timed. Few tiles gain little, and want
-# the kernels in a layout of their own, which heads would keep beside others.
+# Nothing below these is worth being timed.
 MIN_TIMED_CHANNELS = 32
-MIN_TIMED_TILES = 32
+MIN_TIMED_TILES = 16
 
 ROUNDS = 5
 # 64 MiB, more than caches hold. In a network weights come from memory, and

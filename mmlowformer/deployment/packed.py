@@ -7,6 +7,7 @@ in each call; compilers do so once, and with the same two operators.
 import platform
 from collections.abc import Sequence
 from functools import cache
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,9 @@ from .partwise import is_exported
 # Of a weight so many values are compared, to see whether they changed.
 SAMPLE_SIZE = 16
 DTYPES = (torch.float32, torch.bfloat16)
+# What takes fewer multiplications torch convolves without oneDNN, whose calls
+# alone take longer.
+MIN_MACS = 2_000_000
 OPERATORS = ('_convolution_pointwise', '_reorder_convolution_weight',
              '_get_mkldnn_serialized_md')
 X86 = ('x86_64', 'AMD64', 'i386')
@@ -239,8 +243,13 @@ class PackedConv2d(nn.Conv2d):
 
     def _can_use_packed(self, x: Tensor) -> bool:
         return (not torch.compiler.is_compiling() and can_pack()
-                and x.ndim == 4 and x.numel() > 0
+                and x.ndim == 4 and self._is_worth_it(x)
                 and infers_on_cpu(x, self.weight, DTYPES))
+
+    def _is_worth_it(self, x: Tensor) -> bool:
+        if self.groups > 1:
+            return x.numel() > 0
+        return len(x) * prod(x.shape[2:]) * self.weight.numel() >= MIN_MACS
 
     def _weight_for(self, size: torch.Size) -> Tensor:
         packed = self._packed

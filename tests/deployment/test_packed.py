@@ -24,6 +24,11 @@ def maps(channels=16, size=(12, 9), n=2):
     return x.contiguous(memory_format=torch.channels_last)
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(packed, 'MIN_MACS', 1)
+
+
 @pytest.fixture
 def pair():
     return build(16, 24, 3, padding=1)
@@ -74,6 +79,16 @@ def test_sizes_in_turn(pair, packings):
         assert packings == [(16, 16), (4, 4)]
         assert torch.equal(fast(small), unpacked)
         assert len(packings) == 2
+
+
+def test_what_is_small_is_left_to_torch(pair, packings, monkeypatch):
+    conv, fast = pair
+    monkeypatch.setattr(packed, 'MIN_MACS', 2 * 12 * 9 * 24 * 16 * 9)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(maps(n=1)), conv(maps(n=1)))
+        assert not packings
+        fast(maps())
+    assert packings == [(12, 9)]
 
 
 def test_of_nothing(pair):

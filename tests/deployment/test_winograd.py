@@ -11,7 +11,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from mmlowformer.deployment import choosing, partwise, winograd
-from mmlowformer.deployment.winograd import WinogradConv2d
+from mmlowformer.deployment.packed import can_pack, layout_of
+from mmlowformer.deployment.winograd import WinogradConv2d, pack_kernels
 
 
 def build(in_channels=128, out_channels=24, **kwargs):
@@ -255,6 +256,41 @@ def test_copies_are_independent(pair):
         twin.bias.mul_(2)
         torch.testing.assert_close(twin(x), 2 * before)
         assert torch.equal(fast(x), before)
+
+
+def test_where_nothing_can_be_packed(pair, monkeypatch):
+    conv, fast = pair
+    monkeypatch.setattr(winograd, 'can_pack', lambda: False)
+    with torch.no_grad():
+        for x in (maps(), maps(3, 128, 13, 17)):
+            assert error(fast(x), conv, x) <= 1e-5
+
+
+@pytest.mark.skipif(not can_pack(), reason='x86 only')
+def test_a_layout_is_kept_once(pair, monkeypatch):
+    """That of many tiles serves them all, but few may have another one."""
+    conv, fast = pair
+    made = []
+    monkeypatch.setattr(winograd, 'pack_kernels', lambda kernels, tiles: (
+        made.append(tiles), pack_kernels(kernels, tiles))[1])
+    monkeypatch.setattr(winograd, 'kernel_layout', lambda *sizes: (
+        b'few' if sizes[2] < 64 else b'many'))
+    with torch.no_grad():
+        for side in (64, 20, 32, 16, 64):
+            x = maps(1, 128, side, side)
+            assert error(fast(x), conv, x) <= 1e-5
+    assert made == [256, 25]
+
+
+@pytest.mark.skipif(not can_pack(), reason='x86 only')
+def test_layouts_are_told_apart():
+    sizes = [(channels, 24, tiles) for channels in (4, 128)
+             for tiles in (16, 256)]
+    for size in sizes:
+        kernels = torch.randn(36 * 24, size[0], 1, 1)
+        packed = winograd.pack_kernels(kernels, size[2])
+        assert winograd.kernel_layout(*size) == layout_of(packed)
+    assert len({winograd.kernel_layout(*size) for size in sizes}) > 1
 
 
 def test_kernels_are_made_once(pair, monkeypatch):
