@@ -198,15 +198,28 @@ def time_both_ways(size: Size) -> Seconds:
     """
     # Of weights made in inference mode no changes are counted.
     with torch.inference_mode(False), torch.no_grad():
-        ways = _ways(size)
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
         evicting = torch.zeros(EVICTING)
-        for _ in range(ROUNDS):
-            for name, call in ways.items():
-                evicting.add_(1)
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
+        return fewest_seconds(_ways(size), lambda way: evicting.add_(1))
+
+
+def fewest_seconds(ways: dict[str, Callable[[], object]],
+                   prepare: Callable[[Callable], object]) -> Seconds:
+    """Time several ways in turns.
+
+    Args:
+        ways (dict[str, Callable]): What to call, by its name.
+        prepare (Callable): Called with each of them before it is timed.
+
+    Returns:
+        dict[str, float]: The fewest seconds that a call of each took.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, call in ways.items():
+            prepare(call)
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
     return {name: min(values) for name, values in seconds.items()}
 
 

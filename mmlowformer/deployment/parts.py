@@ -1,16 +1,22 @@
 """The parts of a deployed model: in a data type of their own, compiled."""
 from collections.abc import Callable
+from functools import partial
 
 import torch
+import torch._dynamo.config
 import torch._inductor.config
 from torch import Tensor, nn
 
-from .watching import map_tensors
+from .choosing import fewest_seconds
+from .watching import map_tensors, tensors_in
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of
 # an inference; between the kernels C++ takes less time than Python.
 COMPILER_OPTIONS = dict(freezing=True)
 CPU_COMPILER_OPTIONS = dict(freezing=True, cpp_wrapper=True)
+# Of all parts that are a Sequential together, for torch takes them for one
+# function: its own limit of 8 a tracker would reach with two sizes.
+RECOMPILE_LIMIT = 64
 
 
 class PartForward:
@@ -20,6 +26,10 @@ class PartForward:
     way in, and to float32 on their way out: what decodes them, suppresses
     boxes, or computes losses, does so in float32. No gradients are computed.
 
+    On a CPU a compiler does not always win: what it has made is timed beside
+    the part as it is, once for each size of maps, and the faster one is kept.
+    Where torch is told to be deterministic, it is always the compiled one.
+
     Args:
         part (nn.Module): From tensors to tensors.
         dtype (torch.dtype): What it computes in.
@@ -28,36 +38,63 @@ class PartForward:
     def __init__(self, part: nn.Module, dtype: torch.dtype):
         self.part, self.dtype = part, dtype
         self._is_compiled = False
-        self._compute: Callable | None = None
+        self._compiled: Callable | None = None
+        self._chosen: dict[tuple, Callable] = {}
 
     def compile(self) -> None:
         """Let ``torch.compile`` compile it, for each size of maps anew."""
         self._is_compiled = True
-        self._compute = None
+        self._compiled = None
+        self._chosen = {}
 
     def __getstate__(self) -> dict:
         """What is copied and pickled: all but what is compiled."""
-        return self.__dict__ | dict(_compute=None)
+        return self.__dict__ | dict(_compiled=None, _chosen={})
 
     @torch.no_grad()
     def __call__(self, *inputs):
-        if self._compute is None:
-            self._compute = self._ready()
-        outputs = self._compute(*map_tensors(self._enter, inputs))
-        return map_tensors(_leave, outputs)
+        inputs = map_tensors(self._enter, inputs)
+        compute = (self._choice_for(inputs) if self._is_compiled else
+                   self._forward)
+        return map_tensors(_leave, compute(*inputs))
 
-    def _ready(self) -> Callable:
-        # Not the instance's, which is this object.
-        forward = type(self.part).forward.__get__(self.part)
-        if not self._is_compiled:
-            return forward
-        device = next(self.part.parameters()).device
+    @property
+    def _forward(self) -> Callable:
+        """That of the class: the instance's is this object."""
+        return type(self.part).forward.__get__(self.part)
+
+    def _choice_for(self, inputs: tuple) -> Callable:
+        sizes = tuple(x.shape for x in tensors_in(inputs))
+        if sizes not in self._chosen:
+            self._chosen[sizes] = self._choose(inputs)
+        return self._chosen[sizes]
+
+    def _choose(self, inputs: tuple) -> Callable:
+        if self._compiled is None:
+            self._compiled = self._compile()
+        ways = dict(compiled=self._compiled, eager=self._forward)
+        # It might work in place.
+        calls = {name: partial(way, *map_tensors(Tensor.clone, inputs))
+                 for name, way in ways.items()}
+        calls['compiled']()
+        if (self._device().type != 'cpu'
+                or torch.are_deterministic_algorithms_enabled()):
+            return self._compiled
+        # As one image after the other, with nothing else in between.
+        seconds = fewest_seconds(calls, lambda way: way())
+        return ways[min(seconds, key=lambda name: seconds[name])]
+
+    def _device(self) -> torch.device:
+        return next(self.part.parameters()).device
+
+    def _compile(self) -> Callable:
         # As options of torch.compile they come too late: what is computed
         # from weights alone would be computed in each call.
         settings = torch._inductor.config.patch(
-            CPU_COMPILER_OPTIONS if device.type == 'cpu' else
+            CPU_COMPILER_OPTIONS if self._device().type == 'cpu' else
             COMPILER_OPTIONS)
-        return settings(torch.compile(forward, dynamic=False))
+        limit = torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT)
+        return limit(settings(torch.compile(self._forward, dynamic=False)))
 
     def _enter(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():

@@ -13,6 +13,7 @@ cuDNN knows the algorithm.
 """
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -247,13 +248,19 @@ class WinogradConv2d(PackedConv2d):
             Tensor: The outputs, ``(N, C', H, W)``.
         """
         height, width = x.shape[2:]
+        maps = x.permute(0, 2, 3, 1)
         parts = Parts.of(x, self.out_channels)
         kernels = self._kernels_by_tiles()
-        outputs = join([
-            join([_convolve_patches(part, kernels, self.bias, pointwise)
-                  for part in images.tensor_split(parts.of_rows, dim=1)], 1)
-            for images in _patches(x).tensor_split(parts.of_images)], 0)
+        tiles = join([
+            join([_convolve_rows(images, rows, kernels, self.bias, pointwise)
+                  for rows in _ranges(_tiles(height), parts.of_rows)], dim=1)
+            for images in maps.tensor_split(parts.of_images)], dim=0)
+        outputs = tiles.flatten(3, 4).flatten(1, 2)
         outputs = outputs[:, :height, :width].contiguous()
+        if torch.compiler.is_compiling() and prod(parts) == 1:
+            # What is put together lies in memory. Otherwise a resize that
+            # comes next would look for each value in the tiles.
+            outputs = torch.cat(outputs.tensor_split(2, dim=1), dim=1)
         return outputs.permute(0, 3, 1, 2)
 
 
@@ -272,17 +279,18 @@ class Parts(NamedTuple):
     def of(cls, x: Tensor, out_channels: int) -> 'Parts':
         """Of maps ``(N, C, H, W)``, and so many channels of the outputs."""
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
-        at_once = PART_SIZE // out_channels
+        at_once = PART_SIZE // max(x.shape[1], out_channels)
         return cls(count_parts(len(x), max(1, at_once // (rows * columns))),
                    count_parts(rows, max(1, at_once // columns)))
 
 
-def _convolve_patches(patches: Tensor, kernels: Callable[[int], Tensor],
-                      bias: Tensor | None,
-                      pointwise: Callable | None) -> Tensor:
-    """From ``(N, rows, columns, 6, 6, C)`` to ``(N, H, W, C')``."""
-    n, rows, columns, _, _, channels = patches.shape
-    patches = patches.reshape(-1, PATCH**2, channels)
+def _convolve_rows(maps: Tensor, rows: range,
+                   kernels: Callable[[int], Tensor], bias: Tensor | None,
+                   pointwise: Callable | None) -> Tensor:
+    """From ``(N, H, W, C)`` to ``(N, rows, 4, columns, 4, C')``."""
+    patches = _patches(maps, rows)
+    n, columns = len(maps), patches.shape[2]
+    patches = patches.reshape(-1, PATCH**2, maps.shape[3])
     # Tile by tile, although one multiplication could do for all of them:
     # a tile's values stay in the cache.
     values = torch.bmm(TO_INPUT_VALUES.expand(len(patches), -1, -1), patches)
@@ -291,22 +299,30 @@ def _convolve_patches(patches: Tensor, kernels: Callable[[int], Tensor],
     outputs = (torch.bmm(to_outputs, products) if bias is None else
                torch.baddbmm(bias, to_outputs, products))
     if pointwise is not None:
-        maps = outputs.unsqueeze(0).permute(0, 3, 1, 2)
-        outputs = pointwise(maps).permute(0, 2, 3, 1)
-    tiles = outputs.reshape(n, rows, columns, TILE, TILE, -1)
-    return tiles.transpose(2, 3).reshape(
-        n, rows * TILE, columns * TILE, -1)
+        outputs = pointwise(outputs.unsqueeze(0).permute(0, 3, 1, 2))
+        outputs = outputs.permute(0, 2, 3, 1)
+    tiles = outputs.reshape(n, len(rows), columns, TILE, TILE, -1)
+    return tiles.transpose(2, 3)
+
+
+def _patches(maps: Tensor, rows: range) -> Tensor:
+    """Inputs of some rows of tiles: ``(N, rows, columns, 6, 6, C)``."""
+    height, width = maps.shape[1:3]
+    # A tile depends on one more position at each side.
+    start, stop = rows.start * TILE - 1, rows.stop * TILE + 1
+    above, below = max(0, -start), max(0, stop - height)
+    right = _tiles(width) * TILE + 1 - width
+    maps = F.pad(maps[:, start + above:stop - below],
+                 (0, 0, 1, right, above, below))
+    patches = maps.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE)
+    return patches.permute(0, 1, 2, 4, 5, 3)
 
 
 def _tiles(size: int) -> int:
     return count_parts(size, TILE)
 
 
-def _patches(x: Tensor) -> Tensor:
-    """Each tile's inputs: ``(N, rows, columns, 6, 6, C)``."""
-    height, width = x.shape[2:]
-    bottom = _tiles(height) * TILE + 1 - height
-    right = _tiles(width) * TILE + 1 - width
-    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, bottom))
-    patches = x.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE)
-    return patches.permute(0, 1, 2, 4, 5, 3)
+def _ranges(size: int, parts: int) -> list[range]:
+    """A range in parts that differ by one at most."""
+    ends = [size * part // parts for part in range(parts + 1)]
+    return [range(*pair) for pair in pairwise(ends)]

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmlowformer
 from mmlowformer import LowFormer, get_config
-from mmlowformer.deployment import whole
+from mmlowformer.deployment import parts, whole
 from mmlowformer.deployment.watching import run_network, tensors_in
 from mmlowformer.deployment.whole import deployed_forwards
 from mmlowformer.deployment.winograd import WinogradConv2d
@@ -282,5 +282,27 @@ def test_compiled_in_no_time(monkeypatch):
         assert largest_error(outputs_of(deployed, x),
                              outputs_of(model, x)) <= 1e-5
     assert compiled == [dict(dynamic=False)]
-    assert settings == [(True, True)] * 2
+    assert set(settings) == {(True, True)}
     assert torch._inductor.config.freezing == before
+
+
+@pytest.mark.parametrize('faster', ['compiled', 'eager'])
+def test_what_is_faster_is_kept(monkeypatch, faster):
+    """Asked once for each size of maps, not where it has to be the same."""
+    timed, called = [], []
+    monkeypatch.setattr(torch, 'compile', lambda forward, **kwargs: (
+        lambda *inputs: (called.append('compiled'), forward(*inputs))[1]))
+    monkeypatch.setattr(parts, 'fewest_seconds', lambda ways, prepare: (
+        timed.append(list(ways)), {way: way != faster for way in ways})[1])
+    deployed = mmlowformer.deploy(randomise(LowFormer(SMALL)), compile=True)
+    for size in (64, 96, 64):
+        outputs_of(deployed, torch.randn(1, 3, size, size))
+    assert timed == [['compiled', 'eager']] * 2
+    called.clear()
+    outputs_of(deployed, torch.randn(1, 3, 64, 64))
+    assert called == ['compiled'] * (faster == 'compiled')
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled',
+                        lambda: True)
+    outputs_of(deployed, torch.randn(1, 3, 32, 32))
+    assert len(timed) == 2
+    assert called[-1] == 'compiled'
