@@ -2,6 +2,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ def input_rule(preprocessor: nn.Module) -> InputRule:
                      float(value))
 
 
-def _divisor(preprocessor: nn.Module) -> int:
+def _divisor(preprocessor: Any) -> int:
     # One that has settings for testing pads by these alone: MMSegmentation's,
     # whose fork (onedl) inherits a pad_size_divisor that it does not use.
     if not hasattr(preprocessor, 'test_cfg'):
