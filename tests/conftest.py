@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from mmlowformer import engine, get_config
 from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+# Whether this environment has the maintained forks of OpenMMLab.
+FORKS = any(distribution.name == 'onedl-mmcv'
+            for distribution in metadata.distributions())
 # Below what an untrained head is sure of, for boxes to appear.
 ANY_BOX = dict(model=dict(test_cfg=dict(score_thr=0., max_per_img=10)))
 

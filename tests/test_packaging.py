@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 import mmlowformer
 
-from .conftest import ROOT
+from .conftest import FORKS, ROOT
 
 SETUP_WITHOUT_TORCH = """
 import runpy, sys
@@ -124,9 +124,7 @@ def lite(tmp_path_factory, wheel):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif('onedl-mmcv' in {
-    distribution.name for distribution in metadata.distributions()},
-    reason='the forks have no mmcv-lite')
+@pytest.mark.skipif(FORKS, reason='the forks have no mmcv-lite')
 def test_backbone_without_host_libraries(lite, tmp_path):
     """Its own tests pass, and its configs are found."""
     for name in ('models/__init__.py', 'models/test_lowformer.py',

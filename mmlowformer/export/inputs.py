@@ -2,6 +2,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,13 +51,7 @@ def input_rule(preprocessor: nn.Module) -> InputRule:
     """
     converts = any(getattr(preprocessor, name, False) for name in (
         '_channel_conversion', 'channel_conversion', 'to_rgb'))
-    padded = getattr(preprocessor, 'test_cfg', None) or {}
-    if padded.get('size'):
-        raise UserError('the data_preprocessor pads test images to a size '
-                        '(test_cfg.size), which is not exported: take '
-                        'size_divisor, and --size')
-    divisor = (getattr(preprocessor, 'pad_size_divisor', None)
-               or padded.get('size_divisor') or 1)
+    divisor = _divisor(preprocessor)
     value = getattr(preprocessor, 'pad_value',
                     getattr(preprocessor, 'pad_val', 0))
     mean, std = (
@@ -65,6 +60,19 @@ def input_rule(preprocessor: nn.Module) -> InputRule:
         for name, default in (('mean', 0.), ('std', 1.)))
     return InputRule(mean, std, 'RGB' if converts else 'BGR', divisor,
                      float(value))
+
+
+def _divisor(preprocessor: Any) -> int:
+    # One that has settings for testing pads by these alone: MMSegmentation's,
+    # whose fork (onedl) inherits a pad_size_divisor that it does not use.
+    if not hasattr(preprocessor, 'test_cfg'):
+        return getattr(preprocessor, 'pad_size_divisor', None) or 1
+    padded = preprocessor.test_cfg or {}
+    if padded.get('size'):
+        raise UserError('the data_preprocessor pads test images to a size '
+                        '(test_cfg.size), which is not exported: take '
+                        'size_divisor, and --size')
+    return padded.get('size_divisor') or 1
 
 
 class Preparation(nn.Module):

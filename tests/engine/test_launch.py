@@ -104,8 +104,11 @@ def test_unreadable_config(tmp_path):
     (b'a = 1\nb = c\n', r"line 2: NameError: name 'c' is not defined"),
     (b'import nothing_there\na = dict(b=nothing_there.c)\n',
      "No module named 'nothing_there'"),
-    (b'from os import nothing_there\n',
-     'Failed to import nothing_there from os in .*line 1'),
+    (b'from torch import nothing_there\n',
+     'Failed to import nothing_there from torch in .*line 1'),
+    # Python's own modules MMEngine imports at once.
+    (b'from sys import nothing_there\n',
+     "line 1: ImportError: cannot import name 'nothing_there' from 'sys'"),
     (b"custom_imports = dict(imports=['nothing_there'])\n",
      "No module named 'nothing_there'"),
     ('a = "ä"\n'.encode('latin-1'), "UnicodeDecodeError.*can't decode"),

@@ -6,7 +6,12 @@ import torch
 from mmlowformer import LowFormer
 from mmlowformer.errors import UserError
 from mmlowformer.export.comparing import compare_outputs
-from mmlowformer.export.inputs import InputRule, usual_size
+from mmlowformer.export.inputs import (
+    InputRule,
+    Preparation,
+    input_rule,
+    usual_size,
+)
 from mmlowformer.export.networks import FeatureNetwork, network_of
 from mmlowformer.export.program import Shape, program_of
 from mmlowformer.export.reference import Reference
@@ -46,6 +51,34 @@ def test_outputs_are_those_of_the_host(tiny, task, options):
                 for name, error, limit in compare_outputs(
                         ours, expected, size):
                     assert error <= limit, (name, size)
+
+
+@pytest.mark.parametrize('options', [
+    dict(test_cfg=dict(size_divisor=32), pad_val=7),
+    dict(test_cfg=dict(size_divisor=32), size_divisor=48),
+    # Of training alone.
+    dict(size_divisor=32), dict(size=(128, 128)), {}])
+@pytest.mark.parametrize('bgr_to_rgb', [False, True])
+def test_segmentors_images_are_prepared_as_by_the_host(options, bgr_to_rgb):
+    from mmseg.models import SegDataPreProcessor
+    from mmseg.structures import SegDataSample
+    host = SegDataPreProcessor(mean=[1., 2., 3.], std=[4., 5., 6.],
+                               bgr_to_rgb=bgr_to_rgb, **options)
+    (picture, ) = images((83, 125))
+    expected = host(dict(
+        inputs=[torch.from_numpy(picture.transpose(2, 0, 1).copy())],
+        data_samples=[SegDataSample()]))['inputs']
+    rule = input_rule(host)
+    ours = as_tensor([picture])
+    if rule.channel_order == 'BGR':
+        ours = ours.flip(1)
+    assert torch.equal(Preparation(rule)(ours), expected)
+
+
+def test_padding_to_a_size_is_refused():
+    from mmseg.models import SegDataPreProcessor
+    with pytest.raises(UserError, match='test_cfg.size'):
+        input_rule(SegDataPreProcessor(test_cfg=dict(size=(128, 128))))
 
 
 def test_five_sizes_of_one_program():
