@@ -275,7 +275,17 @@ def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
     return call, time.perf_counter() - start
 
 
-def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+    """Write a model as ONNX.
+
+    Args:
+        model (nn.Module): In eval mode.
+        images (Tensor): Of the shape and data type that it is going to take.
+
+    Returns:
+        bytes: The file; its input is called ``images``.
+    """
+    need('onnx', 'onnx onnxruntime')
     with (tempfile.TemporaryDirectory() as folder,
           contextlib.redirect_stdout(io.StringIO())):
         file = Path(folder, 'model.onnx')
@@ -284,11 +294,23 @@ def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
         return file.read_bytes()
 
 
-def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def onnx_session(file: bytes, options: Options, profile: str | None = None):
+    """Open an ONNX file with ONNX Runtime.
+
+    Args:
+        file (bytes): From :func:`onnx_bytes`.
+        options (Options): Device and threads.
+        profile (str, optional): What the names of files begin with that the
+            times of nodes are written to. Defaults to no such file.
+
+    Returns:
+        onnxruntime.InferenceSession: Ready to run.
+    """
     onnxruntime = need('onnxruntime', 'onnx onnxruntime')
-    need('onnx', 'onnx onnxruntime')
-    start = time.perf_counter()
     settings = onnxruntime.SessionOptions()
+    if profile:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = profile
     if options.threads:
         settings.intra_op_num_threads = options.threads
     # Or its threads would go on waiting for work, at full speed, while the
@@ -296,8 +318,13 @@ def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
     settings.add_session_config_entry('session.force_spinning_stop', '1')
     provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
         'CPUExecutionProvider'
-    session = onnxruntime.InferenceSession(
-        _onnx_bytes(model, images), settings, providers=[provider])
+    return onnxruntime.InferenceSession(file, settings, providers=[provider])
+
+
+def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    need('onnxruntime', 'onnx onnxruntime')
+    start = time.perf_counter()
+    session = onnx_session(onnx_bytes(model, images), options)
 
     def call(x: Tensor):
         results = session.run(None, {'images': x.cpu().numpy()})
@@ -306,17 +333,33 @@ def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
     return call, time.perf_counter() - start
 
 
-def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def openvino_model(model: nn.Module, images: Tensor, options: Options,
+                   **more):
+    """Convert a model for OpenVINO, and compile it for the CPU.
+
+    Args:
+        model (nn.Module): In eval mode; is made float32.
+        images (Tensor): Of the shape that it is going to take.
+        options (Options): Data type and threads.
+        **more: Other properties of OpenVINO.
+
+    Returns:
+        openvino.CompiledModel: Ready to run.
+    """
     openvino = need('openvino', 'openvino')
-    start = time.perf_counter()
     converted = openvino.convert_model(_Flat(model.float()),
                                        example_input=images.float(),
                                        input=list(images.shape))
     precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
-    settings: dict[str, str | int] = {'INFERENCE_PRECISION_HINT': precision}
+    settings = {'INFERENCE_PRECISION_HINT': precision, **more}
     if options.threads:
         settings['INFERENCE_NUM_THREADS'] = options.threads
-    compiled = openvino.Core().compile_model(converted, 'CPU', settings)
+    return openvino.Core().compile_model(converted, 'CPU', settings)
+
+
+def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    start = time.perf_counter()
+    compiled = openvino_model(model, images, options)
 
     def call(x: Tensor):
         results = compiled(x.float().numpy())
