@@ -1,6 +1,7 @@
 """From a model to what is timed: fused, laid out, cast, compiled."""
 import contextlib
 import io
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -93,6 +94,9 @@ def options_for(options: Options, text: str | None) -> Options:
             allowed = ('eager', *FLAGS, 'compile', *OWN_DTYPES, *BACKENDS)
             raise UserError(f'@{text}: {word!r} is none of '
                             f'{", ".join(allowed)}')
+    if own.backend != 'torch' and (own.amp or own.compile or own.cuda_graph):
+        raise UserError(f'@{text}: {own.backend} compiles by itself, and '
+                        'knows neither amp nor cuda_graph')
     return own
 
 
@@ -305,8 +309,17 @@ def onnx_session(file: bytes, options: Options, profile: str | None = None):
 
     Returns:
         onnxruntime.InferenceSession: Ready to run.
+
+    Raises:
+        UserError: If this ONNX Runtime does not know the device.
     """
     onnxruntime = need('onnxruntime', 'onnx onnxruntime')
+    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
+        'CPUExecutionProvider'
+    # It would take the CPU instead, and say so in a warning.
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(f'this ONNX Runtime has no {provider}: pip install '
+                        'onnxruntime-gpu')
     settings = onnxruntime.SessionOptions()
     if profile:
         settings.enable_profiling = True
@@ -316,8 +329,6 @@ def onnx_session(file: bytes, options: Options, profile: str | None = None):
     # Or its threads would go on waiting for work, at full speed, while the
     # next model is timed.
     settings.add_session_config_entry('session.force_spinning_stop', '1')
-    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
-        'CPUExecutionProvider'
     return onnxruntime.InferenceSession(file, settings, providers=[provider])
 
 
@@ -370,6 +381,29 @@ def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
                openvino=_openvino)
+
+
+def checked_errors(outputs, reference, dtype: str) -> list[float]:
+    """How far outputs are from those of eager float32.
+
+    Args:
+        outputs: Tensors, or lists, tuples and dicts of them.
+        reference: The same, of eager float32.
+        dtype (str): What they were computed in, one of :data:`DTYPES`.
+
+    Returns:
+        list[float]: As :func:`relative_errors`.
+
+    Raises:
+        UserError: If one is too far.
+    """
+    errors = relative_errors(outputs, reference)
+    if any(map(math.isnan, errors)):
+        raise UserError(f'outputs are not finite in {dtype}')
+    if max(errors) > TOLERANCES[dtype]:
+        raise UserError('outputs differ from those of eager float32 by '
+                        f'{max(errors):.1e}')
+    return errors
 
 
 def relative_errors(outputs, reference) -> list[float]:

@@ -19,51 +19,71 @@ from .kernels import Kernel
 
 PRODUCTS = re.compile(
     r'conv|^b?(add)?b?mm\.|^(_mkl)?_?linear|scaled_dot_product|attention')
-# In the code that inductor writes, behind the kernel its number.
-CALLS = re.compile(r'\[Provenance debug handles\] (\S+:\d+)$', re.M)
+# In the code that inductor writes: kernel and number, and the call.
+CALLS = re.compile(r'\[Provenance debug handles\] (\S+:\d+)\n(.*)')
 # Loops that inductor wrote itself: they prepare what others multiply.
 LOOPS = 'cpp_fused'
 
 
 class _Origins:
-    """Which layers the operators of a compiled graph belong to.
+    """Which layers the kernels of a compiled graph belong to.
 
-    Fused operators are called by their last one: a convolution with its
-    activation belongs to the layer of the activation then. Its weights tell.
+    What inductor notes is not enough: fused operators have the name of the
+    last one, a convolution with its activation that of the activation, and
+    one whose output is written to later the name of what writes. Weights
+    tell.
     """
 
     def __init__(self):
-        self.layers: dict[str, str] = {}
-        self.products: set[str] = set()
-        self._owners: dict[fx.Node, str] = {}
+        self._layers: dict[str, str] = {}
+        self._products: set[str] = set()
+        # By the names of the weights.
+        self._owners: dict[str, str] = {}
 
     def before(self, graph: fx.Graph) -> None:
         """Look at operators that are not fused yet."""
+        # Another graph may have the same names.
+        for known in (self._layers, self._products, self._owners):
+            known.clear()
         for node in graph.nodes:
-            if _is_product(node):
-                self._owners.update({
-                    source: _layer(node) for source in node.all_input_nodes
-                    if source.op == 'get_attr'})
+            weight = _weight(node)
+            if _is_product(node) and weight and _layer(node) is not None:
+                self._owners[weight] = _layer(node)
 
     def after(self, graph: fx.Graph) -> None:
         """Look at what they have become."""
         for node in graph.nodes:
-            owners = [self._owners[source] for source in node.all_input_nodes
-                      if source in self._owners]
-            layer = owners[0] if owners else _layer(node)
+            weight = _weight(node)
+            layer = self._owners.get(weight, _layer(node))
             if layer is not None:
-                self.layers[node.name] = layer
-            if owners or _is_product(node):
-                self.products.add(node.name)
+                self._layers[node.name] = layer
+            if weight in self._owners or _is_product(node):
+                self._products.add(node.name)
 
-    def kernel(self, name: str, nodes: Iterable[str]) -> Kernel:
-        """The kernel that was made of some operators."""
-        products = [node for node in nodes if node in self.products]
-        multiplies = bool(products) and not name.startswith(LOOPS)
-        layers = dict.fromkeys(
-            self.layers[node] for node in (products if multiplies else nodes)
-            if node in self.layers)
-        return Kernel(re.sub(r'_\d+$', '', name), tuple(layers), multiplies)
+    def kernel(self, name: str, call: str, nodes: Iterable[str]) -> Kernel:
+        """The kernel that was made of some operators.
+
+        Args:
+            name (str): What it is called.
+            call (str): The line that calls it.
+            nodes (Iterable[str]): Names of the operators, as inductor notes
+                them.
+        """
+        kind = re.sub(r'_\d+$', '', name)
+        owners = [self._owners[word] for word in re.findall(r'\w+', call)
+                  if word in self._owners]
+        products = [self._layers[node] for node in nodes
+                    if node in self._products and node in self._layers]
+        if not name.startswith(LOOPS) and (owners or products):
+            return Kernel(kind, tuple(dict.fromkeys(owners or products)), True)
+        return Kernel(kind, tuple(dict.fromkeys(
+            self._layers[node] for node in nodes if node in self._layers)))
+
+
+def _weight(node: fx.Node) -> str | None:
+    """The constant that comes first, which of convolutions is the weight."""
+    return next((str(source.target) for source in node.all_input_nodes
+                 if source.op == 'get_attr'), None)
 
 
 def _is_product(node: fx.Node) -> bool:
@@ -145,8 +165,8 @@ class CompiledKernels:
             made_of = debug._inductor_triton_kernel_to_post_grad_node_info
             self._kernels += [
                 (_called(name), origins.kernel(
-                    _called(name), made_of.get(name, ())))
-                for name in CALLS.findall(code)]
+                    _called(name), call, made_of.get(name, ())))
+                for name, call in CALLS.findall(code)]
 
         with (torch._inductor.config.patch(
                 post_grad_custom_pre_pass=origins.before,

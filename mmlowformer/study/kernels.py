@@ -120,8 +120,9 @@ def rows_of(kernels: list[Kernel], macs: Mapping[str, int],
         around = {blocks.get(layer, (layer, )) for layer in kernel.layers}
         key = around.pop() if len(around) == 1 else kernel.layers
         members.setdefault(key or (f'({kernel.kind})', ), []).append(kernel)
-    return [_row(layers, inside, work if layers[0] in blocks else {}, facts,
-                 batch_size) for layers, inside in members.items()]
+    return [_row(layers, inside, work if blocks.get(layers[0]) == layers
+                 else {}, facts, batch_size)
+            for layers, inside in members.items()]
 
 
 def _placed(macs: Mapping[str, int],

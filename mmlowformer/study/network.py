@@ -24,13 +24,7 @@ from ..benchmark.timing import (
     take_turns,
     warm_up,
 )
-from ..benchmark.variants import (
-    TOLERANCES,
-    Options,
-    Variant,
-    prepare,
-    relative_errors,
-)
+from ..benchmark.variants import Options, Variant, checked_errors, prepare
 from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..export.model import ExportedNetwork
@@ -254,11 +248,7 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
             # Once, to know them.
             watched()
             variant = prepare(copy.deepcopy(model), options, images)
-        errors = relative_errors(variant.call(cast), reference)
-    # A comparison that is false for NaN.
-    if not all(error <= TOLERANCES[options.dtype] for error in errors):
-        raise UserError(f'{spec.name}: outputs differ from those of eager '
-                        f'float32 by {max(errors):.1e}')
+        checked_errors(variant.call(cast), reference, options.dtype)
     inside = watched if options == layered else _Profiled(
         watched, _profiler(network, cast, options))
     return _time(partial(_call, variant, cast), inside, settings, calls,

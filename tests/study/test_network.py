@@ -81,29 +81,74 @@ def test_new_layers_take_the_place_of_others():
             'stem.0.merged': 9, 'stem.1': 4}
 
 
-@pytest.mark.parametrize('deploy', [False, True])
-def test_a_network_is_measured(deploy, monkeypatch):
+def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
     monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
     monkeypatch.setattr(network, 'COPIED', dict(cpu=64))
     settings = Settings(
         shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,
-        warm_up_calls=1, warm_up_time=0, options=Options(deploy=deploy))
-    cell = network.cell_of(
-        Spec('small', 'LowFormer', lambda: LowFormer(SMALL)), settings, 4)
+        warm_up_calls=1, warm_up_time=0,
+        options=Options(threads=1, **options))
+    cell = network.cell_of(Spec('small', 'LowFormer', model), settings, 4)
     assert cell.key == dict(model='small', size=64, batch_size=2)
     record = cell.measure(Progress())
     assert record['complete']
-    macs = facts_of(LowFormer(SMALL), (64, 64)).macs
-    assert sum(row['macs'] for row in record['rows']) == 2 * macs
-    # Each layer once, and what no layer of it took by itself.
-    names = [row['name'] for row in record['rows']]
+    rows = record['rows']
+    names = [row['name'] for row in rows]
     assert len(set(names)) == len(names)
-    assert network.WHOLE in names
+    return record, {row['name']: row for row in rows}
 
 
-@pytest.mark.parametrize('way', [dict(compile='default'),
-                                 dict(backend='torchscript')])
-def test_layers_that_cannot_be_told_apart(way):
-    with pytest.raises(UserError, match='cannot be told apart'):
+MACS = {}
+
+
+def macs_of_small():
+    """By layers, for two images, as they are without a compiler."""
+    if not MACS:
+        counts = network.own_macs(LowFormer(SMALL).eval(),
+                                  torch.zeros(1, 3, 64, 64))
+        MACS.update({name: 2 * count for name, count in counts.items()})
+    return MACS
+
+
+@pytest.mark.parametrize('deploy', [False, True])
+def test_a_network_is_measured(deploy, monkeypatch):
+    _, rows = measured(monkeypatch, deploy=deploy)
+    assert sum(row['macs'] for row in rows.values()) == sum(
+        macs_of_small().values())
+    # Each layer once, and what no layer of it took by itself.
+    assert network.WHOLE in rows
+
+
+WAYS = [dict(backend='onnxruntime'), dict(backend='openvino'),
+        pytest.param(dict(compile='default'), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_kernels_are_put_down_to_layers(way, monkeypatch):
+    record, rows = measured(monkeypatch, **way)
+    work = {name: row['macs'] for name, row in rows.items() if row['macs']}
+    # No runtime joins the multiplications of two of these layers.
+    assert work == macs_of_small()
+    assert rows['stem.0.conv']['kind'] == 'conv 3x3'
+    assert 0 < sum(row['milliseconds'] for row in rows.values()) < (
+        2 * record['watched_milliseconds'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('way', WAYS)
+def test_kernels_of_a_deployed_network(way, monkeypatch):
+    _, rows = measured(monkeypatch, deploy=True, channels_last=True,
+                       **(way if isinstance(way, dict) else way.values[0]))
+    assert sum(row['macs'] for row in rows.values()) == sum(
+        macs_of_small().values())
+
+
+@pytest.mark.parametrize(('way', 'message'), [
+    (dict(backend='torchscript'), 'TorchScript does not say which layers'),
+    (dict(cuda_graph=True, device='cuda'), 'leave --cuda-graph out'),
+    (dict(compile='default', device='cuda'), 'leave --compile and --backend'),
+])
+def test_layers_that_cannot_be_told_apart(way, message):
+    with pytest.raises(UserError, match=message):
         network.cell_of(Spec('small', 'LowFormer', LowFormer),
-                        Settings(options=Options(**way)), 4)
+                        Settings(options=Options(**way)), 4, Timer())
