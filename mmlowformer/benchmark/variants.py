@@ -398,7 +398,7 @@ def checked_errors(outputs, reference, dtype: str) -> list[float]:
         UserError: If one is too far.
     """
     errors = relative_errors(outputs, reference)
-    if any(map(math.isnan, errors)):
+    if not all(map(math.isfinite, errors)):
         raise UserError(f'outputs are not finite in {dtype}')
     if max(errors) > TOLERANCES[dtype]:
         raise UserError('outputs differ from those of eager float32 by '

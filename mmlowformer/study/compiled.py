@@ -1,7 +1,7 @@
 """Kernels of compiled networks, by torch's profiler."""
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from unittest import mock
 
@@ -55,12 +55,13 @@ class _Origins:
         for node in graph.nodes:
             weight = _weight(node)
             layer = self._owners.get(weight, _layer(node))
-            if layer is not None:
+            # Layers share what is a constant.
+            if layer is not None and node.all_input_nodes:
                 self._layers[node.name] = layer
             if weight in self._owners or _is_product(node):
                 self._products.add(node.name)
 
-    def kernel(self, name: str, call: str, nodes: Iterable[str]) -> Kernel:
+    def kernel(self, name: str, call: str, nodes: Collection[str]) -> Kernel:
         """The kernel that was made of some operators.
 
         Args:
@@ -72,12 +73,13 @@ class _Origins:
         kind = re.sub(r'_\d+$', '', name)
         owners = [self._owners[word] for word in re.findall(r'\w+', call)
                   if word in self._owners]
-        products = [self._layers[node] for node in nodes
-                    if node in self._products and node in self._layers]
-        if not name.startswith(LOOPS) and (owners or products):
-            return Kernel(kind, tuple(dict.fromkeys(owners or products)), True)
-        return Kernel(kind, tuple(dict.fromkeys(
-            self._layers[node] for node in nodes if node in self._layers)))
+        inside = {node: layer for node, layer in self._layers.items()
+                  if node in nodes}
+        products = [layer for node, layer in inside.items()
+                    if node in self._products]
+        multiplies = not name.startswith(LOOPS) and bool(owners or products)
+        layers = (owners or products) if multiplies else inside.values()
+        return Kernel(kind, tuple(dict.fromkeys(layers)), multiplies)
 
 
 def _weight(node: fx.Node) -> str | None:
@@ -134,7 +136,7 @@ class CompiledKernels:
     def __init__(self, network: nn.Module, images: Tensor, options: Options):
         if not hasattr(torch._inductor.config.trace,
                        'provenance_tracking_level'):
-            raise UserError('network: this torch does not say what its '
+            raise UserError('this torch does not say what its '
                             'compiled kernels are made of, newer ones do; '
                             'leave --compile out')
         self._images, self._options = images, options
@@ -192,7 +194,7 @@ class CompiledKernels:
                     kernel.seconds.append(1e-6 * event.cpu_time_total)
                     break
             else:
-                raise UserError(f'network: {name} was compiled, but torch '
+                raise UserError(f'{name} was compiled, but torch '
                                 'does not say when it runs; leave --compile '
                                 'out')
 

@@ -222,6 +222,14 @@ def _check(options: Options) -> None:
 
 def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
              progress: Progress) -> dict:
+    try:
+        return _measure_layers(spec, settings, calls, timer, progress)
+    except UserError as error:
+        raise UserError(f'{spec.name}: {error}') from error
+
+
+def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
+                    progress: Progress) -> dict:
     options = settings.options
     set_up(options)
     progress.step('build')
@@ -231,9 +239,9 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
     model = spec.build().to(options.device)
     model.eval()
     if isinstance(model, ExportedNetwork):
-        raise UserError(f'{spec.name}: an exported file does not say which '
-                        'layers it was made of; name the model, with '
-                        '--backend onnxruntime or openvino')
+        raise UserError('an exported file does not say which layers it was '
+                        'made of; name the model, with --backend onnxruntime '
+                        'or openvino')
     with torch.inference_mode():
         reference = [output.clone() for output in tensors_in(model(images))]
     # Layers are known by what runs without a compiler or an exporter.
