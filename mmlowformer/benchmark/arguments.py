@@ -5,7 +5,7 @@ from dataclasses import fields
 import torch
 
 from ..errors import UserError
-from .variants import BACKENDS, DTYPES, Options
+from .variants import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:
@@ -67,25 +67,12 @@ def check_ways(args: argparse.Namespace) -> None:
                         'and --threads 1')
     if args.amp and args.dtype not in ('fp16', 'bf16'):
         raise UserError('--amp needs --dtype fp16 or bf16')
-    if args.backend != 'torch':
-        _check_backend(args)
+    check_backend(options_of(args))
     for name in ('repeats', 'min_time'):
         if getattr(args, name) <= 0:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')
     if args.threads is not None and args.threads < 1:
         raise UserError('--threads has to be positive')
-
-
-def _check_backend(args: argparse.Namespace) -> None:
-    if args.compile:
-        raise UserError('--backend is for inference, and compiles by itself')
-    for name in ('amp', 'cuda_graph'):
-        if getattr(args, name):
-            raise UserError(f'--{name.replace("_", "-")} is for torch itself: '
-                            'leave it out, or --backend')
-    if args.backend == 'openvino' and args.device == 'cuda':
-        raise UserError('--backend openvino computes on the CPU: --device '
-                        'cpu, or another backend')
 
 
 def options_of(args: argparse.Namespace) -> Options:

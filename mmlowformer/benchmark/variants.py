@@ -94,10 +94,34 @@ def options_for(options: Options, text: str | None) -> Options:
             allowed = ('eager', *FLAGS, 'compile', *OWN_DTYPES, *BACKENDS)
             raise UserError(f'@{text}: {word!r} is none of '
                             f'{", ".join(allowed)}')
-    if own.backend != 'torch' and (own.amp or own.compile or own.cuda_graph):
-        raise UserError(f'@{text}: {own.backend} compiles by itself, and '
-                        'knows neither amp nor cuda_graph')
+    check_backend(own)
     return own
+
+
+def check_backend(options: Options) -> None:
+    """Say what a backend cannot do before anything is built.
+
+    Args:
+        options (Options): Of a model.
+
+    Raises:
+        UserError: If the options do not go with the backend.
+    """
+    backend = options.backend
+    if backend == 'torch':
+        return
+    if options.compile:
+        raise UserError(f'the backend {backend} compiles by itself: leave '
+                        'compile out')
+    if options.amp or options.cuda_graph:
+        raise UserError('amp and cuda_graph are for torch itself: leave them '
+                        f'out, or the backend {backend}')
+    if backend == 'onnxruntime' and options.dtype == 'bf16':
+        raise UserError('ONNX Runtime convolves nothing in bf16: take fp32, '
+                        'fp16, or the backend openvino')
+    if backend == 'openvino' and options.device == 'cuda':
+        raise UserError('the backend openvino computes on the CPU: take the '
+                        'device cpu, or another backend')
 
 
 @dataclass
@@ -321,6 +345,8 @@ def onnx_session(file: bytes, options: Options, profile: str | None = None):
         raise UserError(f'this ONNX Runtime has no {provider}: pip install '
                         'onnxruntime-gpu')
     settings = onnxruntime.SessionOptions()
+    # Its own warnings are about what the exporter left for it to fold.
+    settings.log_severity_level = 3
     if profile:
         settings.enable_profiling = True
         settings.profile_file_prefix = profile
