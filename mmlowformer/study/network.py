@@ -226,6 +226,9 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
         return _measure_layers(spec, settings, calls, timer, progress)
     except UserError as error:
         raise UserError(f'{spec.name}: {error}') from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(f'{spec.name}: out of memory; name smaller --sizes '
+                        'or a smaller --batch-size') from error
 
 
 def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,

@@ -10,6 +10,7 @@ from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.benchmark.timing import Timer
 from mmlowformer.benchmark.variants import Options
 from mmlowformer.errors import UserError
+from mmlowformer.export.model import ExportedNetwork
 from mmlowformer.study import network
 
 from ..benchmark.test_run import Clock
@@ -152,3 +153,21 @@ def test_layers_that_cannot_be_told_apart(way, message):
     with pytest.raises(UserError, match=message):
         network.cell_of(Spec('small', 'LowFormer', LowFormer),
                         Settings(options=Options(**way)), 4, Timer())
+
+
+def test_out_of_memory_and_the_name_of_the_network(monkeypatch):
+    def build():
+        raise torch.OutOfMemoryError('17 GiB')
+
+    with pytest.raises(UserError, match='small: out of memory; name smaller'):
+        measured(monkeypatch, build)
+
+
+def test_a_file_that_was_exported_before(monkeypatch):
+    class Folder(ExportedNetwork):
+
+        def __init__(self):
+            nn.Module.__init__(self)
+
+    with pytest.raises(UserError, match='small: an exported file does not'):
+        measured(monkeypatch, Folder)
