@@ -16,6 +16,8 @@ from mmlowformer.study import network
 from ..benchmark.test_run import Clock
 from ..models.test_lowformer import SMALL
 
+TINY = dict(SMALL, widths=(8, 8, 8, 16, 16), depths=(0, 1, 1, 1, 1))
+
 
 class Slow(nn.Conv2d):
     """A convolution that takes so many seconds."""
@@ -99,49 +101,43 @@ def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
     return record, {row['name']: row for row in rows}
 
 
-MACS = {}
-
-
-def macs_of_small():
-    """By layers, for two images, as they are without a compiler."""
-    if not MACS:
-        counts = network.own_macs(LowFormer(SMALL).eval(),
-                                  torch.zeros(1, 3, 64, 64))
-        MACS.update({name: 2 * count for name, count in counts.items()})
-    return MACS
+def own_work(arch):
+    """Of two images, by layers, as they are without a compiler."""
+    counts = network.own_macs(LowFormer(arch).eval(),
+                              torch.zeros(1, 3, 64, 64))
+    return {name: 2 * count for name, count in counts.items()}
 
 
 @pytest.mark.parametrize('deploy', [False, True])
 def test_a_network_is_measured(deploy, monkeypatch):
     _, rows = measured(monkeypatch, deploy=deploy)
     assert sum(row['macs'] for row in rows.values()) == sum(
-        macs_of_small().values())
+        own_work(SMALL).values())
     # Each layer once, and what no layer of it took by itself.
     assert network.WHOLE in rows
 
 
-WAYS = [dict(backend='onnxruntime'), dict(backend='openvino'),
-        pytest.param(dict(compile='default'), marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize('way', WAYS)
-def test_kernels_are_put_down_to_layers(way, monkeypatch):
-    record, rows = measured(monkeypatch, **way)
+@pytest.mark.parametrize(('way', 'deploy'), [
+    (dict(backend='onnxruntime'), False), *(
+        pytest.param(way, deploy, marks=pytest.mark.slow)
+        for way, deploy in ((dict(backend='onnxruntime'), True),
+                            (dict(backend='openvino'), False),
+                            (dict(backend='openvino'), True),
+                            (dict(compile='default'), False),
+                            (dict(compile='default'), True)))])
+def test_kernels_are_put_down_to_layers(way, deploy, monkeypatch):
+    record, rows = measured(monkeypatch, lambda: LowFormer(TINY),
+                            deploy=deploy, channels_last=deploy, **way)
     work = {name: row['macs'] for name, row in rows.items() if row['macs']}
-    # No runtime joins the multiplications of two of these layers.
-    assert work == macs_of_small()
+    if deploy:
+        # FusedMBConvs are one layer then.
+        assert sum(work.values()) == sum(own_work(TINY).values())
+    else:
+        # No runtime joins the multiplications of two of these layers.
+        assert work == own_work(TINY)
     assert rows['stem.0.conv']['kind'] == 'conv 3x3'
     assert 0 < sum(row['milliseconds'] for row in rows.values()) < (
         2 * record['watched_milliseconds'])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('way', WAYS)
-def test_kernels_of_a_deployed_network(way, monkeypatch):
-    _, rows = measured(monkeypatch, deploy=True, channels_last=True,
-                       **(way if isinstance(way, dict) else way.values[0]))
-    assert sum(row['macs'] for row in rows.values()) == sum(
-        macs_of_small().values())
 
 
 @pytest.mark.parametrize(('way', 'message'), [
