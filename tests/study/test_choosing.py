@@ -110,6 +110,24 @@ def test_other_budgets_do_not_measure_all_again(machine,
     assert [choice['budget'] for choice in study['choices']] == [20, 13]
 
 
+def test_ctrl_c_before_networks_are_measured_again(
+        machine, clock, tmp_path, monkeypatch):  # noqa: F811
+    path = tmp_path / 'a.json'
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(choosing, 'compare_predictors', interrupted)
+        choose(path, clock, [20], {})
+    kept = sweep.read(path)
+    assert (len(kept['cells']), kept['complete']) == (1, False)
+    study, _ = choose(path, clock, [20], {})
+    assert (len(study['cells']), study['complete']) == (2, True)
+    assert study['cells'][0] == kept['cells'][0]
+    assert sweep.read(path)['complete']
+
+
 @pytest.mark.parametrize(('content', 'message'), [
     ('[', 'cannot be read'),
     ('[]', 'has to hold names with arch dicts'),
