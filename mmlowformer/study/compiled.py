@@ -34,7 +34,7 @@ class _Origins:
     tell.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._layers: dict[str, str] = {}
         self._products: set[str] = set()
         # By the names of the weights.
@@ -46,15 +46,15 @@ class _Origins:
         for known in (self._layers, self._products, self._owners):
             known.clear()
         for node in graph.nodes:
-            weight = _weight(node)
-            if _is_product(node) and weight and _layer(node) is not None:
-                self._owners[weight] = _layer(node)
+            weight, layer = _weight(node), _layer(node)
+            if _is_product(node) and weight and layer is not None:
+                self._owners[weight] = layer
 
     def after(self, graph: fx.Graph) -> None:
         """Look at what they have become."""
         for node in graph.nodes:
             weight = _weight(node)
-            layer = self._owners.get(weight, _layer(node))
+            layer = self._owners.get(weight) or _layer(node)
             # Layers share what is a constant.
             if layer is not None and node.all_input_nodes:
                 self._layers[node.name] = layer
@@ -82,10 +82,10 @@ class _Origins:
         return Kernel(kind, tuple(dict.fromkeys(layers)), multiplies)
 
 
-def _weight(node: fx.Node) -> str | None:
+def _weight(node: fx.Node) -> str:
     """The constant that comes first, which of convolutions is the weight."""
     return next((str(source.target) for source in node.all_input_nodes
-                 if source.op == 'get_attr'), None)
+                 if source.op == 'get_attr'), '')
 
 
 def _is_product(node: fx.Node) -> bool:

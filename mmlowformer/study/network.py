@@ -285,9 +285,10 @@ def _profiler(network: nn.Module, images: Tensor,
         # It imports a compiler.
         from .compiled import CompiledKernels
         return CompiledKernels(network, images, options)
+    made: Callable[..., Profiler] = (
+        OnnxKernels if options.backend == 'onnxruntime' else OpenVinoKernels)
     with torch.no_grad():
-        return dict(onnxruntime=OnnxKernels, openvino=OpenVinoKernels)[
-            options.backend](network, images, options)
+        return made(network, images, options)
 
 
 def _time(call: Callable[[], None], inside: '_Watched | _Profiled',
