@@ -123,8 +123,7 @@ def test_a_network_is_measured(deploy, monkeypatch):
         for way, deploy in ((dict(backend='onnxruntime'), True),
                             (dict(backend='openvino'), False),
                             (dict(backend='openvino'), True),
-                            (dict(compile='default'), False),
-                            (dict(compile='default'), True)))])
+                            (dict(compile='default'), False)))])
 def test_kernels_are_put_down_to_layers(way, deploy, monkeypatch):
     record, rows = measured(monkeypatch, lambda: LowFormer(TINY),
                             deploy=deploy, channels_last=deploy, **way)
