@@ -193,7 +193,8 @@ def run_claims(args: argparse.Namespace) -> bool:
     """Measure what the claims are about, and show them side by side."""
     ways = [claims.PAPER, claims.DEPLOYED]
     if args.compile:
-        ways.append(claims.COMPILED)
+        ways.append(claims.COMPILED if args.compile == 'default' else
+                    f'{claims.COMPILED}={args.compile}')
     records: dict = {}
     for (mode, shape), models in claims.parts(ways).items():
         settings = Settings(

@@ -5,7 +5,7 @@ from dataclasses import fields
 import torch
 
 from ..errors import UserError
-from .variants import BACKENDS, DTYPES, Options
+from .variants import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +67,7 @@ def check_ways(args: argparse.Namespace) -> None:
                         'and --threads 1')
     if args.amp and args.dtype not in ('fp16', 'bf16'):
         raise UserError('--amp needs --dtype fp16 or bf16')
-    if args.backend != 'torch' and args.compile:
-        raise UserError('--backend is for inference, and compiles by itself')
+    check_backend(options_of(args))
     for name in ('repeats', 'min_time'):
         if getattr(args, name) <= 0:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')

@@ -31,12 +31,11 @@ from .timing import (
 )
 from .variants import (
     DTYPES,
-    TOLERANCES,
     Options,
     Variant,
+    checked_errors,
     options_for,
     prepare,
-    relative_errors,
 )
 
 SCHEMA = 2
@@ -265,12 +264,7 @@ def _build(entrant: Entrant, settings: Settings) -> Candidate:
         del model
         cast = entrant.variant.cast(images)
         outputs = entrant.variant.call(cast)
-    entrant.errors = relative_errors(outputs, reference)
-    # A comparison that is false for NaN.
-    if not all(error <= TOLERANCES[options.dtype]
-               for error in entrant.errors):
-        raise UserError(f'outputs differ from those of eager float32 by '
-                        f'{max(entrant.errors):.1e}')
+    entrant.errors = checked_errors(outputs, reference, options.dtype)
     return Candidate(partial(_infer, entrant.variant, cast))
 
 

@@ -1,6 +1,7 @@
 """From a model to what is timed: fused, laid out, cast, compiled."""
 import contextlib
 import io
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -93,7 +94,34 @@ def options_for(options: Options, text: str | None) -> Options:
             allowed = ('eager', *FLAGS, 'compile', *OWN_DTYPES, *BACKENDS)
             raise UserError(f'@{text}: {word!r} is none of '
                             f'{", ".join(allowed)}')
+    check_backend(own)
     return own
+
+
+def check_backend(options: Options) -> None:
+    """Say what a backend cannot do before anything is built.
+
+    Args:
+        options (Options): Of a model.
+
+    Raises:
+        UserError: If the options do not go with the backend.
+    """
+    backend = options.backend
+    if backend == 'torch':
+        return
+    if options.compile:
+        raise UserError(f'the backend {backend} compiles by itself: leave '
+                        'compile out')
+    if options.amp or options.cuda_graph:
+        raise UserError('amp and cuda_graph are for torch itself: leave them '
+                        f'out, or the backend {backend}')
+    if backend == 'onnxruntime' and options.dtype == 'bf16':
+        raise UserError('ONNX Runtime convolves nothing in bf16: take fp32, '
+                        'fp16, or the backend openvino')
+    if backend == 'openvino' and options.device == 'cuda':
+        raise UserError('the backend openvino computes on the CPU: take the '
+                        'device cpu, or another backend')
 
 
 @dataclass
@@ -275,7 +303,17 @@ def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
     return call, time.perf_counter() - start
 
 
-def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+    """Write a model as ONNX.
+
+    Args:
+        model (nn.Module): In eval mode.
+        images (Tensor): Of the shape and data type that it is going to take.
+
+    Returns:
+        bytes: The file; its input is called ``images``.
+    """
+    need('onnx', 'onnx onnxruntime')
     with (tempfile.TemporaryDirectory() as folder,
           contextlib.redirect_stdout(io.StringIO())):
         file = Path(folder, 'model.onnx')
@@ -284,20 +322,46 @@ def _onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
         return file.read_bytes()
 
 
-def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def onnx_session(file: bytes, options: Options, profile: str | None = None):
+    """Open an ONNX file with ONNX Runtime.
+
+    Args:
+        file (bytes): From :func:`onnx_bytes`.
+        options (Options): Device and threads.
+        profile (str, optional): What the names of files begin with that the
+            times of nodes are written to. Defaults to no such file.
+
+    Returns:
+        onnxruntime.InferenceSession: Ready to run.
+
+    Raises:
+        UserError: If this ONNX Runtime does not know the device.
+    """
     onnxruntime = need('onnxruntime', 'onnx onnxruntime')
-    need('onnx', 'onnx onnxruntime')
-    start = time.perf_counter()
+    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
+        'CPUExecutionProvider'
+    # It would take the CPU instead, and say so in a warning.
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(f'this ONNX Runtime has no {provider}: pip install '
+                        'onnxruntime-gpu')
     settings = onnxruntime.SessionOptions()
+    # Its own warnings are about what the exporter left for it to fold.
+    settings.log_severity_level = 3
+    if profile:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = profile
     if options.threads:
         settings.intra_op_num_threads = options.threads
     # Or its threads would go on waiting for work, at full speed, while the
     # next model is timed.
     settings.add_session_config_entry('session.force_spinning_stop', '1')
-    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
-        'CPUExecutionProvider'
-    session = onnxruntime.InferenceSession(
-        _onnx_bytes(model, images), settings, providers=[provider])
+    return onnxruntime.InferenceSession(file, settings, providers=[provider])
+
+
+def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    need('onnxruntime', 'onnx onnxruntime')
+    start = time.perf_counter()
+    session = onnx_session(onnx_bytes(model, images), options)
 
     def call(x: Tensor):
         results = session.run(None, {'images': x.cpu().numpy()})
@@ -306,17 +370,33 @@ def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
     return call, time.perf_counter() - start
 
 
-def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def openvino_model(model: nn.Module, images: Tensor, options: Options,
+                   **more):
+    """Convert a model for OpenVINO, and compile it for the CPU.
+
+    Args:
+        model (nn.Module): In eval mode; is made float32.
+        images (Tensor): Of the shape that it is going to take.
+        options (Options): Data type and threads.
+        **more: Other properties of OpenVINO.
+
+    Returns:
+        openvino.CompiledModel: Ready to run.
+    """
     openvino = need('openvino', 'openvino')
-    start = time.perf_counter()
     converted = openvino.convert_model(_Flat(model.float()),
                                        example_input=images.float(),
                                        input=list(images.shape))
     precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
-    settings: dict[str, str | int] = {'INFERENCE_PRECISION_HINT': precision}
+    settings = {'INFERENCE_PRECISION_HINT': precision, **more}
     if options.threads:
         settings['INFERENCE_NUM_THREADS'] = options.threads
-    compiled = openvino.Core().compile_model(converted, 'CPU', settings)
+    return openvino.Core().compile_model(converted, 'CPU', settings)
+
+
+def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    start = time.perf_counter()
+    compiled = openvino_model(model, images, options)
 
     def call(x: Tensor):
         results = compiled(x.float().numpy())
@@ -327,6 +407,29 @@ def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
                openvino=_openvino)
+
+
+def checked_errors(outputs, reference, dtype: str) -> list[float]:
+    """How far outputs are from those of eager float32.
+
+    Args:
+        outputs: Tensors, or lists, tuples and dicts of them.
+        reference: The same, of eager float32.
+        dtype (str): What they were computed in, one of :data:`DTYPES`.
+
+    Returns:
+        list[float]: As :func:`relative_errors`.
+
+    Raises:
+        UserError: If one is too far.
+    """
+    errors = relative_errors(outputs, reference)
+    if not all(map(math.isfinite, errors)):
+        raise UserError(f'outputs are not finite in {dtype}')
+    if max(errors) > TOLERANCES[dtype]:
+        raise UserError('outputs differ from those of eager float32 by '
+                        f'{max(errors):.1e}')
+    return errors
 
 
 def relative_errors(outputs, reference) -> list[float]:

@@ -307,8 +307,9 @@ def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
         list[Choice]: For the budgets that were come to before Ctrl-C.
     """
     first = first_cell(settings, timer)
-    run(study, [first], path, progress)
-    if not study['complete']:
+    # Which networks to measure again is not known before.
+    run(study, [first], path, progress, final=False)
+    if not study['cells']:
         return []
     rows = study['cells'][0]['rows']
     size = settings.shape, settings.batch_size

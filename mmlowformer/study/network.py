@@ -24,14 +24,16 @@ from ..benchmark.timing import (
     take_turns,
     warm_up,
 )
-from ..benchmark.variants import TOLERANCES, prepare, relative_errors
+from ..benchmark.variants import Options, Variant, checked_errors, prepare
 from ..deployment.watching import tensors_in
 from ..errors import UserError
+from ..export.model import ExportedNetwork
+from .kernels import WHOLE, Profiler, rows_of
+from .runtimes import OnnxKernels, OpenVinoKernels
 from .sweep import Cell
 
 # Values that are copied to find out how fast memory is: more than any cache.
 COPIED = dict(cpu=2**25, cuda=2**28)
-WHOLE = '(itself)'
 
 
 @dataclass
@@ -192,14 +194,9 @@ def cell_of(spec: Spec, settings: Settings, calls: int,
         Cell: To be run by :func:`.sweep.run`.
 
     Raises:
-        UserError: If a compiler or an exporter is to run it, whose layers
-            cannot be told apart.
+        UserError: If layers cannot be told apart when it runs so.
     """
-    options = settings.options
-    if options.compile or options.cuda_graph or options.backend != 'torch':
-        raise UserError('network: layers that were compiled, recorded or '
-                        'exported cannot be told apart; leave --compile, '
-                        '--cuda-graph and --backend out')
+    _check(settings.options)
     height, _ = settings.shape
     return Cell(
         dict(model=spec.name, size=height, batch_size=settings.batch_size),
@@ -207,8 +204,35 @@ def cell_of(spec: Spec, settings: Settings, calls: int,
         steps=4 * settings.repeats + 1)
 
 
+def _check(options: Options) -> None:
+    if options.cuda_graph:
+        raise UserError('network: of a CUDA graph only the whole is timed; '
+                        'leave --cuda-graph out')
+    if options.backend == 'torchscript':
+        raise UserError('network: TorchScript does not say which layers its '
+                        'kernels belong to; take --backend onnxruntime or '
+                        'openvino, --compile, or tools/benchmark.py --profile '
+                        'for operators')
+    if options.device == 'cuda' and (options.compile or
+                                     options.backend != 'torch'):
+        raise UserError('network: on a GPU layers are timed one by one only; '
+                        'leave --compile and --backend out, or profile '
+                        'operators with tools/benchmark.py --profile')
+
+
 def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
              progress: Progress) -> dict:
+    try:
+        return _measure_layers(spec, settings, calls, timer, progress)
+    except UserError as error:
+        raise UserError(f'{spec.name}: {error}') from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(f'{spec.name}: out of memory; name smaller --sizes '
+                        'or a smaller --batch-size') from error
+
+
+def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
+                    progress: Progress) -> dict:
     options = settings.options
     set_up(options)
     progress.step('build')
@@ -217,62 +241,89 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
                          device=options.device)
     model = spec.build().to(options.device)
     model.eval()
-    macs = own_macs(model, images[:1])
+    if isinstance(model, ExportedNetwork):
+        raise UserError('an exported file does not say which layers it was '
+                        'made of; name the model, with --backend onnxruntime '
+                        'or openvino')
     with torch.inference_mode():
         reference = [output.clone() for output in tensors_in(model(images))]
+    # Layers are known by what runs without a compiler or an exporter.
+    layered = replace(options, compile=None, backend='torch')
     network = copy.deepcopy(model)
     with torch.no_grad():
-        variant = prepare(network, options, images)
+        variant = prepare(network, layered, images)
         cast = variant.cast(images)
-        known = dict(model.named_modules())
-        new = {name: count for name, count in
-               own_macs(network, cast[:1]).items() if name not in known}
-        errors = relative_errors(variant.call(cast), reference)
-    if not max(errors) <= TOLERANCES[options.dtype]:
-        raise UserError(f'{spec.name}: outputs differ from those of eager '
-                        f'float32 by {max(errors):.1e}')
-
-    def call() -> None:
-        with variant.guard():
-            variant.call(cast)
-
-    return _time(network, call, partial(placed, macs, new), settings, calls,
+        watched = _Watched(network, partial(_call, variant, cast), timer,
+                           _placing(model, network, images, cast))
+        if options != layered:
+            # Once, to know them.
+            watched()
+            variant = prepare(copy.deepcopy(model), options, images)
+        checked_errors(variant.call(cast), reference, options.dtype)
+    inside = watched if options == layered else _Profiled(
+        watched, _profiler(network, cast, options))
+    return _time(partial(_call, variant, cast), inside, settings, calls,
                  timer, progress)
 
 
-def _time(network: nn.Module, call: Callable[[], None],
-          place: Callable[[list[str]], dict[str, int]], settings: Settings,
-          calls: int, timer: Timer, progress: Progress) -> dict:
+def _call(variant: Variant, images: Tensor) -> None:
+    with variant.guard():
+        variant.call(images)
+
+
+def _placing(model: nn.Module, network: nn.Module, images: Tensor,
+             cast: Tensor) -> Callable[[list[str]], dict[str, int]]:
+    known = dict(model.named_modules())
+    new = {name: count for name, count in own_macs(network, cast[:1]).items()
+           if name not in known}
+    return partial(placed, own_macs(model, images[:1]), new)
+
+
+def _profiler(network: nn.Module, images: Tensor,
+              options: Options) -> Profiler:
+    if options.compile:
+        # It imports a compiler.
+        from .compiled import CompiledKernels
+        return CompiledKernels(network, images, options)
+    made: Callable[..., Profiler] = (
+        OnnxKernels if options.backend == 'onnxruntime' else OpenVinoKernels)
+    with torch.no_grad():
+        return made(network, images, options)
+
+
+def _time(call: Callable[[], None], inside: '_Watched | _Profiled',
+          settings: Settings, calls: int, timer: Timer,
+          progress: Progress) -> dict:
     device, dtype = settings.options.device, settings.options.dtype
-    watched = _Watched(network, call, timer)
     size, peak = peak_candidate(device, dtype, timer)
     copies = Candidate(_copy(device))
-    whole, layers = Candidate(call), Candidate(watched)
+    whole, layers = Candidate(call), Candidate(inside)
     turn = settings.min_time / settings.repeats
     for candidate in (whole, layers, peak, copies):
         warm_up(candidate, timer, settings.warm_up_calls,
                 settings.warm_up_time, turn)
     layers.calls = max(1, -(-calls // settings.repeats))
-    watched.forget()
+    inside.forget()
     rounds = take_turns((whole, layers, peak, copies), timer,
                         settings.repeats, after_turn=progress.step)
-    milliseconds = 1e3 * median(whole.seconds)
-    work = place(list(watched.layers))
+    if rounds < settings.repeats:
+        return dict(complete=False)
     return dict(
-        complete=rounds == settings.repeats,
-        milliseconds=milliseconds, spread=spread(whole.seconds),
+        complete=True, milliseconds=1e3 * median(whole.seconds),
+        spread=spread(whole.seconds),
         watched_milliseconds=1e3 * median(layers.seconds),
         peak_macs_per_second=size**3 / median(peak.seconds),
         bytes_per_second=2 * 4 * COPIED[device] / median(copies.seconds),
-        rows=_rows(watched.layers, work, settings.batch_size))
+        rows=inside.rows(settings.batch_size))
 
 
 class _Watched:
     """Calls a network while its layers are timed."""
 
     def __init__(self, network: nn.Module, call: Callable[[], None],
-                 timer: Timer):
+                 timer: Timer, place: Callable[[list[str]], dict[str, int]]):
         self.network, self.call, self.timer = network, call, timer
+        self.place = place
         self.layers: dict[str, Layer] = {}
 
     def __call__(self) -> None:
@@ -288,19 +339,45 @@ class _Watched:
             layer.seconds.clear()
             layer.bytes = 0
 
+    def rows(self, batch_size: int) -> list[dict]:
+        """In the order in which the layers are left."""
+        macs = self.place(list(self.layers))
+        return [dict(name=name or WHOLE, kind=layer.kind,
+                     macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
+                     milliseconds=1e3 * median(layer.seconds))
+                for name, layer in self.layers.items() if layer.seconds]
+
+
+class _Profiled:
+    """Calls a network while its runtime times the kernels."""
+
+    def __init__(self, known: _Watched, profiler: Profiler):
+        self.known, self.profiler = known, profiler
+
+    def __call__(self) -> None:
+        self.profiler()
+
+    def forget(self) -> None:
+        """Take away what was measured while warming up."""
+        self.profiler.forget()
+
+    def rows(self, batch_size: int) -> list[dict]:
+        """In the order in which the first kernels of each begin."""
+        return rows_of(self.profiler.kernels(),
+                       self.known.place(list(self.known.layers)), self._facts,
+                       batch_size)
+
+    def _facts(self, name: str) -> tuple[str, int]:
+        if name in self.known.layers:
+            layer = self.known.layers[name]
+            return layer.kind, layer.bytes
+        # What runs without an exporter goes around it.
+        return _kind(self.known.network.get_submodule(name)), 0
+
 
 def _copy(device: str) -> Callable[[], Tensor]:
     source = torch.ones(COPIED[device], device=device)
     return partial(torch.empty_like(source).copy_, source)
-
-
-def _rows(layers: dict[str, Layer], macs: dict[str, int],
-          batch_size: int) -> list[dict]:
-    """In the order in which the layers are left."""
-    return [dict(name=name or WHOLE, kind=layer.kind,
-                 macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
-                 milliseconds=1e3 * median(layer.seconds))
-            for name, layer in layers.items() if layer.seconds]
 
 
 def settings_for(settings: Settings, size: int, batch_size: int) -> Settings:

@@ -236,7 +236,9 @@ def _cut(heights: Sequence[float], macs: Sequence[int]) -> float:
 def _draw_roofline(axes: Axes, cell: dict) -> None:
     peak = cell['peak_macs_per_second'] / 1e9
     bandwidth = cell['bytes_per_second'] / 1e9
-    rows = [row for row in cell['rows'] if row['macs']]
+    # Profilers round: what takes less than they can tell takes nothing.
+    rows = [row for row in cell['rows']
+            if row['macs'] and row['bytes'] and row['milliseconds']]
     kinds = list(dict.fromkeys(row['kind'] for row in rows))
     for index, kind in enumerate(kinds):
         members = [row for row in rows if row['kind'] == kind]

@@ -139,7 +139,7 @@ def _differences(known: dict, fresh: dict) -> list[str]:
 
 
 def run(study: dict, cells: list[Cell], path: Path,
-        progress: SweepProgress | None = None) -> dict:
+        progress: SweepProgress | None = None, final: bool = True) -> dict:
     """Measure what a study still lacks; each measurement is kept at once.
 
     Args:
@@ -148,6 +148,8 @@ def run(study: dict, cells: list[Cell], path: Path,
         path (Path): The file to keep it in.
         progress (SweepProgress, optional): Is told what is being done.
             Defaults to nobody.
+        final (bool): Whether the study is complete with these measurements.
+            Defaults to True.
 
     Returns:
         dict: The study. After Ctrl-C, what was interrupted is not in it.
@@ -155,10 +157,10 @@ def run(study: dict, cells: list[Cell], path: Path,
     progress = progress or SweepProgress()
     done = [cell['key'] for cell in study['cells']]
     left = [cell for cell in cells if _plain(cell.key) not in done]
-    if not left and not study['complete']:
+    if final and not left and not study['complete']:
         # Asked for less than before.
         write(path, dict(study, complete=True))
-    study['complete'] = not left
+    study['complete'] = final and not left
     progress.start(sum(cell.cost for cell in left))
     try:
         for cell in left:
@@ -167,7 +169,7 @@ def run(study: dict, cells: list[Cell], path: Path,
             if not record.pop('complete'):
                 return study
             study['cells'].append(_plain(dict(key=cell.key, **record)))
-            study['complete'] = cell is left[-1]
+            study['complete'] = final and cell is left[-1]
             write(path, study)
     except KeyboardInterrupt:
         pass

@@ -116,7 +116,9 @@ def _of_network(cell: dict) -> list[Table]:
 
 
 def _layer(row: dict, total: float, peak: float) -> list[str]:
-    rate = 1e3 * row['macs'] / row['milliseconds'] if row['macs'] else 0
+    # Profilers round: what takes less than they can tell takes nothing.
+    rate = (1e3 * row['macs'] / row['milliseconds']
+            if row['macs'] and row['milliseconds'] else 0)
     return [row['name'], f'{row["macs"] / 1e6:.1f}',
             f'{row["milliseconds"]:.2f}', f'{row["milliseconds"] / total:.1%}',
             *([f'{rate / 1e9:.1f}', f'{rate / peak:.0%}'] if rate else

@@ -13,7 +13,11 @@ from mmlowformer.benchmark import run as running
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import Progress, Settings, measure
 from mmlowformer.benchmark.timing import Timer
-from mmlowformer.benchmark.variants import Options, options_for
+from mmlowformer.benchmark.variants import (
+    Options,
+    onnx_session,
+    options_for,
+)
 from mmlowformer.deployment.packed import PackedConv2d, can_pack
 from mmlowformer.engine import UserError
 
@@ -268,6 +272,26 @@ def test_seconds_of_the_processor():
         warm_up_calls=1, warm_up_time=0, cpu_time=True))
     assert record['rows'][0]['milliseconds']['p50'] < 40
     assert 'seconds of the processor' in report.describe(record)
+
+
+def test_outputs_that_are_not_finite(clock):
+    class Large(Costly):
+
+        def forward(self, x):
+            return 1e6 * super().forward(x)
+
+    result = record(clock, dict(large=Large(clock, 0.1)),
+                    options=Options(dtype='fp16'))
+    assert result['rows'][0]['failure'] == (
+        'UserError: outputs are not finite in fp16')
+
+
+def test_onnx_runtime_without_the_device():
+    onnxruntime = pytest.importorskip('onnxruntime')
+    if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        pytest.skip('this one knows it')
+    with pytest.raises(UserError, match='pip install onnxruntime-gpu'):
+        onnx_session(b'', Options(device='cuda'))
 
 
 def test_unknown_option():

@@ -103,11 +103,27 @@ def test_other_budgets_do_not_measure_all_again(machine,
     path = tmp_path / 'a.json'
     choose(path, clock, [20], {})
     study = sweep.read(path)
+    assert study['complete']
     cells = len(study['cells'])
     choosing.choose(study, [20, 13], {}, 2, SETTINGS, path,
                     timer=Timer(clock))
     assert len(study['cells']) == cells + 1
+    assert study['complete']
     assert [choice['budget'] for choice in study['choices']] == [20, 13]
+
+
+def test_ctrl_c_before_networks_are_measured_again(
+        machine, clock, tmp_path, monkeypatch):  # noqa: F811
+    path = tmp_path / 'a.json'
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(choosing, 'compare_predictors', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        choose(path, clock, [20], {})
+    study = sweep.read(path)
+    assert (len(study['cells']), study['complete']) == (1, False)
 
 
 @pytest.mark.parametrize(('content', 'message'), [

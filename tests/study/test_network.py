@@ -10,10 +10,13 @@ from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.benchmark.timing import Timer
 from mmlowformer.benchmark.variants import Options
 from mmlowformer.errors import UserError
+from mmlowformer.export.model import ExportedNetwork
 from mmlowformer.study import network
 
 from ..benchmark.test_run import Clock
 from ..models.test_lowformer import SMALL
+
+TINY = dict(SMALL, widths=(8, 8, 8, 16, 16), depths=(0, 1, 1, 1, 1))
 
 
 class Slow(nn.Conv2d):
@@ -81,29 +84,85 @@ def test_new_layers_take_the_place_of_others():
             'stem.0.merged': 9, 'stem.1': 4}
 
 
-@pytest.mark.parametrize('deploy', [False, True])
-def test_a_network_is_measured(deploy, monkeypatch):
+def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
     monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
     monkeypatch.setattr(network, 'COPIED', dict(cpu=64))
     settings = Settings(
         shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,
-        warm_up_calls=1, warm_up_time=0, options=Options(deploy=deploy))
-    cell = network.cell_of(
-        Spec('small', 'LowFormer', lambda: LowFormer(SMALL)), settings, 4)
+        warm_up_calls=1, warm_up_time=0,
+        options=Options(threads=1, **options))
+    cell = network.cell_of(Spec('small', 'LowFormer', model), settings, 4)
     assert cell.key == dict(model='small', size=64, batch_size=2)
     record = cell.measure(Progress())
     assert record['complete']
-    macs = facts_of(LowFormer(SMALL), (64, 64)).macs
-    assert sum(row['macs'] for row in record['rows']) == 2 * macs
-    # Each layer once, and what no layer of it took by itself.
-    names = [row['name'] for row in record['rows']]
+    rows = record['rows']
+    names = [row['name'] for row in rows]
     assert len(set(names)) == len(names)
-    assert network.WHOLE in names
+    return record, {row['name']: row for row in rows}
 
 
-@pytest.mark.parametrize('way', [dict(compile='default'),
-                                 dict(backend='torchscript')])
-def test_layers_that_cannot_be_told_apart(way):
-    with pytest.raises(UserError, match='cannot be told apart'):
+def own_work(arch):
+    """Of two images, by layers, as they are without a compiler."""
+    counts = network.own_macs(LowFormer(arch).eval(),
+                              torch.zeros(1, 3, 64, 64))
+    return {name: 2 * count for name, count in counts.items()}
+
+
+@pytest.mark.parametrize('deploy', [False, True])
+def test_a_network_is_measured(deploy, monkeypatch):
+    _, rows = measured(monkeypatch, deploy=deploy)
+    assert sum(row['macs'] for row in rows.values()) == sum(
+        own_work(SMALL).values())
+    # Each layer once, and what no layer of it took by itself.
+    assert network.WHOLE in rows
+
+
+@pytest.mark.parametrize(('way', 'deploy'), [
+    (dict(backend='onnxruntime'), False), *(
+        pytest.param(way, deploy, marks=pytest.mark.slow)
+        for way, deploy in ((dict(backend='onnxruntime'), True),
+                            (dict(backend='openvino'), False),
+                            (dict(backend='openvino'), True),
+                            (dict(compile='default'), False)))])
+def test_kernels_are_put_down_to_layers(way, deploy, monkeypatch):
+    record, rows = measured(monkeypatch, lambda: LowFormer(TINY),
+                            deploy=deploy, channels_last=deploy, **way)
+    work = {name: row['macs'] for name, row in rows.items() if row['macs']}
+    if deploy:
+        # FusedMBConvs are one layer then.
+        assert sum(work.values()) == sum(own_work(TINY).values())
+    else:
+        # No runtime joins the multiplications of two of these layers.
+        assert work == own_work(TINY)
+    assert rows['stem.0.conv']['kind'] == 'conv 3x3'
+    assert 0 < sum(row['milliseconds'] for row in rows.values()) < (
+        2 * record['watched_milliseconds'])
+
+
+@pytest.mark.parametrize(('way', 'message'), [
+    (dict(backend='torchscript'), 'TorchScript does not say which layers'),
+    (dict(cuda_graph=True, device='cuda'), 'leave --cuda-graph out'),
+    (dict(compile='default', device='cuda'), 'leave --compile and --backend'),
+])
+def test_layers_that_cannot_be_told_apart(way, message):
+    with pytest.raises(UserError, match=message):
         network.cell_of(Spec('small', 'LowFormer', LowFormer),
-                        Settings(options=Options(**way)), 4)
+                        Settings(options=Options(**way)), 4, Timer())
+
+
+def test_out_of_memory_and_the_name_of_the_network(monkeypatch):
+    def build():
+        raise torch.OutOfMemoryError('17 GiB')
+
+    with pytest.raises(UserError, match='small: out of memory; name smaller'):
+        measured(monkeypatch, build)
+
+
+def test_a_file_that_was_exported_before(monkeypatch):
+    class Folder(ExportedNetwork):
+
+        def __init__(self):
+            nn.Module.__init__(self)
+
+    with pytest.raises(UserError, match='small: an exported file does not'):
+        measured(monkeypatch, Folder)

@@ -1,0 +1,184 @@
+"""Kernels of exported networks, by the runtimes' own profilers."""
+import copy
+import json
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..benchmark.variants import (
+    Options,
+    onnx_bytes,
+    onnx_session,
+    openvino_model,
+)
+from ..deployment.folding import fold_batch_norms
+from ..optional import need
+from .kernels import Kernel, enclosing
+
+# Types of ONNX, and what ONNX Runtime makes of them.
+ONNX_PRODUCTS = ('Conv', 'FusedConv', 'ConvTranspose', 'MatMul', 'FusedMatMul',
+                 'Gemm', 'FusedGemm')
+OPENVINO_PRODUCTS = ('Convolution', 'GroupConvolution', 'Deconvolution',
+                     'ConvolutionBackpropData', 'MatMul', 'FullyConnected',
+                     'GroupConvolutionBackpropData',
+                     'ScaledDotProductAttention')
+# Operators of torch that OpenVINO makes such kernels of.
+TORCH_PRODUCTS = re.compile(
+    r'aten::(_?conv|linear|matmul|b?mm|b?addb?mm|einsum|scaled_dot)')
+
+
+class OnnxKernels:
+    """Times the kernels of ONNX Runtime.
+
+    Args:
+        network (nn.Module): What is exported.
+        images (Tensor): Its input.
+        options (Options): Device and threads.
+    """
+
+    def __init__(self, network: nn.Module, images: Tensor, options: Options):
+        self._names = [name for name, _ in network.named_modules()]
+        self._folder = tempfile.TemporaryDirectory()
+        file = onnx_bytes(network, images)
+        self._nodes = need('onnx', 'onnx').load_from_string(file).graph.node
+        self._session = onnx_session(
+            file, options, profile=str(Path(self._folder.name, 'profile')))
+        self._images = images.cpu().numpy()
+        self._calls = self._skipped = 0
+
+    def __call__(self) -> None:
+        """Run the network once."""
+        self._session.run(None, {'images': self._images})
+        self._calls += 1
+
+    def forget(self) -> None:
+        """Take away what was measured while warming up."""
+        self._skipped = self._calls
+
+    def kernels(self) -> list[Kernel]:
+        """All kernels, in the order in which they run; ends the session."""
+        events = json.loads(Path(self._session.end_profiling()).read_text())
+        self._folder.cleanup()
+        found: dict[str, Kernel] = {}
+        for event in sorted((event for event in events
+                             if event['name'].endswith('_kernel_time')),
+                            key=lambda event: event['ts']):
+            name = event['name'].removesuffix('_kernel_time')
+            if name not in found:
+                found[name] = self._kernel(name, event['args']['op_name'])
+            found[name].seconds.append(1e-6 * event['dur'])
+        for kernel in found.values():
+            del kernel.seconds[:self._skipped]
+        return list(found.values())
+
+    def _kernel(self, name: str, kind: str) -> Kernel:
+        node = self._source(name)
+        # From "/model", which wraps the network, to the operator.
+        layers = () if node is None else (
+            enclosing(self._names, node.split('/')[2:-1]), )
+        return Kernel(kind, layers, kind in ONNX_PRODUCTS)
+
+    def _source(self, name: str) -> str | None:
+        """The exported node that a kernel is named after, if it is.
+
+        Kernels are named after a node or what it returns, with something
+        before or behind.
+        """
+        named = [(known, node.name) for node in self._nodes
+                 for known in (node.name, *node.output)
+                 # Numbers are outputs of the network, and much else.
+                 if known in name and known and not known.isdigit()]
+        # input.2 is in input.28, too.
+        return max(named, key=lambda pair: len(pair[0]),
+                   default=(None, None))[1]
+
+
+class OpenVinoKernels:
+    """Times the kernels of OpenVINO.
+
+    It gives the mean of all calls so far, in whole microseconds: kernels that
+    take less take nothing.
+
+    Args:
+        network (nn.Module): What is exported.
+        images (Tensor): Its input.
+        options (Options): Data type and threads.
+    """
+
+    def __init__(self, network: nn.Module, images: Tensor, options: Options):
+        network = copy.deepcopy(network).float()
+        # OpenVINO does so, too, but forgets the names of the convolutions.
+        fold_batch_norms(network, images.float())
+        compiled = openvino_model(network, images, options, PERF_COUNT=True)
+        self._ops = {op.get_friendly_name(): op for op in
+                     compiled.get_runtime_model().get_ordered_ops()}
+        self._request = compiled.create_infer_request()
+        self._images = images.float().numpy()
+        self._calls = self._skipped = 0
+        self._before: dict[str, float] = {}
+
+    def __call__(self) -> None:
+        """Run the network once."""
+        self._request.infer([self._images])
+        self._calls += 1
+
+    def forget(self) -> None:
+        """Take away what was measured while warming up."""
+        self._before, self._skipped = self._totals(), self._calls
+
+    def kernels(self) -> list[Kernel]:
+        """All kernels, in the order in which they run."""
+        kinds = {info.node_name: info.node_type
+                 for info in self._request.get_profiling_info()}
+        found = []
+        for name, total in self._totals().items():
+            kernel = self._kernel(name, kinds[name])
+            spent = max(0., total - self._before.get(name, 0.))
+            kernel.seconds.append(spent / (self._calls - self._skipped))
+            found.append(kernel)
+        return found
+
+    def _totals(self) -> dict[str, float]:
+        """Seconds of each kernel that has run, in all calls."""
+        return {info.node_name: self._calls * info.real_time.total_seconds()
+                for info in self._request.get_profiling_info()
+                if info.status == info.Status.EXECUTED}
+
+    def _kernel(self, name: str, kind: str) -> Kernel:
+        op = self._ops.get(name)
+        sources = _sources(op)
+        products = [source for source in sources
+                    if TORCH_PRODUCTS.search(source)]
+        multiplies = kind in OPENVINO_PRODUCTS or (
+            kind == 'Subgraph' and bool(products))
+        while multiplies and not sources and op is not None:
+            # Attention that was taken apart is named after its last part.
+            op = _reader(op)
+            sources = products = _sources(op)
+        return Kernel(kind, _layers(multiplies and products or sources),
+                      multiplies)
+
+
+def _sources(op: Any) -> list[str]:
+    """The operators of torch that a kernel was made of."""
+    if op is None or 'originalLayersNames' not in op.get_rt_info():
+        return []
+    names = op.get_rt_info()['originalLayersNames'].astype(str)
+    return [name for name in names.split(',')
+            if name.startswith('__module.model')]
+
+
+def _layers(sources: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(
+        source.partition('/')[0].removeprefix('__module.model').lstrip('.')
+        for source in sources))
+
+
+def _reader(op: Any) -> Any:
+    """The kernel that takes what another one returns."""
+    readers = op.output(0).get_target_inputs() if op.get_output_size() else ()
+    return next(iter(readers)).get_node() if readers else None
