@@ -212,8 +212,8 @@ class PackedConv2d(nn.Conv2d):
             conv.in_channels, conv.out_channels, **pairs, groups=conv.groups,
             bias=conv.bias is not None, device='meta')
         self.weight, self.bias = conv.weight, conv.bias
-        self._settings = ConvSettings(conv.padding, conv.stride, conv.dilation,
-                                      conv.groups)
+        self._settings = ConvSettings(pairs['padding'], conv.stride,
+                                      conv.dilation, conv.groups)
         self._packed: PackedWeight | None = None
         self._last_size: torch.Size | None = None
         self.train(conv.training)

@@ -14,9 +14,10 @@ from .watching import map_tensors, tensors_in
 # an inference; between the kernels C++ takes less time than Python.
 COMPILER_OPTIONS = dict(freezing=True)
 CPU_COMPILER_OPTIONS = dict(freezing=True, cpp_wrapper=True)
-# Of all parts that are a Sequential together, for torch takes them for one
-# function: its own limit of 8 a tracker would reach with two sizes.
-RECOMPILE_LIMIT = 64
+# Each takes a minute.
+MAX_SIZES = 8
+# Torch's own limit counts all parts that are a Sequential as one function.
+RECOMPILE_LIMIT = 256
 
 
 class PartForward:
@@ -42,7 +43,7 @@ class PartForward:
         self._chosen: dict[tuple, Callable] = {}
 
     def compile(self) -> None:
-        """Let ``torch.compile`` compile it, for each size of maps anew."""
+        """Let ``torch.compile`` compile it, for the first eight sizes."""
         self._is_compiled = True
         self._compiled = None
         self._chosen = {}
@@ -66,6 +67,8 @@ class PartForward:
     def _choice_for(self, inputs: tuple) -> Callable:
         sizes = tuple(x.shape for x in tensors_in(inputs))
         if sizes not in self._chosen:
+            if len(self._chosen) == MAX_SIZES:
+                return self._forward
             self._chosen[sizes] = self._choose(inputs)
         return self._chosen[sizes]
 

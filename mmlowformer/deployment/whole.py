@@ -56,8 +56,9 @@ def deploy(model: nn.Module, *, compile: bool = False,
     Args:
         model (nn.Module): The model, in eval mode.
         compile (bool): Whether to compile the network with ``torch.compile``,
-            with the first images of each size. On a CPU, parts that are
-            faster as they are stay so. Defaults to False.
+            with the first images of each size, of which there may be eight.
+            On a CPU, parts that are faster as they are stay so. Defaults to
+            False.
         dtype (torch.dtype | str): What the network computes in: ``'fp32'``
             (the default), ``'bf16'`` or ``'fp16'``, or torch's name for it.
         measure (bool): Whether to time convolutions of each kind once, and to

@@ -306,3 +306,7 @@ def test_what_is_faster_is_kept(monkeypatch, faster):
     outputs_of(deployed, torch.randn(1, 3, 32, 32))
     assert len(timed) == 2
     assert called[-1] == 'compiled'
+    monkeypatch.setattr(parts, 'MAX_SIZES', 3)
+    called.clear()
+    outputs_of(deployed, torch.randn(1, 3, 128, 64))
+    assert not called
