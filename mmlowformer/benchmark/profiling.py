@@ -84,9 +84,10 @@ def _kind(event: FunctionEvent) -> str:
         return name
     # As torch records them, although its annotation says otherwise.
     shapes: Sequence = event.input_shapes
-    _, channels, height, width = shapes[1]
-    depthwise = ' depthwise' if channels == 1 else ''
-    return f'conv2d {height}x{width}{depthwise}'
+    (_, in_channels, *_), (_, channels, height, width) = shapes[:2]
+    groups = (' depthwise' if channels == 1 else
+              ' in groups' if channels < in_channels else '')
+    return f'conv2d {height}x{width}{groups}'
 
 
 def _macs(event: FunctionEvent) -> int:

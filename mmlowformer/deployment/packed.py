@@ -224,9 +224,13 @@ class PackedConv2d(nn.Conv2d):
         return (type(module) is nn.Conv2d and module.padding_mode == 'zeros'
                 and not isinstance(module.padding, str))
 
-    def _apply(self, *args, **kwargs):
-        # As large as the weights, and of no use elsewhere.
+    def forget(self) -> None:
+        """Give the memory back that what is made from the weight takes."""
         self._packed = None
+
+    def _apply(self, *args, **kwargs):
+        # Of no use elsewhere.
+        self.forget()
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict:

@@ -8,6 +8,7 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 from .choosing import fewest_seconds
+from .packed import PackedConv2d
 from .watching import map_tensors, tensors_in
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of
@@ -76,7 +77,7 @@ class PartForward:
         if self._compiled is None:
             self._compiled = self._compile()
         ways = dict(compiled=self._compiled, eager=self._forward)
-        # It might work in place.
+        # They might work in place.
         calls = {name: partial(way, *map_tensors(Tensor.clone, inputs))
                  for name, way in ways.items()}
         calls['compiled']()
@@ -85,7 +86,12 @@ class PartForward:
             return self._compiled
         # As one image after the other, with nothing else in between.
         seconds = fewest_seconds(calls, lambda way: way())
-        return ways[min(seconds, key=lambda name: seconds[name])]
+        if seconds['eager'] < seconds['compiled']:
+            return self._forward
+        for module in self.part.modules():
+            if isinstance(module, PackedConv2d):
+                module.forget()
+        return self._compiled
 
     def _device(self) -> torch.device:
         return next(self.part.parameters()).device

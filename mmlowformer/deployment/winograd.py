@@ -195,10 +195,10 @@ class WinogradConv2d(PackedConv2d):
                 and module.dilation == (1, 1)
                 and module.in_channels >= min_channels)
 
-    def _apply(self, *args, **kwargs):
-        # Four times as large as the weights, and of no use elsewhere.
+    def forget(self) -> None:
+        """Give the memory back that what is made from the weight takes."""
+        super().forget()
         self._kernels = None
-        return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict:
         """What is copied and pickled: all but what is made from it."""

@@ -341,18 +341,21 @@ def test_profile(convolution):
             super().__init__()
             self.wide = convolution(3, 64, 3, padding=1)
             self.deep = convolution(64, 64, 5, padding=2, groups=64)
+            self.grouped = convolution(64, 64, 1, groups=2)
 
         def forward(self, x):
-            return self.deep(self.wide(x)).relu_()
+            return self.grouped(self.deep(self.wide(x))).relu_()
 
     result = measure([Spec('two', 'test', Two)], Settings(
         shape=(64, 64), batch_size=2, min_time=0.02, repeats=1,
         warm_up_calls=1, warm_up_time=0, profiled_calls=3))
     shares = {share['operator']: share
               for share in result['rows'][0]['profile']}
-    assert shares.keys() >= {'conv2d 3x3', 'conv2d 5x5 depthwise', 'relu_'}
+    assert shares.keys() >= {'conv2d 3x3', 'conv2d 5x5 depthwise',
+                             'conv2d 1x1 in groups', 'relu_'}
     assert shares['conv2d 3x3']['macs'] == 2 * 3 * 64 * 9 * 64 * 64
     assert shares['conv2d 5x5 depthwise']['macs'] == 2 * 64 * 25 * 64 * 64
+    assert shares['conv2d 1x1 in groups']['macs'] == 2 * 64 * 32 * 64 * 64
     assert shares['relu_']['macs'] == 0
     times = [share['milliseconds'] for share in result['rows'][0]['profile']]
     assert times == sorted(times, reverse=True)

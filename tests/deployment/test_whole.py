@@ -298,6 +298,9 @@ def test_what_is_faster_is_kept(monkeypatch, faster):
     for size in (64, 96, 64):
         outputs_of(deployed, torch.randn(1, 3, size, size))
     assert timed == [['compiled', 'eager']] * 2
+    made = [conv for conv in deployed.modules()
+            if getattr(conv, '_packed', None)]
+    assert not made or faster == 'eager'
     called.clear()
     outputs_of(deployed, torch.randn(1, 3, 64, 64))
     assert called == ['compiled'] * (faster == 'compiled')
