@@ -54,7 +54,10 @@ def _calibration(source: 'Source') -> Iterator[np.ndarray]:
 
 
 def quantize_onnx(source: 'Source', file: Path) -> None:
-    """Quantize convolutions, channel by channel, in the QDQ format.
+    """Quantize convolutions and linear layers, in the QDQ format.
+
+    Channel by channel. Products of two maps, as in attention, stay in
+    float32.
 
     Args:
         source (Source): With images to calibrate with.
@@ -73,7 +76,7 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
                 _Images(_calibration(source),
                         source.description.input['name']),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=['Conv', 'ConvTranspose'],
+                op_types_to_quantize=['Conv', 'ConvTranspose', 'Gemm'],
                 per_channel=True, reduce_range=not sums_are_exact(),
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8)

@@ -45,20 +45,28 @@ def test_what_is_not_known_is_not_relied_upon(processor):
     assert not quantization.sums_are_exact()
 
 
-def write_convolution(file):
-    """A file with one, and its weights."""
-    weights = np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3))
-    node = helper.make_node('Conv', ['images', 'weights'], ['maps'],
-                            name='conv', pads=[1] * 4)
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [
-        1, channels, 8, 8]) for name, channels in (('images', 4), ('maps', 6))]
-    onnx.save(helper.make_model(
-        helper.make_graph([node], 'one', values[:1], values[1:], [
-            numpy_helper.from_array(weights.astype(np.float32), 'weights')]),
-        opset_imports=[helper.make_opsetid('', 18)], ir_version=10), str(file))
+def write_classifier(file):
+    """A convolution, the mean of each map, and a linear layer."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node('Conv', ['images', 'kernels'], ['maps'], 'conv',
+                         pads=[1] * 4),
+        helper.make_node('GlobalAveragePool', ['maps'], ['means'], 'pool'),
+        helper.make_node('Flatten', ['means'], ['features'], 'flatten'),
+        helper.make_node('Gemm', ['features', 'weights'], ['scores'], 'linear',
+                         transB=1)]
+    weights = dict(kernels=(6, 4, 3, 3), weights=(5, 6))
+    graph = helper.make_graph(
+        nodes, 'classifier',
+        [helper.make_tensor_value_info('images', TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info('scores', TensorProto.FLOAT, (1, 5))],
+        [numpy_helper.from_array(random.normal(0, 1, shape).astype('f'), name)
+         for name, shape in weights.items()])
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[
+        helper.make_opsetid('', 18)]), str(file))
 
 
-def convolve(file, images):
+def scores_of(file, images):
     session = onnxruntime.InferenceSession(
         str(file), providers=['CPUExecutionProvider'])
     return session.run(None, dict(images=images))[0]
@@ -70,17 +78,17 @@ def test_range_of_weights(processor, tmp_path, name, least, most):
     """Without exact sums a bit is left free, and little of the result lost."""
     processor(name)
     file = tmp_path / 'model.onnx'
-    write_convolution(file)
+    write_classifier(file)
     images = np.random.default_rng(1).random((8, *SHAPE), np.float32)
-    expected = convolve(file, images[0])
+    expected = scores_of(file, images[0])
     quantization.quantize_onnx(SimpleNamespace(
         calibration=lambda: iter(images),
         description=SimpleNamespace(input=dict(name='images'))), file)
-    rounded, = (numpy_helper.to_array(item) for item in
-                onnx.load(str(file)).graph.initializer
-                if item.name == 'weights_quantized')
-    assert rounded.dtype == np.int8
-    assert (rounded.min(), rounded.max()) == (least, most)
-    error = np.abs(convolve(file, images[0]) - expected).max()
-    # Half a step of each of the 36 products would be more.
+    rounded = {item.name: numpy_helper.to_array(item) for item in
+               onnx.load(str(file)).graph.initializer}
+    for layer in ('kernels', 'weights'):
+        values = rounded[f'{layer}_quantized']
+        assert values.dtype == np.int8
+        assert (values.min(), values.max()) == (least, most)
+    error = np.abs(scores_of(file, images[0]) - expected).max()
     assert error < 0.05 * np.abs(expected).max()
