@@ -54,7 +54,10 @@ def _calibration(source: 'Source') -> Iterator[np.ndarray]:
 
 
 def quantize_onnx(source: 'Source', file: Path) -> None:
-    """Quantize convolutions, channel by channel, in the QDQ format.
+    """Quantize convolutions and linear layers, in the QDQ format.
+
+    Channel by channel. Products of two maps, as in attention, stay in
+    float32.
 
     Args:
         source (Source): With images to calibrate with.
@@ -73,7 +76,7 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
                 _Images(_calibration(source),
                         source.description.input['name']),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=['Conv', 'ConvTranspose'],
+                op_types_to_quantize=['Conv', 'ConvTranspose', 'Gemm'],
                 per_channel=True, reduce_range=not sums_are_exact(),
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8)
@@ -87,8 +90,10 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
     As a transformer: activations have a zero point, and sums, norms and
     attention stay in float32. Biases are not corrected: NNCF compares the
     means of a map with those of a constant one, which is off where a large
-    share of the map lies beside padding, as in the last stages. What decodes
-    boxes NNCF leaves alone by itself.
+    share of the map lies beside padding, as in the last stages. Ranges reach
+    from the least to the largest value of all images: NNCF's own, means over
+    the images, cut off what a classifier decides by. What decodes boxes NNCF
+    leaves alone by itself.
 
     Args:
         source (Source): With images to calibrate with.
@@ -98,17 +103,20 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
         openvino.Model: The quantized one.
     """
     nncf = need('nncf', 'nncf==3.4.0')
+    estimators = need('nncf.quantization.range_estimator', 'nncf==3.4.0')
     images = list(_calibration(source))
     with quiet():
         return nncf.quantize(
             model, nncf.Dataset(images), subset_size=len(images),
             model_type=nncf.ModelType.TRANSFORMER,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                disable_bias_correction=True))
+                disable_bias_correction=True,
+                activations_range_estimator_params=(
+                    estimators.RangeEstimatorParametersSet.MINMAX)))
 
 
 def quantize_tflite(source: 'Source', file: Path) -> None:
-    """Quantize convolutions, channel by channel.
+    """Quantize convolutions and linear layers, channel by channel.
 
     Args:
         source (Source): With images to calibrate with.
@@ -121,7 +129,7 @@ def quantize_tflite(source: 'Source', file: Path) -> None:
     with quiet_programs():
         quantizer = library.Quantizer(str(file))
         for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D',
-                          'CONV_2D_TRANSPOSE'):
+                          'CONV_2D_TRANSPOSE', 'FULLY_CONNECTED'):
             quantizer.add_static_config(
                 '.*', operation, activation_num_bits=8, weight_num_bits=8)
         ranges = quantizer.calibrate({SIGNATURE: images},
