@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -202,12 +202,12 @@ def time_both_ways(size: Size) -> Seconds:
         return fewest_seconds(_ways(size), lambda way: evicting.add_(1))
 
 
-def fewest_seconds(ways: dict[str, Callable[[], object]],
+def fewest_seconds(ways: Mapping[str, Callable[[], object]],
                    prepare: Callable[[Callable], object]) -> Seconds:
     """Time several ways in turns.
 
     Args:
-        ways (dict[str, Callable]): What to call, by its name.
+        ways (Mapping[str, Callable]): What to call, by its name.
         prepare (Callable): Called with each of them before it is timed.
 
     Returns:
