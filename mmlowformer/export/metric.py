@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -87,7 +88,10 @@ class Metric:
             for batch in loader:
                 evaluator.process(model.test_step(batch), batch)
                 step()
-            return evaluator.evaluate(len(dataset))
+            metrics = evaluator.evaluate(len(dataset))
+        # MMSegmentation's are numpy's, which JSON does not know.
+        return {name: value.item() if isinstance(value, np.generic) else value
+                for name, value in metrics.items()}
 
     def files(self, most: int) -> list[str]:
         """The first test images.
