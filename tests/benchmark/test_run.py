@@ -278,7 +278,7 @@ def test_outputs_that_are_not_finite(clock):
     class Large(Costly):
 
         def forward(self, x):
-            return 1e6 * super().forward(x)
+            return [1e6 * output for output in super().forward(x)]
 
     result = record(clock, dict(large=Large(clock, 0.1)),
                     options=Options(dtype='fp16'))
