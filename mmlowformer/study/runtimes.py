@@ -97,8 +97,9 @@ class OnnxKernels:
         """
         named = [(known, node.name) for node in self._nodes.values()
                  for known in (node.name, *node.output)
-                 # Numbers are outputs of the network, and much else.
-                 if known in name and known and not known.isdigit()]
+                 # Numbers are outputs of the network; and behind a name.
+                 if known and (known in name if not known.isdigit()
+                               else known == name.partition('_')[0])]
         # input.2 is in input.28, too.
         return max(named, key=lambda pair: len(pair[0]),
                    default=(None, None))[1]
