@@ -174,7 +174,7 @@ class CompiledKernels:
                 post_grad_custom_pre_pass=origins.before,
                 post_grad_custom_post_pass=origins.after,
                 # What was compiled before would not be looked at.
-                force_disable_caches=True),
+                fx_graph_cache=False),
               mock.patch.object(GraphLowering, 'save_output_code', note)):
             yield
 

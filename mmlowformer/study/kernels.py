@@ -136,8 +136,8 @@ def _placed(macs: Mapping[str, int],
         if name not in blocks:
             raise UserError(
                 f'the runtime does not say which kernels compute {layer!r}; '
-                'time the layers without --compile and --backend, or the '
-                'operators with tools/benchmark.py --profile')
+                'rewrite them with --deploy, or leave --compile and --backend '
+                'out')
         work[name] = work.get(name, 0) + count
     return work
 

@@ -44,7 +44,10 @@ class OnnxKernels:
         self._names = [name for name, _ in network.named_modules()]
         self._folder = tempfile.TemporaryDirectory()
         file = onnx_bytes(network, images)
-        self._nodes = need('onnx', 'onnx').load_from_string(file).graph.node
+        graph = need('onnx', 'onnx').load_from_string(file).graph
+        self._nodes = {node.name: node for node in graph.node}
+        self._makers = {output: node.name for node in graph.node
+                        for output in node.output}
         self._session = onnx_session(
             file, options, profile=str(Path(self._folder.name, 'profile')))
         self._images = images.cpu().numpy()
@@ -63,24 +66,28 @@ class OnnxKernels:
         """All kernels, in the order in which they run; ends the session."""
         events = json.loads(Path(self._session.end_profiling()).read_text())
         self._folder.cleanup()
-        found: dict[str, Kernel] = {}
+        seconds: dict[tuple[str, str], list[float]] = {}
         for event in sorted((event for event in events
                              if event['name'].endswith('_kernel_time')),
                             key=lambda event: event['ts']):
-            name = event['name'].removesuffix('_kernel_time')
-            if name not in found:
-                found[name] = self._kernel(name, event['args']['op_name'])
-            found[name].seconds.append(1e-6 * event['dur'])
-        for kernel in found.values():
-            del kernel.seconds[:self._skipped]
-        return list(found.values())
+            key = (event['name'].removesuffix('_kernel_time'),
+                   event['args']['op_name'])
+            seconds.setdefault(key, []).append(1e-6 * event['dur'])
+        sources = {name: self._source(name) for name, _ in seconds}
+        ends = set(filter(None, sources.values()))
+        return [self._kernel(kind, sources[name], ends, spent[self._skipped:])
+                for (name, kind), spent in seconds.items()]
 
-    def _kernel(self, name: str, kind: str) -> Kernel:
-        node = self._source(name)
+    def _kernel(self, kind: str, source: str | None, ends: set[str],
+                seconds: list[float]) -> Kernel:
+        multiplies = kind in ONNX_PRODUCTS
+        nodes = [source] if source else []
+        if source and multiplies:
+            nodes = self._products(source, ends) or nodes
         # From "/model", which wraps the network, to the operator.
-        layers = () if node is None else (
-            enclosing(self._names, node.split('/')[2:-1]), )
-        return Kernel(kind, layers, kind in ONNX_PRODUCTS)
+        layers = [enclosing(self._names, node.split('/')[2:-1])
+                  for node in nodes]
+        return Kernel(kind, tuple(dict.fromkeys(layers)), multiplies, seconds)
 
     def _source(self, name: str) -> str | None:
         """The exported node that a kernel is named after, if it is.
@@ -88,13 +95,31 @@ class OnnxKernels:
         Kernels are named after a node or what it returns, with something
         before or behind.
         """
-        named = [(known, node.name) for node in self._nodes
+        named = [(known, node.name) for node in self._nodes.values()
                  for known in (node.name, *node.output)
-                 # Numbers are outputs of the network, and much else.
-                 if known in name and known and not known.isdigit()]
+                 # Numbers are outputs of the network; and behind a name.
+                 if known and (known in name if not known.isdigit()
+                               else known == name.partition('_')[0])]
         # input.2 is in input.28, too.
         return max(named, key=lambda pair: len(pair[0]),
                    default=(None, None))[1]
+
+    def _products(self, source: str, ends: set[str]) -> list[str]:
+        """The exported products in a kernel that is named after its end.
+
+        Behind them, it holds what lies between other kernels and its end.
+        """
+        found, left, seen = [], [source], {source}
+        while left:
+            node = self._nodes[left.pop()]
+            if node.op_type in ONNX_PRODUCTS:
+                found.append(node.name)
+                continue
+            before = {self._makers[name] for name in node.input
+                      if name in self._makers} - ends - seen
+            left += before
+            seen |= before
+        return found
 
 
 class OpenVinoKernels:
