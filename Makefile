@@ -23,7 +23,8 @@ demo-track: CONFIG := track_lowformer_tiny_shapes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 # Runtimes, each with threads and an OpenMP of its own, have processes apart:
 # beside what other tests have loaded by then a worker was seen to end.
-EXPORTS := tests/export tests/runtime tests/tools/test_export.py
+EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
+    tests/study/test_network.py
 # What an edit of the network or of the weights breaks first.
 QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
     tests/data tests/engine tests/analysis
