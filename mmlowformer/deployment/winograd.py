@@ -116,20 +116,18 @@ class TransformedKernels:
 
     def for_tiles(self, tiles: int) -> Tensor:
         """For :func:`multiply`, laid out for so many tiles at once."""
-        weight = self.source.weight
-        if not can_pack():
-            return self._kept(b'', lambda: transform_kernels(weight))
-        out_channels, channels = weight.shape[:2]
-        return self._kept(
-            kernel_layout(channels, out_channels, tiles),
-            lambda: pack_kernels(transform_kernels(weight), tiles))
-
-    @torch.no_grad()
-    def _kept(self, layout: bytes, make: Callable[[], Tensor]) -> Tensor:
+        out_channels, channels = self.source.weight.shape[:2]
+        layout = (kernel_layout(channels, out_channels, tiles)
+                  if can_pack() else b'')
         # Other threads may do the same, to the same effect.
         if layout not in self._values:
-            self._values[layout] = make()
+            self._values[layout] = self._laid_out(tiles)
         return self._values[layout]
+
+    @torch.no_grad()
+    def _laid_out(self, tiles: int) -> Tensor:
+        kernels = transform_kernels(self.source.weight)
+        return pack_kernels(kernels, tiles) if can_pack() else kernels
 
 
 def multiply(values: Tensor, kernels: Tensor) -> Tensor:
@@ -209,10 +207,12 @@ class WinogradConv2d(PackedConv2d):
         if torch.compiler.is_compiling():
             kernels = transform_kernels(self.weight)
             return lambda tiles: kernels
-        if (self._kernels is None
-                or not self._kernels.source.is_current(self.weight)):
-            self._kernels = TransformedKernels(self.weight)
-        return self._kernels.for_tiles
+        # Other threads may forget it meanwhile.
+        transformed = self._kernels
+        if transformed is None or not transformed.source.is_current(
+                self.weight):
+            self._kernels = transformed = TransformedKernels(self.weight)
+        return transformed.for_tiles
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pays(x):
