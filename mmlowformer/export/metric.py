@@ -3,7 +3,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -89,8 +88,9 @@ class Metric:
                 evaluator.process(model.test_step(batch), batch)
                 step()
             metrics = evaluator.evaluate(len(dataset))
-        # MMSegmentation's are numpy's, which JSON does not know.
-        return {name: value.item() if isinstance(value, np.generic) else value
+        # JSON knows neither MMSegmentation's, which are numpy's, nor
+        # MMPreTrain's confusion matrix, which is torch's.
+        return {name: value.tolist() if hasattr(value, 'tolist') else value
                 for name, value in metrics.items()}
 
     def files(self, most: int) -> list[str]:

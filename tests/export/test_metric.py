@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
@@ -14,7 +15,7 @@ from mmlowformer.export.metric import Metric
 
 @pytest.fixture
 def metric():
-    """One that the host rounds with numpy, as MMSegmentation does."""
+    """Rounded with numpy, as MMSegmentation's, and a matrix of torch's."""
     @METRICS.register_module(name='RoundedByNumpy')
     class RoundedByNumpy(BaseMetric):
 
@@ -23,7 +24,7 @@ def metric():
 
         def compute_metrics(self, results):
             return dict(mIoU=np.round(np.float32(np.mean(results)), 2),
-                        of_classes=results)
+                        of_classes=results, matrix=torch.eye(2))
 
     yield Metric(
         Config(dict(test_dataloader=dict(dataset=dict()),
@@ -39,4 +40,4 @@ def test_can_be_written(metric):
     model = SimpleNamespace(test_step=lambda batch: batch.tolist())
     metrics = metric.compute(model, DataLoader(Images([0., 1.])))
     assert json.loads(json.dumps(metrics)) == dict(
-        mIoU=0.5, of_classes=[0., 1.])
+        mIoU=0.5, of_classes=[0., 1.], matrix=[[1., 0.], [0., 1.]])
