@@ -181,7 +181,8 @@ def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with (engine.one_line_errors('test.py'),
+    with (engine.leave_processes(),
+          engine.one_line_errors('test.py'),
           engine.quiet_screen(tables=True),
           engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
         cfg = prepare(args)

@@ -162,7 +162,8 @@ def interrupted(work_dir: str) -> str:
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
-    with engine.one_line_errors('train.py'), engine.quiet_screen():
+    with (engine.leave_processes(), engine.one_line_errors('train.py'),
+          engine.quiet_screen()):
         cfg = prepare(args)
         with (engine.exit_on_interrupt(lambda: interrupted(cfg.work_dir)),
               engine.only_training_in(cfg.work_dir),

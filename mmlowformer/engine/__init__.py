@@ -33,6 +33,7 @@ from .launch import (
     adapt_to_device,
     add_common_arguments,
     device_name,
+    leave_processes,
     load_config,
     require_scope,
     use_tta,
@@ -70,10 +71,10 @@ __all__ = [
     'config_mistakes', 'counting_bar', 'deploy_settings', 'describe_batch',
     'describe_model', 'describe_runner', 'device_name', 'draw_predictions',
     'exit_on_interrupt', 'fetch_weights', 'fitting_state_dict',
-    'full_disk_errors', 'hours', 'is_tracker', 'latest_checkpoint', 'line',
-    'load_config', 'load_safely', 'local_checkpoint', 'one_line_errors',
-    'only_training_in',
-    'prepare_test', 'quiet_screen', 'require_scope', 'saved_checkpoints',
+    'full_disk_errors', 'hours', 'is_tracker', 'latest_checkpoint',
+    'leave_processes', 'line', 'load_config', 'load_safely',
+    'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
+    'quiet_screen', 'require_scope', 'saved_checkpoints',
     'scale_learning_rate', 'short', 'show', 'shown', 'suggest_prediction',
     'use_tta', 'warn', 'wrapped'
 ]

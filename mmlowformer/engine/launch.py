@@ -1,12 +1,16 @@
 """From the command line to a config that Runner can be built from."""
 import argparse
+import gc
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import is_distributed
 from torch import distributed
 
 from ..configs import find_config, read_config
@@ -153,6 +157,23 @@ def adapt_to_device(cfg: Config) -> None:
         type='MMDistributedDataParallel', device_ids=None,
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+@contextmanager
+def leave_processes() -> Iterator[None]:
+    """Leave the group of processes when the work is done.
+
+    Gloo's threads let go of the last tensors a little later, for which they
+    need Python's lock. If Python is ending by then, the process aborts
+    ("terminate called without an active exception"), although all is done.
+
+    After an error the group is not left: that would wait for the others.
+    """
+    yield
+    if is_distributed():
+        # Models that hold the group would keep it, and its threads.
+        gc.collect()
+        distributed.destroy_process_group()
 
 
 def device_name() -> str:

@@ -2,6 +2,7 @@ import argparse
 
 import pytest
 from mmengine.config import Config
+from torch import distributed
 
 from mmlowformer import engine, get_config, get_config_path
 from mmlowformer.engine import UserError
@@ -168,3 +169,32 @@ def test_augmentation_reaches_wrapped_data_sets():
     assert cfg.model.module.backbone.arch == 'b1'
     for dataset in cfg.test_dataloader.dataset.datasets:
         assert dataset.pipeline == cfg.tta_pipeline
+
+
+@pytest.fixture
+def group(tmp_path):
+    """A group of one process."""
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures('group')
+def test_processes_are_left_when_the_work_is_done():
+    with engine.leave_processes():
+        assert distributed.is_initialized()
+    assert not distributed.is_initialized()
+
+
+@pytest.mark.usefixtures('group')
+def test_nobody_is_waited_for_after_an_error():
+    with pytest.raises(UserError), engine.leave_processes():
+        raise UserError('of this process')
+    assert distributed.is_initialized()
+
+
+def test_one_process_has_none_to_leave():
+    with engine.leave_processes():
+        pass
