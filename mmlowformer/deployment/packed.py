@@ -271,3 +271,15 @@ class PackedConv2d(nn.Conv2d):
             pack_weight(self.weight, size, self._settings), size,
             Snapshot.of(self.weight))
         return self._packed.values
+
+
+def forget_packed(module: nn.Module) -> None:
+    """Give the memory back that what is made from weights takes.
+
+    Args:
+        module (nn.Module): With all that is in it. What is needed again is
+            made again.
+    """
+    for child in module.modules():
+        if isinstance(child, PackedConv2d):
+            child.forget()

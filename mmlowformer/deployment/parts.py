@@ -7,8 +7,8 @@ import torch._dynamo.config
 import torch._inductor.config
 from torch import Tensor, nn
 
-from .choosing import fewest_seconds
-from .packed import PackedConv2d
+from .choosing import Seconds, fewest_seconds
+from .packed import forget_packed
 from .watching import map_tensors, tensors_in
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of
@@ -76,22 +76,19 @@ class PartForward:
     def _choose(self, inputs: tuple) -> Callable:
         if self._compiled is None:
             self._compiled = self._compile()
-        ways = dict(compiled=self._compiled, eager=self._forward)
-        # They might work in place.
-        calls = {name: partial(way, *map_tensors(Tensor.clone, inputs))
-                 for name, way in ways.items()}
-        calls['compiled']()
         if (self._device().type != 'cpu'
                 or torch.are_deterministic_algorithms_enabled()):
             return self._compiled
-        # As one image after the other, with nothing else in between.
-        seconds = fewest_seconds(calls, lambda way: way())
-        if seconds['eager'] < seconds['compiled']:
-            return self._forward
-        for module in self.part.modules():
-            if isinstance(module, PackedConv2d):
-                module.forget()
-        return self._compiled
+        ways = dict(eager=self._forward, compiled=self._compiled)
+        seconds: Seconds = {}
+        for name, way in ways.items():
+            # They might work in place.
+            call = partial(way, *map_tensors(Tensor.clone, inputs))
+            # As one image after the other, with nothing else in between.
+            seconds |= fewest_seconds({name: call}, lambda call: call())
+            # Each has its own, which together are twice as large.
+            forget_packed(self.part)
+        return ways[min(ways, key=seconds.__getitem__)]
 
     def _device(self) -> torch.device:
         return next(self.part.parameters()).device

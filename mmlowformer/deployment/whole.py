@@ -12,7 +12,7 @@ from ..errors import UserError, first_line
 from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from .folding import fold_batch_norms
 from .fusion import replace_modules, to_channels_last
-from .packed import PackedConv2d
+from .packed import PackedConv2d, forget_packed
 from .parts import PartForward
 from .watching import (
     Call,
@@ -115,6 +115,8 @@ def deploy_in_place(model: nn.Module, *, compile: bool = False,
             part = model.get_submodule(name).to(dtype)
             vars(part)['forward'] = PartForward(part, dtype)
         _compare(model, expected, TOLERANCES[dtype])
+        # It is for maps of the example's size.
+        forget_packed(model)
         if compile:
             for forward in deployed_forwards(model).values():
                 forward.compile()

@@ -68,7 +68,6 @@ def transform_kernels(weight: Tensor) -> Tensor:
     Returns:
         Tensor: ``(36 * C', C, 1, 1)``: a 1x1 convolution's for each point.
     """
-    # Made here, the matrix is a constant for compilers, and so is the result.
     to_values = _both_axes(_values(KERNEL))
     kernels = weight.permute(2, 3, 0, 1).flatten(0, 1).double()
     values = torch.tensordot(to_values, kernels, dims=1).float()
@@ -96,8 +95,48 @@ def kernel_layout(in_channels: int, out_channels: int, tiles: int) -> bytes:
     With another one each multiplication might convert it, which was seen to
     take forty times as long as the multiplication.
     """
+    if not can_pack():
+        return b''
     kernels = torch.empty(PATCH**2 * out_channels, in_channels, 1, 1)
     return layout_of(pack_kernels(kernels, tiles))
+
+
+def kernels_for(weight: Tensor, tiles: int) -> Tensor:
+    """Kernels as :func:`multiply` wants them.
+
+    Args:
+        weight (Tensor): The kernels, ``(C', C, 3, 3)``.
+        tiles (int): How many tiles will be multiplied at once.
+
+    Returns:
+        Tensor: Their values at the points, packed where that can be.
+    """
+    kernels = transform_kernels(weight)
+    return pack_kernels(kernels, tiles) if can_pack() else kernels
+
+
+def _like_kernels(weight: Tensor, tiles: int) -> Tensor:
+    out_channels, channels = weight.shape[:2]
+    return weight.new_empty(PATCH**2 * out_channels, channels, 1, 1)
+
+
+# To compilers it is one operator: in their graphs it is the same for all maps
+# of a weight, and a constant if the weight is.
+OPERATORS = torch.library.Library('mmlowformer', 'DEF')
+OPERATORS.define('winograd_kernels(Tensor weight, int tiles) -> Tensor')
+OPERATORS.impl('winograd_kernels', kernels_for, 'CPU')
+OPERATORS.impl('winograd_kernels', _like_kernels, 'Meta')
+
+
+_FIRST_TILES: dict[tuple[int, int, bytes], int] = {}
+
+
+# A compiler asks, and keeps the answer.
+@torch.compiler.assume_constant_result
+def typical_tiles(in_channels: int, out_channels: int, tiles: int) -> int:
+    """One number of tiles for all for which kernels are laid out alike."""
+    layout = kernel_layout(in_channels, out_channels, tiles)
+    return _FIRST_TILES.setdefault((in_channels, out_channels, layout), tiles)
 
 
 class TransformedKernels:
@@ -117,17 +156,12 @@ class TransformedKernels:
     def for_tiles(self, tiles: int) -> Tensor:
         """For :func:`multiply`, laid out for so many tiles at once."""
         out_channels, channels = self.source.weight.shape[:2]
-        layout = (kernel_layout(channels, out_channels, tiles)
-                  if can_pack() else b'')
+        layout = kernel_layout(channels, out_channels, tiles)
         # Other threads may do the same, to the same effect.
         if layout not in self._values:
-            self._values[layout] = self._laid_out(tiles)
+            with torch.no_grad():
+                self._values[layout] = kernels_for(self.source.weight, tiles)
         return self._values[layout]
-
-    @torch.no_grad()
-    def _laid_out(self, tiles: int) -> Tensor:
-        kernels = transform_kernels(self.source.weight)
-        return pack_kernels(kernels, tiles) if can_pack() else kernels
 
 
 def multiply(values: Tensor, kernels: Tensor) -> Tensor:
@@ -145,9 +179,7 @@ def multiply(values: Tensor, kernels: Tensor) -> Tensor:
         kernels = kernels.view(points, -1, channels).transpose(1, 2)
         return torch.bmm(values.transpose(0, 1), kernels).transpose(0, 1)
     maps = values.view(1, tiles, 1, -1).permute(0, 3, 1, 2)
-    products = (F.conv2d(maps, kernels, groups=points)
-                if torch.compiler.is_compiling() else
-                convolve_packed(maps, kernels, None, POINTWISE))
+    products = convolve_packed(maps, kernels, None, POINTWISE)
     return products.permute(0, 2, 3, 1).reshape(tiles, points, -1)
 
 
@@ -205,8 +237,9 @@ class WinogradConv2d(PackedConv2d):
     def _kernels_by_tiles(self) -> Callable[[int], Tensor]:
         """The kernels for so many tiles, as :func:`multiply` wants them."""
         if torch.compiler.is_compiling():
-            kernels = transform_kernels(self.weight)
-            return lambda tiles: kernels
+            return lambda tiles: torch.ops.mmlowformer.winograd_kernels(
+                self.weight, typical_tiles(self.in_channels,
+                                           self.out_channels, tiles))
         # Other threads may forget it meanwhile.
         transformed = self._kernels
         if transformed is None or not transformed.source.is_current(

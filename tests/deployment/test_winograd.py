@@ -352,3 +352,32 @@ def test_compiled_follows_the_weights(pair):
         fast.weight.data.mul_(2)
         fast.bias.data.mul_(2)
         torch.testing.assert_close(compiled(maps()), 2 * before)
+
+
+@pytest.mark.skipif(not can_pack(), reason='x86 only')
+def test_compiled_kernels_are_shared(pair, monkeypatch):
+    """By all numbers of tiles for which they are laid out alike."""
+    _, fast = pair
+    monkeypatch.setattr(winograd, 'kernel_layout', lambda *sizes: (
+        b'few' if sizes[2] < 64 else b'many'))
+    kernels = []
+
+    def list_kernels(graph, inputs):
+        kernels.extend(node.args for node in graph.graph.nodes
+                       if 'winograd_kernels' in str(node.target))
+        return graph
+
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *many: [fast(x) for x in many],
+                             fullgraph=True, backend=list_kernels)
+    with torch.no_grad():
+        compiled(*(maps(1, 128, side, side) for side in (64, 32, 40, 20)))
+    assert len(kernels) == 4
+    assert len(set(kernels)) == 2
+
+
+def test_compilers_know_what_kernels_are(pair):
+    _, fast = pair
+    operator = torch.ops.mmlowformer.winograd_kernels.default
+    torch.library.opcheck(operator, (fast.weight.detach(), 64), test_utils=(
+        'test_schema', 'test_faketensor'))
