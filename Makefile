@@ -26,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
     tests/study/test_network.py
 # What an edit of the network or of the weights breaks first.
-QUICK := tests/models tests/weights/test_layouts.py tests/test_registry.py \
+QUICK := tests/models tests/weights/test_layouts.py \
     tests/data tests/engine tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
