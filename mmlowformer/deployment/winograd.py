@@ -122,11 +122,10 @@ def _like_kernels(weight: Tensor, tiles: int) -> Tensor:
 
 # To compilers it is one operator: in their graphs it is the same for all maps
 # of a weight, and a constant if the weight is.
-OPERATORS = torch.library.Library('mmlowformer', 'DEF')
-OPERATORS.define('winograd_kernels(Tensor weight, int tiles) -> Tensor')
-OPERATORS.impl('winograd_kernels', kernels_for, 'CPU')
-OPERATORS.impl('winograd_kernels', _like_kernels, 'Meta')
-
+LIBRARY = torch.library.Library('mmlowformer', 'DEF')
+LIBRARY.define('winograd_kernels(Tensor weight, int tiles) -> Tensor')
+LIBRARY.impl('winograd_kernels', kernels_for, 'CPU')
+LIBRARY.impl('winograd_kernels', _like_kernels, 'Meta')
 
 _FIRST_TILES: dict[tuple[int, int, bytes], int] = {}
 
