@@ -150,17 +150,17 @@ class TransformedKernels:
 
     def __init__(self, weight: Tensor):
         self.source = Snapshot.of(weight)
-        self._values: dict[bytes, Tensor] = {}
+        self._values: dict[int, Tensor] = {}
 
     def for_tiles(self, tiles: int) -> Tensor:
         """For :func:`multiply`, laid out for so many tiles at once."""
         out_channels, channels = self.source.weight.shape[:2]
-        layout = kernel_layout(channels, out_channels, tiles)
+        tiles = typical_tiles(channels, out_channels, tiles)
         # Other threads may do the same, to the same effect.
-        if layout not in self._values:
+        if tiles not in self._values:
             with torch.no_grad():
-                self._values[layout] = kernels_for(self.source.weight, tiles)
-        return self._values[layout]
+                self._values[tiles] = kernels_for(self.source.weight, tiles)
+        return self._values[tiles]
 
 
 def multiply(values: Tensor, kernels: Tensor) -> Tensor:
