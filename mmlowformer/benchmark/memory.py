@@ -1,10 +1,11 @@
 """Peak memory of the device, or of the process on a CPU."""
 import contextlib
-import ctypes
 import gc
 from pathlib import Path
 
 import torch
+
+from ..deployment.packed import return_free_memory
 
 _STATUS = Path('/proc/self/status')
 _RESET = Path('/proc/self/clear_refs')
@@ -21,9 +22,7 @@ def _resident(key: str) -> int | None:
 def _give_back() -> None:
     """Return what is free to the system, or nobody sees it being used."""
     gc.collect()
-    # glibc has it, others do not.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    return_free_memory()
 
 
 class PeakMemory:

@@ -25,6 +25,9 @@ MIN_TILES = 48
 MIN_TIMED_CHANNELS = 32
 MIN_TIMED_TILES = 16
 
+# Its kernels are four times as large: for a little time they are not kept.
+MIN_GAIN = 1.1
+
 ROUNDS = 5
 # 64 MiB, more than caches hold. In a network weights come from memory, and
 # Winograd's are four times as large.
@@ -42,6 +45,7 @@ class Size(NamedTuple):
         images (int): Images in the batch.
         height (int): Of the maps.
         width (int): Of the maps.
+        dtype (torch.dtype): Of inputs, weight and outputs.
     """
 
     in_channels: int
@@ -49,6 +53,7 @@ class Size(NamedTuple):
     images: int
     height: int
     width: int
+    dtype: torch.dtype = torch.float32
 
     @property
     def tiles(self) -> int:
@@ -57,7 +62,8 @@ class Size(NamedTuple):
 
 
 def pays_by_constants(in_channels: int, out_channels: int, images: int,
-                      height: int, width: int) -> bool:
+                      height: int, width: int,
+                      dtype: torch.dtype = torch.float32) -> bool:
     """Whether Winograd's way is taken, the same on every machine.
 
     Args:
@@ -66,22 +72,25 @@ def pays_by_constants(in_channels: int, out_channels: int, images: int,
         images (int): See :class:`Size`.
         height (int): See :class:`Size`.
         width (int): See :class:`Size`.
+        dtype (torch.dtype): See :class:`Size`. Defaults to float32.
 
     Returns:
-        bool: Whether channels and tiles are many enough.
+        bool: Whether channels and tiles are many enough, in float32. In
+        bfloat16 it depends on the machine.
     """
-    size = Size(in_channels, out_channels, images, height, width)
-    return in_channels >= MIN_CHANNELS and size.tiles >= MIN_TILES
+    size = Size(in_channels, out_channels, images, height, width, dtype)
+    return (dtype == torch.float32 and in_channels >= MIN_CHANNELS
+            and size.tiles >= MIN_TILES)
 
 
 # A compiler asks, and keeps the answer.
 @torch.compiler.assume_constant_result
 def pays_here(in_channels: int, out_channels: int, images: int, height: int,
-              width: int) -> bool:
-    """Whether Winograd's way was faster on this machine.
+              width: int, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether Winograd's way was faster on this machine, by a tenth.
 
-    The first convolution of its channels, with about as many tiles, is timed
-    in float32; the times are kept in ``mmlowformer/convolutions.json`` in the
+    The first convolution of its channels, with about as many tiles, is timed;
+    the times are kept in ``mmlowformer/convolutions.json`` in the
     user's cache folder, by processor, number of threads, and version of torch.
     Where that cannot be written, or torch is told to be deterministic, the
     constants decide.
@@ -92,11 +101,12 @@ def pays_here(in_channels: int, out_channels: int, images: int, height: int,
         images (int): See :class:`Size`.
         height (int): See :class:`Size`.
         width (int): See :class:`Size`.
+        dtype (torch.dtype): See :class:`Size`. Defaults to float32.
 
     Returns:
         bool: Whether Winograd's way was faster.
     """
-    size = Size(in_channels, out_channels, images, height, width)
+    size = Size(in_channels, out_channels, images, height, width, dtype)
     if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
         return False
     if torch.are_deterministic_algorithms_enabled():
@@ -109,7 +119,7 @@ def _was_faster(size: Size, threads: int) -> bool:
     seconds = _seconds(size)
     if seconds is None:
         return pays_by_constants(*size)
-    return seconds['winograd'] < seconds['direct']
+    return seconds['winograd'] * MIN_GAIN < seconds['direct']
 
 
 def _seconds(size: Size) -> Seconds | None:
@@ -137,7 +147,8 @@ def _processor() -> str:
 def _kind(size: Size) -> str:
     """Sizes whose tiles are equally many, to a factor of two, are alike."""
     return (f'{size.in_channels} to {size.out_channels} channels, '
-            f'{2**(size.tiles.bit_length() - 1)} tiles, float32')
+            f'{2**(size.tiles.bit_length() - 1)} tiles, '
+            f'{str(size.dtype).removeprefix("torch.")}')
 
 
 def cache_file() -> Path:
@@ -227,11 +238,12 @@ def _ways(size: Size) -> dict[str, Callable]:
     from .fusion import to_channels_last
     from .packed import PackedConv2d
     from .winograd import WinogradConv2d
-    channels, out_channels, *shape = size
-    conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+    conv = nn.Conv2d(size.in_channels, size.out_channels, 3, padding=1,
+                     dtype=size.dtype)
     to_channels_last(conv)
-    x = torch.randn(shape[0], channels, *shape[1:]).contiguous(
-        memory_format=torch.channels_last)
+    x = torch.randn(size.images, size.in_channels, size.height, size.width,
+                    dtype=size.dtype).contiguous(
+                        memory_format=torch.channels_last)
     return dict(
         direct=partial(PackedConv2d(conv), x),
         winograd=partial(WinogradConv2d(conv).convolve_tiles, x))

@@ -4,6 +4,8 @@ oneDNN, which convolves for torch on x86, has layouts of its own for weights,
 and which is best depends on the size of the maps. torch converts weights to it
 in each call; compilers do so once, and with the same two operators.
 """
+import contextlib
+import ctypes
 import platform
 from collections.abc import Sequence
 from functools import cache
@@ -283,3 +285,11 @@ def forget_packed(module: nn.Module) -> None:
     for child in module.modules():
         if isinstance(child, PackedConv2d):
             child.forget()
+    return_free_memory()
+
+
+def return_free_memory() -> None:
+    """To the system: glibc keeps hundreds of MiB between what is in use."""
+    # Other C libraries do not have it.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -8,8 +8,9 @@ https://arxiv.org/abs/1509.09308; Barabasz et al., Error Analysis and Improving
 the Accuracy of Winograd Convolution for Deep Neural Networks,
 https://arxiv.org/abs/1803.10986, on how the points decide on the rounding.
 
-In float32 on a CPU only: lower precision would lose too much, and on a GPU
-cuDNN knows the algorithm.
+On a CPU only: on a GPU cuDNN knows the algorithm. Maps and weights may be
+bfloat16, what lies between is float32: values, kernels and products rounded to
+bfloat16 had several times the error of a direct convolution in bfloat16.
 """
 from collections.abc import Callable
 from functools import cache
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from .choosing import MIN_CHANNELS, pays_by_constants
 from .packed import (
+    DTYPES,
     ConvSettings,
     PackedConv2d,
     Snapshot,
@@ -185,12 +187,12 @@ def multiply(values: Tensor, kernels: Tensor) -> Tensor:
 class WinogradConv2d(PackedConv2d):
     """A 3x3 convolution of stride 1 that takes Winograd's way where it pays.
 
-    That is: for inference in float32 on a CPU, with channels-last maps that
-    are large enough. Whatever else comes, and what is traced or exported, is
-    convolved directly. The parameters are those of the convolution that it
-    takes the place of, and so are the outputs up to rounding. Weights may
-    change at any time; the transformed kernels are made anew with the next
-    image then. A compiler makes them in its graph, where they are constants
+    That is: for inference in float32 or bfloat16 on a CPU, with channels-last
+    maps that are large enough. Whatever else comes, and what is traced or
+    exported, is convolved directly. The parameters are those of the
+    convolution that it takes the place of, and so are the outputs up to
+    rounding. Weights may change at any time; the transformed kernels are made
+    anew with the next image then. A compiler makes them in its graph, where they are constants
     if weights are (``torch._inductor.config.freezing``).
 
     The one change that cannot be seen is that of single values by
@@ -253,7 +255,7 @@ class WinogradConv2d(PackedConv2d):
 
     def pays(self, x: Tensor) -> bool:
         """Whether :meth:`convolve_tiles` is there for it, and faster."""
-        if not infers_on_cpu(x, self.weight, (torch.float32, )):
+        if not infers_on_cpu(x, self.weight, DTYPES):
             return False
         return (x.is_contiguous(memory_format=torch.channels_last)
                 and may_loop(prod(Parts.of(x, self.out_channels)))
@@ -262,7 +264,7 @@ class WinogradConv2d(PackedConv2d):
     def _is_faster(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
         return self.choose(self.in_channels, self.out_channels, images, height,
-                           width)
+                           width, x.dtype)
 
     def convolve_tiles(
             self, x: Tensor,
@@ -329,7 +331,8 @@ def _convolve_rows(maps: Tensor, rows: range,
     products = multiply(values, kernels(len(values)))
     to_outputs = TO_OUTPUTS.expand(len(products), -1, -1)
     outputs = (torch.bmm(to_outputs, products) if bias is None else
-               torch.baddbmm(bias, to_outputs, products))
+               torch.baddbmm(bias.float(), to_outputs, products))
+    outputs = outputs.to(maps.dtype)
     if pointwise is not None:
         outputs = pointwise(outputs.unsqueeze(0).permute(0, 3, 1, 2))
         outputs = outputs.permute(0, 2, 3, 1)
@@ -338,13 +341,13 @@ def _convolve_rows(maps: Tensor, rows: range,
 
 
 def _patches(maps: Tensor, rows: range) -> Tensor:
-    """Inputs of some rows of tiles: ``(N, rows, columns, 6, 6, C)``."""
+    """Of some rows of tiles, float32: ``(N, rows, columns, 6, 6, C)``."""
     height, width = maps.shape[1:3]
     # A tile depends on one more position at each side.
     start, stop = rows.start * TILE - 1, rows.stop * TILE + 1
     above, below = max(0, -start), max(0, stop - height)
     right = _tiles(width) * TILE + 1 - width
-    maps = F.pad(maps[:, start + above:stop - below],
+    maps = F.pad(maps[:, start + above:stop - below].float(),
                  (0, 0, 1, right, above, below))
     patches = maps.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE)
     return patches.permute(0, 1, 2, 4, 5, 3)

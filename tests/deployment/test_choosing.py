@@ -40,7 +40,7 @@ def test_timed_once(timed):
     assert pays_here(*LARGE)
     # Nearly as many tiles.
     assert pays_here(128, 64, 1, 36, 36)
-    assert timed == [LARGE]
+    assert timed == [(*LARGE, torch.float32)]
     pays_here(128, 64, 1, 64, 64)
     assert len(timed) == 2
 
@@ -53,6 +53,22 @@ def test_what_is_kept(timed):
     assert f'{torch.get_num_threads()} threads' in machine
     assert times == {'128 to 64 channels, 64 tiles, float32':
                      dict(direct=2., winograd=1.)}
+
+
+@pytest.mark.parametrize(('seconds', 'pays'), [(1.05, False), (1.2, True)])
+def test_a_little_faster_is_not_enough(timed, monkeypatch, seconds, pays):
+    """For four times the memory."""
+    monkeypatch.setattr(choosing, 'time_both_ways', lambda size: dict(
+        direct=seconds, winograd=1.))
+    assert pays_here(*LARGE) == pays
+
+
+def test_types_are_told_apart(timed):
+    pays_here(*LARGE)
+    pays_here(*LARGE, torch.bfloat16)
+    assert timed == [(*LARGE, dtype)
+                     for dtype in (torch.float32, torch.bfloat16)]
+    assert not pays_by_constants(*LARGE, torch.bfloat16)
 
 
 def test_threads_are_told_apart(timed):
@@ -120,8 +136,12 @@ def test_times():
     assert all(0 < value < 1 for value in seconds.values())
 
 
-def test_both_ways_compute_the_same():
-    ways = choosing._ways(choosing.Size(32, 16, 2, 12, 9))
+@pytest.mark.parametrize(('dtype', 'tolerance'),
+                         [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_both_ways_compute_the_same(dtype, tolerance):
+    ways = choosing._ways(choosing.Size(32, 16, 2, 12, 9, dtype))
     with torch.no_grad():
         direct, winograd = ways['direct'](), ways['winograd']()
-    torch.testing.assert_close(direct, winograd, rtol=1e-4, atol=1e-4)
+    assert direct.dtype == winograd.dtype == dtype
+    torch.testing.assert_close(direct, winograd, rtol=tolerance,
+                               atol=tolerance)

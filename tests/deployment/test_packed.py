@@ -1,11 +1,13 @@
 """Convolutions with packed weights have the outputs of ordinary ones."""
 import copy
 import pickle
+import platform
 
 import pytest
 import torch
 from torch import nn
 
+from mmlowformer.benchmark.memory import _resident
 from mmlowformer.deployment import packed
 from mmlowformer.deployment.packed import PackedConv2d
 
@@ -152,6 +154,18 @@ def test_nothing_packed_is_copied(pair, packings):
                        fast.float()):
             assert copied._packed is None
             assert torch.equal(copied(maps()), expected)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc only')
+def test_memory_is_given_back():
+    """Also what lies between blocks that are in use."""
+    blocks = [torch.ones(2**14) for _ in range(2**11)]
+    kept = blocks[::64]
+    del blocks
+    before = _resident('VmRSS')
+    packed.forget_packed(nn.Sequential())
+    assert before - _resident('VmRSS') > 100 * 2**20
+    assert len(kept) == 32
 
 
 @pytest.mark.parametrize('kwargs', [dict(padding='same'),

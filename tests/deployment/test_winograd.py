@@ -69,6 +69,24 @@ def test_rounding(pair):
     assert errors[1] <= 3 * errors[0]
 
 
+def test_in_bfloat16(pair):
+    """With no larger errors than a direct one; if somebody wants it."""
+    conv, fast = pair
+    exact = copy.deepcopy(conv).double()
+    conv, fast, x = conv.bfloat16(), fast.bfloat16(), maps().bfloat16()
+    with torch.no_grad():
+        assert not fast.pays(x)
+        direct, target = conv(x), exact(x.double())
+        fast.choose = lambda *size: size[-1] == torch.bfloat16
+        assert fast.pays(x)
+        tiled = fast(x)
+        behind = fast.convolve_tiles(x, nn.Conv2d(24, 5, 1).bfloat16())
+    assert tiled.dtype == behind.dtype == torch.bfloat16
+    errors = [(output - target).pow(2).mean().sqrt()
+              for output in (direct, tiled)]
+    assert 0 < errors[1] <= 1.1 * errors[0]
+
+
 def extremes(conv, fast, x):
     """Of both: the largest error over the spread of ordinary outputs."""
     with torch.no_grad():
@@ -142,7 +160,7 @@ def test_somebody_else_chooses(pair):
     fast.choose = lambda *size: asked.append(size) or False
     with torch.no_grad():
         torch.testing.assert_close(fast(maps()), conv(maps()))
-    assert asked == [(128, 24, 2, 16, 16)]
+    assert asked == [(128, 24, 2, 16, 16, torch.float32)]
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -181,6 +199,7 @@ def test_other_types(pair):
     with torch.no_grad():
         expected = fast(maps())
         double = copy.deepcopy(fast).double()
+        assert not copy.deepcopy(fast).half().pays(maps().half())
         assert not double.pays(maps().double())
         assert torch.equal(double(maps().double()),
                            copy.deepcopy(conv).double()(maps().double()))
