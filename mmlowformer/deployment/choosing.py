@@ -25,8 +25,11 @@ MIN_TILES = 48
 MIN_TIMED_CHANNELS = 32
 MIN_TIMED_TILES = 16
 
-# Its kernels are four times as large: for a little time they are not kept.
-MIN_GAIN = 1.1
+# For maps of few tiles, as the small ones of a pyramid, oneDNN lays kernels
+# out in another way than for the large ones. To be kept once more, in four
+# times the memory of a weight, they have to save more than a little time.
+FEW_TILES = 64
+MIN_GAIN_OF_FEW = 1.1
 
 ROUNDS = 5
 # 64 MiB, more than caches hold. In a network weights come from memory, and
@@ -87,13 +90,13 @@ def pays_by_constants(in_channels: int, out_channels: int, images: int,
 @torch.compiler.assume_constant_result
 def pays_here(in_channels: int, out_channels: int, images: int, height: int,
               width: int, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether Winograd's way was faster on this machine, by a tenth.
+    """Whether Winograd's way was faster on this machine.
 
     The first convolution of its channels, with about as many tiles, is timed;
-    the times are kept in ``mmlowformer/convolutions.json`` in the
-    user's cache folder, by processor, number of threads, and version of torch.
-    Where that cannot be written, or torch is told to be deterministic, the
-    constants decide.
+    the times are kept in ``mmlowformer/convolutions.json`` in the user's cache
+    folder, by processor, number of threads, and version of torch. With few
+    tiles a tenth has to be gained. Where that cannot be written, or torch is
+    told to be deterministic, the constants decide.
 
     Args:
         in_channels (int): See :class:`Size`.
@@ -119,7 +122,8 @@ def _was_faster(size: Size, threads: int) -> bool:
     seconds = _seconds(size)
     if seconds is None:
         return pays_by_constants(*size)
-    return seconds['winograd'] * MIN_GAIN < seconds['direct']
+    least_gain = MIN_GAIN_OF_FEW if size.tiles < FEW_TILES else 1.
+    return seconds['winograd'] * least_gain < seconds['direct']
 
 
 def _seconds(size: Size) -> Seconds | None:

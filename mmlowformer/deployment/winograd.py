@@ -192,8 +192,8 @@ class WinogradConv2d(PackedConv2d):
     exported, is convolved directly. The parameters are those of the
     convolution that it takes the place of, and so are the outputs up to
     rounding. Weights may change at any time; the transformed kernels are made
-    anew with the next image then. A compiler makes them in its graph, where they are constants
-    if weights are (``torch._inductor.config.freezing``).
+    anew with the next image then. A compiler makes them in its graph, where
+    they are constants if weights are (``torch._inductor.config.freezing``).
 
     The one change that cannot be seen is that of single values by
     ``weight.data``, behind the back of autograd: assign ``weight.data`` as a

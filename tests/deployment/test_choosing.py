@@ -55,12 +55,14 @@ def test_what_is_kept(timed):
                      dict(direct=2., winograd=1.)}
 
 
-@pytest.mark.parametrize(('seconds', 'pays'), [(1.05, False), (1.2, True)])
-def test_a_little_faster_is_not_enough(timed, monkeypatch, seconds, pays):
-    """For four times the memory."""
+@pytest.mark.parametrize(('side', 'seconds', 'pays'), [
+    (32, 1.05, True), (32, 0.95, False),
+    (16, 1.05, False), (16, 1.2, True)])
+def test_a_little_is_not_enough_for_few_tiles(timed, monkeypatch, side,
+                                              seconds, pays):
     monkeypatch.setattr(choosing, 'time_both_ways', lambda size: dict(
         direct=seconds, winograd=1.))
-    assert pays_here(*LARGE) == pays
+    assert pays_here(128, 64, 1, side, side) == pays
 
 
 def test_types_are_told_apart(timed):
