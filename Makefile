@@ -75,7 +75,11 @@ test-quick: setup
 	$(PYTEST) $(QUICK) -k '$(QUICK_ONLY)'
 
 test-slow: setup
-	$(PYTEST) $(EXPORTS) -m slow
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) \
+	    --extra tflite
+	OMP_NUM_THREADS=1 $(VENV)-tflite/bin/python -m pytest -n 2 \
+	    $(EXPORTS) -m slow -k tflite
+	$(PYTEST) $(EXPORTS) -m slow -k 'not tflite'
 	$(PYTEST) $(EXPORTS:%=--ignore=%) -m slow
 
 lint: setup

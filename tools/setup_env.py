@@ -153,6 +153,33 @@ def bring_up(venv, stack):
         'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
 
 
+def bring_up_extra(venv, base, extra):
+    """One of setup.py's extras, in an environment on top of another one.
+
+    For packages that want others in versions that the tests do not work with.
+    """
+    python = create_venv(venv)
+    where = 'import site; print(site.getsitepackages()[0])'
+    below = output_of(base / python.relative_to(venv), where)
+    Path(output_of(python, where), 'below.pth').write_text(
+        f'import site; site.addsitedir({below!r})\n')
+    run([python, '-m', 'pip', 'install', '-q', '--no-compile',
+         '--no-build-isolation', '-e', f'{ROOT}[{extra}]'],
+        f'installing the extra {extra}')
+
+
+def once(venv, state, bring_up):
+    """Unless an environment is there, brought up in the same state."""
+    stamp = venv / 'mmlowformer-setup'
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    check_machine()
+    stamp.unlink(missing_ok=True)
+    bring_up()
+    stamp.write_text(state)
+    print(f'-- ready: {venv}')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--stack', choices=STACKS, default='openmmlab',
@@ -160,23 +187,23 @@ def main():
                         'maintained forks')
     parser.add_argument('--venv', type=Path, help='where to create it '
                         '(default: .venv, or .venv-STACK)')
+    parser.add_argument('--extra', help="one of setup.py's, in an environment "
+                        'of its own on top of that: VENV-EXTRA')
     args = parser.parse_args()
     venv = args.venv or ROOT / (
         '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}')
     venv = venv.resolve()
-    stamp = venv / 'mmlowformer-setup'
     try:
-        if stamp.exists() and stamp.read_text() == fingerprint(args.stack):
-            return
-        check_machine()
-        stamp.unlink(missing_ok=True)
-        bring_up(venv, args.stack)
-        stamp.write_text(fingerprint(args.stack))
+        once(venv, fingerprint(args.stack),
+             lambda: bring_up(venv, args.stack))
+        if args.extra:
+            top = venv.with_name(f'{venv.name}-{args.extra}')
+            once(top, fingerprint(args.stack),
+                 lambda: bring_up_extra(top, venv, args.extra))
     except SetupError as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:
         sys.exit('\nsetup: interrupted; run it again to go on')
-    print(f'-- ready: {venv}')
 
 
 if __name__ == '__main__':

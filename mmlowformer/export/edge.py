@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..optional import need
 from .inputs import Preparation
 from .metadata import KEY, metadata
 from .networks import Network
+from .packages import need_pinned
 from .program import example, quiet_programs
 from .quantization import quantize_tflite
 
@@ -41,7 +41,7 @@ def without_padding(network: Network) -> Network:
 
 def write_ncnn(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.ncnn.param`` and ``model.ncnn.bin``, by way of pnnx."""
-    pnnx = need('pnnx', 'pnnx==20261020')
+    pnnx = need_pinned('pnnx')
     height, width = source.shape.size
     # From one size pnnx takes all others for the same.
     first, second = (torch.full((1, 3, *size), 127.) for size in (
@@ -71,11 +71,10 @@ def _find_flatc() -> None:
 
 def write_executorch(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.pte``, for XNNPACK."""
-    package = 'executorch==1.3.1'
     with quiet_programs():
-        exir = need('executorch.exir', package)
-        xnnpack = need('executorch.backends.xnnpack.partition.'
-                       'xnnpack_partitioner', package)
+        exir = need_pinned('executorch.exir')
+        xnnpack = need_pinned(
+            'executorch.backends.xnnpack.partition.xnnpack_partitioner')
         _find_flatc()
         program = exir.to_edge_transform_and_lower(
             source.make_program(),
@@ -106,7 +105,7 @@ def write_tflite(source: 'Source', folder: Path) -> list[str]:
     """Write ``model.tflite``, for LiteRT, which was TensorFlow Lite."""
     file = folder / 'model.tflite'
     with quiet_programs(), torch.no_grad():
-        litert_torch = need('litert_torch', 'litert-torch==0.10.0')
+        litert_torch = need_pinned('litert_torch')
         litert_torch.convert(
             NamedOutputs(source.network),
             sample_kwargs=dict(images=example(source.shape))).export(str(file))
@@ -123,7 +122,7 @@ def write_coreml(source: 'Source', folder: Path) -> list[str]:
     description = source.description
     images = example(source.shape)
     with quiet_programs(), torch.no_grad():
-        coremltools = need('coremltools', 'coremltools==9.0')
+        coremltools = need_pinned('coremltools')
         precision = coremltools.precision
         model = coremltools.convert(
             torch.jit.trace(source.network, images),

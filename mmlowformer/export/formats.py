@@ -10,7 +10,6 @@ import torch
 from torch.export import ExportedProgram
 
 from ..errors import UserError
-from ..optional import need
 from ..runtime.description import Description
 from .edge import (
     write_coreml,
@@ -20,7 +19,7 @@ from .edge import (
 )
 from .metadata import KEY, metadata
 from .networks import Network
-from .packages import FOR_INT8, NEEDS, UNVERIFIED, Needs
+from .packages import FOR_INT8, NEEDS, UNVERIFIED, Needs, need_pinned
 from .program import Shape, program_of, quiet
 
 OPSET = 18
@@ -119,8 +118,8 @@ def write_float32_onnx(source: Source, file: Path) -> None:
 
 def _halve(file: Path) -> None:
     """Weights and computations in float16, inputs and outputs as before."""
-    onnx = need('onnx', 'onnx')
-    float16 = need('onnxruntime.transformers.float16', 'onnxruntime')
+    onnx = need_pinned('onnx')
+    float16 = need_pinned('onnxruntime.transformers.float16')
     with quiet():
         model = float16.convert_float_to_float16(
             onnx.load(str(file)), keep_io_types=True,
@@ -147,7 +146,7 @@ def _drop_repeated_casts(model: Any) -> None:
 
 def _stamp_onnx(source: Source, file: Path) -> None:
     """Names of open dimensions, and what ``model.json`` says."""
-    onnx = need('onnx', 'onnx')
+    onnx = need_pinned('onnx')
     model = onnx.load(str(file))
     described = [(model.graph.input, [source.description.input]),
                  (model.graph.output, source.description.outputs)]
@@ -163,7 +162,7 @@ def _stamp_onnx(source: Source, file: Path) -> None:
 
 def write_openvino(source: Source, folder: Path) -> list[str]:
     """Write ``model.xml`` and ``model.bin``, by way of ONNX for its names."""
-    openvino = need('openvino', 'openvino')
+    openvino = need_pinned('openvino')
     between = folder / 'between.onnx'
     write_float32_onnx(source, between)
     _stamp_onnx(source, between)

@@ -3,6 +3,9 @@
 Versions are those of ``requirements/export.txt``, which an installed package
 lacks.
 """
+from types import ModuleType
+
+from ..optional import need
 
 # Modules, and the distributions that have them.
 Needs = tuple[tuple[str, str], ...]
@@ -31,3 +34,22 @@ FOR_INT8: dict[str, Needs] = dict(
 MADE_FOR: dict[str, str] = dict(executorch='torch==2.12.1')
 # They can be written on any machine, and not be run here.
 UNVERIFIED = ('coreml', )
+
+
+def need_pinned(module: str) -> ModuleType:
+    """Import a module of a package that is named here.
+
+    Args:
+        module (str): Its name, or that of a module inside of it.
+
+    Returns:
+        ModuleType: The module.
+
+    Raises:
+        UserError: If it is missing; the message says what to install, in the
+            version that works.
+    """
+    pins = {name: package
+            for needs in (*NEEDS.values(), *FOR_INT8.values())
+            for name, package in needs}
+    return need(module, pins[module.partition('.')[0]])

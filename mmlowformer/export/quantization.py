@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..optional import need
+from .packages import need_pinned
 from .program import quiet, quiet_programs
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
         source (Source): With images to calibrate with.
         file (Path): The ONNX file in float32, which is replaced.
     """
-    quantization = need('onnxruntime.quantization', 'onnxruntime')
-    shape_inference = need('onnxruntime.quantization.shape_inference',
-                           'onnxruntime')
+    quantization = need_pinned('onnxruntime.quantization')
+    shape_inference = need_pinned(
+        'onnxruntime.quantization.shape_inference')
     prepared = file.with_name('prepared.onnx')
     with quiet():
         shape_inference.quant_pre_process(
@@ -102,8 +102,8 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
     Returns:
         openvino.Model: The quantized one.
     """
-    nncf = need('nncf', 'nncf==3.4.0')
-    estimators = need('nncf.quantization.range_estimator', 'nncf==3.4.0')
+    nncf = need_pinned('nncf')
+    estimators = need_pinned('nncf.quantization.range_estimator')
     images = list(_calibration(source))
     with quiet():
         return nncf.quantize(
@@ -122,7 +122,7 @@ def quantize_tflite(source: 'Source', file: Path) -> None:
         source (Source): With images to calibrate with.
         file (Path): The LiteRT file in float32, which is replaced.
     """
-    library = need('ai_edge_quantizer.quantizer', 'ai-edge-quantizer==0.10.0')
+    library = need_pinned('ai_edge_quantizer.quantizer')
     name = source.description.input['name']
     # They are counted first, which uses an iterator up.
     images = [{name: image} for image in _calibration(source)]

@@ -1,6 +1,7 @@
 """Bringing the environment up: what can go wrong is named."""
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,19 @@ def test_all_is_pinned_for_each_stack():
     for stack, mmcv in setup_env.STACKS.items():
         assert setup_env.read_pin(f'{mmcv}.txt', mmcv).startswith(f'{mmcv}==')
         assert setup_env.read_pin(f'{stack}.txt', 'numpy')
+
+
+def test_an_extra_lies_on_top(tmp_path, monkeypatch):
+    """What is below it can be imported, and is not installed again."""
+    installed = []
+    monkeypatch.setattr(setup_env, 'run', lambda command, what: (
+        installed.append(command[-1])))
+    top = tmp_path / 'venv-tflite'
+    setup_env.bring_up_extra(top, Path(sys.prefix), 'tflite')
+    assert installed == [f'{ROOT}[tflite]']
+    code = 'import sys, pytest; print(sys.prefix, pytest.__file__)'
+    prefix, file = subprocess.run(
+        [top / 'bin/python', '-c', code], capture_output=True, text=True,
+        check=True).stdout.split()
+    assert prefix == str(top)
+    assert file == pytest.__file__
