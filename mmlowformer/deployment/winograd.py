@@ -119,7 +119,8 @@ def kernels_for(weight: Tensor, tiles: int) -> Tensor:
 
 def _like_kernels(weight: Tensor, tiles: int) -> Tensor:
     out_channels, channels = weight.shape[:2]
-    return weight.new_empty(PATCH**2 * out_channels, channels, 1, 1)
+    return weight.new_empty(PATCH**2 * out_channels, channels, 1, 1,
+                            dtype=torch.float32)
 
 
 # To compilers it is one operator: in their graphs it is the same for all maps

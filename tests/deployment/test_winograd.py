@@ -81,6 +81,9 @@ def test_in_bfloat16(pair):
         assert fast.pays(x)
         tiled = fast(x)
         behind = fast.convolve_tiles(x, nn.Conv2d(24, 5, 1).bfloat16())
+        torch._dynamo.reset()
+        compiled = torch.compile(fast, fullgraph=True, backend='aot_eager')
+        assert torch.equal(compiled(x), tiled)
     assert tiled.dtype == behind.dtype == torch.bfloat16
     errors = [(output - target).pow(2).mean().sqrt()
               for output in (direct, tiled)]
@@ -395,8 +398,10 @@ def test_compiled_kernels_are_shared(pair, monkeypatch):
     assert len(set(kernels)) == 2
 
 
-def test_compilers_know_what_kernels_are(pair):
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_compilers_know_what_kernels_are(pair, dtype):
     _, fast = pair
     operator = torch.ops.mmlowformer.winograd_kernels.default
-    torch.library.opcheck(operator, (fast.weight.detach(), 64), test_utils=(
-        'test_schema', 'test_faketensor'))
+    torch.library.opcheck(
+        operator, (fast.weight.detach().to(dtype), 64),
+        test_utils=('test_schema', 'test_faketensor'))
