@@ -343,6 +343,7 @@ def main() -> None:
     with (engine.one_line_errors('predict.py'),
           engine.exit_on_interrupt(lambda: 'Interrupted: nothing is done.'),
           engine.quiet_screen()):
+        engine.tell_of_compiling(args)
         if args.box or args.detector:
             track(args)
             return

@@ -23,7 +23,11 @@ from .console import (
     warn,
     wrapped,
 )
-from .deploying import add_deploy_arguments, deploy_settings
+from .deploying import (
+    add_deploy_arguments,
+    deploy_settings,
+    tell_of_compiling,
+)
 from .drawing import draw_predictions
 from .fetching import local_checkpoint
 from .finite import StopAtNaN
@@ -76,5 +80,5 @@ __all__ = [
     'local_checkpoint', 'one_line_errors', 'only_training_in', 'prepare_test',
     'quiet_screen', 'require_scope', 'saved_checkpoints',
     'scale_learning_rate', 'short', 'show', 'shown', 'suggest_prediction',
-    'use_tta', 'warn', 'wrapped'
+    'tell_of_compiling', 'use_tta', 'warn', 'wrapped'
 ]

@@ -45,6 +45,9 @@ FALSE_ALARMS = re.compile('|'.join((
     r'copying from a non-meta parameter in the checkpoint to a meta param',
     # A predicted box may end beyond the image.
     r'The (?:bbox|polygon) is out of bounds',
+    # Of GPUs, where there is none: torch compiles for the CPU.
+    'No CUDA runtime is found, using CUDA_HOME',
+    'CUTLASS backend is not supported with non-AOT cpp_wrapper',
     # Names of metrics are as the metric gives them.
     'The prefix is not set in metric class',
 )))
@@ -286,6 +289,23 @@ def _silent_opencv() -> Iterator[None]:
         log.setLogLevel(level)
 
 
+class _PassedOn(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        MMLogger.get_current_instance().log(
+            record.levelno, '%s', record.getMessage())
+
+
+@contextmanager
+def _torch_logs_here() -> Iterator[None]:
+    """Torch writes to a stream of its own otherwise."""
+    logger = logging.getLogger('torch')
+    before, logger.handlers = logger.handlers, [_PassedOn()]
+    try:
+        yield
+    finally:
+        logger.handlers = before
+
+
 @contextmanager
 def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     """Keep the screen for what a person needs; the log file gets the rest.
@@ -303,7 +323,7 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     printed = _Printed()
     try:
         with warnings.catch_warnings(), redirect_stdout(printed), \
-                _silent_opencv():
+                _silent_opencv(), _torch_logs_here():
             warnings.showwarning = _show_warning
             # The current logger, until there is that of the run.
             take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))

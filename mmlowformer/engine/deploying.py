@@ -3,6 +3,8 @@ import argparse
 
 from ..deployment.whole import DTYPES
 from ..errors import UserError
+from .console import show
+from .summary import line
 
 
 def add_deploy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,3 +42,14 @@ def deploy_settings(args: argparse.Namespace) -> dict | None:
         raise UserError('--compile and --dtype are for a deployed model: add '
                         '--deploy')
     return None
+
+
+def tell_of_compiling(args: argparse.Namespace) -> None:
+    """Say why the first images take long, where they will.
+
+    Args:
+        args (argparse.Namespace): What the user gave.
+    """
+    if args.deploy and args.compile:
+        show(line('Note', 'compiled with the first images of each size, which '
+                  'takes a minute'))

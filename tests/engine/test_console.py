@@ -1,5 +1,6 @@
 """What reaches the screen, what the log file, and what neither loses."""
 import io
+import logging
 import signal
 import sys
 import warnings
@@ -40,11 +41,29 @@ FALSE_ALARMS = [
     '"HardDiskBackend" is the alias of "LocalBackend"',
     'Failed to search registry with scope "mmdet" in the "function" tree',
     '`Visualizer` backend is not initialized because save_dir is None.',
+    'CUTLASS backend is not supported with non-AOT cpp_wrapper mode. Skipping',
     'pkg_resources is deprecated as an API. See https://setuptools.pypa.io',
     "'pkgutil.find_loader' is deprecated and slated for removal in Python",
     'for stem.0.conv.weight: copying from a non-meta parameter in the '
     'checkpoint to a meta parameter in the current module, which is a no-op.',
 ]
+
+
+@pytest.mark.parametrize(('text', 'screen'), [
+    ("No CUDA runtime is found, using CUDA_HOME='/usr/local'", ''),
+    ('something else', 'Warning: something else\n')])
+def test_what_torch_logs(logged, text, screen):
+    """On the same screen, and not on a stream of its own."""
+    before = list(logging.getLogger('torch').handlers)
+
+    def log(_):
+        logging.getLogger('torch.utils.cpp_extension').warning(text)
+        assert not set(before) & set(logging.getLogger('torch').handlers)
+
+    shown, file = logged(log)
+    assert shown == screen
+    assert text in file
+    assert logging.getLogger('torch').handlers == before
 
 
 @pytest.mark.parametrize('text', FALSE_ALARMS)

@@ -1,0 +1,18 @@
+"""What the tools say about deployment."""
+import argparse
+
+import pytest
+
+from mmlowformer.engine.deploying import (
+    add_deploy_arguments,
+    tell_of_compiling,
+)
+
+
+@pytest.mark.parametrize(('given', 'told'), [
+    ('', False), ('--deploy', False), ('--deploy --compile', True)])
+def test_compiling_is_told(capsys, given, told):
+    parser = argparse.ArgumentParser()
+    add_deploy_arguments(parser)
+    tell_of_compiling(parser.parse_args(given.split()))
+    assert ('takes a minute' in capsys.readouterr().out) == told
