@@ -1,4 +1,6 @@
 """What is exported is the host's model, whatever the size of the image."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -99,7 +101,7 @@ def test_five_sizes_of_five_levels(tmp_path, raw, count):
     """The last ones have a single position, or not."""
     trained = load_model(untrained(
         tmp_path, 'retinanet_lowformer_b0_coco',
-        model=dict(PYRAMID, **ANY_BOX['model'])))
+        model=copy.deepcopy(dict(PYRAMID, **ANY_BOX['model']))))
     network = network_of(trained.module, raw=raw)
     program = program_of(network, Shape(
         None if raw else 1, (256, 320), True)).module()
