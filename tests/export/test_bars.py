@@ -35,8 +35,7 @@ SIZES = dict.fromkeys(LowFormer.arch_settings, SMALL) | dict(b0=ALL, b1=ALL)
 NETWORKS = dict(
     backbone=('retinanet_lowformer_{}_coco', dict(backbone=True)),
     classifier=('lowformer_{}_in1k', {}),
-    segmentor=('fpn_lowformer_{}_ade20k', {}),
-    detector=('retinanet_lowformer_{}_coco', dict(raw=True)))
+    segmentor=('fpn_lowformer_{}_ade20k', {}))
 
 
 def limit(*size):

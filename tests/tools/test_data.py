@@ -43,7 +43,7 @@ def test_convert(run_python, mine, shapes):
                if str(ROOT) not in line)
     assert '4, 0 of them with nothing marked' in result.stdout
     assert 'inspect mine/new.json --images mine/images' in \
-        result.stdout.replace('\\\n   ', '')
+        ' '.join(result.stdout.replace('\\\n', ' ').split())
     content, by_image, names = read(shapes)
     found = json.loads((mine / 'new.json').read_text())
     assert [record['file_name'] for record in found['images']] == [
