@@ -11,8 +11,8 @@ from .reference import Outputs
 # Of maps, the largest difference over the largest value; rounding adds up
 # with the number of positions that attention sees.
 SMALL_IMAGE, MAP_ERROR, MAP_ERROR_OF_LARGE = 512, 5e-6, 2e-5
-# In pixels, as much more in large images; and of scores from 0 to 1.
-BOX_ERROR, BOX_ERROR_OF_LARGE, SCORE_ERROR = 1e-3, 4e-3, 1e-4
+# In pixels, and of scores from 0 to 1.
+BOX_ERROR, SCORE_ERROR = 1e-3, 1e-4
 # The part of an image's pixels that may have another class.
 PIXEL_ERROR = 1e-4
 
@@ -97,10 +97,7 @@ def compare_boxes(ours: Outputs, theirs: Outputs
     if not alike:
         return
     pairs = np.array(list(_pairs(ours, theirs)), int).reshape(-1, 2).T
-    is_small = theirs['boxes'].max(initial=0) <= SMALL_IMAGE
-    for name, limit in (
-            ('boxes', BOX_ERROR if is_small else BOX_ERROR_OF_LARGE),
-            ('scores', SCORE_ERROR)):
+    for name, limit in (('boxes', BOX_ERROR), ('scores', SCORE_ERROR)):
         differences = np.abs(ours[name][pairs[0]] - theirs[name][pairs[1]])
         yield name, float(differences.max(initial=0)), limit
 
