@@ -19,8 +19,11 @@ demo-cls: CONFIG := lowformer_b0_shapes
 demo-track: DEMO := work_dirs/demo-track
 demo-track: CONFIG := track_lowformer_tiny_shapes
 
+SETUP_ENV := $(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
 # Two processes of one thread each; one that is done takes over from the other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# With LiteRT's converter, which takes packages of the other tests back.
+PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
 # Runtimes, each with threads and an OpenMP of its own, have processes apart:
 # beside what other tests have loaded by then a worker was seen to end.
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
@@ -52,7 +55,7 @@ setup:
 	    '  Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev' \
 	    '  conda:         conda create -n mmlowformer python=3.11' \
 	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
+	@$(SETUP_ENV)
 
 demo demo-seg demo-cls: DATA := data/shapes --train 1600 --size 128
 demo-track: DATA := data/shape_videos --videos
@@ -75,10 +78,8 @@ test-quick: setup
 	$(PYTEST) $(QUICK) -k '$(QUICK_ONLY)'
 
 test-slow: setup
-	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV) \
-	    --extra tflite
-	OMP_NUM_THREADS=1 $(VENV)-tflite/bin/python -m pytest -n 2 \
-	    $(EXPORTS) -m slow -k tflite
+	@$(SETUP_ENV) --extra tflite
+	$(PYTEST_TFLITE) $(EXPORTS) -m slow -k tflite
 	$(PYTEST) $(EXPORTS) -m slow -k 'not tflite'
 	$(PYTEST) $(EXPORTS:%=--ignore=%) -m slow
 

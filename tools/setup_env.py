@@ -193,13 +193,12 @@ def main():
     venv = args.venv or ROOT / (
         '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}')
     venv = venv.resolve()
+    state = fingerprint(args.stack)
     try:
-        once(venv, fingerprint(args.stack),
-             lambda: bring_up(venv, args.stack))
+        once(venv, state, lambda: bring_up(venv, args.stack))
         if args.extra:
             top = venv.with_name(f'{venv.name}-{args.extra}')
-            once(top, fingerprint(args.stack),
-                 lambda: bring_up_extra(top, venv, args.extra))
+            once(top, state, lambda: bring_up_extra(top, venv, args.extra))
     except SetupError as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:
