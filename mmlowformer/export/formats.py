@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from ..errors import UserError
 from ..runtime.description import Description
+from .comparing import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,
     write_executorch,
@@ -63,6 +64,7 @@ class Format:
         precisions (tuple[int, ...]): Bits that weights can have.
         boxes (bool): Whether non-maximum suppression can be part of it.
         pads (bool): Whether the file pads images by itself.
+        map_error (float): See :func:`.comparing.compare_outputs`.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Format:
     precisions: tuple[int, ...] = (32, )
     boxes: bool = True
     pads: bool = True
+    map_error: float = MAP_ERROR
 
     @property
     def runs_here(self) -> bool:
@@ -194,11 +197,12 @@ FORMATS = {item.name: item for item in (
     Format('onnx', write_onnx, precisions=(32, 16, 8)),
     Format('openvino', write_openvino, precisions=(32, 16, 8)),
     Format('pt2', write_pt2),
-    Format('ncnn', write_ncnn, any_batch=False, boxes=False, pads=False),
+    Format('ncnn', write_ncnn, any_batch=False, boxes=False, pads=False,
+           map_error=EDGE_MAP_ERROR),
     Format('executorch', write_executorch, dynamic=False, any_batch=False,
-           boxes=False),
+           boxes=False, map_error=EDGE_MAP_ERROR),
     Format('tflite', write_tflite, dynamic=False, any_batch=False,
-           precisions=(32, 8), boxes=False),
+           precisions=(32, 8), boxes=False, map_error=EDGE_MAP_ERROR),
     Format('coreml', write_coreml, dynamic=False, any_batch=False,
            precisions=(32, 16), boxes=False),
 )}

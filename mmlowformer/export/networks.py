@@ -221,12 +221,12 @@ class DetectionNetwork(RawDetectionNetwork):
                ) -> tuple[Tensor, Tensor, Tensor]:
         """The best of a level, as many as non-maximum suppression gets."""
         classes, most = self.decoding['classes'], self.decoding['nms_pre']
-        flat = scores.permute(1, 2, 0).flatten().sigmoid()
+        flat = _channels_last(scores).flatten().sigmoid()
         # Of small images there are fewer than that.
         best, places = F.pad(flat, (0, most), value=NO_SCORE).topk(most)
         # len() would make a constant of it.
         anchors = (places // classes).clamp(max=priors.shape[0] - 1)
-        chosen = deltas.permute(1, 2, 0).reshape(-1, 4)[anchors]
+        chosen = _channels_last(deltas).reshape(-1, 4)[anchors]
         coder = self.model.bbox_head.bbox_coder
         return (coder.decode(priors[anchors], chosen), best,
                 places % classes)
@@ -246,6 +246,13 @@ class DetectionNetwork(RawDetectionNetwork):
         return (torch.where(there[:, None], boxes[order], 0.),
                 torch.where(there, final, 0.),
                 torch.where(there, labels[order], -1))
+
+
+def _channels_last(map_: Tensor) -> Tensor:
+    """From ``(C, H, W)`` to ``(H, W, C)``, laid out so."""
+    # Otherwise a map of one position would be reshaped in another way than
+    # larger ones, and the graph be for one of the two alone.
+    return map_.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
 
 
 def _check_head(model: Any) -> None:

@@ -3,11 +3,18 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+)
 from typing import NamedTuple
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config
 
 from ..runtime.terminal import silent
 from .networks import Network
@@ -58,10 +65,24 @@ def program_of(network: Network, shape: Shape) -> ExportedProgram:
     least = dict(batch=1, height=LEAST_SIDE, width=LEAST_SIDE)
     dynamic = {index: Dim(name, min=least[name])
                for index, name in names.items()}
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), quiet(), _one_is_a_size_as_others():
         return torch.export.export(
             network, (example(shape), ), dynamic_shapes=(dynamic, ),
             strict=False)
+
+
+def _one_is_a_size_as_others() -> AbstractContextManager:
+    """Let no map of a single row or column be a case of its own.
+
+    Those of a pyramid's last levels are, in small images, and the program
+    would be for such images alone, or for all others. torch before 2.8 has no
+    way to say so.
+    """
+    name = 'backed_size_oblivious'
+    if not hasattr(_config, name):
+        return nullcontext()
+    # torch adds it to the module when it is imported.
+    return _config.patch(name, True)  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ..runtime.finding import Geometry, find
 from ..runtime.images import read
 from ..runtime.predictor import compute, tensor
 from .comparing import Row, compare_outputs, compare_results
+from .formats import FORMATS
 from .program import LEAST_SIDE
 from .reference import Outputs, Reference
 
@@ -61,6 +62,7 @@ class Verifier:
             [self._multiple(size) for size in sizes_for(example)]))
         self.batches = ([self.description.batch] if self.description.batch
                         else list(BATCHES))
+        self.map_error = FORMATS[self.description.format].map_error
         self.strict, self.step = strict, step
 
     def _multiple(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -101,7 +103,8 @@ class Verifier:
                 yield from self._worst(where, (
                     item for ours, theirs in zip(
                         self._ours(images), self.reference.outputs(images))
-                    for item in compare_outputs(ours, theirs, size)))
+                    for item in compare_outputs(
+                        ours, theirs, size, self.map_error)))
                 self.step()
 
     def _ours(self, images: list[np.ndarray]) -> list[Outputs]:

@@ -183,8 +183,11 @@ class Lowtention(BaseModule):
         qkv = qkv.reshape(
             n, self.num_heads, 3 * self.head_dim, height * width)
         q, k, v = qkv.transpose(2, 3).chunk(3, dim=-1)
-        x = F.scaled_dot_product_attention(q, k, v)
-        return x.transpose(2, 3).reshape(
+        x = F.scaled_dot_product_attention(q, k, v).transpose(2, 3)
+        # Of a single head reshape would give a view, whose layout is taken
+        # for one or another by the number of images: an export for one of
+        # the two.
+        return x.clone(memory_format=torch.contiguous_format).reshape(
             n, self.num_heads * self.head_dim, height, width)
 
 

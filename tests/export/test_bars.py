@@ -7,8 +7,10 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmlowformer import LowFormer
+from mmlowformer import LowFormer, get_config
 from mmlowformer.data.shapes import make_dataset
 from mmlowformer.export.comparing import relative_error
 from mmlowformer.export.formats import (
@@ -16,34 +18,43 @@ from mmlowformer.export.formats import (
     Source,
     write_float32_onnx,
 )
-from mmlowformer.export.networks import FeatureNetwork
+from mmlowformer.export.networks import network_of
 from mmlowformer.export.program import Shape
 from mmlowformer.runtime.description import Description
 
 from ..conftest import ROOT, untrained
 from .exports import make_export
 from .test_edge import EXECUTORCH, LITERT
-from .test_networks import PLAIN
 
 pytestmark = pytest.mark.slow
 
-SMALL = [(1, 64, 96), (3, 64, 96), (1, 333, 500)]
-ALL = [*SMALL, (3, 333, 500), (1, 512, 512), (1, 800, 1333)]
-SIZES = dict.fromkeys(LowFormer.arch_settings, SMALL) | dict(b0=ALL)
+SMALL = [(1, 64, 96), (3, 64, 96), (1, 333, 500), (1, 512, 512)]
+ALL = [*SMALL, (3, 333, 500), (1, 800, 1333)]
+SIZES = dict.fromkeys(LowFormer.arch_settings, SMALL) | dict(b0=ALL, b1=ALL)
+# By what is exported: a config, and how.
+NETWORKS = dict(
+    backbone=('retinanet_lowformer_{}_coco', dict(backbone=True)),
+    classifier=('lowformer_{}_in1k', {}),
+    detector=('retinanet_lowformer_{}_coco', dict(raw=True)),
+    segmentor=('fpn_lowformer_{}_ade20k', {}))
 
 
 def limit(*size):
     return 5e-6 if max(size) <= 512 else 2e-5
 
 
-def backbone(arch):
+def network(kind, arch):
     """With statistics that are not those of an untrained network."""
-    network = LowFormer(arch).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+    name, options = NETWORKS[kind]
+    cfg = get_config(name.format(arch))
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model).eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    return network
+    return network_of(model, **options)
 
 
 def source_of(network, form, shape):
@@ -56,20 +67,21 @@ def source_of(network, form, shape):
 
 
 @pytest.mark.parametrize('arch', SIZES)
-def test_onnx_and_openvino(arch, tmp_path):
-    network = FeatureNetwork(backbone(arch), PLAIN)
+@pytest.mark.parametrize('kind', NETWORKS)
+def test_onnx_and_openvino(kind, arch, tmp_path):
+    exported = network(kind, arch)
     file = tmp_path / 'model.onnx'
-    write_float32_onnx(source_of(network, 'onnx', Shape(
-        None, (64, 96), True)), file)
+    write_float32_onnx(source_of(exported, 'onnx', Shape(
+        None, (256, 320), True)), file)
     session = onnxruntime.InferenceSession(
         str(file), providers=['CPUExecutionProvider'])
     compiled = openvino.Core().compile_model(
         openvino.convert_model(str(file)), 'CPU',
         {'INFERENCE_PRECISION_HINT': 'f32'})
     for batch, height, width in SIZES[arch]:
-        images = torch.rand(batch, 3, height, width)
+        images = 255 * torch.rand(batch, 3, height, width)
         with torch.no_grad():
-            expected = [map_.numpy() for map_ in network(images)]
+            expected = [map_.numpy() for map_ in exported(images)]
         found = compiled(images.numpy())
         for outputs in (session.run(None, dict(images=images.numpy())),
                         [found[i] for i in range(len(expected))]):

@@ -1,4 +1,6 @@
 """What is exported is the host's model, whatever the size of the image."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,8 @@ from mmlowformer.export.program import Shape, program_of
 from mmlowformer.export.reference import Reference
 from mmlowformer.predict.model import load_model
 
-from .exports import TINY
+from ..conftest import ANY_BOX, untrained
+from .exports import PYRAMID, TINY
 
 SIZES = [(64, 64), (83, 125), (48, 112), (33, 40), (96, 35)]
 PLAIN = InputRule((0., ) * 3, (1., ) * 3, 'RGB', 1, 0.)
@@ -81,15 +84,33 @@ def test_padding_to_a_size_is_refused():
         input_rule(SegDataPreProcessor(test_cfg=dict(size=(128, 128))))
 
 
-def test_five_sizes_of_one_program():
+@pytest.mark.parametrize('count', [1, 3])
+def test_five_sizes_of_one_program(count):
     """Exactly; odd ones, too, from an example that is even."""
     backbone = LowFormer(arch=TINY).eval()
     network = FeatureNetwork(backbone, PLAIN)
     program = program_of(network, Shape(None, (64, 96), True)).module()
     for size in SIZES:
-        batch = torch.rand(3, 3, *size)
+        batch = torch.rand(count, 3, *size)
         with torch.no_grad():
             for ours, expected in zip(program(batch), backbone(batch)):
+                assert torch.equal(ours, expected), size
+
+
+@pytest.mark.parametrize(('raw', 'count'), [
+    (True, 1), (True, 3), (False, 1)])
+def test_five_sizes_of_five_levels(tmp_path, raw, count):
+    """The last ones have a single position, or not."""
+    trained = load_model(untrained(
+        tmp_path, 'retinanet_lowformer_b0_coco',
+        model=copy.deepcopy(dict(PYRAMID, **ANY_BOX['model']))))
+    network = network_of(trained.module, raw=raw)
+    program = program_of(network, Shape(
+        None if raw else 1, (256, 320), True)).module()
+    for size in [(64, 96), (83, 125), (160, 300), (33, 40), (96, 35)]:
+        batch = 255 * torch.rand(count, 3, *size)
+        with torch.no_grad():
+            for ours, expected in zip(program(batch), network(batch)):
                 assert torch.equal(ours, expected), size
 
 

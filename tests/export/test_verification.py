@@ -151,6 +151,15 @@ def test_boxes_are_compared_one_to_one():
     assert not failing(none, none)
 
 
+@pytest.mark.parametrize(('side', 'allowed'), [(100, 0.001), (1024, 0.004)])
+def test_boxes_of_large_images(side, allowed):
+    """As of maps, four times the error is allowed."""
+    last = np.array([[0, 0, 9, 9], [5, 5, side, 9]], np.float32)
+    for share, fails in ((0.8, set()), (1.2, {'boxes'})):
+        moved = last - np.float32(share * allowed)
+        assert failing(boxes(boxes=moved), boxes(boxes=last)) == fails
+
+
 def test_what_is_no_number_is_no_match():
     ones = np.ones((2, 3), np.float32)
     assert relative_error(ones, ones) == 0
