@@ -125,8 +125,8 @@ def test_boxes_of_64_images(tiny, tmp_path):
 
 
 @pytest.mark.parametrize('name', [
-    'retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
-    'lowformer_b0_shapes'])
+    'retinanet_lowformer_b0_coco', 'retinanet_lowformer_b0_shapes',
+    'fpn_lowformer_b0_shapes', 'lowformer_b0_shapes'])
 def test_a_minute_for_b0(name, photos, tmp_path):
     """Of one processor, verification included."""
     checkpoint = untrained(tmp_path, name)
