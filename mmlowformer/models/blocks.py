@@ -184,10 +184,11 @@ class Lowtention(BaseModule):
             n, self.num_heads, 3 * self.head_dim, height * width)
         q, k, v = qkv.transpose(2, 3).chunk(3, dim=-1)
         x = F.scaled_dot_product_attention(q, k, v).transpose(2, 3)
-        # Of a single head reshape would give a view, whose layout is taken
-        # for one or another by the number of images: an export for one of
-        # the two.
-        return x.clone(memory_format=torch.contiguous_format).reshape(
+        if self.num_heads == 1:
+            # The layout of a view would depend on the number of images, and
+            # an export be for one image or for more. No named variant has it.
+            x = x.clone(memory_format=torch.contiguous_format)
+        return x.reshape(
             n, self.num_heads * self.head_dim, height, width)
 
 

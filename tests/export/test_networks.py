@@ -85,9 +85,10 @@ def test_padding_to_a_size_is_refused():
 
 
 @pytest.mark.parametrize('count', [1, 3])
-def test_five_sizes_of_one_program(count):
+@pytest.mark.parametrize('arch', [TINY, 'b0'], ids=['one head', 'b0'])
+def test_five_sizes_of_one_program(arch, count):
     """Exactly; odd ones, too, from an example that is even."""
-    backbone = LowFormer(arch=TINY).eval()
+    backbone = LowFormer(arch=arch).eval()
     network = FeatureNetwork(backbone, PLAIN)
     program = program_of(network, Shape(None, (64, 96), True)).module()
     for size in SIZES:
