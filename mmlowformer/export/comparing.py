@@ -9,8 +9,8 @@ from ..runtime.results import Classification, Detections, Result, Segmentation
 from .reference import Outputs
 
 # Of maps, the largest difference over the largest value; rounding adds up
-# with the number of positions that attention sees. Runtimes of small devices
-# sum up in shorter ways.
+# with the number of positions that attention sees. Whole detectors were seen
+# a little above in runtimes of small devices.
 SMALL_IMAGE, MAP_ERROR, MAP_ERROR_OF_LARGE = 512, 5e-6, 2e-5
 EDGE_MAP_ERROR = 1e-5
 # In pixels, as much more in large images; and of scores from 0 to 1.
