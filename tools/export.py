@@ -17,6 +17,7 @@ from mmlowformer.export.exporting import (
 )
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
 from mmlowformer.export.metric import deciding
+from mmlowformer.predict.arguments import add_trust_argument
 from mmlowformer.predict.inputs import collect
 
 
@@ -47,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', metavar='C',
                         help="instead of the checkpoint's own: a config, or "
                         'the name of one that comes with mmlowformer')
+    add_trust_argument(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='folder for a folder of each format (default: '
                         "the checkpoint's name with -export)")
@@ -205,7 +207,8 @@ def export(args: argparse.Namespace) -> list[Outcome]:
     wishes = wishes_of(args)
     folders = folders_of(args, wishes)
     screen = Screen()
-    exporter = Exporter(args.checkpoint, args.config, wishes, screen)
+    exporter = Exporter(args.checkpoint, args.config, wishes, screen,
+                        trust_config=args.trust_config)
     engine.describe_model(exporter.trained.module, args.checkpoint)
     outcomes = []
     for item, folder in zip(wishes.formats, folders):

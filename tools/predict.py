@@ -211,7 +211,8 @@ def first_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
         return draw_box(frame)
     if args.box:
         return parse_box(args.box)
-    boxes = Predictor(args.detector, device=args.device)(frame).boxes
+    boxes = Predictor(args.detector, device=args.device,
+                      trust_config=args.trust_config)(frame).boxes
     if not len(boxes):
         raise UserError(f'{args.detector} finds nothing in the first frame: '
                         'say with --box what to follow')
@@ -235,7 +236,8 @@ def track(args: argparse.Namespace) -> None:
     frames = open_frames(source)
     model = load_model(args.checkpoint, args.config,
                        device=args.device or get_device(),
-                       deploy=engine.deploy_settings(args))
+                       deploy=engine.deploy_settings(args),
+                       trust_config=args.trust_config)
     tracker = require_tracker(model.module)
     engine.describe_model(tracker, args.checkpoint)
     others = iter(frames)

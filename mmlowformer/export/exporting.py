@@ -159,26 +159,31 @@ class Exporter:
         config (str, optional): Instead of the checkpoint's own.
         wishes (Wishes): What is asked for.
         progress (Progress, optional): Is told how it goes.
+        trust_config (bool): Whether the checkpoint's config may build
+            anything, and name the data to test with. Defaults to False.
 
     Raises:
         UserError: If something is missing or cannot be exported.
     """
 
     def __init__(self, checkpoint: str, config: str | None, wishes: Wishes,
-                 progress: Progress | None = None):
+                 progress: Progress | None = None, *,
+                 trust_config: bool = False):
         self.wishes, self.progress = wishes, progress or Progress()
         for item in wishes.formats:
             check_format(item, wishes.bits, dict(
                 dynamic=wishes.dynamic, boxes=wishes.boxes))
         self.checkpoint = local_checkpoint(checkpoint)
-        self.trained = load_model(self.checkpoint, config)
+        self.trained = load_model(self.checkpoint, config,
+                                  trust_config=trust_config)
         self._set_thresholds()
         self._networks: dict[bool, Network] = {}
         self.network_for(wishes.formats[0])
         steps = prepare_steps(self.trained.pipeline)
         self.example = wishes.size or usual_size(steps)
         cfg = read_config(find_config(config)) if config else self.trained.cfg
-        self.metric = Metric(cfg, self.trained.scope, trusted=bool(config))
+        self.metric = Metric(cfg, self.trained.scope,
+                             trusted=bool(config) or trust_config)
         self.cfg = cfg
         for item in wishes.formats:
             self.shape_for(item)
@@ -390,7 +395,8 @@ class Exporter:
         if not files:
             raise UserError('--quantize 8 needs images that are like those to '
                             'come, and the training images of the config are '
-                            'not here: name a folder with --calibration')
+                            'not here: name a folder with --calibration or, '
+                            'if the checkpoint is yours, add --trust-config')
         if len(files) < FEW_IMAGES:
             self.progress.say('Note', f'{len(files)} images are few to find '
                               'the ranges of values by; 300 are usual')

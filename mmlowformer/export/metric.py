@@ -11,16 +11,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..configs import kind_of
 from ..data.checks import datasets_in
 from ..tracking.detectors import follows_many
 
-# Evaluators that a checkpoint's own config may have, and the settings of
-# theirs that write nothing.
-HARMLESS = dict(
-    CocoMetric=('ann_file', 'metric', 'classwise', 'proposal_nums'),
-    IoUMetric=('iou_metrics', 'nan_to_num', 'beta'),
-    Accuracy=('topk', 'thrs'))
 # The one that decides, of each evaluator, and what it counts in.
 DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))
 
@@ -31,8 +24,8 @@ class Metric:
     Args:
         cfg (Config): With ``test_dataloader`` and ``test_evaluator``.
         scope (str): Of the host library.
-        trusted (bool): Whether the config is the user's; that of a
-            checkpoint may only use evaluators that write nothing.
+        trusted (bool): Whether the config is the user's, or trusted; a
+            checkpoint may not say which files are read.
 
     Attributes:
         reason (str): Why it cannot be computed; empty if it can.
@@ -41,6 +34,10 @@ class Metric:
     def __init__(self, cfg: Config, scope: str, *, trusted: bool):
         self.cfg, self.scope = cfg, scope
         self.reason, self.evaluators = '', []
+        if not trusted:
+            self.reason = ('the data is named by the checkpoint alone; add '
+                           '--trust-config, if it is yours, or --config')
+            return
         if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
             self.reason = 'the config has no test_evaluator'
             return
@@ -50,13 +47,8 @@ class Metric:
             return
         given = cfg.test_evaluator
         given = given if isinstance(given, list) else [given]
-        self.evaluators = [
-            dict(item) if trusted else _harmless(item) for item in given]
-        if not all(self.evaluators):
-            self.reason = ('the evaluator in the checkpoint is none of '
-                           f'{", ".join(HARMLESS)}; name its config with '
-                           '--config')
-        elif missing := _missing_data(cfg, cfg.test_dataloader):
+        self.evaluators = [dict(item) for item in given]
+        if missing := _missing_data(cfg, cfg.test_dataloader):
             self.reason = f'there is no {missing} here'
 
     def loader(self) -> DataLoader:
@@ -107,14 +99,6 @@ class Metric:
         dataset: Any = self.loader().dataset
         return [dataset.get_data_info(index)['img_path']
                 for index in range(min(most, len(dataset)))]
-
-
-def _harmless(evaluator: dict) -> dict | None:
-    kind = kind_of(evaluator)
-    if kind not in HARMLESS:
-        return None
-    return dict(type=evaluator['type'], **{
-        key: evaluator[key] for key in HARMLESS[kind] if key in evaluator})
 
 
 def training_images(cfg: Config, scope: str, most: int) -> list[str]:

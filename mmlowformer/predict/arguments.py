@@ -14,6 +14,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', metavar='C',
                         help="instead of the checkpoint's own: a config, or "
                         'the name of one that comes with mmlowformer')
+    add_trust_argument(parser)
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help="the least score of a box (default: the "
                         "config's, or 0.3)")
@@ -35,6 +36,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                         'for similar ones')
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that lets the config in a checkpoint build anything.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser of a tool.
+    """
+    parser.add_argument('--trust-config', action='store_true',
+                        help='build whatever the config in the checkpoint '
+                        'names, which can run code of whoever made the file '
+                        '(default: only what docs/drop_in.md needs)')
+
+
 def predictor_of(args: argparse.Namespace) -> Predictor:
     """Build the predictor.
 
@@ -52,4 +65,4 @@ def predictor_of(args: argparse.Namespace) -> Predictor:
         args.checkpoint, args.config, device=args.device,
         score_thr=args.score_thr, batch_size=args.batch_size,
         deploy=deploy_settings(args), tile=args.tile, overlap=args.overlap,
-        gallery=args.gallery)
+        gallery=args.gallery, trust_config=args.trust_config)

@@ -1,5 +1,4 @@
 """A trained model, ready to predict, with the names of its classes."""
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from ..configs import find_config, read_config
+from ..configs import find_config, kind_of, read_config
 from ..data.checks import datasets_in
 from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
@@ -18,11 +17,7 @@ from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import detector_config
-from ..weights.embedded import (
-    embedded_config,
-    plain_values,
-    registered_only,
-)
+from ..weights.embedded import allowed_pipeline, embedded_config
 from ..weights.fitting import check_finite, fitting_state_dict
 from ..weights.reading import check_checkpoint, never_running_code
 
@@ -56,8 +51,8 @@ class TrainedModel(NamedTuple):
 
 
 def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
-               device: str = 'cpu', deploy: bool | dict | None = None
-               ) -> TrainedModel:
+               device: str = 'cpu', deploy: bool | dict | None = None,
+               trust_config: bool = False) -> TrainedModel:
     """Build a model and load its weights, running no code of the checkpoint.
 
     Of a tracker of many objects it is the detector.
@@ -70,6 +65,9 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
         device (str): Where to compute. Defaults to ``'cpu'``.
         deploy (bool | dict, optional): Whether to rewrite it for inference,
             and how: ``compile`` and ``dtype``. Defaults to no.
+        trust_config (bool): Whether the config in the checkpoint, or the
+            pipeline in an exported model, may build anything, and so run
+            code. Defaults to False.
 
     Returns:
         TrainedModel: The model.
@@ -79,21 +77,20 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     """
     if is_exported(checkpoint):
         return _load_exported(checkpoint, config, device,
-                              deploy not in (None, False))
+                              deploy not in (None, False), trust_config)
     _check_device(device)
     file = local_checkpoint(str(checkpoint))
     content = check_checkpoint(file)
     if content is None:
         raise UserError(f'checkpoint not found: {checkpoint}')
     cfg = (read_config(find_config(str(config))) if config else
-           embedded_config(content, file))
+           embedded_config(content, file, trust=trust_config))
     scope = require_scope(cfg)
     cfg, tracker = detector_config(cfg)
     pipeline = _pipeline(cfg)
     with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),
-          never_running_code(), nullcontext() if config else
-          registered_only()):
-        module = MODELS.build(cfg.model)
+          never_running_code()):
+        module = _built(cfg.model)
         classes, palette = _classes(cfg, content)
     state = fitting_state_dict(module, content, file, partial=False)
     check_finite(state, file)
@@ -107,7 +104,7 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
 
 
 def _load_exported(folder: str | Path, config: str | Path | None,
-                   device: str, deploy: bool) -> TrainedModel:
+                   device: str, deploy: bool, trust: bool) -> TrainedModel:
     """A runtime in the place of the host's model."""
     if config or deploy:
         raise UserError(f'{folder} is an exported model, which has its config '
@@ -117,15 +114,26 @@ def _load_exported(folder: str | Path, config: str | Path | None,
         raise UserError(f'exported models are run on the CPU here, not on '
                         f'--device {device}')
     description = read_description(folder)
+    pipeline = allowed_pipeline(description.host['pipeline'], str(folder),
+                                trust=trust)
     cfg = Config(dict(default_scope=description.host['scope'], model=dict(
         type='mmlowformer.ExportedModel', folder=str(folder),
         threads=torch.get_num_threads())))
     scope = require_scope(cfg)
-    pipeline = plain_values(description.host['pipeline'], str(folder))
     return TrainedModel(
         MODELS.build(cfg.model), scope, pipeline, description.classes,
         [tuple(colour) for colour in description.palette],
         description.host['score_thr'], cfg)
+
+
+def _built(model: dict) -> BaseModel:
+    try:
+        return MODELS.build(model)
+    # What MMEngine's registry finds no word for is the config's fault, too.
+    except (AttributeError, IndexError, ArithmeticError, RecursionError,
+            RuntimeError, MemoryError) as error:
+        raise UserError(f'the model {kind_of(model)} cannot be built: '
+                        f'{first_line(error)}') from error
 
 
 def _check_device(device: str) -> None:

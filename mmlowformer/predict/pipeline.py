@@ -62,8 +62,14 @@ class Pipeline:
         self._prepare = self._built(steps[1:])
 
     def _built(self, steps: list[dict]) -> Callable:
-        with DefaultScope.overwrite_default_scope(self.scope):
-            return Compose([TRANSFORMS.build(dict(step)) for step in steps])
+        try:
+            with DefaultScope.overwrite_default_scope(self.scope):
+                return Compose([TRANSFORMS.build(dict(step))
+                                for step in steps])
+        # Whatever a transform makes of the arguments of a stranger's file.
+        except Exception as error:
+            raise UserError('the test pipeline of the config cannot be built: '
+                            f'{first_line(error)}') from error
 
     def __call__(self, source: Source, name: str = '') -> Prepared:
         """Read and prepare an image.

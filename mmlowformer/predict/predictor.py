@@ -75,6 +75,9 @@ class Predictor:
             Defaults to 0.25.
         gallery (str | Path, optional): For a retriever: the folder of the
             images among which it looks for similar ones.
+        trust_config (bool): Whether the config in the checkpoint may build
+            anything, and so run code; else it may build what is listed in
+            ``mmlowformer/weights/allowed_types.py``. Defaults to False.
 
     Attributes:
         classes (list[str]): Names of the classes, by label.
@@ -101,12 +104,13 @@ class Predictor:
                  device: str | None = None, score_thr: float | None = None,
                  batch_size: int = 1, deploy: bool | dict | None = None,
                  tile: int | None = None, overlap: float = 0.25,
-                 gallery: str | Path | None = None):
+                 gallery: str | Path | None = None,
+                 trust_config: bool = False):
         if batch_size < 1:
             raise UserError(f'batch_size {batch_size} has to be at least 1')
         usual = 'cpu' if is_exported(checkpoint) else get_device()
         model = load_model(checkpoint, config, device=device or usual,
-                           deploy=deploy)
+                           deploy=deploy, trust_config=trust_config)
         if isinstance(model.module, LowFormerTracker):
             raise UserError(
                 f'{checkpoint} is of a tracker: say what to follow, with '

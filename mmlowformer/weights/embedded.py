@@ -1,45 +1,47 @@
 """The config that a checkpoint carries, read as data and never executed."""
 import ast
-from collections.abc import Iterator
-from contextlib import contextmanager
-from inspect import isclass
-from unittest import mock
 
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.registry import registry
-from torch import nn
 
-from ..configs import dicts_in
+from ..data.checks import datasets_in
 from ..errors import UserError, first_line
+from .allowed_types import (
+    NotAllowed,
+    allowed,
+    allowed_dataset,
+    allowed_scope,
+    allowed_steps,
+)
 
-# Whose classes a checkpoint may name. Others are imported for configs that
-# the user names.
-LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmlowformer', 'mmpretrain', 'mmseg',
-             'torch', 'torchvision')
-# What is needed to predict and to verify an export; the rest is not even
-# looked at.
-PARTS = ('default_scope', 'model', 'test_dataloader', 'tta_model',
-         'tta_pipeline', 'custom_imports', 'data_root', 'test_evaluator',
-         'train_dataloader')
+# What is needed to predict; the rest is not even looked at.
+PARTS = ('default_scope', 'model', 'test_dataloader')
+# What an unlisted type, a damaged text or endless nesting ends in.
+UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError,
+              RecursionError, MemoryError)
+WAYS_ON = ('name a config of yours with --config FILE or, if you trust who '
+           'made the file, add --trust-config (in Python trust_config=True), '
+           'which lets its config run code')
 
 
-def embedded_config(content: dict, source: str) -> Config:
+def embedded_config(content: dict, source: str, *,
+                    trust: bool = False) -> Config:
     """The config that a model was trained with, as its checkpoint has it.
 
-    MMEngine writes it as Python source. Only values and ``dict(...)`` are
-    understood here: nothing of it is executed, and it may name no class but
-    those of OpenMMLab's libraries and torch.
+    MMEngine writes it as Python source. Unless it is trusted, only values and
+    ``dict(...)`` are understood: nothing of it is executed, and it may build
+    nothing but what is listed in :mod:`.allowed_types`.
 
     Args:
         content (dict): What was read from the checkpoint.
         source (str): Its name, for messages.
+        trust (bool): Whether to execute it instead, as a config of the user
+            is. Defaults to False.
 
     Returns:
-        Config: What is needed to predict.
+        Config: What is needed to predict; all of it if it is trusted.
 
     Raises:
-        UserError: If there is none, or it holds more than values.
+        UserError: If there is none, or it holds anything else.
     """
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -47,19 +49,49 @@ def embedded_config(content: dict, source: str) -> Config:
         raise UserError(f'checkpoint {source} carries no config, so it is not '
                         'known what its tensors are for: name it with '
                         '--config')
-    try:
-        values = _read(text, PARTS)
-    except (SyntaxError, ValueError) as error:
-        raise UserError(
-            f'the config in checkpoint {source} is more than values '
-            f'({first_line(error)}) and is not executed: name the config '
-            'with --config, if you trust it') from error
-    _check_names(values, source)
-    values.pop('custom_imports', None)
-    if not isinstance(values.get('model'), dict):
+    cfg = _executed(text, source) if trust else _as_data(text, source)
+    if not isinstance(cfg.get('model'), dict):
         raise UserError(f'the config in checkpoint {source} describes no '
                         'model: name another with --config')
-    return Config(values)
+    return cfg
+
+
+def _executed(text: str, source: str) -> Config:
+    try:
+        return Config.fromstring(text, '.py')
+    # It is a program and may fail in any way.
+    except Exception as error:
+        raise UserError(f'the config in checkpoint {source} cannot be read: '
+                        f'{first_line(error)}') from error
+
+
+def _as_data(text: str, source: str) -> Config:
+    try:
+        return Config(_for_predicting(_read(text, PARTS)))
+    except NotAllowed as error:
+        raise UserError(
+            f'the config in checkpoint {source} wants {error}, which is not '
+            f'on the list of what a checkpoint may build: {WAYS_ON}') \
+            from error
+    except UNREADABLE as error:
+        raise UserError(
+            f'the config in checkpoint {source} is more than values '
+            f'({first_line(error)}) and is not executed: {WAYS_ON}') \
+            from error
+
+
+def _for_predicting(values: dict) -> dict:
+    parts: dict[str, object] = {}
+    if 'default_scope' in values:
+        parts['default_scope'] = allowed_scope(values['default_scope'],
+                                               'default_scope')
+    if 'model' in values:
+        parts['model'] = allowed(values['model'], 'model')
+    loader = values.get('test_dataloader')
+    if loader and loader.get('dataset'):
+        parts['test_dataloader'] = dict(dataset=allowed_dataset(
+            next(datasets_in(loader)), 'test_dataloader.dataset'))
+    return parts
 
 
 def _read(text: str, names: tuple[str, ...]) -> dict:
@@ -97,59 +129,31 @@ def _key(word: ast.keyword) -> ast.expr:
     return ast.Constant(word.arg)
 
 
-def plain_values(text: str, source: str) -> list[dict]:
+def allowed_pipeline(text: str, source: str, *, trust: bool = False
+                     ) -> list[dict]:
     """Transforms that were written down as text.
 
     Args:
         text (str): Python source of a list of dicts of values.
         source (str): Where it is from, for messages.
+        trust (bool): Whether they may be any. Defaults to False.
 
     Returns:
         list[dict]: The transforms.
 
     Raises:
-        UserError: If it holds more than values, or names foreign classes.
+        UserError: If it holds more than values, or others than those listed
+            in :mod:`.allowed_types`.
     """
     try:
         values = ast.literal_eval(text)
-        _check_names(dict(pipeline=values), source)
-    except (SyntaxError, ValueError) as error:
+        return values if trust else allowed_steps(values, 'pipeline')
+    except NotAllowed as error:
+        raise UserError(
+            f'{source} wants {error}, which is not on the list of what an '
+            'exported model may build: if you trust who made it, add '
+            '--trust-config (in Python trust_config=True), which lets it run '
+            'code') from error
+    except UNREADABLE as error:
         raise UserError(f'the pipeline in {source} is damaged '
                         f'({first_line(error)})') from error
-    return values
-
-
-def _check_names(values: dict, source: str) -> None:
-    """Nothing is imported that is not of a library that is used anyway."""
-    imports = values.get('custom_imports') or {}
-    modules = imports.get('imports') if isinstance(imports, dict) else imports
-    names = [modules] if isinstance(modules, str) else list(modules or ())
-    names += [part['type'] for _, part in dicts_in(values)
-              if '.' in str(part.get('type'))]
-    foreign = [name for name in names
-               if str(name).split('.')[0] not in LIBRARIES]
-    if foreign:
-        raise UserError(
-            f'the config in checkpoint {source} imports {foreign[0]}, which '
-            'would run code that the checkpoint chooses: name the config '
-            'with --config, if you trust it')
-
-
-@contextmanager
-def registered_only() -> Iterator[None]:
-    """Build only what the libraries made to be built from configs.
-
-    MMEngine takes a name that is not registered for a place to import from,
-    and calls what is there.
-    """
-    find = registry.get_object_from_string
-
-    def find_class(name: str) -> type:
-        known = name.split('.')[0] in LIBRARIES and '.' in name
-        found = find(name) if known else None
-        if isclass(found) and issubclass(found, (nn.Module, BaseDataset)):
-            return found
-        raise ValueError(f'{name} is not registered')
-
-    with mock.patch.object(registry, 'get_object_from_string', find_class):
-        yield

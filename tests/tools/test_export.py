@@ -24,7 +24,7 @@ def test_a_verified_classifier(run_here, tiny, shapes, tmp_path):
     """With its metric."""
     folder = in_the_data(shapes, tmp_path)
     result = run_here(EXPORT, tiny('classification'), '--format', 'onnx',
-                      '--out', 'out', cwd=folder)
+                      '--trust-config', '--out', 'out', cwd=folder)
     assert result.returncode == 0, result.stdout
     shown = ' '.join(result.stdout.split())
     assert 'top-1 differs by at most 0.0e+00' in shown

@@ -1,0 +1,245 @@
+"""What may be built from a config that came inside of a checkpoint or export.
+
+The libraries evaluate some texts of a config, open files that others name,
+and import any package that a name begins with. So this is a list of what is
+allowed: classes that were read for such things, the texts that each of them
+may get, and nothing else. ``tests/weights/test_hostile_configs.py`` looks for
+new places in the libraries that evaluate, import or unpickle.
+"""
+import re
+from collections.abc import Iterator
+from typing import cast
+
+LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmlowformer', 'mmpretrain', 'mmseg')
+# Their modules and layers are registered by their bare names.
+LAYERS = ('mmcv', 'mmengine', 'torch', 'torchvision')
+# What would load weights, images or files of their own, and is not needed:
+# all weights are in the checkpoint.
+REPLACED: dict[str, object] = dict(
+    init_cfg=None, pretrained=None, backend_args=None, prototype={})
+
+WORD = r'\w+'
+REDUCTION = dict(reduction='none|mean|sum')
+INTERPOLATION = 'nearest|bilinear|bicubic|area|lanczos'
+BACKENDS = 'cv2|pillow'
+META_KEYS = dict(meta_keys=WORD, algorithm_keys=WORD)
+# By type: the texts that an argument, or what is nested in it, may have.
+TYPES: dict[str, dict[str, str]] = {
+    **dict.fromkeys((
+        # Models
+        'ATSS', 'ByteTrack', 'CascadeRCNN', 'DETR', 'DeformableDETR', 'FCOS',
+        'FasterRCNN', 'MaskRCNN', 'MaskTrackRCNN', 'OCSORT', 'QDTrack',
+        'RTMDet', 'RetinaNet', 'YOLOX', 'ImageClassifier',
+        'LowFormerImageClassifier', 'Mask2FormerVideo',
+        'ClsDataPreprocessor', 'DetDataPreprocessor', 'SegDataPreProcessor',
+        'TrackDataPreprocessor', 'TrackerPreprocessor',
+        'BatchSyncRandomResize', 'CutMix', 'Mixup',
+        # Necks
+        'ChannelMapper', 'CSPNeXtPAFPN', 'GlobalAveragePooling',
+        'MSDeformAttnPixelDecoder',
+        # Heads
+        'ATSSHead', 'CascadeRoIHead', 'DETRHead', 'DeformableDETRHead',
+        'FCOSHead', 'FCNMaskHead', 'LowFormerClsHead',
+        'Mask2FormerTrackHead', 'QuasiDenseEmbedHead', 'QuasiDenseTrackHead',
+        'RPNHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead',
+        'RoIEmbedHead', 'RoITrackHead', 'Shared2FCBBoxHead',
+        'SingleRoIExtractor', 'StandardRoIHead', 'TrackerHead', 'YOLOXHead',
+        # Generators, coders, assigners, samplers, trackers
+        'AnchorGenerator', 'MlvlPointGenerator', 'DeltaXYWHBBoxCoder',
+        'DistancePointBBoxCoder', 'ATSSAssigner', 'DynamicSoftLabelAssigner',
+        'HungarianAssigner', 'MaxIoUAssigner', 'SimOTAAssigner',
+        'ClassificationCost', 'CrossEntropyLossCost', 'DiceCost',
+        'FocalLossCost', 'CombinedSampler', 'InstanceBalancedPosSampler',
+        'MaskPseudoSampler', 'PseudoSampler', 'RandomSampler', 'KalmanFilter',
+        'ByteTracker', 'ClassAgnosticByteTracker', 'MaskTrackRCNNTracker',
+        'OCSORTTracker', 'SinePositionalEncoding3D', 'BboxOverlaps2D',
+        # Layers
+        'BN', 'BN2d', 'GELU', 'GN', 'LN', 'LN2d', 'LeakyReLU', 'Conv2d',
+        'ReLU', 'ReLU6', 'SiLU', 'Swish', 'SyncBN', 'HSwish', 'Hardswish',
+        'nms', 'soft_nms',
+        # Transforms
+        'CenterCrop', 'LoadTrackAnnotations', 'ResizeToMultiple',
+        'TransformBroadcaster', 'Normalize', 'PackVideo',
+    ), {}),
+    **dict.fromkeys((
+        'CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'GIoULoss', 'IoULoss',
+        'L1Loss', 'LabelSmoothLoss', 'MarginL2Loss',
+        'MultiPosCrossEntropyLoss', 'QualityFocalLoss', 'SmoothL1Loss',
+    ), dict(REDUCTION, mode='linear|square|log|original|classy_vision|'
+                            'multi_label', loss_type='loss_\\w+')),
+    **dict.fromkeys((
+        'EncoderDecoder', 'DepthwiseSeparableASPPHead', 'FCNHead', 'FPNHead',
+        'PSPHead', 'SegformerHead', 'UPerHead',
+    ), dict(test_cfg='whole|slide', input_transform='multiple_select|'
+            'resize_concat', interpolate_mode=INTERPOLATION)),
+    **dict.fromkeys(('PackDetInputs', 'PackInputs', 'PackSegInputs',
+                     'PackTrackInputs'), META_KEYS),
+    'BBoxL1Cost': dict(box_format='xyxy|xywh'),
+    'FPN': dict(add_extra_convs='on_input|on_lateral|on_output',
+                upsample_cfg=INTERPOLATION),
+    'ImageToImageRetriever': dict(similarity_fn='cosine_similarity'),
+    'IoUCost': dict(iou_mode='iou|giou'),
+    'LinearClsHead': {},
+    'LoadAnnotations': dict(imdecode_backend=BACKENDS, box_type='hbox'),
+    'LoadImageFromFile': dict(
+        imdecode_backend=BACKENDS,
+        color_type='color|grayscale|unchanged|color_ignore_orientation'),
+    'LowFormer': dict(arch=WORD),
+    'LowFormerTracker': dict(box_cell=WORD),
+    'Pad': dict(padding_mode='constant|edge|reflect|symmetric'),
+    'QuasiDenseTracker': dict(match_metric='bisoftmax|softmax|cosine'),
+    'RandomFlip': dict(direction='horizontal|vertical|diagonal'),
+    'Resize': dict(backend=BACKENDS, interpolation=INTERPOLATION),
+    'ResizeEdge': dict(backend=BACKENDS, interpolation=INTERPOLATION,
+                       edge='short|long|width|height'),
+    'RoIAlign': dict(pool_mode='avg|max'),
+    'YOLOXPAFPN': dict(upsample_cfg=INTERPOLATION),
+}
+# Nothing of a data set is built, but its kind knows names of classes.
+DATASETS = ('ADE20KDataset', 'BaseSegDataset', 'CocoDataset', 'CustomDataset',
+            'ImageNet', 'MOTChallengeDataset', 'YouTubeVISDataset')
+PLAIN = (bool, int, float, type(None))
+# Of what a message repeats.
+LONGEST = 80
+
+
+class NotAllowed(ValueError):
+    """Something is not on the list; the text names it."""
+
+
+def allowed(node, path: str = '') -> object:
+    """A part of a config, if all that it builds is on the list.
+
+    Args:
+        node: Dicts, lists and plain values.
+        path (str): Where it stands, for messages. Defaults to the top.
+
+    Returns:
+        object: A copy, with the bare names of types, and without what would
+        load files.
+
+    Raises:
+        NotAllowed: If it has another type, text or value.
+    """
+    return _copied(node, path, {}, '')
+
+
+def _copied(node, path: str, texts: dict[str, str], argument: str) -> object:
+    if isinstance(node, dict):
+        return _copied_dict(node, path, texts, argument)
+    if isinstance(node, (list, tuple)):
+        return type(node)(_copied(item, f'{path}[{index}]', texts, argument)
+                          for index, item in enumerate(node))
+    if isinstance(node, str):
+        if not re.fullmatch(texts.get(argument, r'(?!)'), node):
+            raise NotAllowed(_shown(path, node))
+        return node
+    if type(node) not in PLAIN:
+        raise NotAllowed(_shown(path, node))
+    return node
+
+
+def _copied_dict(node: dict, path: str, texts: dict[str, str],
+                 argument: str) -> dict:
+    copy: dict[str, object] = {}
+    if 'type' in node:
+        copy['type'], texts = _type(node['type'], f'{path}.type')
+        argument = ''
+    for key, value in node.items():
+        if not isinstance(key, str):
+            raise NotAllowed(_shown(path, key))
+        if key == 'type':
+            continue
+        where = f'{path}.{key}'.lstrip('.')
+        if key == '_scope_':
+            copy[key] = allowed_scope(value, where)
+        elif key in REPLACED:
+            copy[key] = REPLACED[key]
+        else:
+            copy[key] = _copied(value, where, texts, argument or key)
+    return copy
+
+
+def _type(kind: object, path: str) -> tuple[str, dict[str, str]]:
+    """The bare name of a type, with its scope, and its texts."""
+    names = kind.split('.') if isinstance(kind, str) else ['']
+    library, name = names[0] if len(names) > 1 else '', names[-1]
+    if name not in TYPES or library not in ('', *LIBRARIES, *LAYERS):
+        raise NotAllowed(_shown(path, kind))
+    bare = library in ('', *LAYERS)
+    return name if bare else f'{library}.{name}', TYPES[name]
+
+
+def allowed_scope(scope: object, path: str) -> str:
+    """A name of a library, if it is one of OpenMMLab's.
+
+    Args:
+        scope (object): The name.
+        path (str): Where it stands, for messages.
+
+    Returns:
+        str: The name.
+
+    Raises:
+        NotAllowed: If it is another; it would be imported.
+    """
+    if isinstance(scope, str) and scope in LIBRARIES:
+        return scope
+    raise NotAllowed(_shown(path, scope))
+
+
+def allowed_dataset(dataset: dict, path: str) -> dict:
+    """What predicting has to know about a data set.
+
+    Args:
+        dataset (dict): Its config.
+        path (str): Where it stands, for messages.
+
+    Returns:
+        dict: ``type``, if it is a known one, ``metainfo`` and ``pipeline``.
+
+    Raises:
+        NotAllowed: If the pipeline has something that is not on the list.
+    """
+    return dict(_facts(dataset), pipeline=allowed_steps(
+        dataset.get('pipeline') or [], f'{path}.pipeline'))
+
+
+def allowed_steps(steps: object, path: str) -> list[dict]:
+    """The transforms of a pipeline, see :func:`allowed`.
+
+    Args:
+        steps (object): The transforms.
+        path (str): Where they stand, for messages.
+
+    Returns:
+        list[dict]: A copy.
+
+    Raises:
+        NotAllowed: If they are none, or others than those listed.
+    """
+    if not isinstance(steps, (list, tuple)) or not all(
+            isinstance(step, dict) and 'type' in step for step in steps):
+        raise NotAllowed(_shown(path, steps))
+    return [cast(dict, allowed(step, f'{path}[{index}]'))
+            for index, step in enumerate(steps)]
+
+
+def _facts(dataset: dict) -> Iterator[tuple[str, object]]:
+    kind = dataset.get('type')
+    if isinstance(kind, str) and kind.split('.')[-1] in DATASETS:
+        yield 'type', kind.split('.')[-1]
+    info = dataset.get('metainfo')
+    if isinstance(info, dict):
+        # Data of pictures and pages, which nothing is built from.
+        yield 'metainfo', {key: info[key] for key in ('classes', 'palette')
+                           if key in info}
+
+
+def _shown(path: str, value: object) -> str:
+    where = path if path.isprintable() else ascii(path)
+    return f'{_cut(where)}={_cut(repr(value))}'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f'{text[:LONGEST - 3]}...'
