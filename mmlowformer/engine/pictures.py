@@ -52,12 +52,18 @@ def colours(count: int, palette: Sequence | None = None) -> list[tuple]:
     Returns:
         list[tuple]: RGB.
     """
-    if isinstance(palette, (list, tuple)) and len(palette) == count:
+    if (isinstance(palette, (list, tuple)) and len(palette) == count
+            and all(map(_is_color, palette))):
         return [tuple(colour) for colour in palette]
     # Steps of the golden ratio keep neighbours apart, however many there are.
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(
         index * 0.618034 % 1, 0.9, 0.6 + 0.3 * (index % 2)))
         for index in range(count)]
+
+
+def _is_color(color: object) -> bool:
+    return (isinstance(color, (list, tuple)) and len(color) == 3 and all(
+        isinstance(part, int) and 0 <= part <= 255 for part in color))
 
 
 def match(truth: Tensor, truth_labels: list[int], found: Tensor,

@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..runtime.description import is_exported
 from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
@@ -254,10 +254,20 @@ class Predictor:
         with self._lock, torch.no_grad(), \
                 DefaultScope.overwrite_default_scope(self._scope):
             start = time.perf_counter()
-            samples = self._model.test_step(pseudo_collate(data))
+            samples = self._predicted(pseudo_collate(data))
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             return samples, (time.perf_counter() - start) / len(data)
+
+    def _predicted(self, batch: dict) -> list[BaseDataElement]:
+        try:
+            return self._model.test_step(batch)
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError,
+                TypeError, ValueError) as error:
+            raise UserError(
+                'the model cannot predict, its config may be wrong: '
+                f'{type(error).__name__}: {first_line(error)} (--debug shows '
+                'the traceback)') from error
 
     def _result(self, image: Prepared, sample: BaseDataElement,
                 seconds: float) -> Result:

@@ -366,6 +366,37 @@ def test_messages_are_short_and_plain(text):
     assert message.isprintable()
 
 
+@pytest.mark.parametrize(('path', 'value'), [
+    ('model.bbox_head.bbox_coder.target_means', [[1], 0., 0., 0.]),
+    ('model.test_cfg.nms.iou_threshold', None),
+    ('model.test_cfg.max_per_img', [3]), ('model.neck', 3),
+    ('model.bbox_head.num_classes', -1), ('model.backbone', [])])
+def test_odd_values(detector, tmp_path, path, value):
+    """They fail when something is built or predicted, with a line."""
+    content = torch.load(detector, weights_only=True)
+    cfg = get_config(CONFIGS['detector'])
+    cfg.merge_from_dict({path: None})
+    cfg.merge_from_dict({path: value})
+    content['meta']['cfg'] = cfg.pretty_text
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(UserError):
+        Predictor(tmp_path / 'a.pth', score_thr=0., device='cpu')(
+            np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize('info', [
+    dict(classes=['a'] * 4, palette=[['x', 1, 2]] * 4),
+    dict(classes=['a'] * 4, palette=[5] * 4),
+    dict(classes=['a'] * 4, palette='random'),
+    dict(classes=[['a'], 5, None, dict(b=1)]), dict(classes='file.txt')])
+def test_odd_facts(detector, tmp_path, info):
+    content = torch.load(detector, weights_only=True)
+    content['meta']['dataset_meta'] = info
+    torch.save(content, tmp_path / 'a.pth')
+    predictor = Predictor(tmp_path / 'a.pth', score_thr=0., device='cpu')
+    predictor(np.zeros((64, 64, 3), np.uint8)).draw()
+
+
 def test_images_are_predicted_as_before(detector):
     """What our own trainings leave is on the list."""
     result = Predictor(detector, device='cpu')(
