@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.blocks import FusedMBConv, Lowtention, Residual
+from .mmcv_ops import is_operator
 from .packed import PackedConv2d
 from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
@@ -85,11 +86,16 @@ def _fuse(network: nn.Module) -> None:
 def to_channels_last(module: nn.Module) -> None:
     """Lay out a module's weights as convolutions want them.
 
+    But for the weights of mmcv's operators, see :mod:`.mmcv_ops`.
+
     Args:
         module (nn.Module): The module, changed in place.
     """
     # torch's annotations lack this overload.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for part in filter(is_operator, module.modules()):
+        for weight in part.parameters(recurse=False):
+            weight.data = weight.data.contiguous()
 
 
 def _fold_affine(residual: Residual) -> None:
