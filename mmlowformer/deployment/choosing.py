@@ -164,8 +164,10 @@ def cache_file() -> Path:
 @cache
 def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        # Opening a pipe would wait for somebody to write to it.
+        text = file.read_text(encoding='utf-8') if file.is_file() else '{}'
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError):
         return {}
     return {machine: {kind: seconds for kind, seconds in times.items()
                       if _are_seconds(seconds)}
@@ -192,13 +194,15 @@ def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
     _remembered.cache_clear()
     content = _remembered(file)
     content.setdefault(machine, {}).update(known)
+    name = None
     try:
         descriptor, name = tempfile.mkstemp(dir=file.parent)
         with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
             json.dump(content, stream, indent=1)
         os.replace(name, file)
     except OSError:  # A full disk: it is known in this process.
-        return
+        if name:
+            Path(name).unlink(missing_ok=True)
 
 
 def time_both_ways(size: Size) -> Seconds:

@@ -72,7 +72,8 @@ def is_operator(module: nn.Module) -> bool:
     Returns:
         bool: Whether it does.
     """
-    return any(_is_in_package(kind.__module__) for kind in type(module).__mro__)
+    return any(_is_in_package(kind.__module__)
+               for kind in type(module).__mro__)
 
 
 # Also where a deployed network is unpickled.

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 NOISE_SIZE = 128
+# DINO and others take hundreds of positions as queries.
+LARGE_NOISE = 512
 # Takes name, module, its forward and the arguments; returns the outputs.
 Onlooker = Callable[..., object]
 
@@ -76,26 +78,34 @@ def run_network(model: nn.Module, images: Tensor) -> object:
     size = tuple(images.shape[2:])
     samples = [BaseDataElement(metainfo=dict(
         img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
-        scale_factor=(1., 1.))) for _ in images]
+        scale_factor=(1., 1.)), gt_instances=_no_objects(images))
+        for _ in images]
     # Models of one's own may do without.
     accepts = inspect.signature(type(model).forward).parameters
     settings = {'data_samples': samples} if 'data_samples' in accepts else {}
     return model(images, mode='tensor', **settings)
 
 
-def noise_for(model: nn.Module) -> Tensor:
+def _no_objects(images: Tensor) -> InstanceData:
+    """Some detectors ask for the ground truth even without a loss."""
+    return InstanceData(bboxes=images.new_zeros(0, 4),
+                        labels=images.new_zeros(0, dtype=torch.long))
+
+
+def noise_for(model: nn.Module, size: int = NOISE_SIZE) -> Tensor:
     """An image of noise, with as many channels as the first convolution takes.
 
     Args:
         model (nn.Module): The model, with weights.
+        size (int): Height and width in pixels. Defaults to 128, large enough
+            for all levels of a pyramid.
 
     Returns:
-        Tensor: ``(1, C, 128, 128)``, on the model's device: large enough for
-        all levels of a pyramid.
+        Tensor: ``(1, C, size, size)``, on the model's device.
     """
     channels = next((module.in_channels for module in model.modules()
                      if isinstance(module, nn.Conv2d)), 3)
-    noise = torch.randn(1, channels, NOISE_SIZE, NOISE_SIZE,
+    noise = torch.randn(1, channels, size, size,
                         generator=torch.Generator().manual_seed(0))
     return noise.to(next(model.parameters()).device)
 

@@ -15,6 +15,7 @@ from .fusion import replace_modules, to_channels_last
 from .packed import PackedConv2d, forget_packed
 from .parts import PartForward
 from .watching import (
+    LARGE_NOISE,
     Call,
     find_parts,
     map_tensors,
@@ -74,8 +75,8 @@ def deploy(model: nn.Module, *, compile: bool = False,
 
     Raises:
         RuntimeError: If the model is in training mode, or the outputs differ.
-        UserError: If the model cannot be run on the example, or the data type
-            is none of these.
+        UserError: If the model cannot be run on the example, the data type is
+            none of these, or the weights are not float32.
 
     Example:
         >>> import mmlowformer
@@ -84,7 +85,10 @@ def deploy(model: nn.Module, *, compile: bool = False,
     if model.training:
         raise RuntimeError(f'{type(model).__name__} is in training mode; call '
                            'eval() before deploying it.')
-    return deploy_in_place(copy.deepcopy(model), compile=compile, dtype=dtype,
+    # A copy made in inference mode could not be changed.
+    with torch.inference_mode(False):
+        alone = copy.deepcopy(model)
+    return deploy_in_place(alone, compile=compile, dtype=dtype,
                            measure=measure, example=example)
 
 
@@ -104,12 +108,13 @@ def deploy_in_place(model: nn.Module, *, compile: bool = False,
     Returns:
         nn.Module: The model itself.
     """
+    check_weights(model)
     device = _device(model)
     dtype = check_dtype(dtype, device)
     # Parameters made in inference mode could not be loaded into afterwards.
     with torch.inference_mode(False), torch.no_grad():
-        images = noise_for(model) if example is None else example.to(device)
-        expected = _expected(model, images)
+        images, expected = (_noise_and_outputs(model) if example is None else
+                            _with_outputs(model, example.to(device)))
         _rewrite(model, images, measure)
         for name in expected:
             part = model.get_submodule(name).to(dtype)
@@ -185,6 +190,44 @@ def _device(model: nn.Module) -> torch.device:
         raise UserError(f'{type(model).__name__} has no weights: there is '
                         'nothing to deploy')
     return parameter.device
+
+
+def check_weights(model: nn.Module) -> None:
+    """Make sure that weights can be folded and compared.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        UserError: If they are not float32, have no values yet, or cannot be
+            changed.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_meta:
+            raise UserError(f'{name} has no values yet (device "meta"): load '
+                            'weights before deploying')
+        if weight.is_inference():
+            raise UserError(f'{name} was made in inference mode and cannot be '
+                            'changed: build the model outside of it')
+        if weight.is_floating_point() and weight.dtype != torch.float32:
+            raise UserError(
+                f'{name} is {weight.dtype}; a model is deployed from float32: '
+                "call float() before, and deploy(..., dtype='bf16') or 'fp16' "
+                'computes in another type')
+
+
+def _noise_and_outputs(model: nn.Module
+                       ) -> tuple[Tensor, dict[str, list[Call]]]:
+    """Larger noise if a small image is too small for a model's queries."""
+    try:
+        return _with_outputs(model, noise_for(model))
+    except UserError:
+        return _with_outputs(model, noise_for(model, LARGE_NOISE))
+
+
+def _with_outputs(model: nn.Module, images: Tensor
+                  ) -> tuple[Tensor, dict[str, list[Call]]]:
+    return images, _expected(model, images)
 
 
 def _expected(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:

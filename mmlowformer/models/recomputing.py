@@ -14,11 +14,12 @@ class RecomputedSequential(Sequential):
     """A chain of blocks of which only the inputs are kept for backward.
 
     It takes less memory and more time than a plain ``Sequential``. Without
-    gradients it does the same.
+    gradients it does the same, and so it does when it is compiled: a compiler
+    chooses by itself what it keeps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(x)
         for block in self:
             x = checkpoint(block, x, use_reentrant=False,

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmlowformer
-from mmlowformer import LowFormer, get_config
+from mmlowformer import LowFormer, deploy, get_config
 from mmlowformer.deployment import parts, whole
 from mmlowformer.deployment.packed import PackedConv2d
 from mmlowformer.deployment.watching import run_network, tensors_in
@@ -315,3 +315,19 @@ def test_what_is_faster_is_kept(monkeypatch, faster):
     called.clear()
     outputs_of(deployed, torch.randn(1, 3, 128, 64))
     assert not called
+
+
+@pytest.mark.parametrize(('change', 'word'), [
+    (nn.Module.double, 'float64'), (nn.Module.bfloat16, 'bfloat16'),
+    (lambda model: model.to('meta'), 'meta')])
+def test_weights_that_cannot_be_deployed(change, word):
+    with pytest.raises(UserError, match=word):
+        deploy(change(LowFormer(SMALL).eval()), measure=False)
+
+
+def test_in_inference_mode():
+    model, images = LowFormer(SMALL).eval(), torch.rand(1, 3, 64, 64)
+    expected = model(images)
+    with torch.inference_mode():
+        outputs = deploy(model, measure=False)(images)
+    assert largest_error(outputs, expected) < 1e-4

@@ -359,3 +359,12 @@ def test_no_images(arch, deployed):
     assert [tuple(output.shape) for output in outputs] == [
         (0, channels, 64 // stride, 96 // stride) for channels, stride in
         zip(model.out_channels, model.out_strides)]
+
+
+def test_with_cp_can_be_compiled():
+    """A compiler chooses by itself what it keeps for the backward pass."""
+    backbone = LowFormer(SMALL, with_cp=True).train()
+    torch.compile(backbone, backend='eager')(
+        torch.rand(2, 3, 64, 64))[-1].sum().backward()
+    assert all(parameter.grad is not None
+               for parameter in backbone.stages[-1].parameters())
