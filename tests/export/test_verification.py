@@ -16,6 +16,7 @@ from mmlowformer.export.comparing import (
 from mmlowformer.export.verification import Verifier, sizes_for
 from mmlowformer.predict.model import load_model
 from mmlowformer.runtime import Predictor
+from mmlowformer.runtime.description import sha256
 
 from .exports import make_export
 
@@ -29,12 +30,15 @@ def copied(exported, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     description = json.loads((tmp_path / 'model.json').read_text())
-    description['sha256'] = {}
     (tmp_path / 'model.json').write_text(json.dumps(description))
     return tmp_path
 
 
 def missed(folder, checkpoint, photos):
+    file = folder / 'model.json'
+    description = json.loads(file.read_text())
+    description['sha256']['model.onnx'] = sha256(folder / 'model.onnx')
+    file.write_text(json.dumps(description))
     rows = Verifier(folder, load_model(checkpoint), (64, 64)).rows(photos)
     return {row.check for row in rows if not row.passed}
 
