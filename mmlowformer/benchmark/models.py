@@ -68,7 +68,8 @@ class Facts:
 
 
 def find_models(patterns: list[str], whole: bool = False,
-                shape: tuple[int, int] = (512, 512)) -> list[Spec]:
+                shape: tuple[int, int] = (512, 512), *,
+                trust: bool = False) -> list[Spec]:
     """The models that a user names.
 
     Args:
@@ -82,6 +83,8 @@ def find_models(patterns: list[str], whole: bool = False,
             backbone. Defaults to False.
         shape (tuple[int, int]): Height and width of the images, for models
             of timm that are built for a size.
+        trust (bool): Whether an exported model may run code on being opened,
+            as ``pt2`` may. Defaults to False.
 
     Returns:
         list[Spec]: The models, each once.
@@ -102,8 +105,8 @@ def find_models(patterns: list[str], whole: bool = False,
 def _find(pattern: str, whole: bool, shape: tuple[int, int],
           trust: bool) -> Iterator[Spec]:
     if is_exported(pattern):
-        yield Spec(pattern, 'exported', partial(_open_exported, pattern, trust),
-                   'exported, whole')
+        yield Spec(pattern, 'exported', partial(
+            _open_exported, pattern, trust), 'exported, whole')
         return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
