@@ -18,7 +18,8 @@ from ..errors import UserError, first_line
 
 # A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
 # ``(h, w)``, grey), or a PIL image.
-Source = str | Path | bytes | bytearray | np.ndarray | Image.Image
+Source = (str | Path | bytes | bytearray | memoryview | np.ndarray
+          | Image.Image)
 CONTENT = (bytes, bytearray, memoryview)
 # What transforms make of images of a few pixels, or of far too many.
 TOO_ODD = (cv2.error, ArithmeticError, MemoryError, ValueError)
