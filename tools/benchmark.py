@@ -78,6 +78,9 @@ def parse_args() -> argparse.Namespace:
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
                             help=f'write {kind if kind != "plot" else "PNG"}')
+    parser.add_argument('--trust-config', action='store_true',
+                        help='open exported models of the format pt2, which '
+                        'may run code: you trust who made them')
     parser.add_argument('--wide', action='store_true',
                         help='show all columns, not only what fits into 80')
     parser.add_argument('--list', action='store_true',
@@ -232,7 +235,8 @@ def run(args: argparse.Namespace) -> bool:
         return run_claims(args)
     sizes = batch_sizes(args)
     found = {shape: find_models(args.models or ['lowformer_*'], args.whole,
-                                shape) for shape in shapes(args)}
+                                shape, trust=args.trust_config)
+             for shape in shapes(args)}
     specs = next(iter(found.values()))
     for spec in specs:
         options_for(options_for_all(args), spec.options)

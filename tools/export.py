@@ -14,6 +14,7 @@ from mmlowformer.export.exporting import (
     Outcome,
     Progress,
     Wishes,
+    unverified,
 )
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
 from mmlowformer.export.metric import deciding
@@ -150,6 +151,10 @@ def folders_of(args: argparse.Namespace, wishes: Wishes) -> list[Path]:
     for folder in folders:
         if folder.exists():
             raise UserError(f'{folder} is there already: name another --out')
+        if (left := unverified(folder)).exists():
+            raise UserError(f'{left} is there, of an export that was ended '
+                            'or is still going on: delete it, or name '
+                            'another --out')
     return folders
 
 

@@ -29,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     engine.add_common_arguments(parser)
     parser.add_argument('checkpoint', help='the checkpoint to test, or '
                         'the folder of an exported model')
+    parser.add_argument('--trust-config', action='store_true',
+                        help='open an exported model of the format pt2, '
+                        'which may run code: you trust who made it')
     parser.add_argument('--out', metavar='F',
                         help='write the predictions to F.pkl, or the metrics '
                         'to F.json')

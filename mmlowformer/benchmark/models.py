@@ -68,7 +68,8 @@ class Facts:
 
 
 def find_models(patterns: list[str], whole: bool = False,
-                shape: tuple[int, int] = (512, 512)) -> list[Spec]:
+                shape: tuple[int, int] = (512, 512), *,
+                trust: bool = False) -> list[Spec]:
     """The models that a user names.
 
     Args:
@@ -82,6 +83,8 @@ def find_models(patterns: list[str], whole: bool = False,
             backbone. Defaults to False.
         shape (tuple[int, int]): Height and width of the images, for models
             of timm that are built for a size.
+        trust (bool): Whether an exported model may run code on being opened,
+            as ``pt2`` may. Defaults to False.
 
     Returns:
         list[Spec]: The models, each once.
@@ -92,18 +95,18 @@ def find_models(patterns: list[str], whole: bool = False,
     specs: dict[str, Spec] = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
-        for spec in _find(model, whole, shape):
+        for spec in _find(model, whole, shape, trust):
             if at:
                 spec.name, spec.options = f'{spec.name}@{options}', options
             specs.setdefault(spec.name, spec)
     return list(specs.values())
 
 
-def _find(pattern: str, whole: bool,
-          shape: tuple[int, int]) -> Iterator[Spec]:
+def _find(pattern: str, whole: bool, shape: tuple[int, int],
+          trust: bool) -> Iterator[Spec]:
     if is_exported(pattern):
-        yield Spec(pattern, 'exported', partial(_open_exported, pattern),
-                   'exported, whole')
+        yield Spec(pattern, 'exported', partial(
+            _open_exported, pattern, trust), 'exported, whole')
         return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
@@ -120,8 +123,8 @@ def _find(pattern: str, whole: bool,
         yield from _find_lowformer(pattern)
 
 
-def _open_exported(folder: str) -> nn.Module:
-    return ExportedNetwork(folder, torch.get_num_threads())
+def _open_exported(folder: str, trust: bool) -> nn.Module:
+    return ExportedNetwork(folder, torch.get_num_threads(), trust)
 
 
 def _find_lowformer(pattern: str) -> Iterator[Spec]:

@@ -48,7 +48,8 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     check_testing(cfg)
     check_work_dir(cfg.work_dir)
     if is_exported(args.checkpoint):
-        _use_exported(cfg, args.checkpoint)
+        _use_exported(cfg, args.checkpoint,
+                      getattr(args, 'trust_config', False))
     else:
         args.checkpoint = cfg.load_from = local_checkpoint(args.checkpoint)
     check_datasets(cfg, ['test_dataloader'])
@@ -57,9 +58,9 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     return cfg
 
 
-def _use_exported(cfg: Config, folder: str) -> None:
+def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     """Test what a runtime computes instead of the config's model."""
-    scope = read_description(folder).host['scope']
+    scope = read_description(folder).host.get('scope')
     if scope != cfg.default_scope:
         raise UserError(f'{folder} is a model of {scope}, and the config is '
                         f'for {cfg.default_scope}')
@@ -67,7 +68,7 @@ def _use_exported(cfg: Config, folder: str) -> None:
         raise UserError(f'{folder} is a model of images, and the test is of '
                         'videos; tools/predict.py --track takes it')
     cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
-                     threads=torch.get_num_threads())
+                     threads=torch.get_num_threads(), trust=trust)
     cfg.load_from = None
 
 

@@ -1,6 +1,7 @@
 """From a checkpoint to folders of verified files."""
 import functools
 import io
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,16 @@ from ..data.shapes import make_dataset
 from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
 from ..predict.model import load_model
-from ..runtime.description import UNVERIFIED, Description, sha256
+from ..runtime.description import (
+    UNVERIFIED,
+    Description,
+    being_verified,
+    sha256,
+)
 from ..runtime.images import prepare, read
 from ..runtime.predictor import fitting, tensor
+from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
+from ..runtime.sessions import RuntimeFails
 from .comparing import Row
 from .describing import describe
 from .formats import PRECISIONS, Format, Source, check_format
@@ -33,8 +41,6 @@ from .speed import speeds
 from .verification import Verifier
 
 PICTURE = 'comparison.png'
-VERIFIED, FAILED, NOT_VERIFIED = (
-    'verified', 'failed', 'converted, not verified')
 # Of the test images, if none are named.
 IMAGES = 16
 GENERATED = 4
@@ -244,44 +250,63 @@ class Exporter:
     def export(self, item: Format, folder: Path) -> Outcome:
         """Write a format, and verify it.
 
+        It gets its name after the verdict; until then, and where the process
+        is ended meanwhile, ``.unverified`` stands behind it.
+
         Args:
             item (Format): The format.
             folder (Path): Where to; is not there yet.
 
         Returns:
             Outcome: What came of it.
+
+        Raises:
+            UserError: If the format cannot do it, or nothing can be written.
         """
         shape, precision = self.shape_for(item), PRECISIONS[self.wishes.bits]
         network = self.network_for(item)
         description = describe(self.trained, network, shape, item, precision)
         source = Source(network, shape, description,
                         functools.partial(self._calibration, description))
-        folder.mkdir(parents=True)
+        between = unverified(folder)
         self.progress.phase(f'Writing {item.name}', None)
-        description.files = self._write(item, source, folder)
-        description.sha256 = dict(
-            checkpoint=sha256(self.checkpoint),
-            **{name: sha256(folder / name) for name in description.files})
-        description.write(folder)
+        try:
+            between.mkdir(parents=True)
+            self._write(item, source, between)
+            with being_verified(between):
+                outcome = self._outcome(item, source, between)
+            self._conclude(outcome, description)
+            between.rename(folder)
+        except OSError as error:
+            raise UserError(f'{between} cannot be written or read: '
+                            f'{first_line(error)}') from error
+        outcome.folder = folder
+        return outcome
+
+    def _outcome(self, item: Format, source: Source, folder: Path) -> Outcome:
         if not item.runs_here:
-            return self._conclude(Outcome(
-                folder, NOT_VERIFIED, reason='there is no runtime for this '
-                'machine'), description)
+            return Outcome(folder, NOT_VERIFIED, reason='there is no runtime '
+                           'for this machine')
         try:
             outcome = self._verify(folder, source)
             if outcome.verdict != FAILED:
                 self._time(outcome, item, source)
         except BaseException:
             # Whoever finds it shall not take it for right.
-            withdraw(folder, description)
+            withdraw(folder, source.description)
             raise
-        return self._conclude(outcome, description)
+        return outcome
 
-    @staticmethod
-    def _write(item: Format, source: Source, folder: Path) -> list[str]:
-        """Names of the files; without them there is no folder either."""
+    def _write(self, item: Format, source: Source, folder: Path) -> None:
+        """Write the files and their description, or no folder."""
+        description = source.description
         try:
-            return item.write(source, folder)
+            description.files = item.write(source, folder)
+            description.sha256 = dict(
+                checkpoint=sha256(self.checkpoint),
+                **{name: sha256(folder / name) for name in description.files})
+            description.check()
+            description.write(folder)
         except BaseException as error:
             shutil.rmtree(folder)
             # Exporters may fail in any way.
@@ -297,15 +322,15 @@ class Exporter:
             folders = [outcome.folder]
             if source.description.precision != 'float32':
                 folders.append(self._unrounded(item, source, Path(between)))
-            outcome.speed = speeds(folders, source.network, self.example)
+            with being_verified(folders[-1]):
+                outcome.speed = speeds(folders, source.network, self.example)
 
     def _unrounded(self, item: Format, source: Source, folder: Path) -> Path:
         """The same with weights of 32 bits, to compare the time with."""
-        description = replace(source.description, precision='float32',
-                              sha256={})
-        description.files = self._write(
-            item, replace(source, description=description), folder)
-        description.write(folder)
+        description = replace(source.description, precision='float32')
+        folder = folder / item.name
+        folder.mkdir()
+        self._write(item, replace(source, description=description), folder)
         return folder
 
     def _verify(self, folder: Path, source: Source) -> Outcome:
@@ -319,11 +344,10 @@ class Exporter:
             outcome = Outcome(folder, VERIFIED)
             try:
                 outcome.rows = verifier.rows(images)
-            except UserError:
-                raise
-            # A runtime may fail in any way.
-            except Exception as error:
-                outcome.fail(f'the runtime fails: {first_line(error)}')
+            except UserError as error:
+                if not isinstance(error, RuntimeFails):
+                    raise
+                outcome.fail(first_line(error))
                 return outcome
             missed = [row for row in outcome.rows if not row.passed]
             if missed:
@@ -407,17 +431,31 @@ class Exporter:
             if min(image.shape[:2]) >= description.input['least_size']:
                 yield tensor(description, image)
 
-    def _conclude(self, outcome: Outcome, description: Description
-                  ) -> Outcome:
+    @staticmethod
+    def _conclude(outcome: Outcome, description: Description) -> None:
         """Write down what was found, and let nobody use what failed."""
         description.verification = dict(
             verdict=outcome.verdict, reason=outcome.reason,
             rows=[row.plain() for row in outcome.rows],
-            metrics=outcome.metrics, speed=outcome.speed)
+            metrics={whose: {name: value if math.isfinite(value) else None
+                             for name, value in metrics.items()}
+                     for whose, metrics in outcome.metrics.items()},
+            speed=outcome.speed)
         description.write(outcome.folder)
         if outcome.verdict == FAILED:
             withdraw(outcome.folder, description)
-        return outcome
+
+
+def unverified(folder: Path) -> Path:
+    """What the folder of an export is called before there is a verdict.
+
+    Args:
+        folder (Path): Its name after that.
+
+    Returns:
+        Path: Beside it.
+    """
+    return folder.with_name(folder.name + UNVERIFIED)
 
 
 def withdraw(folder: Path, description: Description) -> None:

@@ -34,6 +34,8 @@ class ExportedModel(BaseModel):
         precision (str): ``float32``, or ``default`` for the runtime's choice.
         data_preprocessor (dict, optional): Not used; the exported model has
             one in it.
+        trust (bool): Whether a file may run code on being opened, as ``pt2``
+            may. Defaults to False.
 
     Raises:
         UserError: If a file or the runtime is missing.
@@ -41,14 +43,15 @@ class ExportedModel(BaseModel):
 
     def __init__(self, folder: str | Path, threads: int | None = None,
                  precision: str = 'float32',
-                 data_preprocessor: dict | None = None):
+                 data_preprocessor: dict | None = None,
+                 trust: bool = False):
         super().__init__()
         self.description = read_description(folder)
         if self.description.task == 'features':
             raise UserError(f'{folder} is a backbone alone, which predicts '
                             'nothing')
         self.session = open_session(folder, self.description, threads,
-                                    precision)
+                                    precision, trust)
 
     def test_step(self, data: dict) -> list[BaseDataElement]:
         """Predict a batch.
@@ -112,12 +115,14 @@ class ExportedNetwork(nn.Module):
     Args:
         folder (str | Path): What ``tools/export.py`` wrote for a format.
         threads (int, optional): Defaults to the runtime's choice.
+        trust (bool): As for :class:`ExportedModel`.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None):
+    def __init__(self, folder: str | Path, threads: int | None = None,
+                 trust: bool = False):
         super().__init__()
         self.session = open_session(folder, read_description(folder),
-                                    threads)
+                                    threads, trust=trust)
 
     def __deepcopy__(self, memo: dict) -> 'ExportedNetwork':
         """Itself: a session has nothing that changes, and no copies."""

@@ -114,11 +114,14 @@ def _load_exported(folder: str | Path, config: str | Path | None,
         raise UserError(f'exported models are run on the CPU here, not on '
                         f'--device {device}')
     description = read_description(folder)
+    if not description.host:
+        raise UserError(f'{folder} does not say which library it is of; '
+                        'mmlowformer.runtime can use it')
     pipeline = allowed_pipeline(description.host['pipeline'], str(folder),
                                 trust=trust)
     cfg = Config(dict(default_scope=description.host['scope'], model=dict(
         type='mmlowformer.ExportedModel', folder=str(folder),
-        threads=torch.get_num_threads())))
+        threads=torch.get_num_threads(), trust=trust)))
     scope = require_scope(cfg)
     return TrainedModel(
         MODELS.build(cfg.model), scope, pipeline, description.classes,

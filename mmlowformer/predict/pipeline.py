@@ -1,5 +1,6 @@
 """Images on their way into a model, through the host's own transforms."""
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,9 @@ from ..errors import UserError, first_line
 
 # A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
 # ``(h, w)``, grey), or a PIL image.
-Source = str | Path | bytes | np.ndarray | Image.Image
+Source = (str | Path | bytes | bytearray | memoryview | np.ndarray
+          | Image.Image)
+CONTENT = (bytes, bytearray, memoryview)
 # What transforms make of images of a few pixels, or of far too many.
 TOO_ODD = (cv2.error, ArithmeticError, MemoryError, ValueError)
 # What decoders make of damaged files.
@@ -99,6 +102,16 @@ class Pipeline:
         Raises:
             UserError: If it cannot be read.
         """
+        if isinstance(source, CONTENT):
+            source = bytes(source)
+        elif isinstance(source, os.PathLike):
+            source = Path(source)
+        elif not hasattr(source, '__array__') and not isinstance(
+                source, (str, Image.Image)):
+            raise UserError(
+                f'image {name or "without a name"} has to be a path, the '
+                'bytes of a file, an array or one of Pillow, not '
+                f'{type(source).__name__}')
         if isinstance(source, (str, Path)):
             name = name or str(source)
         if isinstance(source, (str, Path, bytes)) and (

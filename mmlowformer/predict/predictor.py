@@ -22,7 +22,7 @@ from ..runtime.description import is_exported
 from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
 from .model import load_model
-from .pipeline import Pipeline, Prepared, Source
+from .pipeline import CONTENT, Pipeline, Prepared, Source
 from .results import Result, result_of
 from .stages import time_stages
 from .tiling import Tiling
@@ -50,7 +50,7 @@ class Predictor:
     """Finds boxes, masks or labels in images, as ``tools/test.py`` does.
 
     Images go through the test pipeline of the config and through the host's
-    model. May be used by several threads at once.
+    model. May be used by several threads at once, copied, and pickled.
 
     Args:
         checkpoint (str | Path): The file, or a URL. Reading it runs no code.
@@ -134,14 +134,14 @@ class Predictor:
         """The host's model."""
         return self._model
 
-    def __call__(self, images: Source | Sequence[Source]
+    def __call__(self, images: Source | Iterable[Source]
                  ) -> Result | list[Result]:
         """Predict an image, or several.
 
         Args:
-            images (Source | Sequence[Source]): A path, a PIL image, the bytes
+            images (Source | Iterable[Source]): A path, a PIL image, the bytes
                 of a file, an array ``(h, w, 3)`` in BGR as OpenCV reads it,
-                or a list of these.
+                or a list or a generator of these.
 
         Returns:
             Result | list[Result]: One for each image, in their order.
@@ -149,9 +149,27 @@ class Predictor:
         Raises:
             UserError: If an image cannot be read; the message names it.
         """
-        if isinstance(images, (str, Path, bytes, np.ndarray, Image.Image)):
+        if isinstance(images, (str, os.PathLike, *CONTENT, np.ndarray,
+                               Image.Image)):
             return self._all([images])[0]
+        if not isinstance(images, Iterable) or hasattr(images, 'read'):
+            raise UserError('an image has to be a path, the bytes of a file, '
+                            'an array or one of Pillow, not '
+                            f'{type(images).__name__}')
         return self._all(images)
+
+    def __copy__(self) -> 'Predictor':
+        """Another one with the same model, which they use in turn."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in vars(self).items()
+                if key != '_lock'}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def time_stages(self, images: Sequence[Source]) -> dict[str, float]:
         """Time reading, preparing, the network, and the rest.
@@ -167,13 +185,13 @@ class Predictor:
         with DefaultScope.overwrite_default_scope(self._scope):
             return time_stages(self.pipeline, self._model, self._run, images)
 
-    def _all(self, images: Sequence[Source]) -> list[Result]:
+    def _all(self, images: Iterable[Source]) -> list[Result]:
         results = {}
         for answer in self.stream(images):
             if answer.result is None:
                 raise answer.error or UserError('nothing was predicted')
             results[answer.position] = answer.result
-        return [results[position] for position in range(len(images))]
+        return [results[position] for position in sorted(results)]
 
     def stream(self, images: Iterable[Source], names: Iterable[str] = ()
                ) -> Iterator[Answer]:

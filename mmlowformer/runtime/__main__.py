@@ -21,6 +21,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
                         choices=('float32', 'default'),
                         help="float32, or the runtime's choice, which may be "
                         'faster and less exact (%(default)s)')
+    parser.add_argument('--trust', action='store_true',
+                        help='open a model of the format pt2, which may run '
+                        'code: you trust who made it')
     return parser.parse_args(arguments)
 
 
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     with one_line_errors('mmlowformer.runtime'):
         predictor = Predictor(args.folder, threads=args.threads,
                               precision=args.precision,
-                              score_thr=args.score_thr)
+                              score_thr=args.score_thr, trust=args.trust)
         print(predictor.session.name, file=sys.stderr)
         for path in args.images:
             start = time.perf_counter()

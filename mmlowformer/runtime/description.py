@@ -1,15 +1,24 @@
 """``model.json``: all that has to be known to use an exported model."""
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, first_line
+from .schema import FAILED, check
 
 FILE = 'model.json'
 # Of the keys below; a change that old readers misunderstand counts it up.
 SCHEMA = 1
 UNVERIFIED = '.unverified'
+BYTES = 2 ** 24
+# What this process has written by itself, and is about to verify.
+_own: ContextVar[frozenset[Path]] = ContextVar('own', default=frozenset())
 
 
 @dataclass
@@ -93,10 +102,57 @@ class Description:
         (folder / FILE).write_text(
             json.dumps(values, indent=1) + '\n', encoding='utf-8')
 
+    def check(self) -> None:
+        """Whether a reader will take it.
+
+        Raises:
+            UserError: If a value is not known or out of its range.
+        """
+        _check(asdict(self), 'the description of this model')
+
 
 def is_exported(folder: str | Path) -> bool:
-    """Whether this is the folder of an exported model."""
-    return (Path(folder) / FILE).is_file()
+    """Whether this is the folder of an exported model.
+
+    Args:
+        folder (str | Path): The folder, or anything else that has a path.
+
+    Returns:
+        bool: Whether it has a ``model.json``.
+
+    Raises:
+        UserError: If it is no path.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise UserError(f'a path is needed, not {type(folder).__name__}: '
+                        'name the file')
+    try:
+        return (Path(folder) / FILE).is_file()
+    # Of a NUL in the name, or of a name that is too long.
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def being_verified(folder: Path) -> Iterator[None]:
+    """Take a folder for right that this process has just written.
+
+    Args:
+        folder (Path): It may be without a verdict, and be a pickle.
+
+    Yields:
+        None: As long as it is verified.
+    """
+    before = _own.set(_own.get() | {folder.resolve()})
+    try:
+        yield
+    finally:
+        _own.reset(before)
+
+
+def is_own(folder: str | Path) -> bool:
+    """Whether this process has written the folder, and verifies it now."""
+    return Path(folder).resolve() in _own.get()
 
 
 def read_description(folder: str | Path) -> Description:
@@ -111,37 +167,94 @@ def read_description(folder: str | Path) -> Description:
     Raises:
         UserError: If something is missing, changed or not verified.
     """
-    folder = Path(folder)
-    if not is_exported(folder):
+    exported, folder = is_exported(folder), Path(folder)
+    if not exported:
         inside = sorted(str(file.parent) for file in folder.glob(f'*/{FILE}'))
         raise UserError(f'{folder} holds no exported model (no {FILE})' + (
             f'; did you mean {inside[0]}?' if inside else ''))
-    try:
-        values = json.loads((folder / FILE).read_text(encoding='utf-8'))
-        schema = values['schema']
-        if schema == SCHEMA:
-            description = Description(**values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{folder / FILE} is damaged: {error}') from error
+    file = folder / FILE
+    values = _read(_inside(folder, FILE))
+    schema = values.get('schema')
+    if type(schema) is not int:
+        raise UserError(f'{file} is damaged: it has no schema')
     if schema != SCHEMA:
-        raise UserError(f'{folder / FILE} is of schema {schema}, and this '
+        raise UserError(f'{file} is of schema {schema}, and this '
                         f'mmlowformer reads {SCHEMA}: update it, or export '
                         'again')
+    _check(values, f'{file} is damaged')
+    description = Description(**values)
+    verdict = description.verification.get('verdict')
+    if verdict in (None, FAILED) and not is_own(folder):
+        raise UserError(f'{folder} did not pass its verification, see '
+                        f'"verification" in {file}: export again')
     for name in description.files:
-        _check_file(folder / name, description.sha256.get(name))
+        _check_file(folder, name, description.sha256[name])
     return description
 
 
-def _check_file(file: Path, expected: str | None) -> None:
+def _read(file: Path) -> dict:
+    try:
+        if file.stat().st_size > BYTES:
+            raise ValueError(f'it has more than {BYTES} bytes')
+        values = json.loads(
+            file.read_bytes().decode(), object_pairs_hook=_once,
+            parse_constant=_no_number)
+        # Half of a surrogate pair is no text, and can be printed nowhere.
+        json.dumps(values, ensure_ascii=False).encode()
+        if not isinstance(values, dict):
+            raise ValueError('it is no record')
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f'{file} is damaged: {first_line(error)[:200]}') \
+            from error
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError('a key is there twice')
+    return values
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f'{text} is no number')
+
+
+def _check(values: dict, problem: str) -> None:
+    try:
+        check(values)
+    except ValueError as error:
+        raise UserError(f'{problem}: {error}') from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file, where no link leads out of the folder."""
+    file = folder / name
+    try:
+        inside = file.resolve().is_relative_to(folder.resolve())
+    # Links in a circle.
+    except (OSError, RuntimeError):
+        inside = False
+    if not inside:
+        raise UserError(f'{file} leads out of its folder: copy the file')
+    return file
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    file = _inside(folder, name)
     if file.is_file():
-        if expected and sha256(file) != expected:
+        try:
+            found = sha256(file)
+        except OSError as error:
+            raise UserError(f'{file} cannot be read: {error}') from error
+        if found != expected:
             raise UserError(f'{file} is not what was exported (its sha256 '
-                            'differs from model.json): export again')
+                            f'differs from {FILE}): export again')
     elif file.with_name(file.name + UNVERIFIED).exists():
         raise UserError(f'{file} did not pass its verification, see '
-                        f'"verification" in {file.with_name(FILE)}')
+                        f'"verification" in {folder / FILE}')
     else:
-        raise UserError(f'{file} is missing')
+        raise UserError(f'{file} is missing, or no file')
 
 
 def sha256(file: str | Path) -> str:

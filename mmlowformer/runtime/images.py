@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..optional import need
+from .schema import PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,6 +55,9 @@ def read(source: 'Source', library: str) -> np.ndarray:
     if isinstance(source, (str, Path)):
         return _decode(str(source), library)
     if not isinstance(source, np.ndarray):
+        if not hasattr(source, 'getexif'):
+            raise UserError('an image has to be a path, an array or one of '
+                            f'Pillow, not {type(source).__name__}')
         return _from_pillow(source)
     if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
         raise UserError(f'the image has the shape {source.shape} and the '
@@ -192,6 +196,10 @@ def _scaled(image: np.ndarray, size: tuple[int, int], step: dict
     """Another size, width first, with the library that the test used."""
     name = step['interpolation']
     module = need(*PACKAGES[step['library']])
+    if size[0] * size[1] > PIXELS:
+        raise UserError(f'an image of {image.shape[1]}x{image.shape[0]} '
+                        f'pixels cannot be resized to {size[0]}x{size[1]}: '
+                        f'{PIXELS} pixels are the most')
     if min(size) < 1:
         raise UserError(f'an image of {image.shape[1]}x{image.shape[0]} '
                         'pixels cannot be resized: nothing of it would be '

@@ -1,4 +1,5 @@
 """An exported model that takes photos."""
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -27,13 +28,16 @@ class Predictor:
             takes by itself, which may be less. Defaults to ``float32``.
         score_thr (float): The least score of a box. Defaults to 0: all that
             the model gives.
+        trust (bool): Whether a file may run code on being opened, as ``pt2``
+            may. Defaults to False.
 
     Attributes:
         description (Description): What is known about the model.
         classes (list[str]): Names of the classes, by label.
 
     Raises:
-        UserError: If a file or the runtime is missing.
+        UserError: If a file or the runtime is missing, something is not what
+            was exported, or it is not trusted.
 
     Example:
         >>> from mmlowformer.runtime import Predictor
@@ -43,7 +47,8 @@ class Predictor:
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None,
-                 precision: str = 'float32', score_thr: float = 0.):
+                 precision: str = 'float32', score_thr: float = 0.,
+                 trust: bool = False):
         if precision not in ('float32', DEFAULT):
             raise UserError(f'precision {precision!r} has to be float32 or '
                             f'{DEFAULT}')
@@ -51,7 +56,7 @@ class Predictor:
         self.classes = self.description.classes
         self.score_thr = score_thr
         self.session = open_session(folder, self.description, threads,
-                                    precision)
+                                    precision, trust)
 
     @overload
     def __call__(self, images: 'Source') -> Result: ...
@@ -64,7 +69,8 @@ class Predictor:
 
         Args:
             images (Source | list[Source]): A path, an array ``(h, w, 3)``
-                in BGR as OpenCV reads it, a PIL image, or a list of these.
+                in BGR as OpenCV reads it, a PIL image, or a list or an
+                iterator of these.
 
         Returns:
             Result | list[Result]: One for each image.
@@ -72,7 +78,7 @@ class Predictor:
         Raises:
             UserError: If an image cannot be read.
         """
-        if isinstance(images, (list, tuple)):
+        if isinstance(images, (list, tuple, Iterator)):
             return [self._one(image) for image in images]
         return self._one(images)
 

@@ -1,4 +1,5 @@
 """The runtimes, each with the same call: images in, named arrays out."""
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,17 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..optional import need
-from .description import Description
+from .description import Description, is_own
+from .onnx_files import check_onnx
 from .terminal import silent
 
 # For a runtime's choice instead of float32.
 DEFAULT = 'default'
 
 
+class RuntimeFails(UserError):
+    """A runtime cannot open or compute a network."""
+
+
 class Session(ABC):
-    """An exported network, ready to compute.
+    """An exported network, ready to compute, also for threads, in turn.
+
+    A copy, or what is unpickled, opens the files anew.
 
     Args:
         folder (Path): Of the files.
@@ -35,10 +43,23 @@ class Session(ABC):
 
     def __init__(self, folder: Path, description: Description,
                  threads: int | None = None, precision: str = 'float32'):
+        self._arguments = folder, description, threads, precision
+        # Runtimes keep inputs and outputs in one place for all calls.
+        self._lock = threading.Lock()
         self.file = folder / description.files[0]
         self.description = description
         self.output_names = [item['name'] for item in description.outputs]
-        self.open(threads, precision)
+        try:
+            self.open(threads, precision)
+        except UserError:
+            raise
+        # A runtime may fail in any way.
+        except Exception as error:
+            raise RuntimeFails(f'{self.file} cannot be opened: '
+                               f'{first_line(error)[:200]}') from error
+
+    def __reduce__(self) -> tuple:
+        return type(self), self._arguments
 
     @abstractmethod
     def open(self, threads: int | None, precision: str) -> None:
@@ -57,9 +78,27 @@ class Session(ABC):
 
         Returns:
             dict[str, np.ndarray]: By the names of the description.
+
+        Raises:
+            RuntimeFails: If the runtime does, or gives something else.
         """
-        return dict(zip(self.output_names, self.compute(
-            np.ascontiguousarray(images, np.float32)), strict=True))
+        try:
+            with self._lock:
+                found = self.compute(np.ascontiguousarray(images, np.float32))
+        except Exception as error:
+            raise RuntimeFails(f'the runtime of {self.file} fails: '
+                               f'{first_line(error)[:200]}') from error
+        for item, output in zip(self.description.outputs, found):
+            self._check_shape(item, output.shape)
+        return dict(zip(self.output_names, found, strict=True))
+
+    def _check_shape(self, item: dict, shape: tuple[int, ...]) -> None:
+        if len(shape) != len(item['shape']) or any(
+                side != known for side, known in zip(shape, item['shape'])
+                if not isinstance(known, str)):
+            raise RuntimeFails(
+                f'{self.file} gives {item["name"]!r} of the shape '
+                f'{list(shape)}, and not {item["shape"]} as in model.json')
 
 
 class OnnxSession(Session):
@@ -73,6 +112,7 @@ class OnnxSession(Session):
         settings.log_severity_level = 3
         if threads:
             settings.intra_op_num_threads = threads
+        check_onnx(self.file)
         # Or its threads go on waiting at full speed between the calls.
         settings.add_session_config_entry('session.force_spinning_stop', '1')
         self._session = onnxruntime.InferenceSession(
@@ -98,8 +138,14 @@ class OpenVinoSession(Session):
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
         core = openvino.Core()
+        with open(self.file, 'rb') as stream:
+            # Or OpenVINO looks for another format, whatever the name.
+            if not stream.read(1) == b'<':
+                raise UserError(f'{self.file} is no XML')
         self._compiled = core.compile_model(
-            core.read_model(str(self.file)), 'CPU', settings)
+            core.read_model(str(self.file),
+                            str(self.file.with_suffix('.bin'))),
+            'CPU', settings)
         hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
         version = openvino.__version__.split('-')[0]
         self.name = f'OpenVINO {version}, CPU, {hint.to_string()}'
@@ -107,7 +153,7 @@ class OpenVinoSession(Session):
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
         """The outputs, in the order of the description."""
         outputs = self._compiled(images)
-        return [np.asarray(outputs[name]) for name in self.output_names]
+        return [np.array(outputs[name]) for name in self.output_names]
 
 
 class TorchSession(Session):
@@ -231,8 +277,8 @@ SESSIONS: dict[str, Callable[..., Session]] = dict(
 
 
 def open_session(folder: str | Path, description: Description,
-                 threads: int | None = None, precision: str = 'float32'
-                 ) -> Session:
+                 threads: int | None = None, precision: str = 'float32',
+                 trust: bool = False) -> Session:
     """Open an exported network with the runtime of its format.
 
     Args:
@@ -240,14 +286,23 @@ def open_session(folder: str | Path, description: Description,
         description (Description): Of ``read_description``.
         threads (int, optional): Defaults to the runtime's choice.
         precision (str): ``float32``, or ``default`` for the runtime's choice.
+        trust (bool): Whether a file may run code on being opened, as ``pt2``
+            may. Defaults to False.
 
     Returns:
         Session: The network.
 
     Raises:
-        UserError: If the runtime is missing, or there is none here.
+        UserError: If the runtime is missing, or there is none here, or the
+            format may run code and is not trusted.
     """
     if description.format not in SESSIONS:
         raise UserError(f'{description.format} cannot be run here')
+    if description.format == 'pt2' and not (trust or is_own(folder)):
+        raise UserError(
+            f'{folder} is of the format pt2, which may run code on being '
+            'opened: if you trust who made it, add --trust (tools of the '
+            'project: --trust-config; in Python: trust=True), or export to '
+            'another format')
     return SESSIONS[description.format](
         Path(folder), description, threads, precision)

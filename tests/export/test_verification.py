@@ -1,5 +1,6 @@
 """What is wrong is not called verified: the verifier, put to the test."""
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -7,7 +8,7 @@ import pytest
 import torch.nn.functional as F
 
 from mmlowformer.errors import UserError
-from mmlowformer.export import networks
+from mmlowformer.export import exporting, networks
 from mmlowformer.export.comparing import (
     compare_boxes,
     compare_outputs,
@@ -16,6 +17,7 @@ from mmlowformer.export.comparing import (
 from mmlowformer.export.verification import Verifier, sizes_for
 from mmlowformer.predict.model import load_model
 from mmlowformer.runtime import Predictor
+from mmlowformer.runtime.description import sha256
 
 from .exports import make_export
 
@@ -29,12 +31,15 @@ def copied(exported, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     description = json.loads((tmp_path / 'model.json').read_text())
-    description['sha256'] = {}
     (tmp_path / 'model.json').write_text(json.dumps(description))
     return tmp_path
 
 
 def missed(folder, checkpoint, photos):
+    file = folder / 'model.json'
+    description = json.loads(file.read_text())
+    description['sha256']['model.onnx'] = sha256(folder / 'model.onnx')
+    file.write_text(json.dumps(description))
     rows = Verifier(folder, load_model(checkpoint), (64, 64)).rows(photos)
     return {row.check for row in rows if not row.passed}
 
@@ -167,3 +172,48 @@ def test_what_is_no_number_is_no_match():
     assert relative_error(ones[:1], ones) == np.inf
     (_, _, limit), = compare_outputs(dict(a=ones), dict(a=ones), (513, 64))
     assert limit == 2e-5
+
+
+@pytest.mark.parametrize('end', [KeyboardInterrupt, OSError, None])
+def test_without_a_verdict_there_is_nothing_to_use(
+        end, monkeypatch, tiny, photos, tmp_path):
+    """What is there while it is verified is what SIGKILL would leave."""
+    seen = []
+
+    def look(exporter, folder, source):
+        seen.append(folder.name)
+        copied = shutil.copytree(folder, tmp_path / 'killed')
+        with pytest.raises(UserError, match='did not pass its verification'):
+            Predictor(copied)
+        assert not (tmp_path / 'onnx').exists()
+        # Who has written it may open it, to verify it.
+        Predictor(folder)
+        if end:
+            raise end('No space left on device')
+        return exporting.Outcome(folder, 'failed')
+
+    monkeypatch.setattr(exporting.Exporter, '_verify', look)
+    if end:
+        with pytest.raises((KeyboardInterrupt, UserError)):
+            make_export(tiny('classification'), tmp_path / 'onnx',
+                        images=photos)
+        left = tmp_path / 'onnx.unverified'
+        assert not (tmp_path / 'onnx').exists()
+    else:
+        make_export(tiny('classification'), tmp_path / 'onnx', images=photos)
+        left = tmp_path / 'onnx'
+    assert seen == ['onnx.unverified']
+    assert sorted(file.name for file in left.iterdir()) == [
+        'model.json', 'model.onnx.unverified']
+    with pytest.raises(UserError, match='did not pass its verification'):
+        Predictor(left)
+
+
+def test_a_full_disk_leaves_nothing(monkeypatch, tiny, photos, tmp_path):
+    def fail(*_):
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(exporting.Description, 'write', fail)
+    with pytest.raises(UserError, match='No space left'):
+        make_export(tiny('classification'), tmp_path / 'onnx', images=photos)
+    assert not list(tmp_path.iterdir())

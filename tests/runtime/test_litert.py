@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mmlowformer.runtime.description import Description
+from mmlowformer.runtime.description import Description, sha256
 
 from ..conftest import ROOT
 
@@ -67,12 +67,16 @@ def test_outputs_by_name_without_torch(run_python, tmp_path):
     Description(
         task='features', model='', format='tflite', files=['model.tflite'],
         precision='float32', classes=[], palette=[], input=dict(
-            name='images', channel_order='RGB', shape=SHAPE, least_size=1,
+            name='images', layout='NCHW', dtype='float32', range=[0, 255],
+            channel_order='RGB', shape=SHAPE, least_size=1,
             mean=[0.] * 3, std=[1.] * 3),
         padding=dict(divisor=1, value=0., by='model'),
         prepare=[dict(step='read', library='opencv')],
         outputs=[dict(name=name, shape=SHAPE) for name in (
-            'square', 'double')]).write(tmp_path)
+            'square', 'double')],
+        sha256={'model.tflite': sha256(tmp_path / 'model.tflite')},
+        verification=dict(verdict='verified', reason='', rows=[], metrics={},
+                          speed=[])).write(tmp_path)
     result = run_python('-c', WITHOUT_TORCH, tmp_path,
                         env={'PYTHONPATH': str(ROOT)})
     found, name = result.stdout.splitlines()

@@ -1,0 +1,132 @@
+"""Sessions and predictors used by threads, copied and pickled."""
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+import torch
+from torch import nn
+
+from mmlowformer import Predictor as HostPredictor
+from mmlowformer.errors import UserError
+from mmlowformer.runtime import Predictor
+from mmlowformer.runtime.description import Description, sha256
+
+SIDE = 128
+SHAPE = [1, 3, SIDE, SIDE]
+NCNN = """7767517
+2 2
+Input in0 0 1 in0
+BinaryOp double 1 1 in0 out0 0=2 1=1 2=2.0
+"""
+
+
+class Double(nn.Module):
+    def forward(self, images):
+        return (images * 2, )
+
+
+def write_onnx(folder):
+    values = [onnx.helper.make_tensor_value_info(
+        name, onnx.TensorProto.FLOAT, SHAPE) for name in ('images', 'out')]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node('Add', ['images', 'images'], ['out'])],
+        'double', values[:1], values[1:])
+    onnx.save(onnx.helper.make_model(
+        graph, ir_version=8,
+        opset_imports=[onnx.helper.make_opsetid('', 18)]),
+        str(folder / 'model.onnx'))
+    return ['model.onnx']
+
+
+def write_openvino(folder):
+    write_onnx(folder)
+    openvino.save_model(openvino.convert_model(str(folder / 'model.onnx')),
+                        str(folder / 'model.xml'), compress_to_fp16=False)
+    return ['model.xml', 'model.bin']
+
+
+def write_pt2(folder):
+    torch.export.save(torch.export.export(
+        Double(), (torch.zeros(SHAPE), )), str(folder / 'model.pt2'))
+    return ['model.pt2']
+
+
+def write_ncnn(folder):
+    (folder / 'model.param').write_text(NCNN)
+    (folder / 'model.bin').write_bytes(b'')
+    return ['model.param', 'model.bin']
+
+
+WRITERS = dict(onnx=write_onnx, openvino=write_openvino, pt2=write_pt2,
+               ncnn=write_ncnn)
+
+
+def written(form, folder):
+    files = WRITERS[form](folder)
+    Description(
+        task='features', model='', format=form, files=files,
+        precision='float32', classes=[], palette=[], input=dict(
+            name='images', layout='NCHW', dtype='float32', range=[0, 255],
+            channel_order='RGB', shape=SHAPE, least_size=1, mean=[0.] * 3,
+            std=[1.] * 3),
+        padding=dict(divisor=1, value=0., by='model'),
+        prepare=[dict(step='read', library='opencv')],
+        outputs=[dict(name='out', shape=SHAPE)],
+        sha256={name: sha256(folder / name) for name in files},
+        verification=dict(verdict='verified', reason='', rows=[], metrics={},
+                          speed=[])).write(folder)
+    return folder
+
+
+@pytest.mark.parametrize('form', WRITERS)
+def test_eight_threads_against_one(form, tmp_path):
+    predictor = Predictor(written(form, tmp_path), threads=1, trust=True)
+    images = [np.full((SIDE, SIDE, 3), number, np.uint8)
+              for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        maps = [found.maps['out'] for found in pool.map(predictor, images)]
+    assert [np.unique(each).tolist() for each in maps] == [
+        [2. * number] for number in range(64)]
+
+
+@pytest.mark.parametrize('again', [
+    copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_of_sessions(again, tmp_path):
+    predictor = again(Predictor(written('onnx', tmp_path)))
+    image = np.full((SIDE, SIDE, 3), 3, np.uint8)
+    first, second = predictor(iter([image, image]))
+    assert np.unique(first.maps['out']).tolist() == [6.]
+    assert np.array_equal(first.maps['out'], second.maps['out'])
+
+
+@pytest.mark.parametrize('kind', ['checkpoint', 'exported'])
+def test_predictors(kind, tiny, exported, photos):
+    """Threads, copies, and all that an image can be."""
+    of = dict(checkpoint=tiny, exported=exported)[kind]
+    predictor = HostPredictor(of('classification'), device='cpu')
+    expected = [result.score for result in predictor(photos)]
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(predictor, photos * 4)
+        assert [one.score for one in found] == expected * 4
+    for again in (copy.copy(predictor), copy.deepcopy(predictor),
+                  pickle.loads(pickle.dumps(predictor))):
+        assert [one.score for one in again(iter(photos))] == expected
+    with open(photos[0], 'rb') as stream:
+        content = stream.read()
+        for source in (bytearray(content), memoryview(content)):
+            assert predictor(source).score == expected[0]
+        for wrong in (stream, None, 7, [None], [stream], [[1], [1, 2]]):
+            with pytest.raises(UserError, match='has to be a path'):
+                predictor(wrong)
+
+
+@pytest.mark.parametrize('opened', [HostPredictor, Predictor])
+def test_an_open_file_is_no_checkpoint(opened, tmp_path):
+    (tmp_path / 'epoch_1.pth').write_bytes(b'x')
+    with open(tmp_path / 'epoch_1.pth', 'rb') as stream, pytest.raises(
+            UserError, match='a path is needed, not BufferedReader'):
+        opened(stream)
