@@ -21,6 +21,7 @@ from ..engine.pictures import (
     outlined,
 )
 from ..errors import UserError
+from ..runtime.images import OPENCV, read
 
 # Labels of an image that are told.
 TOP = 5
@@ -281,7 +282,7 @@ class Neighbours(Result):
         """The image beside its neighbours."""
         return contact_sheet([
             ('query', Image.fromarray(self.image)),
-            *((f'{os.path.basename(path)} {score:.2f}', Image.open(path))
+            *((f'{os.path.basename(path)} {score:.2f}', as_picture(path))
               for path, score in self.top)])
 
     def json(self) -> list[dict]:
@@ -293,6 +294,18 @@ class Neighbours(Result):
         """The nearest images."""
         return ', '.join(f'{os.path.basename(path)} {score:.2f}'
                          for path, score in self.top[:3])
+
+
+def as_picture(path: str) -> Image.Image:
+    """A file's image, as models see it.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Image.Image: In RGB, upright.
+    """
+    return Image.fromarray(read(path, OPENCV)[..., ::-1])
 
 
 def run_lengths(mask: np.ndarray) -> dict:

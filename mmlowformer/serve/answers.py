@@ -16,6 +16,7 @@ from ..predict import (
     Result,
     Segmentation,
 )
+from ..predict.results import as_picture
 
 # Of the pictures for the page; coordinates stay those of the photo.
 LONGEST_SIDE = 1600
@@ -86,9 +87,9 @@ def _css(colour: tuple) -> str:
 
 
 def _thumbnail(path: str) -> str:
-    with Image.open(path) as image:
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        return _as_url(image.convert('RGB'), 'JPEG')
+    picture = as_picture(path)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _as_url(picture, 'JPEG')
 
 
 def _layer(mask: np.ndarray, palette: Sequence[tuple | None]) -> str:
