@@ -76,7 +76,8 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
     if os.path.isdir(argument):
         _add_folder(inputs, argument, recursive)
     elif os.path.isfile(argument) and _suffix(argument) == '.txt':
-        with open(argument, encoding='utf-8') as lines:
+        with open(argument, encoding='utf-8',
+                  errors='surrogateescape') as lines:
             _add_listed(inputs, lines, argument)
     elif os.path.isfile(argument):
         inputs.add(argument)

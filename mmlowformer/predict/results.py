@@ -20,7 +20,7 @@ from ..engine.pictures import (
     draw_mask,
     outlined,
 )
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..runtime.images import OPENCV, read
 
 # Labels of an image that are told.
@@ -66,7 +66,8 @@ class Result(ABC):
 
     def line(self) -> str:
         """Size, what was found, and how long it took, in one line."""
-        return f'{self.size}  {self.summary()}  {1e3 * self.seconds:.0f} ms'
+        what = printable(self.summary(), limit=1000)
+        return f'{self.size}  {what}  {1e3 * self.seconds:.0f} ms'
 
     def save(self, file: str) -> None:
         """Write the picture of :meth:`draw`.

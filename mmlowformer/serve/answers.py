@@ -9,6 +9,7 @@ from functools import singledispatch
 import numpy as np
 from PIL import Image
 
+from ..errors import printable
 from ..predict import (
     Classification,
     Detections,
@@ -49,7 +50,8 @@ def _found(result: Result) -> dict:
 @_found.register
 def _(result: Detections) -> dict:
     objects = [
-        dict(name=name, score=float(score), box=box, colour=_css(colour))
+        dict(name=printable(name), score=float(score), box=box,
+             colour=_css(colour))
         for name, score, box, colour in zip(
             result.names, result.scores, result.boxes.astype(float).tolist(),
             [result.palette[label] for label in result.labels])]
@@ -64,21 +66,21 @@ def _(result: Detections) -> dict:
 def _(result: Segmentation) -> dict:
     return dict(
         layer=_layer(result.mask, result.palette),
-        labels=[dict(name=name, score=share, colour=_css(
+        labels=[dict(name=printable(name), score=share, colour=_css(
             result.palette[result.classes.index(name)]))
             for name, share in result.shares.items()])
 
 
 @_found.register
 def _(result: Classification) -> dict:
-    return dict(labels=[dict(name=name, score=score)
+    return dict(labels=[dict(name=printable(name), score=score)
                         for name, score in result.top])
 
 
 @_found.register
 def _(result: Neighbours) -> dict:
     return dict(labels=[
-        dict(name=os.path.basename(path), score=score,
+        dict(name=printable(os.path.basename(path)), score=score,
              picture=_thumbnail(path)) for path, score in result.top])
 
 
