@@ -6,11 +6,17 @@ import sys
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from PIL import Image
 
-from mmlowformer.engine import console
+from mmlowformer.analysis.confusion import draw_accuracies, draw_confusion
+from mmlowformer.engine import console, pictures
+from mmlowformer.engine.pictures import Boxes
+from mmlowformer.errors import UserError, one_line_errors
 
 
 @pytest.fixture
