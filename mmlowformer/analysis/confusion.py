@@ -32,9 +32,10 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
     axes.set_ylabel('class')
     if len(classes) <= NAMED:
         # A dollar is no formula.
-        names = dict(labels=list(map(printable, classes)), parse_math=False)
-        axes.set_xticks(range(len(classes)), rotation=90, **names)
-        axes.set_yticks(range(len(classes)), **names)
+        names = list(map(printable, classes))
+        axes.set_xticks(range(len(classes)), names, rotation=90,
+                        parse_math=False)
+        axes.set_yticks(range(len(classes)), names, parse_math=False)
     if len(classes) <= NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             axes.text(column, row, count, ha='center', va='center',

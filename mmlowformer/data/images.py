@@ -106,8 +106,10 @@ def read_alike(step: object) -> None:
     Args:
         step (object): The pipeline, changed in place, or a part of it.
     """
-    if type(step) is LoadImageFromFile:
-        if (step.color_type == 'color' and step.imdecode_backend in LIBRARIES
+    if isinstance(step, LoadImageFromFile):
+        # Subclasses read in ways of their own.
+        if (type(step) is LoadImageFromFile and step.color_type == 'color'
+                and step.imdecode_backend in LIBRARIES
                 and step.file_client_args is None):
             step.__class__ = LoadAlike
     elif isinstance(step, dict):
