@@ -2,10 +2,20 @@
 import os
 import sys
 import traceback
+import unicodedata
 from contextlib import contextmanager
 
 # Set to 1 it shows the tracebacks that are hidden else, as --debug does.
 DEBUG = 'MMLOWFORMER_DEBUG'
+
+
+# Controls, formats such as changes of direction, lone surrogates, and what
+# separates lines and paragraphs.
+UNSEEN = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
+# Joiners, which emoji and some scripts need.
+HARMLESS = '\u200c\u200d'
+# Characters of a name, or of a message.
+LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
 
 
 class UserError(Exception):
@@ -17,6 +27,26 @@ def is_first_process() -> bool:
     ranks = (os.environ.get(name) for name in
              ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
     return next(filter(None, ranks), '0') == '0'
+
+
+def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
+    r"""A text from a file as it may be shown: no controls, and not endless.
+
+    Args:
+        text (str): For example a class's name.
+        keep (str): Control characters that stay, such as a newline. Defaults
+            to none.
+        limit (int): Characters that are shown. Defaults to 200.
+
+    Returns:
+        str: With escapes such as ``\x1b`` for what moves the cursor, turns
+        the direction, breaks the line or cannot be encoded.
+    """
+    shown = text if len(text) <= limit else text[:limit - 3] + '...'
+    return ''.join(
+        char.encode('unicode_escape').decode()
+        if unicodedata.category(char) in UNSEEN
+        and char not in keep + HARMLESS else char for char in shown)
 
 
 def first_line(error: BaseException) -> str:
@@ -55,4 +85,5 @@ def one_line_errors(program: str):
 
 def _message(error: UserError) -> str:
     """The text, without what a worker of a data loader puts around it."""
-    return str(error).split(f'{UserError.__name__}: ')[-1].strip()
+    text = str(error).split(f'{UserError.__name__}: ')[-1].strip()
+    return printable(text, '\n', LONGEST_MESSAGE)

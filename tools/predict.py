@@ -17,6 +17,7 @@ from mmengine.device import get_device
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
+from mmlowformer.errors import LONGEST_MESSAGE, printable
 from mmlowformer.predict import Predictor
 from mmlowformer.predict.arguments import add_model_arguments, predictor_of
 from mmlowformer.predict.following import (
@@ -110,11 +111,10 @@ class Run:
                     self.writer.add(answer.position, name, answer.result)
                     self.done += 1
                     engine.show(engine.wrapped(
-                        f'{name}  {answer.result.line()}', '  '))
+                        f'{printable(name)}  {answer.result.line()}', '  '))
                 except UserError as error:
                     self.failed += 1
-                    engine.show(engine.wrapped(f'Skipped: {error}', '  '),
-                                'red')
+                    tell_skipped(error)
                 step()
 
     def video(self, source: str, name: str, position: int) -> None:
@@ -133,12 +133,14 @@ class Run:
                 copy.close()
                 seconds = time.perf_counter() - started
                 engine.show(engine.wrapped(
-                    f'{name}  {video.frames} frames, '
+                    f'{printable(name)}  {video.frames} frames, '
                     f'{video.frames / seconds:.1f} per second', '  '))
+            if (end := broken_off(source, video.frames, video.total)):
+                raise UserError(f'{end}; what was read is kept')
             self.done += 1
         except UserError as error:
             self.failed += 1
-            engine.show(engine.wrapped(f'Skipped: {error}', '  '), 'red')
+            tell_skipped(error)
 
     def _frames(self, video: Video, copy: VideoWriter, name: str,
                 position: int) -> None:
@@ -154,6 +156,11 @@ class Run:
                     for record in answer.result.json()])
                 self.frames += 1
                 step()
+
+
+def tell_skipped(error: UserError) -> None:
+    said = printable(str(error), limit=LONGEST_MESSAGE)
+    engine.show(engine.wrapped(f'Skipped: {said}', '  '), 'red')
 
 
 def show_stages(predictor: Predictor, images: list[str]) -> None:
@@ -285,18 +292,27 @@ def write_track(writer: Writer, found: Iterator[Step], name: str,
 
 def conclude_track(writer: Writer, steps: list[Tracked], source: str,
                    total: int | None) -> None:
-    warn_of_end(source, len(steps), total)
     unsure = sum(not frame.is_sure for frame in steps)
     rate = len(steps) / sum(frame.seconds for frame in steps)
     engine.show(f'\n{len(steps)} frames, the tracker took {rate:.1f} per '
                 f'second; {unsure} are unsure (dashed).')
     name_files(writer, 'Boxes', BOXES)
+    exit_if_broken_off(source, len(steps), total)
 
 
-def warn_of_end(source: str, frames: int, total: int | None) -> None:
-    if total and frames < total:
-        engine.warn(f'{source} ends after {frames} of the {total} frames '
-                    'that it announces')
+def broken_off(source: str, frames: int, total: int | None) -> str | None:
+    """What is said of a video whose end is missing."""
+    # Some formats only estimate their number of frames, by one too many.
+    if total is None or frames >= total - 1:
+        return None
+    return f'{source} ends after {frames} of the {total} frames that it ' \
+        'announces'
+
+
+def exit_if_broken_off(source: str, frames: int, total: int | None) -> None:
+    if (end := broken_off(source, frames, total)):
+        engine.warn(end)
+        sys.exit(1)
 
 
 def name_files(writer: Writer, label: str, lines: str) -> None:
@@ -331,19 +347,19 @@ def track_all(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     steps = write_track(writer, chain([first], found), name, frames, TRACKS)
     rate = len(steps) / (time.perf_counter() - started)
-    warn_of_end(source, len(steps), frames.total)
     count = len({identity for frame in steps
                  for identity in frame.identities.tolist()})
     engine.show(f'\n{len(steps)} frames, {rate:.1f} per second; {count} '
                 f'{"object" if count == 1 else "objects"}.')
     name_files(writer, 'Tracks', TRACKS)
+    exit_if_broken_off(source, len(steps), frames.total)
 
 
 def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
     with (engine.one_line_errors('predict.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted: nothing is done.'),
+          engine.exit_on_interrupt(lambda: 'Interrupted.'),
           engine.quiet_screen()):
         engine.tell_of_compiling(args)
         if args.box or args.detector:

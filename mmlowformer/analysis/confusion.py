@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..errors import printable
+
 # More classes than this have no room for numbers, and more for no names.
 NUMBERED, NAMED = 20, 60
 
@@ -29,8 +31,11 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
     axes.set_xlabel('predicted class')
     axes.set_ylabel('class')
     if len(classes) <= NAMED:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        # A dollar is no formula.
+        names = list(map(printable, classes))
+        axes.set_xticks(range(len(classes)), names, rotation=90,
+                        parse_math=False)
+        axes.set_yticks(range(len(classes)), names, parse_math=False)
     if len(classes) <= NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             axes.text(column, row, count, ha='center', va='center',
@@ -63,7 +68,8 @@ def draw_accuracies(counts: np.ndarray, classes: Sequence[str],
     axes.set_xlabel('right, % (and number) of the images of the class')
     if len(there) <= NAMED:
         axes.set_yticks(range(len(there)),
-                        [classes[there[index]] for index in order])
+                        [printable(classes[there[index]]) for index in order],
+                        parse_math=False)
         axes.bar_label(bars, [
             f' {counts[there[index], there[index]]} of {totals[there[index]]}'
             for index in order])

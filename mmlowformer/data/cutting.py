@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ..errors import UserError, first_line
 from ..predict.tiling import Tile, tiles_of
+from ..runtime.images import OPENCV, read
 from .drawn_masks import region
 from .formats.records import ImageFolder, Picture, Shape
 
@@ -105,7 +105,7 @@ def _write(cut: Sequence[tuple[Tile, Picture]], path: str, root: Path
 
 
 def read_scene(path: str) -> np.ndarray:
-    """Read an image of any size, upright.
+    """Read an image of any size, as trainings do by default.
 
     Args:
         path (str): The file.
@@ -116,9 +116,4 @@ def read_scene(path: str) -> np.ndarray:
     Raises:
         UserError: If it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'image {path} cannot be read: {first_line(error)}'
-                        ) from error
+    return read(path, OPENCV)[..., ::-1]

@@ -1,15 +1,23 @@
-"""Images that cannot be read are named, whoever reads them."""
+"""Images are read alike, and named if they cannot be, whoever reads them."""
 import os
 from collections.abc import Callable, Iterator
 
 import cv2
 import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile
+from mmengine import fileio
 from mmengine.dataset import BaseDataset
+from mmengine.dataset import Compose as MMEngineCompose
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
+from ..runtime.images import OPENCV, PILLOW, decode
+
+# What mmcv calls them.
+LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
 
 
 class NameImages(Hook):
@@ -62,6 +70,57 @@ def _leaves(dataset: Dataset) -> Iterator[BaseDataset]:
             yield from _leaves(item)
 
 
+class LoadAlike(LoadImageFromFile):
+    """Reads images as all of mmlowformer does, see ``runtime.images``."""
+
+    def transform(self, results: dict) -> dict | None:
+        """Read an image.
+
+        Args:
+            results (dict): ``img_path`` is the file.
+
+        Returns:
+            dict | None: With ``img``; None if it cannot be read and the
+            config says to ignore that.
+
+        Raises:
+            UserError: If it cannot be read; the message names it.
+        """
+        path = results['img_path']
+        try:
+            image = decode(
+                fileio.get(path, backend_args=self.backend_args),
+                LIBRARIES[self.imdecode_backend], f'image {path}')
+        except Exception:
+            if self.ignore_empty:
+                return None
+            raise
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+
+def read_alike(step: object) -> None:
+    """Let the loaders of a pipeline read 16 bits, and refuse what is odd.
+
+    Args:
+        step (object): The pipeline, changed in place, or a part of it.
+    """
+    if isinstance(step, LoadImageFromFile):
+        # Subclasses read in ways of their own.
+        if (type(step) is LoadImageFromFile and step.color_type == 'color'
+                and step.imdecode_backend in LIBRARIES
+                and step.file_client_args is None):
+            step.__class__ = LoadAlike
+    elif isinstance(step, dict):
+        read_alike(list(step.values()))
+    elif isinstance(step, (list, tuple)):
+        for part in step:
+            read_alike(part)
+    elif isinstance(step, (BaseTransform, Compose, MMEngineCompose)):
+        read_alike(vars(step))
+
+
 class NamingPipeline:
     """A data set's pipeline.
 
@@ -71,6 +130,7 @@ class NamingPipeline:
 
     def __init__(self, pipeline: Callable):
         self.pipeline = pipeline
+        read_alike(pipeline)
 
     def __getattr__(self, name: str):
         # Not while it is unpickled in a worker.
@@ -93,6 +153,8 @@ class NamingPipeline:
         paths = list(_paths_of(record))
         try:
             return self.pipeline(record)
+        except UserError:
+            raise
         except Exception as error:
             for path in paths:
                 problem = _problem(path, error)

@@ -21,7 +21,7 @@ from ..engine.pictures import (
     draw_boxes,
     draw_mask,
 )
-from ..errors import UserError
+from ..errors import UserError, printable
 from .cutting import read_scene
 from .formats.records import Faults, ImageFolder, Picture
 from .masks import IGNORED
@@ -312,8 +312,9 @@ def class_lines(counts: dict[str, int]) -> list[str]:
         list[str]: Not more than :data:`MOST_CLASSES`, and a line about the
         others.
     """
-    width = max(map(len, counts), default=0)
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    ordered = [(printable(name), count) for name, count in
+               sorted(counts.items(), key=lambda item: -item[1])]
+    width = max((len(name) for name, _ in ordered), default=0)
     lines = [f'{name:<{width}}  {count}' for name, count in ordered]
     if len(lines) <= MOST_CLASSES:
         return lines

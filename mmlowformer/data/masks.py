@@ -15,6 +15,7 @@ from rich.progress import track
 
 from ..configs import kind_of
 from ..errors import UserError, first_line
+from ..runtime.images import check_depth
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
@@ -149,8 +150,10 @@ def upright_size(path: str) -> tuple[int, int]:
 
     Raises:
         OSError: If it is no image.
+        UserError: If it is none that models can be shown.
     """
     with Image.open(path) as image:
+        check_depth(image, f'image {path}')
         # 5 to 8 are the orientations that lie on their side.
         turned = image.getexif().get(EXIF_ORIENTATION, 1) > 4
         return image.size if turned else image.size[::-1]

@@ -1,10 +1,12 @@
 """What reaches the screen; the log file in the work dir holds everything."""
 import io
 import logging
+import os
 import re
 import signal
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from ..errors import is_first_process
+from ..errors import is_first_process, printable
 
 WIDTH = 80
 # Warnings that ask for nothing, whatever the user does.
@@ -172,6 +174,10 @@ def wrapped(text: str, indent: str = '') -> str:
         for line in text.splitlines())
 
 
+def _visible(text: str) -> str:
+    return printable(text, '\n\t', sys.maxsize)
+
+
 def show(text: str, style: str = '') -> None:
     """Write to the screen alone.
 
@@ -180,7 +186,7 @@ def show(text: str, style: str = '') -> None:
         style (str): Rich's name of a colour. Defaults to ''.
     """
     if is_first_process():
-        console().print(Text(text, style), soft_wrap=True)
+        console().print(Text(_visible(text), style), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -189,7 +195,7 @@ def say(text: str) -> None:
     Args:
         text (str): The lines.
     """
-    MMLogger.get_current_instance().info(text, extra=ON_SCREEN)
+    MMLogger.get_current_instance().info(_visible(text), extra=ON_SCREEN)
 
 
 def warn(text: str) -> None:
@@ -198,7 +204,7 @@ def warn(text: str) -> None:
     Args:
         text (str): One line.
     """
-    MMLogger.get_current_instance().warning(text)
+    MMLogger.get_current_instance().warning(_visible(text))
 
 
 def take_over(logger: MMLogger) -> None:
@@ -259,7 +265,8 @@ class _Printed(io.TextIOBase):
                     or author.partition('.')[0] in TALKATIVE):
                 MMLogger.get_current_instance().info(line)
             else:
-                show(line)
+                # What a bar of a library has come to.
+                show(line.rstrip('\r').rpartition('\r')[2])
         return len(text)
 
     def finish(self) -> None:
@@ -336,29 +343,65 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
 
 @contextmanager
 def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
-    """Exit with the status of an interrupted program on Ctrl-C.
+    """Exit with the status of an interrupted program on Ctrl-C or SIGTERM.
 
     Args:
         words (Callable[[], str]): Says what there is to go on with.
     """
     try:
-        yield
+        with _termination():
+            yield
     except BaseException as error:
-        if not _is_interrupt(error):
+        # An inner one has said its words before it exits.
+        cause = None if isinstance(error, SystemExit) else _interrupt(error)
+        if cause is None:
             raise
+        number = (signal.SIGTERM if isinstance(cause, Terminated) else
+                  signal.SIGINT)
         # Once more would cut the words short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_IGN)
         set_bar(None)
         if is_first_process():
-            print(wrapped(f'\n{words()}'), file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+            text = wrapped(f'\n{_visible(words())}')
+            print(text, file=sys.stderr)
+        sys.exit(128 + number)
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C was the cause.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, which ends the work as Ctrl-C does."""
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM leave what is done, too.
+
+    Not in a distributed job, whose launcher waits for its processes to end.
+    """
+    alone = (threading.current_thread() is threading.main_thread()
+             and os.environ.get('WORLD_SIZE', '1') == '1')
+    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    process = os.getpid()
+
+    def end(number: int, _) -> None:
+        # A forked worker has nothing to tell.
+        if os.getpid() != process:
+            os._exit(128 + number)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Ctrl-C or SIGTERM, if that was the cause.
 
     A bare ``except`` in MMEngine's Config makes a SyntaxError of it.
     """
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from ..analysis.confusion import draw_accuracies, draw_confusion
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..tracking.detectors import follows_many
 from .console import say
 from .pictures import (
@@ -218,7 +218,8 @@ def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
 def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
     """Names and colours of a data set's classes."""
     meta = getattr(dataset, 'metainfo', None) or {}
-    names = list(meta.get('classes') or map(str, range(IGNORED)))
+    names = [printable(name) for name in
+             meta.get('classes') or map(str, range(IGNORED))]
     return names, colours(len(names), meta.get('palette'))
 
 

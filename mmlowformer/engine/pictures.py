@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from ..errors import printable
+
 # Smaller images are enlarged, so that labels fit; larger ones are shrunk, so
 # that labels can be read when the whole is looked at.
 SMALLEST_SIDE = 320
@@ -148,7 +150,8 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
     for box, label, right in zip(corners, boxes.labels, boxes.right):
         _outline(draw, box, palette[label], right)
     taken = list(corners)
-    for box, label, text in zip(corners, boxes.labels, boxes.texts):
+    texts = map(printable, boxes.texts)
+    for box, label, text in zip(corners, boxes.labels, texts):
         place = _place(draw, box, text, taken, panel.size)
         draw.rectangle(place, fill=palette[label])
         draw.text((place[0], place[1]), text, font=_font(),
@@ -233,6 +236,8 @@ def captioned(panels: Sequence[tuple[str, Image.Image]],
     Returns:
         Image.Image: The picture.
     """
+    panels = [(printable(caption), panel) for caption, panel in panels]
+    legend = [(printable(name), colour) for name, colour in legend]
     ruler = ImageDraw.Draw(Image.new('RGB', (1, 1)))
     widths = [max(panel.width, round(ruler.textlength(
         caption, font=_font())) + 2 * GAP) for caption, panel in panels]
@@ -314,7 +319,8 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     for index, (caption, picture) in enumerate(panels):
         row, column = divmod(index, columns)
         left, top = GAP + column * cell[0], GAP + row * cell[1]
-        draw.text((left, top), _shortened(caption, SHEET_SIDE), font=_font(),
+        draw.text((left, top), _shortened(printable(caption),
+                                           SHEET_SIDE), font=_font(),
                   fill=INK)
         sheet.paste(ImageOps.contain(picture.convert('RGB'),
                                      (SHEET_SIDE, SHEET_SIDE)),
@@ -352,6 +358,7 @@ def draw_class(image: np.ndarray, truth: str, found: str, right: bool
 def _subtitled(image: np.ndarray, lines: Sequence[tuple[str, tuple]]
                ) -> Image.Image:
     """An image and, below it, lines in their colours."""
+    lines = [(printable(text), ink) for text, ink in lines]
     panel = _resized(image)
     ruler = ImageDraw.Draw(panel)
     width = max(panel.width, *(round(ruler.textlength(text, font=_font()))

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..errors import printable
 from .console import console, set_bar, show, wrapped
 from .scores import shown_metrics
 
@@ -164,7 +165,7 @@ class ShowProgress(Hook):
 
 def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(
-        TextColumn('{task.description}'), BarColumn(None),
+        TextColumn('{task.description}', markup=False), BarColumn(None),
         MofNCompleteColumn(), *columns, console=console(),
         redirect_stdout=False, transient=True,
         disable=not console().is_terminal)
@@ -182,7 +183,7 @@ def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
         Callable: To be called after each one.
     """
     bar = _bar(TimeRemainingColumn())
-    task = bar.add_task(stage, total=total)
+    task = bar.add_task(printable(stage), total=total)
     set_bar(bar)
     try:
         yield lambda: bar.advance(task)

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..configs import kind_of
+from ..errors import printable
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
 from ..tracking.detectors import follows_many
@@ -149,7 +150,7 @@ def describe_data(dataset: BaseDataset) -> str:
         counts.append(f'{boxes} boxes')
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes:
-        names = ', '.join(classes[:SHOWN_CLASSES])
+        names = ', '.join(map(printable, classes[:SHOWN_CLASSES]))
         more = ', ...' if len(classes) > SHOWN_CLASSES else ''
         counts.append(f'{len(classes)} classes ({names}{more})')
     return ', '.join(counts)

@@ -76,12 +76,16 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
     if os.path.isdir(argument):
         _add_folder(inputs, argument, recursive)
     elif os.path.isfile(argument) and _suffix(argument) == '.txt':
-        with open(argument, encoding='utf-8') as lines:
+        with open(argument, encoding='utf-8',
+                  errors='surrogateescape') as lines:
             _add_listed(inputs, lines, argument)
     elif os.path.isfile(argument):
         inputs.add(argument)
     elif argument.isdigit() or '://' in argument:
         inputs.videos.append(argument)
+    elif os.path.exists(argument):
+        raise UserError(f'input {argument} is no regular file, but a pipe, '
+                        'socket or device: write it to a file')
     elif found := sorted(glob.glob(argument, recursive=True)):
         for path in filter(os.path.isfile, found):
             inputs.add(path)
@@ -98,8 +102,12 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
         earlier += len(ours)
         folders[:] = sorted(set(folders) - set(ours))
         for name in sorted(files):
-            if _suffix(name) in IMAGES + VIDEOS:
-                inputs.add(os.path.join(parent, name))
+            path = os.path.join(parent, name)
+            if os.path.exists(path) and not os.path.isfile(path):
+                # Reading a named pipe would wait for ever.
+                inputs.notes.append(f'{path} is no regular file')
+            elif _suffix(name) in IMAGES + VIDEOS:
+                inputs.add(path)
             else:
                 ignored.append(name)
         if not recursive:

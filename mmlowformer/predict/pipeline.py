@@ -1,5 +1,4 @@
 """Images on their way into a model, through the host's own transforms."""
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,12 @@ import mmcv
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.registry import TRANSFORMS, DefaultScope
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..configs import kind_of
-from ..data.images import NamingPipeline, unprocessable
+from ..data.images import LIBRARIES, NamingPipeline, unprocessable
 from ..errors import UserError, first_line
+from ..runtime.images import decode, from_pillow
 
 # A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
 # ``(h, w)``, grey), or a PIL image.
@@ -61,7 +61,7 @@ class Pipeline:
         self.scope = scope
         self._decoding = dict(flag=steps[0].get('color_type', 'color'),
                               backend=steps[0].get('imdecode_backend', 'cv2'))
-        self._load = self._built(steps[:1])
+        self._load = NamingPipeline(self._built(steps[:1]))
         self._prepare = self._built(steps[1:])
 
     def _built(self, steps: list[dict]) -> Callable:
@@ -114,13 +114,11 @@ class Pipeline:
                 f'{type(source).__name__}')
         if isinstance(source, (str, Path)):
             name = name or str(source)
-        if isinstance(source, (str, Path, bytes)) and (
-                self._decoding['backend'] == 'pillow' and _is_deep(source)):
-            with _opened(source) as picture:
-                image = _as_bgr(picture, name)
-        elif isinstance(source, (str, Path)):
+        if isinstance(source, (str, Path)):
+            if os.path.exists(source) and not os.path.isfile(source):
+                raise UserError(f'image {source} is no regular file')
             return dict(self._loaded(str(source)), name=name)
-        elif isinstance(source, bytes):
+        if isinstance(source, bytes):
             image = self._decoded(source, name)
         else:
             image = _as_bgr(source, name)
@@ -129,7 +127,7 @@ class Pipeline:
 
     def _loaded(self, path: str) -> dict:
         try:
-            record = NamingPipeline(self._load)(_record(path))
+            record = self._load(_record(path))
         except Image.DecompressionBombError as error:
             raise UserError(f'image {path} is too large: {first_line(error)}'
                             ) from error
@@ -138,12 +136,16 @@ class Pipeline:
         return record
 
     def _decoded(self, content: bytes, name: str) -> np.ndarray:
+        name = name or 'of bytes'
+        library = LIBRARIES.get(self._decoding['backend'])
+        if library and self._decoding['flag'] == 'color':
+            return decode(content, library, f'image {name}')
         try:
             image = mmcv.imfrombytes(content, **self._decoding)
         except DAMAGED:
             image = None
         if image is None:
-            raise UserError(f'image {name or "of bytes"} cannot be decoded: '
+            raise UserError(f'image {name} cannot be decoded: '
                             'it is damaged or no image')
         return image
 
@@ -180,36 +182,9 @@ def _record(path: str) -> dict:
                 seg_fields=[])
 
 
-def _opened(source: str | Path | bytes) -> Image.Image:
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else
-                      source)
-
-
-def _is_deep(source: str | Path | bytes) -> bool:
-    """Whether a file has 16 bits of grey, most of which Pillow cuts off."""
-    try:
-        with _opened(source) as picture:
-            return picture.mode.startswith('I;16')
-    except DAMAGED:
-        # Told by those who load it.
-        return False
-
-
-def _rgb(picture: Image.Image, name: str) -> np.ndarray:
-    # Pillow would cut off what is above 255.
-    if picture.mode.startswith('I;16'):
-        eight_bits = (np.asarray(picture) >> 8).astype(np.uint8)
-        return eight_bits[..., None].repeat(3, 2)
-    if picture.mode in ('I', 'F'):
-        raise UserError(f'image {name or "of Pillow"} has the mode '
-                        f'{picture.mode}, whose range is not known: make an '
-                        'array of 8 bits of it')
-    return np.asarray(picture.convert('RGB'))
-
-
 def _as_bgr(source: np.ndarray | Image.Image, name: str) -> np.ndarray:
     if isinstance(source, Image.Image):
-        source = _rgb(ImageOps.exif_transpose(source), name)[..., ::-1]
+        source = from_pillow(source, f'image {name or "of Pillow"}')
     image = np.asarray(source)
     if image.ndim == 2:
         image = image[..., None].repeat(3, 2)

@@ -20,7 +20,8 @@ from ..engine.pictures import (
     draw_mask,
     outlined,
 )
-from ..errors import UserError
+from ..errors import UserError, printable
+from ..runtime.images import OPENCV, read
 
 # Labels of an image that are told.
 TOP = 5
@@ -65,7 +66,8 @@ class Result(ABC):
 
     def line(self) -> str:
         """Size, what was found, and how long it took, in one line."""
-        return f'{self.size}  {self.summary()}  {1e3 * self.seconds:.0f} ms'
+        what = printable(self.summary(), limit=1000)
+        return f'{self.size}  {what}  {1e3 * self.seconds:.0f} ms'
 
     def save(self, file: str) -> None:
         """Write the picture of :meth:`draw`.
@@ -281,7 +283,7 @@ class Neighbours(Result):
         """The image beside its neighbours."""
         return contact_sheet([
             ('query', Image.fromarray(self.image)),
-            *((f'{os.path.basename(path)} {score:.2f}', Image.open(path))
+            *((f'{os.path.basename(path)} {score:.2f}', as_picture(path))
               for path, score in self.top)])
 
     def json(self) -> list[dict]:
@@ -293,6 +295,18 @@ class Neighbours(Result):
         """The nearest images."""
         return ', '.join(f'{os.path.basename(path)} {score:.2f}'
                          for path, score in self.top[:3])
+
+
+def as_picture(path: str) -> Image.Image:
+    """A file's image, as models see it.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        Image.Image: In RGB, upright.
+    """
+    return Image.fromarray(read(path, OPENCV)[..., ::-1])
 
 
 def run_lengths(mask: np.ndarray) -> dict:

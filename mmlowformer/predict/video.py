@@ -53,6 +53,9 @@ class Video:
 
     def __init__(self, source: str):
         self.source, self.frames = source, 0
+        if not _is_text(source):
+            raise UserError(f'video {source} has a name that OpenCV cannot '
+                            'take: rename it')
         is_file = Path(source).is_file()
         if is_file and not Path(source).stat().st_size:
             raise UserError(f'video {source} is empty (0 bytes)')
@@ -86,6 +89,11 @@ class Video:
     def close(self) -> None:
         """Let go of the file or the camera."""
         self._capture.release()
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has no bytes that could not be decoded."""
+    return name == name.encode(errors='replace').decode()
 
 
 class VideoWriter:

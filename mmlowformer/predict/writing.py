@@ -1,4 +1,5 @@
 """Results on disk: pictures, masks, crops, and one file of records."""
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,9 @@ from ..errors import UserError
 from .inputs import RECORDS
 from .results import Detections, Result, Segmentation
 
+# Bytes of a file's name, of which most file systems take 255; a number may
+# have to be added.
+LONGEST_NAME, LONGEST_SUFFIX = 240, 16
 # What pictures are written as; others become PNG.
 WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 
@@ -204,7 +208,7 @@ class Writer:
         Returns:
             Path: The file.
         """
-        wanted = file = self.folder / kind / name
+        wanted = file = self.folder / kind / short_path(name)
         number = 1
         # Some file systems take large and small letters for the same.
         while str(file).lower() in self._taken:
@@ -242,6 +246,34 @@ class Writer:
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)
         self.written[kind] += 1
+
+
+def short_path(path: str) -> Path:
+    """A path whose parts file systems take.
+
+    Args:
+        path (str): For example an image's name with a suffix appended.
+
+    Returns:
+        Path: It; of parts that are too long, the beginning, a digest that
+        keeps them apart, and the suffix.
+    """
+    return Path(*map(_short_name, Path(path).parts))
+
+
+def _short_name(name: str) -> str:
+    # Undecodable bytes are too much for encoders of videos, for example.
+    whole = os.fsencode(name)
+    name = whole.decode(errors='replace')
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    suffix = os.path.splitext(name)[1]
+    if len(suffix.encode()) > LONGEST_SUFFIX:
+        suffix = ''
+    tail = f'-{hashlib.sha256(whole).hexdigest()[:8]}{suffix}'
+    # Characters are not cut in the middle.
+    room = LONGEST_NAME - len(tail.encode())
+    return name.encode()[:room].decode(errors='ignore') + tail
 
 
 def file_name(text: str) -> str:

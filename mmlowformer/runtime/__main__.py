@@ -4,7 +4,12 @@ import json
 import sys
 import time
 
-from ..errors import UserError, one_line_errors
+from ..errors import (
+    LONGEST_MESSAGE,
+    UserError,
+    one_line_errors,
+    printable,
+)
 from .predictor import Predictor
 
 
@@ -49,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
                 found = predictor(path)
             except UserError as error:
                 failed = True
-                print(f'Skipped: {error}', file=sys.stderr)
+                said = printable(str(error), limit=LONGEST_MESSAGE)
+                print(f'Skipped: {said}', file=sys.stderr)
                 continue
             print(json.dumps(dict(
                 file_name=path, found=found.json(),

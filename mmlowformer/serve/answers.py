@@ -9,6 +9,7 @@ from functools import singledispatch
 import numpy as np
 from PIL import Image
 
+from ..errors import printable
 from ..predict import (
     Classification,
     Detections,
@@ -16,6 +17,7 @@ from ..predict import (
     Result,
     Segmentation,
 )
+from ..predict.results import as_picture
 
 # Of the pictures for the page; coordinates stay those of the photo.
 LONGEST_SIDE = 1600
@@ -48,7 +50,8 @@ def _found(result: Result) -> dict:
 @_found.register
 def _(result: Detections) -> dict:
     objects = [
-        dict(name=name, score=float(score), box=box, colour=_css(colour))
+        dict(name=printable(name), score=float(score), box=box,
+             colour=_css(colour))
         for name, score, box, colour in zip(
             result.names, result.scores, result.boxes.astype(float).tolist(),
             [result.palette[label] for label in result.labels])]
@@ -63,21 +66,21 @@ def _(result: Detections) -> dict:
 def _(result: Segmentation) -> dict:
     return dict(
         layer=_layer(result.mask, result.palette),
-        labels=[dict(name=name, score=share, colour=_css(
+        labels=[dict(name=printable(name), score=share, colour=_css(
             result.palette[result.classes.index(name)]))
             for name, share in result.shares.items()])
 
 
 @_found.register
 def _(result: Classification) -> dict:
-    return dict(labels=[dict(name=name, score=score)
+    return dict(labels=[dict(name=printable(name), score=score)
                         for name, score in result.top])
 
 
 @_found.register
 def _(result: Neighbours) -> dict:
     return dict(labels=[
-        dict(name=os.path.basename(path), score=score,
+        dict(name=printable(os.path.basename(path)), score=score,
              picture=_thumbnail(path)) for path, score in result.top])
 
 
@@ -86,9 +89,9 @@ def _css(colour: tuple) -> str:
 
 
 def _thumbnail(path: str) -> str:
-    with Image.open(path) as image:
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        return _as_url(image.convert('RGB'), 'JPEG')
+    picture = as_picture(path)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _as_url(picture, 'JPEG')
 
 
 def _layer(mask: np.ndarray, palette: Sequence[tuple | None]) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import UserError, first_line
+from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
 from ..predict import Predictor, Result
 from .answers import answer_of
 from .limits import Limits, host_of, is_own_host
@@ -206,5 +206,6 @@ class Desk:
         return answer.result
 
     def _failed(self, status: int, problem: str) -> Response:
+        problem = printable(problem, limit=LONGEST_MESSAGE)
         self.tell(problem)
         return JSONResponse(dict(error=problem), status)

@@ -117,7 +117,7 @@ def images_in(folder: str | Path) -> list[str]:
     if not os.path.isdir(folder):
         raise UserError(f'there is no folder of frames {folder}')
     names = [entry.name for entry in os.scandir(folder)
-             if entry.name.lower().endswith(IMAGES)]
+             if entry.name.lower().endswith(IMAGES) and entry.is_file()]
     if not names:
         raise UserError(f'{folder} holds no images')
     return sorted(names, key=_number_of)

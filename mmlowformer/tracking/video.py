@@ -1,12 +1,12 @@
 """The frames of a video that lie in files."""
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import cv2
-import mmcv
 import numpy as np
 
 from ..errors import UserError
+from ..runtime.images import OPENCV, decode
 
 
 class FrameFiles:
@@ -60,11 +60,7 @@ def read_frame(path: str) -> np.ndarray:
     Raises:
         UserError: If it is not there or damaged.
     """
-    try:
-        image = mmcv.imread(path)
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise UserError(f'frame {path} cannot be read: it is not there, '
-                        'empty or damaged')
-    return image
+    if not os.path.isfile(path):
+        raise UserError(f'frame {path} cannot be read: it is not there, or '
+                        'no regular file')
+    return decode(Path(path).read_bytes(), OPENCV, f'frame {path}')

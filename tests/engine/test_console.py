@@ -6,11 +6,17 @@ import sys
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from PIL import Image
 
-from mmlowformer.engine import console
+from mmlowformer.analysis.confusion import draw_accuracies, draw_confusion
+from mmlowformer.engine import console, pictures
+from mmlowformer.engine.pictures import Boxes
+from mmlowformer.errors import UserError, one_line_errors
 
 
 @pytest.fixture
@@ -187,6 +193,66 @@ def test_interrupted(swallowed, capsys):
         interrupt_work(swallowed)
     assert status.value.code == 130
     assert capsys.readouterr().err == '\nWords.\n'
+
+
+@pytest.mark.usefixtures('_ctrl_c')
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_the_inner_words_of_nested_interrupts_are_the_only_ones(
+        number, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as status, \
+                console.exit_on_interrupt(lambda: 'Nothing is done.'), \
+                console.exit_on_interrupt(lambda: 'Two are done.'):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status.value.code == 128 + number
+    assert capsys.readouterr().err == '\nTwo are done.\n'
+
+
+HOSTILE = 'a\x1b[2Jb\u202ec\rd\udcff\u2028e'
+
+
+def test_nothing_that_is_shown_moves_the_cursor(capsysbinary):
+    with console.quiet_screen():
+        console.show(HOSTILE)
+        print('half\rwhole')
+        console.warn(HOSTILE)
+    shown = capsysbinary.readouterr().out.decode()
+    assert r'a\x1b[2Jb\u202ec\rd\udcff\u2028e' in shown
+    assert not set(HOSTILE[1:]) & set(shown) - set('abcde[2J')
+    assert 'whole' in shown
+    assert 'half' not in shown
+
+
+@pytest.mark.parametrize('draw', [
+    lambda text: pictures.draw_boxes(np.zeros((99, 99, 3), np.uint8), Boxes(
+        torch.tensor([[1., 1, 9, 9]]), [0], [text], [True]), [(9, 9, 9)]),
+    lambda text: pictures.draw_label(np.zeros((9, 9, 3), np.uint8), [text]),
+    lambda text: pictures.captioned([(text, Image.new('RGB', (9, 9)))],
+                                    [(text, (9, 9, 9))]),
+    lambda text: pictures.contact_sheet([(text, Image.new('RGB', (9, 9)))])])
+@pytest.mark.parametrize('text', ['two\nlines', HOSTILE, 'x' * 100_000],
+                         ids=['lines', 'controls', 'length'])
+def test_any_name_can_be_drawn(draw, text):
+    assert draw(text).width < 4000
+
+
+def test_any_name_has_a_place_in_the_matrix(tmp_path):
+    names = ['two\nlines', HOSTILE, '$x^$']
+    for draw in (draw_confusion, draw_accuracies):
+        draw(np.eye(3, dtype=int), names, tmp_path / 'matrix.png')
+    assert (tmp_path / 'matrix.png').stat().st_size
+
+
+def test_a_message_has_a_limit_and_no_controls():
+    with pytest.raises(SystemExit) as status, one_line_errors('tool'):
+        raise UserError(HOSTILE + 'x' * 100_000)
+    said = str(status.value)
+    assert len(said) < 5000
+    assert r'a\x1b' in said
+    assert '\x1b' not in said
 
 
 class LeftPipe(io.StringIO):

@@ -5,6 +5,8 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.predict.inputs import collect, short_names
+from mmlowformer.predict.writing import short_path
+from mmlowformer.tracking.sequences import images_in
 
 
 @pytest.fixture
@@ -80,3 +82,35 @@ def test_names_tell_files_apart():
         'A/1.jpg', 'B/1.jpg', '2.jpg']
     assert short_names(['x/A/1.jpg']) == ['1.jpg']
     assert short_names([]) == []
+
+
+def test_named_pipes_are_left_alone(tmp_path):
+    (tmp_path / 'a.png').touch()
+    os.mkfifo(tmp_path / 'pipe.png')
+    found = collect([str(tmp_path)])
+    assert found.images == [str(tmp_path / 'a.png')]
+    assert 'pipe.png' in found.notes[0]
+    with pytest.raises(UserError, match=r'pipe.png is no regular file'):
+        collect([str(tmp_path / 'pipe.png')])
+    assert images_in(tmp_path) == ['a.png']
+
+
+def test_lists_may_name_what_is_no_text(tmp_path):
+    name = os.fsdecode(b'caf\xe9.png')
+    (tmp_path / name).touch()
+    (tmp_path / 'list.txt').write_bytes(os.fsencode(name))
+    found = collect([str(tmp_path / 'list.txt')])
+    assert found.images == [str(tmp_path / name)]
+
+
+@pytest.mark.parametrize('name', [
+    'x' * 251 + '.png', '\u00e9' * 125 + '.png', 'x' * 245 + '.webp/a.png',
+    'x.' + 'y' * 250])
+def test_names_that_file_systems_take(name, tmp_path):
+    short = [short_path(name + end) for end in ('', '-1.png', '-2.png')]
+    assert len(set(short)) == 3
+    for path in short:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_stem(file.stem + '-2').touch()
+    assert str(short_path('folder/a.png')) == os.path.join('folder', 'a.png')

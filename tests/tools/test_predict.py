@@ -1,5 +1,6 @@
 """tools/predict.py, as users run it."""
 import json
+import os
 import re
 import shutil
 import threading
@@ -458,3 +459,53 @@ def test_one_line_for_mistakes(error_here, detector, photos,
 def test_a_missing_checkpoint(error_here, photos, tmp_path):
     said = error_here(PREDICT, 'gone.pth', photos[0], cwd=tmp_path)
     assert 'checkpoint not found: gone.pth' in said
+
+
+def test_odd_file_names(run_here, detector, photos, tmp_path):
+    """As long as can be, undecodable, with controls; and a pipe."""
+    (tmp_path / 'in').mkdir()
+    for name in (b'x' * 251 + b'.png', b'caf\xe9.png', b'a\x1b[2J\n.png'):
+        shutil.copy(photos[0], tmp_path / 'in' / os.fsdecode(name))
+    os.mkfifo(tmp_path / 'in/pipe.png')
+    result = run_here(PREDICT, detector, 'in', *ALL, '--save-crops',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert '3 of 3 done' in result.stdout
+    assert r'a\x1b[2J\n.png' in result.stdout
+    assert r'caf\udce9.png' in result.stdout
+    assert '\x1b' not in result.stdout
+    out = tmp_path / 'predictions'
+    assert len(records(out)) == 30
+    assert len(list((out / 'crops').rglob('*.png'))) == 30
+    assert len(list((out / 'pictures').iterdir())) == 3
+
+
+@pytest.mark.parametrize('options', [(), ('--track', )])
+def test_videos_that_break_off(run_here, detector, photo, tmp_path, options):
+    file = tmp_path / 'short.avi'
+    video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*'MJPG'), 10,
+                            photo.size)
+    for _ in range(8):
+        video.write(np.asarray(photo))
+    video.release()
+    content = file.read_bytes()
+    file.write_bytes(content[:len(content) // 2])
+    result = run_here(PREDICT, detector, 'short.avi', *options,
+                      cwd=tmp_path)
+    assert result.returncode == 1
+    said = ' '.join(result.stdout.split())
+    assert 'of the 8 frames' in said, said
+    assert records(tmp_path / 'predictions') is not None
+    if not options:
+        assert '0 of 1 done, 1 skipped' in said
+
+
+def test_an_interrupt_says_one_thing(run_here, detector, photos, tmp_path,
+                                     monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.Writer, 'add', interrupted)
+    result = run_here(PREDICT, detector, photos[0], cwd=tmp_path)
+    assert result.returncode == 130
+    assert result.stdout.count('Interrupted') == 1

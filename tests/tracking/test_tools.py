@@ -139,7 +139,7 @@ def test_broken_frame_is_named(error_here, videos, checkpoint, tmp_path):
     shutil.copytree(videos, copy)
     broken = copy / 'val/GOT-10k_Val_000002/00000004.jpg'
     broken.write_bytes(broken.read_bytes()[:40])
-    assert 'GOT-10k_Val_000002/00000004.jpg cannot be read' in error_here(
+    assert 'GOT-10k_Val_000002/00000004.jpg cannot be decoded' in error_here(
         TEST, CONFIG, checkpoint, '--work-dir', 'test', *options(copy),
         cwd=tmp_path)
     # What was finished before is kept.

@@ -168,7 +168,7 @@ class ImageFolder:
         path = self.path(name)
         try:
             height, width = upright_size(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, UserError) as error:
             reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
                       else first_line(error).replace(repr(path), 'it'))
             faults.add('image that cannot be read', f'{path}, {reason}')
