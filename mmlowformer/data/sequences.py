@@ -16,13 +16,14 @@ SHOWN = 3
 
 
 def check_sequences(dataset: dict, classes: tuple | None,
-                    cfg: Config) -> None:
+                    cfg: Config, dataloader: str) -> None:
     """Make sure that frames are there, as many as boxes, and boxes usable.
 
     Args:
         dataset (dict): Config of the data set.
         classes (tuple, optional): Not used.
         cfg (Config): The whole config.
+        dataloader (str): Name of the data loader.
 
     Raises:
         UserError: If they are not.

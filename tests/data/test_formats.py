@@ -109,12 +109,17 @@ def test_broken_voc(content, fault, images, tmp_path):
 
 def test_clipped(images, tmp_path):
     source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
-        voc_object('x', (9, 1, 50, 5)), voc_object('x', (50, 1, 60, 5)),
-        voc_object('x', (9, 9, 5, 5))])})
+        voc_object('x', (9, 1, 50, 5)), voc_object('x', (50, 1, 60, 5))])})
     pictures, _, faults, dropped = read('voc', source, images, clip=True)
     assert not faults
     assert [shape.box for shape in pictures['a.jpg']] == [(8, 0, 40, 5)]
-    assert dropped == 2
+    assert dropped == 1
+
+
+def test_swapped_corners_are_not_clipped(images, tmp_path):
+    source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
+        voc_object('x', (9, 9, 5, 5))])})
+    assert 'box without an area' in read('voc', source, images, clip=True)[2]
 
 
 def test_two_files_of_an_image(images, tmp_path):
