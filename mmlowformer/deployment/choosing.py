@@ -165,7 +165,7 @@ def cache_file() -> Path:
 def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {machine: {kind: seconds for kind, seconds in times.items()
                       if _are_seconds(seconds)}

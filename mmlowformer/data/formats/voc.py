@@ -73,11 +73,13 @@ def _image(root: ElementTree.Element, file: Path, source: str,
            images: ImageFolder, faults: Faults) -> str | None:
     base = Path(source) if Path(source).is_dir() else file.parent
     stem = file.relative_to(base).with_suffix('')
-    named = images.beside((root.findtext('filename') or '').strip(),
-                          stem.parent.as_posix())
+    said = (root.findtext('filename') or '').strip()
+    named = images.beside(said, stem.parent.as_posix())
+    own = images.find(stem.as_posix(), Faults(), '')
+    found = said and (images.find(named, Faults(), '')
+                      or own and images.find(said, Faults(), ''))
     # Of renamed images the file keeps the old name.
-    name = agreed(named and images.find(named, Faults(), ''),
-                  images.find(stem.as_posix(), Faults(), ''), file, faults)
+    name = agreed(found or None, own, file, faults)
     return name or images.find(named or stem.as_posix(), faults, str(file))
 
 
