@@ -48,7 +48,7 @@ def _problems(record: dict, followed: bool) -> Iterator[str]:
     if not os.path.isdir(folder):
         yield f'video {name}: there is no folder of frames {folder}'
         return
-    files = {entry.name for entry in os.scandir(folder)}
+    files = {entry.name for entry in os.scandir(folder) if entry.is_file()}
     missing = [path for path in (frames[index] for index in
                                  range(len(frames)))
                if os.path.basename(path) not in files]
