@@ -3,7 +3,7 @@ import json
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -366,7 +366,7 @@ def _box_faults(content: dict) -> Iterator[tuple[str, str]]:
                    f'{name}, {shown(box, 80)}')
 
 
-def _refers(identity: object, known: set) -> bool:
+def _refers(identity: object, known: Collection) -> bool:
     return type(identity) in (int, str) and identity in known
 
 
@@ -377,7 +377,8 @@ def is_number(value: object) -> bool:
         value (object): As it stands in a file.
     """
     # Comparing is also safe for integers that are too large for a float.
-    return type(value) in (int, float) and -LARGEST < value < LARGEST
+    return (isinstance(value, (int, float)) and not isinstance(value, bool)
+            and -LARGEST < value < LARGEST)
 
 
 def _is_box(box: object) -> bool:
