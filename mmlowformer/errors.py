@@ -62,7 +62,28 @@ def first_line(error: BaseException) -> str:
     text = str(error.args[0] if isinstance(error, KeyError) and error.args
                else error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return shown(lines[0], 300) if lines else type(error).__name__
+
+
+def shown(value: object, most: int = 160) -> str:
+    """A value that a file holds, as it can stand in a message.
+
+    Args:
+        value (object): The value.
+        most (int): Characters; longer ones are cut. Defaults to 160.
+
+    Returns:
+        str: Its text, what cannot be printed escaped.
+    """
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):  # Of a number of 5000 digits, too.
+        text = f'a {type(value).__name__} that is too large to be shown'
+    if len(text) > most:
+        text = f'{text[:most]}... ({len(text)} characters)'
+    return ''.join(letter if letter.isprintable() else
+                   letter.encode('unicode_escape').decode()
+                   for letter in text)
 
 
 @contextmanager

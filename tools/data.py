@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmlowformer import engine
 from mmlowformer.configs import find_config, read_config
-from mmlowformer.data.coco import read_coco
+from mmlowformer.data.coco import faults_of, read_coco, refuse_faults
 from mmlowformer.data.cutting import cut_pictures
 from mmlowformer.data.drawn_masks import write_masks
 from mmlowformer.data.formats import (
@@ -20,6 +20,7 @@ from mmlowformer.data.formats import (
     as_coco,
     checked_pictures,
 )
+from mmlowformer.data.formats.records import BEYOND
 from mmlowformer.data.inspection import (
     Findings,
     class_lines,
@@ -35,6 +36,7 @@ from mmlowformer.data.outputs import (
     write_lines,
 )
 from mmlowformer.data.own import CLASSES_FILE
+from mmlowformer.data.paths import check_unlike
 from mmlowformer.data.splitting import deal_out, group_by
 from mmlowformer.engine import UserError
 from mmlowformer.predict.tiling import Tiling
@@ -103,9 +105,9 @@ def add_convert(commands) -> argparse.ArgumentParser:
     command.add_argument('--labelled-only', action='store_true',
                          help='leave out images that no annotation is about; '
                          'else they count as images in which there is nothing')
-    command.add_argument('--clip', action='store_true', help='cut boxes at '
-                         'the borders of their images, and leave out those '
-                         'without an area')
+    command.add_argument('--clip', action='store_true', help='cut boxes '
+                         'that stick out at the borders of their images, and '
+                         'leave out those that are beyond')
     command.add_argument('--zero-based', action='store_true',
                          help='for VOC: pixels are counted from 0')
     return command
@@ -145,6 +147,7 @@ def add_split(commands) -> argparse.ArgumentParser:
     command.set_defaults(run=split)
     command.add_argument('source', help="a file in COCO's format, a folder "
                          'of images, or one that has a folder for each class')
+    add_images(command)
     command.add_argument('--val', type=float, default=0.2, metavar='F',
                          help='share of the validation (default: %(default)s)')
     command.add_argument('--test', type=float, metavar='F',
@@ -191,11 +194,12 @@ def convert(args: argparse.Namespace) -> None:
     pictures, dropped = checked_pictures(pictures, classes, faults,
                                          clip=args.clip)
     faults.check(args.source, REMEDY + (
-        '' if args.clip or not any('box' in fault for fault in faults.counts)
-        else ', or cut boxes at the borders of their images with --clip'))
+        '' if BEYOND not in faults.counts else
+        ', or cut boxes at the borders of their images with --clip'))
     if classes is None:
         classes = sorted({shape.label for picture in pictures
                           for shape in picture.shapes})
+    check_unlike(classes, args.source)
     if not classes:
         raise UserError(f'{args.source}: nothing is marked in any image')
     content = as_coco(pictures, classes)
@@ -339,21 +343,27 @@ def split(args: argparse.Namespace) -> None:
 
 
 def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
-    read_coco(args.source)
-    content = mmengine.load(args.source)
+    known = read_coco(args.source)
+    content = dict(mmengine.load(args.source),
+                   annotations=known['annotations'])
+    beside = Path(args.source).resolve().parent / 'images'
+    if args.images or beside.is_dir():
+        read_coco_file(args)
+    else:
+        refuse_faults(faults_of(known), args.source)
     group = group_by(args.group)
     records = content['images']
     parts = deal_out([
         group(record['file_name']) if args.group else
-        record.get('source', record['file_name']) for record in records],
+        str(record.get('source', record['file_name'])) for record in records],
         shares, args.seed)
     names = {category['id']: category['name']
              for category in content['categories']}
     for part, indices in parts.items():
         images = [records[index] for index in indices]
-        known = {image['id'] for image in images}
+        chosen = {image['id'] for image in images}
         annotations = [record for record in content['annotations']
-                       if record['image_id'] in known]
+                       if record['image_id'] in chosen]
         write_json(folder / f'{part}.json', dict(
             content, images=images, annotations=annotations))
         write_lines(folder / f'{part}.txt',
@@ -371,8 +381,12 @@ def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
 
 def split_folder(args: argparse.Namespace, folder: Path, shares: dict
                  ) -> None:
-    names = ImageFolder(args.source).names
+    found = ImageFolder(args.source)
+    if found.hidden:
+        engine.warn(f'{found.hidden} hidden images are left out')
+    names = found.names
     classes = sorted({name.split('/')[0] for name in names if '/' in name})
+    check_unlike(classes, args.source)
     labelled = all('/' in name for name in names)
     group = group_by(args.group)
     parts: dict[str, list[str]] = {part: [] for part in ('train', *shares)}

@@ -126,7 +126,7 @@ def _read_records(file: Path) -> list[dict]:
     for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             # A killed training leaves its last line torn.
             if number < len(lines):
                 raise UserError(f'{file} is no log of a training: line '

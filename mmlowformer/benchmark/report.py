@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .run import SCHEMA
 
 # Settings that may differ without making a comparison doubtful.
@@ -256,8 +256,9 @@ def read(path: str) -> dict:
     """
     try:
         record = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {error}') from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f'{path} cannot be read: {first_line(error)}'
+                        ) from error
     if not isinstance(record, dict) or record.get('schema') != SCHEMA:
         raise UserError(f'{path} is no measurement of this version')
     return record

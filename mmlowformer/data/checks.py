@@ -44,7 +44,7 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
                     raise UserError(f'the data set of {name} has no type')
                 if not dataset.get('backend_args'):
                     check_paths(dataset, name, cfg.get('data_root'))
-                    _check_content(dataset, cfg)
+                    _check_content(dataset, cfg, name)
 
 
 def datasets_in(dataloader: dict) -> Iterator[dict]:
@@ -68,7 +68,7 @@ def _leaves(dataset: dict) -> Iterator[dict]:
             yield from _leaves(item)
 
 
-def _check_content(dataset: dict, cfg: Config) -> None:
+def _check_content(dataset: dict, cfg: Config, dataloader: str) -> None:
     cls = dataset['type']
     if isinstance(cls, str):
         with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
@@ -78,7 +78,7 @@ def _check_content(dataset: dict, cfg: Config) -> None:
     if check:
         metainfo = {**getattr(cls, 'METAINFO', {}),
                     **(dataset.get('metainfo') or {})}
-        check(dataset, metainfo.get('classes'), cfg)
+        check(dataset, metainfo.get('classes'), cfg, dataloader)
 
 
 def _check_for(cls: type | None) -> Callable | None:

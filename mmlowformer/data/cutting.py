@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..predict.tiling import Tile, tiles_of
 from ..runtime.images import OPENCV, read
+from .coco import run_lengths
 from .drawn_masks import region
 from .formats.records import ImageFolder, Picture, Shape
 
@@ -74,23 +75,40 @@ def _part(shape: Shape, tile: Tile, min_visible: float) -> Shape | None:
         return None
     seen = (box[2] - box[0]) * (box[3] - box[1])
     share = seen / ((right - left) * (bottom - top))
+    moved = _moved(shape, tile)
+    # In a tile may lie a corner of the box, and nothing of the object.
+    if moved and not sum(run_lengths(moved['counts'])[1::2]):
+        return None
     return shape._replace(
         box=box, ignored=shape.ignored or share < min_visible,
-        segmentation=_moved(shape, tile))
+        segmentation=moved)
 
 
 def _moved(shape: Shape, tile: Tile) -> dict | None:
-    """The part of a polygon that is in a tile, as run lengths."""
-    if not isinstance(shape.segmentation, list):
+    """The part of a segmentation that is in a tile, as run lengths."""
+    if not shape.segmentation:
         return None
     from pycocotools import mask as coco
-    moved = [[value - (tile.top if index % 2 else tile.left)
-              for index, value in enumerate(polygon)]
-             for polygon in shape.segmentation]
-    inside = region(shape._replace(segmentation=moved),
-                    tile.bottom - tile.top, tile.right - tile.left)
+    if isinstance(shape.segmentation, dict):
+        inside = _cut_runs(shape.segmentation, tile)
+    else:
+        moved = [[value - (tile.top if index % 2 else tile.left)
+                  for index, value in enumerate(polygon)]
+                 for polygon in shape.segmentation]
+        inside = region(shape._replace(segmentation=moved),
+                        tile.bottom - tile.top, tile.right - tile.left)
     runs = coco.encode(np.asfortranarray(inside, np.uint8))
     return dict(size=list(runs['size']), counts=runs['counts'].decode())
+
+
+def _cut_runs(runs: dict, tile: Tile) -> np.ndarray:
+    """Pixels of a tile; of a large scene, only its columns are decoded."""
+    height = runs['size'][0]
+    ends = np.cumsum(run_lengths(runs['counts'])).clip(
+        tile.left * height, tile.right * height)
+    lengths = np.diff(ends, prepend=tile.left * height)
+    columns = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return columns.reshape(-1, height).T[tile.top:tile.bottom]
 
 
 def _write(cut: Sequence[tuple[Tile, Picture]], path: str, root: Path

@@ -5,16 +5,18 @@ from mmengine.config import Config
 
 from ..configs import kind_of
 from ..errors import UserError
-from .paths import paths_of
+from .paths import check_unlike, paths_of
 
 
-def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
+def check_folders(dataset: dict, classes: tuple | None,
+                  cfg: Config, dataloader: str) -> None:
     """Make sure that the folders are the classes.
 
     Args:
         dataset (dict): Config of the data set.
         classes (tuple, optional): Names of the classes.
         cfg (Config): The whole config.
+        dataloader (str): Name of the data loader.
 
     Raises:
         UserError: If there are no folders, or others than the classes.
@@ -24,8 +26,7 @@ def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
     folder = paths_of(dataset).get('data_prefix.img_path')
     if folder is None:
         return
-    names = sorted(entry.name for entry in os.scandir(folder)
-                   if entry.is_dir())
+    names = class_folders(folder)
     where = os.path.abspath(folder)
     if not names:
         raise UserError(f'{where} holds no folders; it needs one for each '
@@ -33,6 +34,33 @@ def check_folders(dataset: dict, classes: tuple | None, cfg: Config) -> None:
     _check_count(names, classes, cfg, where)
     if classes and kind_of(dataset) == 'CustomDataset':
         _check_names(names, list(classes), where)
+
+
+def class_folders(folder: str) -> list[str]:
+    """Names of the classes that have a folder.
+
+    Args:
+        folder (str): The folder of these.
+
+    Returns:
+        list[str]: Sorted.
+
+    Raises:
+        UserError: If two differ in capitals alone, or a hidden folder
+            (``.ipynb_checkpoints``) would be a class, or its images a
+            class's, to MMPreTrain.
+    """
+    where = os.path.abspath(folder)
+    names = sorted(entry.name for entry in os.scandir(folder)
+                   if entry.is_dir())
+    for inner in ('', *names):
+        for entry in os.scandir(os.path.join(folder, inner)):
+            if entry.name.startswith('.') and entry.is_dir():
+                raise UserError(
+                    f'{os.path.join(where, inner, entry.name)} is a hidden '
+                    'folder, whose images would be learned, too: delete it')
+    check_unlike(names, where)
+    return names
 
 
 def _has_list(dataset: dict) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from ..configs import kind_of
+from ..errors import shown
 from .coco import check_content, read_coco, refuse_faults
 from .paths import paths_of
 
@@ -18,23 +19,24 @@ COUNTED = 1
 KEYS = ('instance_id', 'mot_conf', 'visibility')
 
 
-def check_identities(dataset: dict, classes: tuple, cfg: Config) -> None:
+def check_identities(dataset: dict, classes: tuple,
+                     cfg: Config, dataloader: str) -> None:
     """Make sure that videos can be followed and judged to their end.
 
     Args:
         dataset (dict): Config of the data set.
         classes (tuple): Names of the classes.
         cfg (Config): The whole config.
+        dataloader (str): Name of the data loader.
 
     Raises:
         UserError: If the file is unusable, frames are missing, or frames and
             boxes are numbered in a way that the metrics do not take.
     """
-    paths = paths_of(dataset)
-    path = paths['ann_file']
+    path = paths_of(dataset)['ann_file']
     content = read_coco(path)
-    check_content(content, classes, paths.get('data_prefix.img_path'), path,
-                  labelled=not dataset.get('test_mode'))
+    check_content(content, classes, dataset, 'data_prefix.img_path',
+                  dataloader)
     # Others of MMDetection's video data sets have no such metrics.
     if kind_of(dataset) == 'MOTChallengeDataset':
         refuse_faults(_faults(content), path)
@@ -43,7 +45,7 @@ def check_identities(dataset: dict, classes: tuple, cfg: Config) -> None:
 def _faults(content: dict) -> Iterator[tuple[str, str]]:
     videos = defaultdict(list)
     for image in content['image_records']:
-        videos[image.get('video_id')].append(image)
+        videos[shown(image.get('video_id'))].append(image)
     boxes = defaultdict(list)
     for annotation in content['annotations']:
         boxes[annotation['image_id']].append(annotation)
@@ -76,7 +78,7 @@ def _frame_faults(annotations: list[dict]) -> Iterator[tuple[str, str]]:
         lacking = [key for key in KEYS if key not in annotation]
         if lacking:
             yield f'box without {lacking[0]}', name
-        identity = annotation.get('instance_id')
+        identity = shown(annotation.get('instance_id'))
         if identity in seen:
             yield 'object with two boxes in a frame', (
                 f'{name}, instance_id {identity}')

@@ -24,7 +24,13 @@ from ..engine.pictures import (
 from ..errors import UserError, printable
 from .cutting import read_scene
 from .formats.records import Faults, ImageFolder, Picture
-from .masks import IGNORED
+from .masks import (
+    IGNORED,
+    TWO_VALUES,
+    fault_of_values,
+    only_first_and_ignored,
+    upright_size,
+)
 from .own import CLASSES_FILE, read_lines
 from .paths import mask_of
 
@@ -74,7 +80,7 @@ def inspect_boxes(pictures: Sequence[Picture], classes: Sequence[str],
     per_image = [len(picture.shapes) for picture in pictures] or [0]
     lines = [
         ('Images', f'{len(pictures)} in {images.folder}, {_sizes(pictures)}, '
-         f'{empty} without boxes'),
+         f'{empty} without boxes{_hidden(images)}'),
         ('Boxes', f'{len(shapes)}, {ignored} of them to be ignored; '
          f'{median(per_image):g} in half of the images, at most '
          f'{max(per_image)}'),
@@ -93,6 +99,10 @@ def _spread(items: Sequence) -> list:
     """So many as there is room for, from all over."""
     stride = max(1, -(-len(items) // MOST_SHOWN))
     return list(items[::stride])
+
+
+def _hidden(images: ImageFolder) -> str:
+    return f'; {images.hidden} hidden left out' if images.hidden else ''
 
 
 def _sizes(pictures: Sequence[Picture]) -> str:
@@ -223,10 +233,16 @@ def inspect_masks(folder: str, images: ImageFolder,
                 panels.append((name, draw_mask(
                     read_scene(images.path(name)), mask, palette)))
         step()
+    if only_first_and_ignored(pixels, len(classes)):
+        faults.add(f'folder of masks that {TWO_VALUES}', folder)
+    for index, label in enumerate(classes):
+        if not pixels[index]:
+            faults.add('class without a pixel', label)
     labelled = sum(pixels.values()) - pixels[IGNORED]
     shares = ', '.join(f'{name} {pixels[index] / max(1, labelled):.1%}'
                        for index, name in enumerate(classes))
-    lines = [('Images', f'{len(images.names)} in {images.folder}'),
+    lines = [('Images', f'{len(images.names)} in {images.folder}'
+              f'{_hidden(images)}'),
              ('Pixels', f'{shares}; {pixels[IGNORED]} without a class')]
     legend = [(name, colour) for name, colour in zip(classes, palette)]
     if panels:
@@ -243,11 +259,18 @@ def _mask(path: str, name: str, images: ImageFolder, faults: Faults,
         faults.add('image without a mask', name)
         return None
     try:
+        upright_size(path)
+        fault = fault_of_values(path)
         with Image.open(path) as image:
             mask = np.asarray(image)
-    except (OSError, ValueError):
+    except (OSError, ValueError, SyntaxError):
         faults.add('mask that cannot be read', path)
         return None
+    if fault:
+        faults.add('mask with a value that is no class number',
+                   f'{path}, {fault}')
+        return None
+    mask = mask.astype(np.uint8)
     if mask.ndim != 2:
         faults.add('mask with several channels', path)
         return None
@@ -298,7 +321,8 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
     panels = [(picture.name, Image.fromarray(read_scene(
         images.path(picture.name)))) for picture in _spread(pictures)]
     return Findings(
-        [('Images', f'{len(pictures)} in {folder}, {_sizes(pictures)}')],
+        [('Images', f'{len(pictures)} in {folder}, {_sizes(pictures)}'
+          f'{_hidden(images)}')],
         {name: counts[name] for name in classes}, faults, panels)
 
 

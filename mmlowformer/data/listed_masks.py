@@ -3,10 +3,10 @@ import os
 
 from mmseg.datasets import BaseSegDataset
 
-from ..errors import UserError
+from ..errors import UserError, shown
 from ..registry import DATASETS
 from .own import read_lines
-from .paths import images_below, mask_of
+from .paths import images_below, leads_out, mask_of
 
 
 @DATASETS.register_module()
@@ -34,6 +34,10 @@ class ListedMasks(BaseSegDataset):
                  images_below(folder))
         if not names:
             raise UserError(f'{os.path.abspath(folder)} holds no images')
+        outside = next(filter(leads_out, names), None)
+        if outside:
+            raise UserError(f'{self.ann_file} names {shown(outside)}: names '
+                            'with .. lead out of the folder of the images')
         return [dict(
             img_path=os.path.join(folder, name),
             seg_map_path=mask_of(self.data_prefix['seg_map_path'], name),

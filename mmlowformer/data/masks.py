@@ -1,12 +1,13 @@
 """Segmentation masks, read as MMSegmentation reads them."""
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
 import cv2
+import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
@@ -14,24 +15,30 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
 from ..configs import kind_of
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, shown
 from ..runtime.images import check_depth
+from .paths import check_regular
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
 MOST_MASKS = 25_000
-# So many times more classes than are seen are hardly meant.
-TIMES = 2
+# Classes that a warning names.
+MOST_NAMED = 10
+# Pillow's modes of 8 bits.
+NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
+          'LAB', 'RGBX', 'RGBa', 'La')
 EXIF_ORIENTATION = 0x0112
 
 
-def check_masks(dataset: dict, classes: tuple | None, cfg: Config) -> None:
+def check_masks(dataset: dict, classes: tuple | None,
+                cfg: Config, dataloader: str) -> None:
     """Make sure that each image has a mask that fits image and classes.
 
     Args:
         dataset (dict): Config of the data set.
         classes (tuple, optional): Names of the classes.
         cfg (Config): The whole config.
+        dataloader (str): Name of the data loader.
 
     Raises:
         UserError: If a mask is missing or unreadable, its size is not that of
@@ -53,9 +60,11 @@ def check_masks(dataset: dict, classes: tuple | None, cfg: Config) -> None:
     check = partial(_check_mask, load=load, classes=classes)
     with ThreadPoolExecutor() as pool:
         checked = pool.map(check, map(built.get_data_info, some))
-        highest = max(track(checked, 'Checking masks', total=len(some),
-                            transient=True))
-    _warn_of_unused(classes, highest, _folder(dataset))
+        found = set().union(*track(checked, 'Checking masks',
+                                   total=len(some), transient=True))
+    _check_found(found, classes, _folder(dataset), len(some))
+    if dataloader.startswith('train'):
+        _warn_of_unused(found, classes, _folder(dataset), len(some))
 
 
 def _folder(dataset: dict) -> str:
@@ -85,13 +94,16 @@ def _loader(dataset: dict, cfg: Config):
     return None
 
 
-def _check_mask(info: dict, load, classes: tuple | None) -> int:
-    """The highest class in a mask, -1 if there is none."""
+def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
+    """The classes in a mask, and the value for none."""
     path = info['seg_map_path']
     if not os.path.exists(path):
         raise UserError(f'mask not found: {path}, of image '
                         f'{info["img_path"]}')
     with _named('mask', path):
+        fault = fault_of_values(path)
+        if fault:
+            raise UserError(f'mask {path} holds {fault}')
         mask = load(info)['gt_seg_map']
     with _named('image', info['img_path']):
         size = upright_size(info['img_path'])
@@ -102,34 +114,91 @@ def _check_mask(info: dict, load, classes: tuple | None) -> int:
         raise UserError(
             f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
             f'image {info["img_path"]} has {size[1]}x{size[0]}')
-    labels = mask[mask != IGNORED]
+    values = set(np.unique(mask).tolist())
     count = len(classes) if classes else IGNORED
-    beyond = labels[labels >= count]
-    if beyond.size:
+    beyond = sorted(value for value in values - {IGNORED} if value >= count)
+    if beyond:
         shift = 1 if info['reduce_zero_label'] else 0
         raise UserError(
-            f'mask {path} holds the value {int(beyond[0]) + shift}; with '
+            f'mask {path} holds the value {beyond[0] + shift}; with '
             f'{count} classes it may hold {shift} to {count - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
-    return int(labels.max()) if labels.size else -1
+    return values
 
 
-def _warn_of_unused(classes: tuple | None, highest: int, folder: str) -> None:
-    count = len(classes or ())
-    if count > TIMES * (highest + 1):
-        print_log(
-            f'The masks of {folder} hold {highest + 1} classes at most, the '
-            f'config has {count}: for {highest + 1}, set '
-            "metainfo=dict(classes=(...)) of the data sets and the head's "
-            'num_classes.', 'current', logging.WARNING)
+def fault_of_values(path: str) -> str | None:
+    """Values that would be others as the 8 bits that training reads.
+
+    Args:
+        path (str): File of a mask.
+
+    Returns:
+        str | None: What there is that is no class number, if anything.
+
+    Raises:
+        OSError: If it is no image.
+    """
+    with Image.open(path) as image:
+        if image.mode in NARROW:
+            return None
+        values = np.asarray(image)
+    odd = values[~((values >= 0) & (values <= IGNORED)
+                   & (values == np.floor(values)))]
+    if not odd.size:
+        return None
+    return (f'the value {odd[0]:g}: class numbers are integers, 0 to '
+            f'{IGNORED - 1}, and {IGNORED} for no class')
+
+
+def only_first_and_ignored(values: Collection[int], count: int) -> bool:
+    """Whether masks are those of tools that write 0 and 255.
+
+    Args:
+        values (Collection[int]): All that they hold.
+        count (int): Number of classes.
+    """
+    return set(values) == {0, IGNORED} and count > 1
+
+
+# What to do about such masks.
+TWO_VALUES = (f'hold 0 and {IGNORED} alone, and {IGNORED} means "no class": '
+              'there is one class to learn. If it is an object, write 1 '
+              f'instead of {IGNORED}: numpy.where(mask == {IGNORED}, 1, mask)')
+
+
+def _check_found(found: set[int], classes: tuple | None, folder: str,
+                 looked_at: int) -> None:
+    if found == {IGNORED}:
+        raise UserError(f'the {looked_at} masks of {folder} hold no pixel of '
+                        f'a class, all are {IGNORED} (no class): there is '
+                        'nothing to learn or to measure')
+    if only_first_and_ignored(found, len(classes or ())):
+        raise UserError(f'the masks of {folder} {TWO_VALUES}')
+
+
+def _warn_of_unused(found: set[int], classes: tuple | None, folder: str,
+                    looked_at: int) -> None:
+    unused = [name for index, name in enumerate(classes or ())
+              if index not in found]
+    if not unused:
+        return
+    text = ', '.join(map(shown, unused[:MOST_NAMED]))
+    if len(unused) > MOST_NAMED:
+        text += f', and {len(unused) - MOST_NAMED} more'
+    print_log(
+        f'The {looked_at} masks of {folder} hold no pixel of {text}: '
+        f'{len(unused)} of {len(classes or ())} classes cannot be learned.',
+        'current', logging.WARNING)
 
 
 @contextmanager
 def _named(kind: str, path: str) -> Iterator[None]:
     """Say which file it is that cannot be read."""
+    check_regular(path)
     try:
         yield
-    except (OSError, AssertionError, ValueError, cv2.error) as error:
+    except (OSError, AssertionError, ValueError, SyntaxError,
+            Image.DecompressionBombError, cv2.error) as error:
         if not os.path.getsize(path):
             reason = 'it is empty (0 bytes)'
         elif isinstance(error, UnidentifiedImageError):
@@ -152,6 +221,8 @@ def upright_size(path: str) -> tuple[int, int]:
         OSError: If it is no image.
         UserError: If it is none that models can be shown.
     """
+    if not os.path.isfile(path):  # Opening a pipe waits for ever.
+        raise FileNotFoundError(f'{path} is no file')
     with Image.open(path) as image:
         check_depth(image, f'image {path}')
         # 5 to 8 are the orientations that lie on their side.

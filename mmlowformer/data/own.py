@@ -6,7 +6,8 @@ from pathlib import Path
 from ..errors import UserError, first_line
 from ..variables import followed
 from .coco import read_coco
-from .paths import images_below
+from .folders import class_folders
+from .paths import check_regular, check_unlike, images_below
 
 # What stands for classes that are not known yet.
 UNKNOWN = ('object', )
@@ -138,14 +139,15 @@ def _look_at_masks(values: dict) -> tuple[int, tuple[str, ...]]:
             f'{os.path.abspath(file)} is not there: write the name of a class '
             "in each of its lines, that of the masks' value 0 first, or set "
             'classes')
-    return count, tuple(read_lines(file))
+    names = read_lines(file)
+    check_unlike(names, file)
+    return count, tuple(names)
 
 
 def _look_at_folders(values: dict) -> tuple[int, tuple[str, ...]]:
     folder = _existing(os.path.join(values['data_root'],
                                     values['train_images']))
-    names = sorted(entry.name for entry in os.scandir(folder)
-                   if entry.is_dir())
+    names = class_folders(folder)
     if not names:
         raise UserError(f'{os.path.abspath(folder)} holds no folders; it '
                         'needs one for each class, with the images in it')
@@ -184,6 +186,7 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         UserError: If it cannot be read, or holds nothing.
     """
+    check_regular(path)
     try:
         text = Path(path).read_text(encoding='utf-8-sig')
     except (OSError, ValueError) as error:

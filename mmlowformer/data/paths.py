@@ -1,9 +1,10 @@
 """Files and folders that a data set needs."""
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..configs import kind_of
-from ..errors import UserError
+from ..errors import UserError, shown
 
 # Suffixes of images that can be read.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
@@ -110,10 +111,94 @@ def images_below(folder: str | Path) -> list[str]:
     Returns:
         list[str]: Paths below it, with ``/``, sorted.
     """
+    return files_below(folder, IMAGES)[0]
+
+
+def files_below(folder: str | Path, suffixes: tuple[str, ...]
+                ) -> tuple[list[str], int]:
+    """Files of a folder and of those in it, also of linked folders.
+
+    Args:
+        folder (str | Path): The folder.
+        suffixes (tuple[str, ...]): Of their names, in small letters.
+
+    Returns:
+        tuple[list[str], int]: Paths below it, with ``/``, sorted; and how
+        many hidden ones were left out (of ``.ipynb_checkpoints``, say).
+    """
     root = Path(folder)
-    return sorted(path.relative_to(root).as_posix()
-                  for path in root.rglob('*')
-                  if path.suffix.lower() in IMAGES and path.is_file())
+    names, hidden = [], 0
+    for path in _walk(root, {os.path.realpath(root)}):
+        name = path.relative_to(root)
+        if name.suffix.lower() not in suffixes or not path.is_file():
+            continue
+        if any(part.startswith('.') for part in name.parts):
+            hidden += 1
+        else:
+            names.append(name.as_posix())
+    return sorted(names), hidden
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """All that is in a folder; what links lead to only once."""
+    linked = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = folder / entry.name
+        if not entry.is_dir():
+            yield path
+        elif entry.is_symlink():
+            linked.append(path)
+        else:
+            seen.add(os.path.realpath(path))
+            yield from _walk(path, seen)
+    for path in linked:
+        target = os.path.realpath(path)
+        if not any(f'{target}/'.startswith(f'{known}/') for known in seen):
+            seen.add(target)
+            yield from _walk(path, seen)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name of a file holds ``..``.
+
+    Args:
+        name (str): A path, with any kind of slash.
+    """
+    return '..' in name.replace('\\', '/').split('/')
+
+
+def check_regular(path: str | Path) -> None:
+    """Make sure that reading a file does not wait for ever.
+
+    Args:
+        path (str | Path): What is going to be opened.
+
+    Raises:
+        UserError: If it is a pipe, or a device.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f'{path} is no regular file')
+
+
+def check_unlike(names: Iterable[str], source: str | Path) -> None:
+    """Make sure that classes can be told apart.
+
+    Args:
+        names (Iterable[str]): Their names.
+        source (str | Path): Where these stand.
+
+    Raises:
+        UserError: If two differ in blanks and capitals at most.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        key = ' '.join(name.split()).casefold()
+        if key in known:
+            raise UserError(
+                f'{source} has two classes of one name: '
+                f'{shown(repr(known[key]))} and {shown(repr(name))}. Rename '
+                'one, or make them one class')
+        known[key] = name
 
 
 def mask_of(folder: str, name: str) -> str:

@@ -16,13 +16,14 @@ SHOWN = 3
 
 
 def check_sequences(dataset: dict, classes: tuple | None,
-                    cfg: Config) -> None:
+                    cfg: Config, dataloader: str) -> None:
     """Make sure that frames are there, as many as boxes, and boxes usable.
 
     Args:
         dataset (dict): Config of the data set.
         classes (tuple, optional): Not used.
         cfg (Config): The whole config.
+        dataloader (str): Name of the data loader.
 
     Raises:
         UserError: If they are not.
@@ -47,7 +48,7 @@ def _problems(record: dict, followed: bool) -> Iterator[str]:
     if not os.path.isdir(folder):
         yield f'video {name}: there is no folder of frames {folder}'
         return
-    files = {entry.name for entry in os.scandir(folder)}
+    files = {entry.name for entry in os.scandir(folder) if entry.is_file()}
     missing = [path for path in (frames[index] for index in
                                  range(len(frames)))
                if os.path.basename(path) not in files]

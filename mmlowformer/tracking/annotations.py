@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.paths import check_regular
 from ..errors import UserError, first_line
 
 SHOWN_LENGTH = 40
@@ -56,7 +57,7 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
     words = ' '.join(_lines(path)).replace(',', ' ').split()
     try:
         labels = np.array([int(float(word)) for word in words])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f'{path}: {first_line(error)}; it has to hold a '
                         'number for each frame') from error
     if len(labels) != count:
@@ -84,6 +85,7 @@ def read_names(path: str | Path) -> list[str]:
 
 
 def _lines(path: str | Path) -> list[str]:
+    check_regular(path)
     try:
         text = Path(path).read_text(encoding='utf-8')
     except (OSError, ValueError) as error:

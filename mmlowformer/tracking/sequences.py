@@ -117,7 +117,8 @@ def images_in(folder: str | Path) -> list[str]:
     if not os.path.isdir(folder):
         raise UserError(f'there is no folder of frames {folder}')
     names = [entry.name for entry in os.scandir(folder)
-             if entry.name.lower().endswith(IMAGES) and entry.is_file()]
+             if entry.name.lower().endswith(IMAGES)
+             and not entry.name.startswith('.') and entry.is_file()]
     if not names:
         raise UserError(f'{folder} holds no images')
     return sorted(names, key=_number_of)
@@ -282,7 +283,7 @@ class VideoFolders(Sequences):
         """See ``Sequences``."""
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             entry.name for entry in os.scandir(self.data_root)
-            if entry.is_dir()))
+            if entry.is_dir() and not entry.name.startswith('.')))
         for name in names:
             folder = Path(self.data_root, name)
             truth = next((folder / file for file in self.TRUTHS

@@ -1,10 +1,13 @@
 import copy
 import json
+import os
 import shutil
 
 import pytest
+from pycocotools import mask as coco_masks
 
 from mmlowformer import engine, get_config
+from mmlowformer.data.coco import run_lengths
 from mmlowformer.data.shapes import CLASSES
 from mmlowformer.engine import UserError
 
@@ -153,10 +156,122 @@ def test_broken_records(cfg, root, change, message):
         check(cfg)
 
 
-def test_no_annotations(cfg, root):
-    """Images to test on need none."""
-    edit(root, lambda content: content.update(annotations=[]))
-    check(cfg)
-    cfg.val_dataloader.dataset.test_mode = False
-    with pytest.raises(UserError, match='val2017.json holds no annotations'):
+@pytest.mark.parametrize('name', ['train', 'val'])
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda c: c.update(annotations=[]), 'holds no annotations'),
+    (lambda c: [a.update(iscrowd=1) for a in c['annotations']],
+     'none can be learned or measured .* to be ignored'),
+    (lambda c: [a.update(bbox=[v / 64 for v in a['bbox']])
+                for a in c['annotations']], 'shares of the image, 0 to 1'),
+    (lambda c: [a.update(bbox=[64, 3, 5, 5]) for a in c['annotations']],
+     'beyond their images'),
+    (lambda c: [a.update(bbox=[3, 3, .5, 5]) for a in c['annotations']],
+     'smaller than a pixel'),
+    (lambda c: [a.update(area=0) for a in c['annotations']],
+     'smaller than a pixel')])
+def test_nothing_to_learn(cfg, root, name, change, message):
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    cfg.train_dataloader.dataset.update({
+        key: cfg.val_dataloader.dataset[key]
+        for key in ('ann_file', 'data_prefix')})
+    edit(root, change)
+    with pytest.raises(UserError, match=f'val2017.json.* {message}'):
+        engine.check_datasets(cfg, [f'{name}_dataloader'])
+    # Images to test on need no boxes.
+    engine.check_datasets(cfg, ['test_dataloader'])
+
+
+def test_small_images_are_filtered(cfg):
+    cfg.train_dataloader.dataset.filter_cfg = dict(min_size=65)
+    with pytest.raises(UserError, match='below filter_cfg.min_size, 65'):
+        check(cfg)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda c: first_image(c).update(width=32, height=128),
+     'size that is not that of the image, first: 000000.jpg: 32x128, the '
+     'file has 64x64'),
+    (lambda c: c['images'].append(dict(
+        first_image(c), id=99, file_name='./000000.jpg')),
+     'under another id, first: ./000000.jpg'),
+    (lambda c: first_image(c).update(file_name='../val2017/000000.jpg'),
+     'name holds ..'),
+    (lambda c: c['categories'][1].update(id=c['categories'][0]['id']),
+     "two categories of the id 1: 'circle' and 'square'"),
+    (lambda c: c['categories'][1].update(name='Circle '),
+     "two classes of one name: 'circle' and 'Circle '"),
+    (lambda c: c['annotations'][1].update(id=first_box(c)['id']),
+     'annotation id given to an annotation before'),
+    (lambda c: first_box(c).pop('area'), 'annotation without area'),
+    (lambda c: first_box(c).update(iscrowd='0'), 'iscrowd that is neither'),
+    (lambda c: first_box(c).update(bbox=[1, 2, 10**400, 4]),
+     'not four numbers'),
+    (lambda c: first_box(c).update(bbox=[1, 2, 1e300, 4]),
+     'not four numbers'),
+    (lambda c: first_box(c).update(bbox=[True, 2, 3, 4]), 'not four numbers'),
+    (lambda c: first_box(c).update(image_id=[]), 'image that is not in'),
+    (lambda c: first_box(c).update(category_id={}), 'category id that is not'),
+    (lambda c: first_box(c).update(id=[1]), 'whose id is no integer'),
+    (lambda c: c['annotations'].insert(3, None), 'annotations.3. is no rec'),
+    (lambda c: c.update(annotations={'a': 1}), 'annotations is no list'),
+    (lambda c: c.update(images={'a': 1}), 'images is no list'),
+    (lambda c: first_image(c).update(file_name=None), 'file_name is no text'),
+    (lambda c: first_image(c).update(file_name='\ud800.jpg'),
+     r'file_name is no text that can be printed: .*ud800'),
+    (lambda c: first_image(c).update(id=None), 'id of images is None'),
+    (lambda c: c['categories'][0].update(name=['x' * 10**6]),
+     'name is no text')])
+def test_records_that_would_be_misread(cfg, root, change, message):
+    edit(root, change)
+    with pytest.raises(UserError, match=f'(?s)val2017.json.*{message}') as \
+            error:
+        check(cfg)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize('content', ['[' * 100_000, '{"images":' * 100_000,
+                                     '{"images": ' + '9' * 5000 + '}'])
+def test_nested_json(cfg, root, content):
+    (root / 'annotations' / 'instances_val2017.json').write_text(content)
+    with pytest.raises(UserError, match='val2017.json is no COCO'):
+        check(cfg)
+
+
+@pytest.mark.parametrize('file', ['annotations/instances_val2017.json',
+                                  'val2017/000000.jpg'])
+def test_pipe(cfg, root, file):
+    """Opening one waits for ever."""
+    (root / file).unlink()
+    os.mkfifo(root / file)
+    with pytest.raises(UserError, match='no regular file|images .* not in'):
+        check(cfg)
+
+
+@pytest.mark.parametrize('counts', [
+    [0, 4096], [7, 9, 4080], [1, 1, 1, 1, 1, 4091], [4000, 96]])
+def test_run_lengths(counts):
+    runs = coco_masks.frPyObjects(dict(size=[64, 64], counts=counts), 64, 64)
+    assert run_lengths(runs['counts'].decode()) == counts
+
+
+@pytest.mark.parametrize(('segmentation', 'message'), [
+    ([1, 2, 3, 4, 5, 6], 'no list of polygons'),
+    ([[1, 2, 3, 4, 5, 6, 7]], 'three points'),
+    ([[1, 2, 3, 4]], 'three points'),
+    ([[]], 'three points'),
+    ([[1, 2, 3, 4, 5, None]], 'not of numbers'),
+    ([[1, 2, 3, 4, 5, float('nan')]], 'not of numbers'),
+    ('text', 'neither polygons nor run lengths'),
+    (dict(size=[64, 64]), 'cannot be read'),
+    (dict(size=[64, 32], counts=[2048]), 'height and width'),
+    (dict(size=[64, 64], counts=[100]), 'another number of pixels'),
+    (dict(size=[64, 64], counts=[-1, 4097]), 'cannot be read'),
+    (dict(size=[64, 64], counts='PP'), 'cannot be read'),
+    (dict(size=[64, 64], counts='o' * 99), 'cannot be read'),
+    (dict(size=[64, 64], counts='\ud800'), 'cannot be read')])
+def test_segmentation(cfg, root, segmentation, message):
+    edit(root, lambda c: first_box(c).update(segmentation=segmentation))
+    check(cfg)  # No mask is learned.
+    cfg.val_dataloader.dataset.pipeline[-2].with_mask = True
+    with pytest.raises(UserError, match=f'segmentation .*{message}'):
         check(cfg)

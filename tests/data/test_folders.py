@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from mmlowformer import engine, get_config
+from mmlowformer.data.folders import class_folders
 from mmlowformer.engine import UserError
 
 
@@ -88,3 +89,15 @@ def test_no_folders(cfg, root):
     (root / 'val').mkdir()
     with pytest.raises(UserError, match='val holds no folders'):
         check(cfg)
+
+
+@pytest.mark.parametrize(('make', 'message'), [
+    (lambda root: (root / '.ipynb_checkpoints').mkdir(), 'hidden folder'),
+    (lambda root: (root / 'cat/.ipynb_checkpoints').mkdir(), 'hidden folder'),
+    (lambda root: (root / 'Cat').mkdir(), 'two classes of one name')])
+def test_folders_that_are_no_classes(make, message, tmp_path):
+    (tmp_path / 'cat').mkdir()
+    assert class_folders(str(tmp_path)) == ['cat']
+    make(tmp_path)
+    with pytest.raises(UserError, match=message):
+        class_folders(str(tmp_path))

@@ -1,5 +1,8 @@
 """Other tools' annotations: what is read, and what is refused."""
 import json
+import os
+import random
+import re
 
 import numpy as np
 import pytest
@@ -109,12 +112,17 @@ def test_broken_voc(content, fault, images, tmp_path):
 
 def test_clipped(images, tmp_path):
     source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
-        voc_object('x', (9, 1, 50, 5)), voc_object('x', (50, 1, 60, 5)),
-        voc_object('x', (9, 9, 5, 5))])})
+        voc_object('x', (9, 1, 50, 5)), voc_object('x', (50, 1, 60, 5))])})
     pictures, _, faults, dropped = read('voc', source, images, clip=True)
     assert not faults
     assert [shape.box for shape in pictures['a.jpg']] == [(8, 0, 40, 5)]
-    assert dropped == 2
+    assert dropped == 1
+
+
+def test_swapped_corners_are_not_clipped(images, tmp_path):
+    source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
+        voc_object('x', (9, 9, 5, 5))])})
+    assert 'box without an area' in read('voc', source, images, clip=True)[2]
 
 
 def test_two_files_of_an_image(images, tmp_path):
@@ -318,3 +326,115 @@ def test_masks():
     with pytest.raises(UserError, match='is a box without a polygon'):
         mask_of_shapes(picture._replace(shapes=[
             Shape('dog', (0, 0, 1, 1))]), dict(dog=1), 0)
+
+
+def test_hidden_and_linked_images(images, tmp_path):
+    (images / '.ipynb_checkpoints').mkdir()
+    Image.new('RGB', (40, 20)).save(images / '.ipynb_checkpoints/a-1.jpg')
+    (tmp_path / 'far').mkdir()
+    Image.new('RGB', (40, 20)).save(tmp_path / 'far/d.jpg')
+    (images / 'linked').symlink_to(tmp_path / 'far')
+    (images / 'b/round').symlink_to(images)
+    os.mkfifo(images / 'pipe.jpg')
+    found = ImageFolder(str(images))
+    assert found.names == ['a.jpg', 'b/c.PNG', 'linked/d.jpg']
+    assert found.hidden == 1
+
+
+@pytest.mark.parametrize('called', ['train/0.jpg', '/far/images/train/0.jpg',
+                                    'b/0.jpg', 'b/x/0', '../b/0.jpg'])
+def test_image_of_another_part_is_not_taken(images, called):
+    (images / 'val').mkdir()
+    Image.new('RGB', (40, 20)).save(images / 'val/0.jpg')
+    faults = Faults()
+    assert ImageFolder(str(images)).find(called, faults, 'here') is None
+    assert 'image that is not in' in faults.lines()[0]
+
+
+@pytest.mark.parametrize('kind', ['voc', 'labelme'])
+def test_file_called_like_another_image(kind, images, tmp_path):
+    content = (voc('a.jpg', (40, 20), []) if kind == 'voc' else
+               json.dumps(dict(shapes=[], imagePath='../images/a.jpg')))
+    suffix = 'xml' if kind == 'voc' else 'json'
+    source = write(tmp_path / 'ann', {f'b/c.{suffix}': content})
+    assert 'called like one image and names another' in read(
+        kind, source, images)[2]
+
+
+@pytest.mark.parametrize(('files', 'message'), [
+    ({'data.yaml': 'names: [dog]\nkpt_shape: [2, 2]\n'}, 'key points'),
+    ({'data.yaml': 'names: [dog, Dog]\n'}, 'two classes of one name'),
+    ({'classes.txt': 'dog\ncat\ndog\n'}, 'two classes of one name'),
+    ({'data.yaml': '[' * 20_000}, 'does not name the classes'),
+    ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
+        f'{chr(98 + i)}: &{chr(98 + i)} [{f"*{chr(97 + i)}, " * 9}]\n'
+        for i in range(12)) + 'names: *m\n'}, 'no list of names'),
+    ({'data.yaml': '!!python/object/apply:os.system ["true"]\n'},
+     'does not name the classes'),
+    ({'data.yaml': 'names: null\n'}, 'no list of names'),
+    ({'data.yaml': 'names: [dog]\nnc: [1]\n'}, 'nc is')])
+def test_classes_that_yolo_cannot_mean(files, message, images, tmp_path):
+    source = write(tmp_path / 'labels', {**files, 'a.txt': ''})
+    with pytest.raises(UserError, match=message) as error:
+        read('yolo', source, images)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize('points', [
+    '0.4 0.4 0.6 0.6', '0.4 0.4 2 0.6 0.6 1', '0.4 0.4 0 0 0.6 0.6'])
+def test_key_points_are_no_polygons(points, images, tmp_path):
+    source = write(tmp_path / 'labels', {
+        'classes.txt': 'dog', 'a.txt': f'0 0.5 0.5 0.4 0.4 {points}\n'})
+    faults = read('yolo', source, images)[2]
+    assert 'key points' in faults or 'no share' in faults
+
+
+VALID = {
+    'coco': {'all.json': json.dumps(dict(
+        images=[dict(id=1, file_name='a.jpg', width=40, height=20)],
+        categories=[dict(id=1, name='dog')], annotations=[dict(
+            id=1, image_id=1, category_id=1, bbox=[1, 2, 3, 4], area=12,
+            iscrowd=0, segmentation=[[1, 2, 4, 2, 4, 6]])]))},
+    'voc': {'a.xml': voc('a.jpg', (40, 20), [
+        voc_object('dog', (1, 1, 10, 20))])},
+    'yolo': {'data.yaml': 'names: {0: dog, 1: cat}\nnc: 2\n',
+             'a.txt': '0 0.5 0.5 0.5 1.0\n1 0 0 0 0.5 0.5 0.5\n'},
+    'labelme': {'a.json': json.dumps(dict(
+        imagePath='a.jpg', imageWidth=40, imageHeight=20, shapes=[dict(
+            label='dog', group_id=1, shape_type='polygon',
+            points=[[1, 2], [4, 2], [4, 6]])]))},
+    'csv': {'boxes.csv': 'filename,class,xmin,ymin,xmax,ymax\n'
+                         'a.jpg,dog,1,2,3,4\n'},
+}
+ODD = ('null', '[]', '{}', '[[]]', '-1', '1e999', 'NaN', '9' * 400, 'true',
+       '"\\ud800"', '"\x00"', '"' + 'x' * 5000 + '"', '\ufffe', '', '..',
+       '<', '&x;', '[' * 3000, '0.1 ' * 50, '\n', '"', ',')
+
+
+@pytest.mark.parametrize('kind', sorted(VALID))
+def test_mutations(kind, images, tmp_path):
+    """Whatever stands in a file, it is read, or named in a few words."""
+    chance = random.Random(0)
+    for index in range(250):
+        files = dict(VALID[kind])
+        name = chance.choice(sorted(files))
+        tokens = re.findall(r'[\w.]+|\W', files[name])
+        for _ in range(chance.choice((1, 1, 2))):
+            place = chance.randrange(len(tokens))
+            tokens[place] = chance.choice(ODD)
+        files[name] = ''.join(tokens).encode('utf-8', 'surrogatepass')
+        source = write(tmp_path / str(index), files)
+        if kind in ('coco', 'csv'):
+            source /= name
+        try:
+            pictures, classes, message, _ = read(kind, source, images)
+        except UserError as error:
+            message = str(error)
+            assert str(source) in message
+        else:
+            assert message or json.dumps(as_coco(
+                [Picture(name, 40, 20, shapes) for name, shapes
+                 in pictures.items()], classes or sorted({
+                     shape.label for shapes in pictures.values()
+                     for shape in shapes}))).encode()
+        assert len(message) < 2500

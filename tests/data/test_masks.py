@@ -1,4 +1,5 @@
 """Segmentation masks that do not fit."""
+import os
 import shutil
 
 import cv2
@@ -132,3 +133,66 @@ def test_images_alone(cfg):
     dataset.pipeline = [dataset.pipeline[0], dataset.pipeline[-1]]
     dataset.data_prefix = dict(img_path=dataset.data_prefix.img_path)
     check(cfg)
+
+
+def write_masks(root, values, part='training'):
+    for file in (root / 'annotations' / part).glob('*.png'):
+        mask = np.zeros((64, 64), np.uint8)
+        mask.reshape(-1)[:len(values)] = values
+        Image.fromarray(mask).save(file)
+
+
+def zero_is_a_class(cfg):
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].dataset.reduce_zero_label = False
+        cfg[name].dataset.pipeline[-2 if name[0] == 'v' else 1].pop(
+            'reduce_zero_label', None)
+
+
+@pytest.mark.parametrize('part', ['training', 'validation'])
+def test_0_and_255(cfg, root, part):
+    zero_is_a_class(cfg)
+    for each in ('training', 'validation'):
+        write_masks(root, [0, 1, 2, 3, 4], each)
+    write_masks(root, [255] * 9, part)
+    with pytest.raises(UserError, match=f'{part} hold 0 and 255 alone.* write '
+                       '1 instead of 255'):
+        check(cfg)
+
+
+def test_nothing_but_ignored(cfg, root):
+    write_masks(root, [255] * 64 * 64)
+    with pytest.raises(UserError, match='hold no pixel of a class'):
+        check(cfg)
+
+
+def test_classes_that_never_occur(cfg, root, log):
+    write_masks(root, [1, 2, 5])
+    check(cfg)
+    assert 'training hold no pixel of square, triangle: 2 of 5' in log.text
+
+
+@pytest.mark.parametrize(('values', 'suffix', 'message'), [
+    (np.full((64, 64), 257, np.uint16), 'png', 'value 257'),
+    (np.full((64, 64), 65536 + 1, np.int32), 'tif', 'value 65537'),
+    (np.full((64, 64), -1, np.int32), 'tif', 'value -1'),
+    (np.full((64, 64), .5, np.float32), 'tif', 'value 0.5'),
+    (np.full((64, 64), np.nan, np.float32), 'tif', 'value nan')])
+def test_values_that_would_wrap(cfg, mask, values, suffix, message):
+    Image.fromarray(values).save(mask, format=dict(png='PNG', tif='TIFF')[
+        suffix])
+    with pytest.raises(UserError, match=f'000002.png holds the {message}: '
+                       'class numbers are integers'):
+        check(cfg)
+
+
+def test_wide_masks_of_class_numbers(cfg, mask):
+    Image.fromarray(np.full((64, 64), 3, np.uint16)).save(mask)
+    check(cfg)
+
+
+def test_pipe(cfg, mask):
+    mask.unlink()
+    os.mkfifo(mask)
+    with pytest.raises(UserError, match='000002.png is no regular file'):
+        check(cfg)

@@ -5,6 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
 
 from mmlowformer.data import cutting
 
@@ -244,6 +245,56 @@ def test_boxes_are_where_they_were(run_here, tmp_path):
         mask = cv2.imread(str(tmp_path / f'tiles/masks/{name}.png'), 0)
         pixels = cv2.imread(str(tmp_path / f'tiles/images/{name}'), 0)
         np.testing.assert_array_equal(mask * 255, pixels)
+
+
+def test_tiles_keep_run_lengths(run_here, tmp_path):
+    scene(tmp_path)
+    inside = np.zeros((200, 300), np.uint8, order='F')
+    inside[90:110, 140:150] = 1
+    runs = coco_masks.encode(inside)
+    edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
+        segmentation=dict(size=[200, 300], counts=runs['counts'].decode())))
+    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+                 '--min-visible', 0, '--negatives', 0, cwd=tmp_path))
+    content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
+    assert content['annotations']
+    for image, record in zip(content['images'], content['annotations']):
+        left, top = image['offset']
+        tile = coco_masks.decode(record['segmentation'])
+        np.testing.assert_array_equal(
+            tile, inside[top:top + 64, left:left + 64])
+        assert record['area'] == tile.sum() > 0
+
+
+def spoil_size(content):
+    content['images'][0].update(width=200, height=300)
+
+
+def spoil_mask(content):
+    content['annotations'][0]['segmentation'] = [[1, 2, 3]]
+
+
+def share_a_name(content):
+    content['categories'].append(dict(id=2, name='Bar'))
+
+
+@pytest.mark.parametrize('command', [
+    ['inspect', 'all.json'], ['tile', 'all.json', '--out', 'out'],
+    ['split', 'all.json', '--out', 'out'],
+    ['convert', 'coco', 'all.json', '--out', 'out.json', '--clip']])
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (spoil_size, 'size that is not that of the image'),
+    (spoil_mask, 'three points'), (share_a_name, 'two classes of one name'),
+    (lambda c: c['annotations'][0].update(bbox=[30, 20, 0, 0]), 'area')])
+def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
+    scene(tmp_path)
+    edit(tmp_path / 'all.json', spoil)
+    result = run_here(DATA, *command, cwd=tmp_path)
+    text = result.stdout + (result.stderr or '')
+    assert result.returncode == 1, text
+    assert message in ' '.join(text.split())
+    assert '--clip' not in text
+    assert 'Traceback' not in text
 
 
 def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):

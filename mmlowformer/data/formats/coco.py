@@ -35,7 +35,7 @@ def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_
             (left, top, left + width, top + height),
             record.get('segmentation') or None, bool(record.get('iscrowd')),
             f'annotation {record.get("id")}'))
-    pictures = []
+    pictures, seen = [], set()
     for record in content['image_records']:
         name = images.find(record['file_name'], faults, source)
         size = name and images.size(name, faults)
@@ -47,5 +47,9 @@ def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_
                        f'{size[0]}x{size[1]}')
         extra = {key: value for key, value in record.items()
                  if key in ('source', 'offset')}
+        if name in seen:
+            faults.add('image that is there under another id',
+                       f'{name} (id {record["id"]})')
+        seen.add(name)
         pictures.append(Picture(name, *size, shapes[record['id']], extra))
     return pictures, content['categories']

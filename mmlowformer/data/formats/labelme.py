@@ -3,12 +3,13 @@ import json
 import math
 from pathlib import Path
 
-from ...errors import first_line
+from ...errors import first_line, shown
 from .records import (
     Faults,
     ImageFolder,
     Picture,
     Shape,
+    agreed,
     annotation_files,
     box_around,
     gathered,
@@ -41,15 +42,21 @@ def read_labelme(source: str, images: ImageFolder, faults: Faults, *,
     for file in annotation_files(source, '.json'):
         try:
             content = json.loads(file.read_text(encoding='utf-8'))
-            marked = list(content['shapes'])
-            named = str(content['imagePath'])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            marked, named = content['shapes'], content['imagePath']
+            if not isinstance(marked, list) or not isinstance(named, str):
+                raise TypeError('shapes is no list, or imagePath no text')
+        except (OSError, ValueError, KeyError, TypeError,
+                RecursionError) as error:
             faults.add('file that is not of LabelMe',
                        f'{file}, {type(error).__name__}: {first_line(error)}')
             continue
+        base = Path(source) if Path(source).is_dir() else file.parent
+        stem = file.relative_to(base).with_suffix('')
+        named = images.beside(named, stem.parent.as_posix())
         name = images.find(named, faults, str(file))
         if name is None:
             continue
+        agreed(name, images.find(stem.as_posix(), Faults(), ''), file, faults)
         if name in shapes:
             faults.add('image with a second file', f'{name} ({file})')
         _check_size(content, file, name, images, faults)
@@ -63,7 +70,8 @@ def _check_size(content: dict, file: Path, name: str, images: ImageFolder,
     size = images.size(name, Faults())
     if size and all(said) and said != size:
         faults.add('size that is not that of the image',
-                   f'{file}: {said[0]}x{said[1]}, {name} has '
+                   f'{file}: {shown(said[0], 20)}x{shown(said[1], 20)}, '
+                   f'{name} has '
                    f'{size[0]}x{size[1]}')
 
 
@@ -73,13 +81,17 @@ def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
     for index, item in enumerate(marked, 1):
         where = f'{file}, shape {index}'
         try:
-            label = str(item.get('label') or '').strip()
+            label = item.get('label') or ''
+            if not isinstance(label, str):
+                raise TypeError(f'its label is {shown(repr(label), 60)}')
+            label = label.strip()
             polygon = _polygon(item)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             faults.add('shape that is no area', f'{where}, '
                        f'{first_line(error)}')
             continue
         group = item.get('group_id')
+        group = group if group is None else shown(group)
         key = (label, group) if group is not None else (label, None, index)
         parts.setdefault(key, []).append(polygon)
         places.setdefault(key, where)
@@ -100,7 +112,7 @@ def _polygon(item: dict) -> list[float]:
         points = [(x + radius * math.cos(angle), y + radius * math.sin(angle))
                   for angle in angles]
     elif kind not in ('polygon', 'rectangle'):
-        raise ValueError(f'its shape_type is {kind!r}')
+        raise ValueError(f'its shape_type is {shown(repr(kind), 60)}')
     if len(points) < 3:
         raise ValueError(f'it has {len(points)} points')
     return [value for point in points for value in point]

@@ -3,16 +3,20 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from ...errors import UserError, first_line
+from ...errors import UserError, first_line, shown
+from ..coco import LARGEST, run_lengths
 from ..masks import upright_size
-from ..paths import images_below
+from ..paths import IMAGES, files_below
 
+# The fault that clipping mends.
+BEYOND = 'box beyond its image'
 # What formats that count pixels from 1, or round, may be beyond an image.
 ROUNDING = 1.0
 
@@ -69,7 +73,7 @@ class Faults:
             example (str): Where it is.
         """
         self.counts[fault] += 1
-        self.examples.setdefault(fault, example)
+        self.examples.setdefault(fault, shown(example))
 
     def lines(self) -> list[str]:
         """Each kind in a line."""
@@ -94,6 +98,9 @@ class Faults:
 class ImageFolder:
     """The images of a folder, found by what annotations call them.
 
+    A name with folders is one below the folder, or below some that lead to
+    it; a mere name is that of an image in any of its folders.
+
     Args:
         folder (str): The folder; those in it belong to it.
 
@@ -105,10 +112,12 @@ class ImageFolder:
         if not os.path.isdir(folder):
             raise UserError(f'{folder} is no folder of images')
         self.folder = folder
-        self.names = images_below(folder)
+        self.names, self.hidden = files_below(folder, IMAGES)
         if not self.names:
             raise UserError(f'{folder} holds no images')
         self._known = set(self.names)
+        self._folders = {parent.as_posix() for name in self.names
+                         for parent in PurePosixPath(name).parents}
         self._whole: dict[str, list[str]] = defaultdict(list)
         self._last: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
@@ -148,7 +157,23 @@ class ImageFolder:
                 return [key]
             if key in self._whole:
                 return self._whole[key]
-        return self._last.get(parts[-1], [])
+            # What is missing in train/ is not the image of val/.
+            if parts[start] in self._folders:
+                return []
+        return [] if len(parts) > 1 else self._last.get(called, [])
+
+    def beside(self, called: str, folder: str) -> str:
+        """A name as it is meant in an annotation file of a sub-folder.
+
+        Args:
+            called (str): A name.
+            folder (str): Folder of the annotation file, below that of all.
+
+        Returns:
+            str: The name, in the images' folder of that name if there is one.
+        """
+        within = folder in self._folders and '/' not in called
+        return f'{folder}/{called}' if within else called
 
     def path(self, name: str) -> str:
         """Path of an image.
@@ -168,7 +193,8 @@ class ImageFolder:
         path = self.path(name)
         try:
             height, width = upright_size(path)
-        except (OSError, ValueError, UserError) as error:
+        except (OSError, ValueError, SyntaxError, UserError,
+                Image.DecompressionBombError) as error:
             reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
                       else first_line(error).replace(repr(path), 'it'))
             faults.add('image that cannot be read', f'{path}, {reason}')
@@ -188,11 +214,16 @@ def number(text: object) -> float:
     Raises:
         ValueError: If it is no finite number.
     """
-    if not isinstance(text, (str, int, float)):
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError(f'{text!r} is no number')
-    value = float(text)
+    try:
+        value = float(text)
+    except OverflowError:  # An integer of 400 digits.
+        value = math.inf
     if not math.isfinite(value):
-        raise ValueError(f'{text!r} is no finite number')
+        raise ValueError(f'{shown(repr(text))} is no finite number')
+    if abs(value) >= LARGEST:
+        raise ValueError(f'{value:g} is no number of pixels')
     return value
 
 
@@ -229,9 +260,9 @@ def checked_pictures(pictures: Iterable[Picture],
         pictures (Iterable[Picture]): As they were read.
         classes (Sequence[str], optional): The classes that there may be.
         faults (Faults): Is told of what cannot be used.
-        clip (bool): Whether to cut boxes at the borders of their image, and
-            to leave out what is beyond. What is within a pixel is always cut.
-            Defaults to False.
+        clip (bool): Whether to cut boxes that stick out at the borders of
+            their image, and to leave out what is beyond. What is within a
+            pixel is always cut. Defaults to False.
 
     Returns:
         tuple[list[Picture], int]: The pictures, and the number of boxes that
@@ -260,13 +291,13 @@ def _inside(shape: Shape, picture: Picture, faults: Faults, clip: bool
     left, top, right, bottom = shape.box
     where = f'{shape.where}, {_words(shape.box)}'
     if right <= left or bottom <= top:
-        if not clip:
-            faults.add('box without an area', where)
+        # Its corners may be swapped: that is no matter of clipping.
+        faults.add('box without an area', where)
         return None
     width, height = picture.width, picture.height
     beyond = max(-left, -top, right - width, bottom - height)
     if beyond > ROUNDING and not clip:
-        faults.add('box beyond its image',
+        faults.add(BEYOND,
                    f'{where} of {width}x{height}')
     box = (max(left, 0.), max(top, 0.), min(right, float(width)),
            min(bottom, float(height)))
@@ -316,6 +347,8 @@ def _short(value: float) -> float | int:
 
 def _area(shape: Shape) -> float:
     left, top, right, bottom = shape.box
+    if isinstance(shape.segmentation, dict):
+        return sum(run_lengths(shape.segmentation['counts'])[1::2])
     if isinstance(shape.segmentation, list):
         return sum(cv2.contourArea(np.float32(polygon).reshape(-1, 2))
                    for polygon in shape.segmentation)
@@ -354,8 +387,26 @@ def annotation_files(source: str, suffix: str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f'{source} is not there')
-    found = sorted(file for file in path.rglob('*')
-                   if file.suffix.lower() == suffix and file.is_file())
+    found, _ = files_below(path, (suffix, ))
     if not found:
         raise UserError(f'{source} holds no file that ends in {suffix}')
-    return found
+    return [path / name for name in found]
+
+
+def agreed(named: str | None, own: str | None, file: Path, faults: Faults
+           ) -> str | None:
+    """The image that an annotation file is about.
+
+    Args:
+        named (str, optional): The one that it names.
+        own (str, optional): The one that is called like it.
+        file (Path): The annotation file.
+        faults (Faults): Is told if these are two.
+
+    Returns:
+        str | None: The image, if there is one.
+    """
+    if named and own and named != own:
+        faults.add('file that is called like one image and names another',
+                   f'{file}: {named}')
+    return named or own

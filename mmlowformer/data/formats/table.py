@@ -2,7 +2,8 @@
 import csv
 from collections.abc import Iterator
 
-from ...errors import UserError, first_line
+from ...errors import UserError, first_line, shown
+from ..paths import check_regular
 from .records import Faults, ImageFolder, Picture, Shape, gathered, number
 
 FILE = ('filename', 'file_name', 'file', 'image', 'image_name', 'image_path',
@@ -44,7 +45,9 @@ def read_table(source: str, images: ImageFolder, faults: Faults, *,
             continue
         found = shapes.setdefault(name, [])
         values = [(row[column] or '').strip() for column in columns[2:]]
-        if any(values):
+        if None in row:
+            faults.add('line with more columns than the first', where)
+        elif any(values):
             shape = _shape(values, (row[columns[1]] or '').strip(), where,
                            columns, faults)
             found.extend([shape] if shape else [])
@@ -52,6 +55,7 @@ def read_table(source: str, images: ImageFolder, faults: Faults, *,
 
 
 def _rows(source: str) -> Iterator[tuple[int, dict, list[str]]]:
+    check_regular(source)
     try:
         with open(source, encoding='utf-8-sig', newline='') as file:
             header = file.readline()
@@ -81,7 +85,8 @@ def _columns(source: str, names) -> list[str]:
             if not found]
         raise UserError(
             f'{source} has no column for {" and ".join(missing)}. Its first '
-            f'line has to name the columns, it is: {", ".join(names)}')
+            f'line has to name the columns, it is: '
+            + shown(", ".join(names)))
     return [file, label, *(known[name] for name in box)]
 
 

@@ -8,6 +8,7 @@ from .records import (
     ImageFolder,
     Picture,
     Shape,
+    agreed,
     annotation_files,
     gathered,
     number,
@@ -70,15 +71,16 @@ def _root(file: Path, faults: Faults) -> ElementTree.Element | None:
 
 def _image(root: ElementTree.Element, file: Path, source: str,
            images: ImageFolder, faults: Faults) -> str | None:
-    named = (root.findtext('filename') or '').strip()
-    if named and images.find(named, Faults(), ''):
-        return images.find(named, faults, str(file))
-    # Of renamed images the file keeps the old name.
     base = Path(source) if Path(source).is_dir() else file.parent
-    stem = file.relative_to(base).with_suffix('').as_posix()
-    if images.find(stem, Faults(), ''):
-        return images.find(stem, faults, str(file))
-    return images.find(named or stem, faults, str(file))
+    stem = file.relative_to(base).with_suffix('')
+    said = (root.findtext('filename') or '').strip()
+    named = images.beside(said, stem.parent.as_posix())
+    own = images.find(stem.as_posix(), Faults(), '')
+    found = said and (images.find(named, Faults(), '')
+                      or own and images.find(said, Faults(), ''))
+    # Of renamed images the file keeps the old name.
+    name = agreed(found or None, own, file, faults)
+    return name or images.find(named or stem.as_posix(), faults, str(file))
 
 
 def _check_size(root: ElementTree.Element, file: Path, name: str,
@@ -86,11 +88,13 @@ def _check_size(root: ElementTree.Element, file: Path, name: str,
     said = [root.findtext(f'size/{side}') for side in ('width', 'height')]
     size = images.size(name, Faults())
     try:
-        pair = tuple(int(number(side)) for side in said)
-    except ValueError:
+        pair = tuple(int(number(side)) for side in said if side is not None)
+    except ValueError as error:
+        faults.add('size that is no width and height',
+                   f'{file}, {first_line(error)}')
         return
     # Some tools write 0 for what they do not know.
-    if size and 0 not in pair and pair != size:
+    if size and len(pair) == 2 and 0 not in pair and pair != size:
         faults.add('size that is not that of the image',
                    f'{file}: {pair[0]}x{pair[1]}, {name} has '
                    f'{size[0]}x{size[1]}')

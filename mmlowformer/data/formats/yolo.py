@@ -2,10 +2,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import yaml
 
-from ...errors import UserError, first_line
+from ...errors import UserError, first_line, shown
 from ..own import read_lines
+from ..paths import check_regular, check_unlike
 from .records import (
     Faults,
     ImageFolder,
@@ -45,7 +47,9 @@ def read_yolo(source: str, images: ImageFolder, faults: Faults, *,
     """
     file = Path(classes_file) if classes_file else _classes_file(source)
     classes = _classes(file)
+    check_unlike(classes, file)
     shapes: dict[str, list[Shape]] = {}
+    lines: list[tuple[Shape, tuple[int, int]]] = []
     for path in annotation_files(source, '.txt'):
         if path.name in NAMES or path.resolve() == file.resolve():
             continue
@@ -58,6 +62,11 @@ def read_yolo(source: str, images: ImageFolder, faults: Faults, *,
         if name in shapes:
             faults.add('image with a second file', f'{name} ({path})')
         shapes[name] = list(_shapes(path, size, classes, faults))
+        lines += [(shape, size) for shape in shapes[name]
+                  if shape.segmentation]
+    if lines and all(_like_key_points(*line) for line in lines):
+        faults.add('line that is a box and key points inside of it, no '
+                   'polygon', lines[0][0].where)
     return (gathered(shapes, images, faults, labelled_only=labelled_only),
             classes)
 
@@ -74,18 +83,25 @@ def _classes_file(source: str) -> Path:
 
 
 def _classes(file: Path) -> list[str]:
+    check_regular(file)
     if file.suffix.lower() not in ('.yaml', '.yml'):
         return read_lines(file)
     try:
         content = yaml.safe_load(file.read_text(encoding='utf-8'))
+        if 'kpt_shape' in content:
+            raise ValueError('kpt_shape says that the labels are key points, '
+                             'and these cannot be converted')
         names = content['names']
         if isinstance(names, dict):
             names = [names[index] for index in range(len(names))]
-        if not isinstance(names, list) or not names:
-            raise ValueError('names is no list')
+        if not isinstance(names, list) or not names or not all(
+                isinstance(name, (str, int, float)) for name in names):
+            raise ValueError('names is no list of names')
         if content.get('nc', len(names)) != len(names):
-            raise ValueError(f'nc is {content["nc"]}, names has {len(names)}')
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ValueError(f'nc is {shown(content["nc"], 40)}, names has '
+                             f'{len(names)}')
+    except (OSError, ValueError, KeyError, TypeError, RecursionError,
+            yaml.YAMLError) as error:
         raise UserError(f'{file} does not name the classes: '
                         f'{first_line(error)}') from error
     return [str(name) for name in names]
@@ -134,3 +150,24 @@ def _shape(words: list[str], where: str, size: tuple[int, int],
     polygon = [value * size[index % 2] for index, value in enumerate(values)]
     return Shape(classes[label], box_around([polygon]), [polygon],
                  where=where)
+
+
+def _like_key_points(shape: Shape, size: tuple[int, int]) -> bool:
+    """Whether a polygon may be a box, and points of two or three numbers.
+
+    A single polygon may look like that by chance, those of a folder do not.
+    """
+    values = np.array(shape.segmentation[0]).reshape(-1, 2) / size
+    (center, sides), rest = values[:2], values.reshape(-1)[4:]
+    low, high = center - sides / 2, center + sides / 2
+    for count in (2, 3):
+        if len(rest) % count:
+            continue
+        points = rest.reshape(-1, count)
+        seen = points[(points[:, :2] != 0).any(1)]
+        if ((seen[:, :2] >= low - ROUNDING).all()
+                and (seen[:, :2] <= high + ROUNDING).all()
+                and (low > -ROUNDING).all() and (high < 1 + ROUNDING).all()
+                and np.isin(points[:, 2:], (0, 1, 2)).all()):
+            return True
+    return False
