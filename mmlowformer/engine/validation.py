@@ -61,5 +61,6 @@ def _validated(runner: Runner) -> int:
     folder = Path(runner.cfg.get('load_from') or runner.work_dir).parent
     for record in (folder / RECORD, Path(runner.work_dir, RECORD)):
         if record.is_file():
-            return int(record.read_text())
+            text = record.read_text(errors='replace').strip()
+            return int(text) if text.isdecimal() else 0
     return 0

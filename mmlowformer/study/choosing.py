@@ -47,7 +47,7 @@ def read_archs(path: str) -> dict[str, dict]:
     """
     try:
         archs = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'--archs {path} cannot be read: {first_line(error)}'
                         ) from error
     if not isinstance(archs, dict) or not archs:

@@ -66,7 +66,7 @@ def read(path: str | Path, kind: str | None = None) -> dict:
     """
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} cannot be read: {first_line(error)}') \
             from error
     if not isinstance(content, dict) or content.get('schema') != SCHEMA or \
