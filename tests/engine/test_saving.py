@@ -1,5 +1,6 @@
 """What is in the way of a training is found before it starts."""
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from mmlowformer.engine import (
     full_disk_errors,
     latest_checkpoint,
     saved_checkpoints,
+    validation,
 )
 
 
@@ -41,3 +43,11 @@ def test_files_that_cannot_be_written_end_in_a_line(tmp_path):
     with (pytest.raises(UserError, match='x could not be written'),
           full_disk_errors(tmp_path)):
         raise PermissionError(13, 'Permission denied', str(tmp_path / 'x'))
+
+
+@pytest.mark.parametrize(('text', 'iteration'), [
+    (b'12', 12), (b'', 0), (b'\xff\x00', 0), (b'-1', 0), (b'9' * 9999, 0)])
+def test_record_of_a_validation(text, iteration, tmp_path):
+    (tmp_path / validation.RECORD).write_bytes(text)
+    runner = SimpleNamespace(cfg={}, work_dir=tmp_path)
+    assert validation._validated(runner) == iteration
