@@ -29,6 +29,7 @@ from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import MODES, Settings, measure
 from mmlowformer.benchmark.screen import ProgressBar, console_of, table_of
 from mmlowformer.benchmark.variants import Options, options_for
+from mmlowformer.data.outputs import check_new, write_text
 from mmlowformer.engine import UserError
 
 PRESETS = {
@@ -124,6 +125,14 @@ def check_values(args: argparse.Namespace) -> None:
             raise UserError(f'--{kind} {path}: there is no such folder')
 
 
+def check_files(args: argparse.Namespace, suffixes: Iterable[str]) -> None:
+    """Make sure that no earlier result would be overwritten."""
+    suffixes = list(suffixes)
+    check_new(*(with_suffix(getattr(args, kind), suffix)
+                for kind in FILES if getattr(args, kind)
+                for suffix in suffixes))
+
+
 def batch_sizes(args: argparse.Namespace) -> list[int]:
     sizes = []
     for text in args.batch_size:
@@ -166,8 +175,7 @@ def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
         markdown='\n'.join(report.tables(record)))
     for kind, text in texts.items():
         if getattr(args, kind):
-            path = with_suffix(getattr(args, kind), suffix)
-            path.write_text(text, encoding='utf-8')
+            write_text(with_suffix(getattr(args, kind), suffix), text)
     if args.plot and any(not row['failure'] for row in record['rows']):
         report.plot(record, str(with_suffix(args.plot, suffix)))
 
@@ -192,14 +200,20 @@ def options_for_all(args: argparse.Namespace) -> Options:
     return replace(options_of(args), **PRESETS.get(args.preset, {}))
 
 
+def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
+    return f'_{mode}_{shape[0]}x{shape[1]}'
+
+
 def run_claims(args: argparse.Namespace) -> bool:
     """Measure what the claims are about, and show them side by side."""
     ways = [claims.PAPER, claims.DEPLOYED]
     if args.compile:
         ways.append(claims.COMPILED if args.compile == 'default' else
                     f'{claims.COMPILED}={args.compile}')
+    parts = claims.parts(ways)
+    check_files(args, ['', *(claims_suffix(*place) for place in parts)])
     records: dict = {}
-    for (mode, shape), models in claims.parts(ways).items():
+    for (mode, shape), models in parts.items():
         settings = Settings(
             shape=tuple(args.shape or shape), mode=mode,
             batch_size=1 if mode == 'latency' else batch_sizes(args)[0],
@@ -208,7 +222,7 @@ def run_claims(args: argparse.Namespace) -> bool:
             profiled_calls=args.profile)
         records[mode, shape] = record = measure_and_show(
             find_models(models, shape=settings.shape), settings, args,
-            f'_{mode}_{shape[0]}x{shape[1]}')
+            claims_suffix(mode, shape))
         if not record['complete']:
             break
     show_claims(claims.judge(records), args)
@@ -221,11 +235,10 @@ def show_claims(results: list[dict], args: argparse.Namespace) -> None:
     console.print('Ours over the peer; of latency, less is better.')
     console.print(table_of(claims.HEADER, rows, args.wide))
     if args.json:
-        Path(args.json).write_text(json.dumps(dict(claims=results), indent=1)
-                                   + '\n', encoding='utf-8')
+        write_text(args.json,
+                   json.dumps(dict(claims=results), indent=1) + '\n')
     if args.markdown:
-        Path(args.markdown).write_text(report.markdown(claims.HEADER, rows),
-                                       encoding='utf-8')
+        write_text(args.markdown, report.markdown(claims.HEADER, rows))
 
 
 def run(args: argparse.Namespace) -> bool:
@@ -244,17 +257,19 @@ def run(args: argparse.Namespace) -> bool:
         print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
         return True
     several = [len(found) > 1, len(sizes) > 1]
+    suffixes = {
+        (shape, size): ''.join(itertools.compress(
+            (f'_{shape[0]}x{shape[1]}', f'_batch{size}'), several))
+        for shape, size in itertools.product(found, sizes)}
+    check_files(args, suffixes.values())
     records = []
-    for shape, size in itertools.product(found, sizes):
+    for (shape, size), suffix in suffixes.items():
         settings = Settings(
             shape=shape, batch_size=size, mode=args.mode,
             options=options_for_all(args), min_time=args.min_time,
             repeats=args.repeats, profiled_calls=args.profile,
             cpu_time=args.cpu_time)
-        parts = (f'_{shape[0]}x{shape[1]}', f'_batch{size}')
-        records.append(measure_and_show(
-            found[shape], settings, args,
-            ''.join(itertools.compress(parts, several))))
+        records.append(measure_and_show(found[shape], settings, args, suffix))
         if not records[-1]['complete']:
             break
     return is_measured(records)

@@ -28,6 +28,7 @@ from mmlowformer.benchmark.arguments import (
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.screen import console_of, table_of
+from mmlowformer.data.outputs import replace_text
 from mmlowformer.engine import UserError
 from mmlowformer.study import choosing, layers, network, resolution, sweep
 from mmlowformer.study.designs import DESIGNS
@@ -250,8 +251,12 @@ def finish(study: dict, stem: str) -> None:
         console.print(table_of(table.header, table.rows, wide=False))
     for line in lines_of(study):
         console.print(line)
-    Path(f'{stem}.csv').write_text(csv_of(study), encoding='utf-8')
-    Path(f'{stem}.md').write_text(as_markdown(study), encoding='utf-8')
+    try:
+        replace_text(f'{stem}.csv', csv_of(study))
+        replace_text(f'{stem}.md', as_markdown(study))
+    except OSError as error:
+        raise UserError(f'{stem}.csv and {stem}.md cannot be written: '
+                        f'{error.strerror}') from error
     drawn = DRAW[study['study']](study, Path(stem))
     files = [f'{stem}.json', f'{stem}.csv', f'{stem}.md', *map(str, drawn)]
     console.print(f'\n{engine.wrapped("Files: " + " ".join(files))}')

@@ -81,6 +81,7 @@ def prepare(args: argparse.Namespace) -> Config:
     engine.check_training(cfg)
     engine.check_work_dir(cfg.work_dir)
     engine.check_free(cfg.work_dir)
+    engine.check_places(cfg.work_dir)
     if args.amp:
         set_amp(cfg, args.amp)
     set_resume(cfg, args.resume)

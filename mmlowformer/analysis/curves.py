@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 LOGS = '*/vis_data/scalars.json'
 STYLES = ('-', '--', ':', '-.')
@@ -27,6 +27,8 @@ EPOCH_LENGTH = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
 WINDOW = re.compile(r'window_size=(\d+)')
 # Metrics of which less is better.
 LESS = ('loss', 'error', 'mae', 'mse')
+# Of an integer that numpy can take.
+LARGEST = 2**63 - 1
 # From here on a linear axis would show the first iterations only.
 SPAN_OF_A_LOG_AXIS = 100
 
@@ -62,7 +64,7 @@ class Log:
         return _without_repeats(
             key for _, values in getattr(self, kind) for key, value in
             values.items()
-            if key not in PLACES and isinstance(value, (int, float)))
+            if key not in PLACES and _is_number(value))
 
     def curve(self, kind: str, key: str) -> tuple[list[int], list[float]]:
         """One value over the iterations.
@@ -76,7 +78,7 @@ class Log:
         """
         points = [(iteration, values[key])
                   for iteration, values in getattr(self, kind)
-                  if key in values]
+                  if _is_number(values.get(key))]
         return [x for x, _ in points], [y for _, y in points]
 
     def __str__(self) -> str:
@@ -121,17 +123,35 @@ def _read_log(work_dir: Path, name: str) -> Log:
 
 
 def _read_records(file: Path) -> list[dict]:
-    lines = file.read_text(encoding='utf-8').splitlines()
+    try:
+        lines = file.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{file} is no log of a training: '
+                        f'{first_line(error)}') from error
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
             # A killed training leaves its last line torn.
             if number < len(lines):
                 raise UserError(f'{file} is no log of a training: line '
                                 f'{number} is no JSON') from error
+            continue
+        if not _is_record(record):
+            raise UserError(f'{file} is no log of a training: line {number} '
+                            'is no record with a step')
+        records.append(record)
     return records
+
+
+def _is_record(record: object) -> bool:
+    """Whether it has its places as MMEngine logs them."""
+    if not isinstance(record, dict):
+        return False
+    places = [record.get('step'), record.get('iter', 0)]
+    return all(type(value) is int and 0 <= value <= LARGEST
+               for value in places)
 
 
 def _epoch_length(file: Path) -> int | None:
@@ -212,6 +232,12 @@ def _by_name(known: list[tuple[str, str]], key: str) -> list[tuple[str, str]]:
         raise UserError(f'--keys {key}: nothing of that name was logged. '
                         f'{hint}')
     return found
+
+
+def _is_number(value: object) -> bool:
+    """Whether it can be drawn, or is NaN."""
+    return isinstance(value, float) or (
+        isinstance(value, int) and abs(value) <= LARGEST)
 
 
 def _without_repeats(items: Iterable) -> list:

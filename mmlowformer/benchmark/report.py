@@ -257,8 +257,8 @@ def read(path: str) -> dict:
     try:
         record = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}'
-                        ) from error
+        raise UserError(f'{path} cannot be read: {first_line(error)}') \
+            from error
     if not isinstance(record, dict) or record.get('schema') != SCHEMA:
         raise UserError(f'{path} is no measurement of this version')
     return record
@@ -275,7 +275,19 @@ def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
         tuple[list[list[str]], list[str]]: A row for each model: name, images
         per second in each, and their ratio; and a line for each setting that
         is not the same.
+
+    Raises:
+        UserError: If one lacks what a measurement has, or has it wrong.
     """
+    try:
+        return _compared(one, other)
+    except (LookupError, TypeError, AttributeError, ValueError,
+            ArithmeticError, RecursionError) as error:
+        raise UserError('the files cannot be compared, one is damaged: '
+                        f'{first_line(error)[:200]}') from error
+
+
+def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rates = [{row['name']: row['images_per_second'] for row in record['rows']
               if not row['failure']} for record in (one, other)]
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',

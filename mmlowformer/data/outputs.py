@@ -38,12 +38,30 @@ def write_text(path: str | Path, text: str) -> None:
     check_new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f'{path.name}.part')
-        part.write_text(text, encoding='utf-8')
-        os.replace(part, path)
+        replace_text(path, text)
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}'
                         ) from error
+
+
+def replace_text(path: str | Path, text: str) -> None:
+    """Write a file, whole or not at all, in the place of what is there.
+
+    Args:
+        path (str | Path): The file. Links and pipes are replaced, too.
+        text (str): What it is to hold.
+
+    Raises:
+        OSError: If it cannot be written; nothing else is left behind.
+    """
+    part = Path(f'{path}.part')
+    part.unlink(missing_ok=True)
+    try:
+        with part.open('x', encoding='utf-8') as file:
+            file.write(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: dict) -> None:

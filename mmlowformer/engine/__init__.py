@@ -47,7 +47,7 @@ from .mistakes import config_mistakes
 from .outputs import check_outputs, check_work_dir
 from .plausibility import WarnOfOddSettings
 from .progress import ShowProgress, counting_bar, hours
-from .saving import SaveSafely, full_disk_errors
+from .saving import SaveSafely, check_places, full_disk_errors
 from .scores import shown
 from .settings import check_settings, check_testing, check_training
 from .summary import (
@@ -70,10 +70,11 @@ __all__ = [
     'WarnOfOddSettings', 'adapt_to_device', 'add_common_arguments',
     'add_deploy_arguments', 'build_tester', 'check_checkpoint',
     'check_datasets', 'check_fits', 'check_free', 'check_outputs',
-    'check_pretrained', 'check_resumable', 'check_settings', 'check_testing',
-    'check_training', 'check_work_dir', 'command', 'conclude',
-    'config_mistakes', 'counting_bar', 'deploy_settings', 'describe_batch',
-    'describe_model', 'describe_runner', 'device_name', 'draw_predictions',
+    'check_places', 'check_pretrained', 'check_resumable', 'check_settings',
+    'check_testing', 'check_training', 'check_work_dir', 'command',
+    'conclude', 'config_mistakes', 'counting_bar', 'deploy_settings',
+    'describe_batch', 'describe_model', 'describe_runner', 'device_name',
+    'draw_predictions',
     'exit_on_interrupt', 'fetch_weights', 'fitting_state_dict',
     'full_disk_errors', 'hours', 'is_tracker', 'latest_checkpoint',
     'leave_processes', 'line', 'load_config', 'load_safely',

@@ -81,7 +81,7 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
     return not FALSE_ALARMS.search(message)
 
 
-class ScreenHandler(logging.Handler):
+class ScreenHandler(logging.StreamHandler):
     """Shows what belongs on the screen, above a progress bar if there is one.
 
     Args:
@@ -89,7 +89,9 @@ class ScreenHandler(logging.Handler):
     """
 
     def __init__(self, level: int):
-        super().__init__(level)
+        # MMEngine's MLflow back end looks at the stream of each handler.
+        super().__init__(console().file)
+        self.setLevel(level)
         self.addFilter(_belongs_on_screen)
         self.addFilter(FilterDuplicateWarning())
 

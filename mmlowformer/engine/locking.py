@@ -2,6 +2,7 @@
 import logging
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ except ImportError:  # Windows has none, nor another lock that a kill removes.
     fcntl = None  # type: ignore[assignment]
 
 LOCK = '.training.lock'
+# Neither to write into what a link points to, nor to wait for a pipe.
+FLAGS = (os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
+         | getattr(os, 'O_NONBLOCK', 0))
 
 
 def check_free(work_dir: str | Path) -> None:
@@ -27,7 +31,7 @@ def check_free(work_dir: str | Path) -> None:
     Raises:
         UserError: If one does.
     """
-    if Path(work_dir, LOCK).exists():
+    if os.path.lexists(Path(work_dir, LOCK)):
         with only_training_in(work_dir):
             pass
 
@@ -58,13 +62,21 @@ def only_training_in(work_dir: str | Path) -> Iterator[None]:
 
 
 def _open(work_dir: str | Path) -> int:
+    lock = Path(work_dir, LOCK)
     try:
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        return os.open(Path(work_dir, LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        _check_regular(lock)
+        return os.open(lock, FLAGS, 0o644)
     except OSError as error:
         raise UserError(f'work dir {work_dir} cannot be written: '
                         f'{error.strerror}. Name another folder with '
                         '--work-dir') from error
+
+
+def _check_regular(lock: Path) -> None:
+    if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
+        raise UserError(f'{lock} is no regular file: delete it, or name '
+                        'another folder with --work-dir')
 
 
 def _lock(file: int, work_dir: str | Path) -> None:

@@ -32,6 +32,8 @@ def check_outputs(out: str | None, show_dir: str | None) -> None:
     """
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it has to be a file')
+    if out and os.path.lexists(out) and not Path(out).is_file():
+        raise UserError(f'--out {out} is no regular file')
     for option, path in (('--out', out and Path(out).parent),
                          ('--show-dir', show_dir and Path(show_dir))):
         problem = path and _problem(path)

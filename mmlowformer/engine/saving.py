@@ -3,6 +3,7 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -12,10 +13,36 @@ from mmengine.runner import Runner
 
 from ..errors import UserError
 from ..weights.resuming import latest_checkpoint
+from .validation import RECORD
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'
+# What MMEngine and MakeUpValidation write anew, and cannot through a folder.
+RECORDS = ('last_checkpoint', RECORD)
+CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_places(folder: str | Path) -> None:
+    """Make sure that nothing is in the way of what a training saves.
+
+    Args:
+        folder (str | Path): Where it saves, which may not exist.
+
+    Raises:
+        UserError: If a checkpoint's name is a folder's, or the name of a
+            record is that of anything but a regular file.
+    """
+    folder = Path(folder)
+    records = [folder / name for name in RECORDS]
+    for file in (*records, *chain(*map(folder.glob, CHECKPOINTS))):
+        special = file in records and (
+            file.is_symlink() or file.exists() and not file.is_file())
+        if special or file.is_dir():
+            raise UserError(
+                f'{file} is in the way of what the training saves: it is no '
+                'regular file. Delete it, or name another folder with '
+                '--work-dir')
 
 
 @register_backend(BACKEND)
@@ -93,6 +120,7 @@ class SaveSafely(Hook):
                     and type(hook.file_backend) is LocalBackend):
                 hook.file_backend = self._backend
                 hook.backend_args = dict(backend=BACKEND)
+                check_places(hook.out_dir)
                 self._remove_partial(hook.out_dir)
 
     @staticmethod
@@ -100,7 +128,8 @@ class SaveSafely(Hook):
         """Remove what a killed training was writing."""
         if is_main_process():
             for file in Path(folder).glob(f'*.pth{PARTIAL}'):
-                file.unlink()
+                if not file.is_dir():
+                    file.unlink()
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Remove what an iteration-based checkpoint outdated."""
@@ -118,19 +147,20 @@ class SaveSafely(Hook):
 
 @contextmanager
 def full_disk_errors(work_dir: str | Path):
-    """Tell what to do when there is no room for what a training writes.
+    """Tell what to do when a training cannot write.
 
     Args:
         work_dir (str | Path): Where the training writes.
 
     Raises:
         UserError: In place of the ``OSError`` of a full disk, an exhausted
-            quota or a limit on the size of files.
+            quota, a limit on the size of files, or any of a file in the work
+            dir.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM and not _is_in(work_dir, error):
             raise
         file = Path(error.filename or work_dir)
         what = error.filename or f'A file in {work_dir}'
@@ -138,6 +168,12 @@ def full_disk_errors(work_dir: str | Path):
             f'{what} could not be written: {error.strerror} '
             f'({_free_space(file)} free there). {_way_out(work_dir)}'
         ) from error
+
+
+def _is_in(work_dir: str | Path, error: OSError) -> bool:
+    folder = Path(work_dir).absolute()
+    return (isinstance(error.filename, (str, Path))
+            and folder in Path(error.filename).absolute().parents)
 
 
 def _free_space(file: Path) -> str:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ..analysis.curves import read_logs
 from ..configs import kind_of
-from ..errors import printable
+from ..errors import UserError, printable
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
 from ..tracking.detectors import follows_many
-from .console import say, show, wrapped
+from .console import WIDTH, say, show, wrapped
 from .launch import device_name
 from .progress import by_iteration, hours
 from .scores import best_scores, shown
@@ -47,7 +48,13 @@ def command(*words: str) -> str:
     Returns:
         str: The command, as a shell reads it.
     """
-    return ' \\\n'.join(wrapped(shlex.join(words), '    ').splitlines())
+    lines = ['']
+    for word in map(shlex.quote, words):
+        # Two columns are for what marks a line that goes on.
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDTH - 2:
+            lines.append('   ')
+        lines[-1] += f' {word}' if lines[-1] else word
+    return ' \\\n'.join(lines)
 
 
 def short(path: str | Path) -> str:
@@ -254,10 +261,17 @@ def conclude(runner: Runner, seconds: float) -> None:
         seconds (float): How long it took.
     """
     say(f'\nFinished after {hours(seconds)}.')
-    tested = runner.message_hub.runtime_info.get('last_ckpt')
-    if tested:
-        say(line('Last', short(tested)))
+    if runner.train_loop.stop_training:
+        say(wrapped(_stopped(runner)))
+    tested = None
+    last = runner.message_hub.runtime_info.get('last_ckpt')
+    if last and Path(last).is_file():
+        tested = last
+        say(line('Last', short(last)))
     for best in best_scores(runner):
+        # It may be of the work dir that the training was resumed from.
+        if not Path(best.file).is_file():
+            continue
         say(line('Best', f'{best.metric} {shown(best.score)} in {best.when}: '
                  f'{short(best.file)}'))
         tested = best.file
@@ -265,15 +279,35 @@ def conclude(runner: Runner, seconds: float) -> None:
     if pictures:
         say(line('Pictures', f'{len(pictures)} in '
                  f'{short(pictures[0].parent)}'))
-    say('Curves:\n  ' + command(
-        _python(), _tool('analyze_log.py'), short(runner.work_dir)))
-    if tested:
+    if _has_curves(runner.work_dir):
+        say('Curves:\n  ' + command(
+            _python(), _tool('analyze_log.py'), short(runner.work_dir)))
+    # Neither a test nor a prediction knows what to do with images else.
+    if tested and runner.cfg.get('test_dataloader'):
         # The config in the work dir has the command line's options in it.
         config = Path(runner.work_dir, Path(runner.cfg.filename).name)
         say('Test, with pictures of the predictions:\n  ' + command(
             _python(), _tool('test.py'), short(config), short(tested),
             '--show-dir', short(Path(runner.work_dir, 'pictures'))))
         suggest_prediction(tested, runner.cfg)
+
+
+def _stopped(runner: Runner) -> str:
+    """That a training ended early, and by which hook."""
+    by = ' or '.join(
+        f'{type(hook).__name__} ({hook.monitor})' for hook in runner.hooks
+        if isinstance(hook, EarlyStoppingHook)) or 'a hook'
+    done = (f'{runner.iter} of {runner.max_iters} iterations'
+            if by_iteration(runner) else
+            f'{runner.epoch} of {runner.max_epochs} epochs')
+    return f'It was stopped early by {by}, after {done}.'
+
+
+def _has_curves(work_dir: str | Path) -> bool:
+    try:
+        return bool(read_logs([work_dir]))
+    except UserError:
+        return False
 
 
 def suggest_prediction(checkpoint: str | Path,

@@ -5,6 +5,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..data.outputs import replace_text
 from .console import say
 from .progress import by_iteration
 
@@ -44,7 +45,7 @@ class MakeUpValidation(Hook):
             metrics (dict, optional): The metrics.
         """
         if is_main_process():
-            Path(runner.work_dir, RECORD).write_text(str(runner.iter))
+            replace_text(Path(runner.work_dir, RECORD), str(runner.iter))
 
 
 def _is_due(runner: Runner) -> bool:
@@ -61,5 +62,8 @@ def _validated(runner: Runner) -> int:
     folder = Path(runner.cfg.get('load_from') or runner.work_dir).parent
     for record in (folder / RECORD, Path(runner.work_dir, RECORD)):
         if record.is_file():
-            return int(record.read_text())
+            try:
+                return max(0, int(record.read_bytes()))
+            except ValueError:
+                return 0
     return 0

@@ -1,6 +1,5 @@
 """Series of measurements, kept one by one, that can be gone on with."""
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from ..benchmark.models import Spec
 from ..benchmark.report import HARMLESS, flat, ways
 from ..benchmark.run import Progress, Settings, measure
 from ..benchmark.timing import Timer
+from ..data.outputs import replace_text
 from ..errors import UserError, first_line
 
 SCHEMA = 1
@@ -88,12 +88,9 @@ def write(path: Path, content: dict) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    part = path.with_name(f'{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=1) + '\n',
-                        encoding='utf-8')
-        os.replace(part, path)
+        replace_text(path, json.dumps(content, indent=1) + '\n')
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}') \
             from error

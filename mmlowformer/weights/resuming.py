@@ -22,6 +22,11 @@ def check_resumable(file: str | Path) -> None:
         UserError: If it is unusable, holds weights only, or entries that
             MMEngine did not write.
     """
+    path = Path(file)
+    if path.is_symlink() and not path.exists():
+        raise UserError(f'checkpoint {file} is a link to nothing')
+    if path.exists() and not path.is_file():
+        raise UserError(f'checkpoint {file} is no file')
     content = check_checkpoint(file)
     if content is None:
         raise UserError(f'--resume takes a file, not {file}')
@@ -38,7 +43,7 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
     """Checkpoints of a training in ``work_dir``, newest first."""
     files = [file for pattern in ('epoch_*.pth', 'iter_*.pth')
              for file in Path(work_dir).glob(pattern)]
-    return sorted(files, key=lambda file: file.stat().st_mtime_ns,
+    return sorted(files, key=lambda file: file.lstat().st_mtime_ns,
                   reverse=True)
 
 

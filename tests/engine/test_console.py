@@ -285,3 +285,15 @@ def test_opencv_is_silent_for_a_while(monkeypatch, version):
     with console._silent_opencv():
         assert levels == [3, 0]
     assert levels == [3, 0, 3]
+
+
+def test_handlers_have_a_stream(logged):
+    """MMEngine's MLflow back end looks at that of each handler."""
+
+    def look(logger):
+        assert any(isinstance(handler, console.ScreenHandler)
+                   for handler in logger.handlers)
+        assert not any(handler.stream is None or handler.stream.closed
+                       for handler in logger.handlers)
+
+    logged(look)

@@ -93,3 +93,19 @@ def test_folder_that_cannot_be_made(tmp_path):
     with (pytest.raises(UserError, match='file/run cannot be written'),
           only_training_in(tmp_path / 'file' / 'run')):
         pass
+
+
+@pytest.mark.parametrize('make', [
+    lambda lock: lock.symlink_to(lock.with_name('precious')),
+    lambda lock: lock.symlink_to(lock.with_name('nowhere')),
+    os.mkfifo, os.mkdir])
+def test_only_a_regular_file_is_a_lock(make, tmp_path):
+    (tmp_path / 'precious').write_text('precious')
+    make(tmp_path / locking.LOCK)
+    with (pytest.raises(UserError, match='lock is no regular file'),
+          only_training_in(tmp_path)):
+        pass
+    with pytest.raises(UserError, match='lock is no regular file'):
+        check_free(tmp_path)
+    assert (tmp_path / 'precious').read_text() == 'precious'
+    assert not (tmp_path / 'nowhere').exists()

@@ -156,3 +156,25 @@ def test_bad_input(arguments, message, call, tmp_path):
     assert message in str(error.value)
     assert (tmp_path / 'mine.png').read_text() == 'mine'
     assert not list(tmp_path.rglob('curves.png'))
+
+
+@pytest.mark.parametrize('line', [
+    'null', '[1]', '{"loss": 1}', '{"step": "1", "iter": 1}',
+    '{"step": 1, "iter": null}', f'{{"step": {10**30}, "iter": 1}}',
+    '{"step": NaN, "iter": 1}', '[' * 100_000, '\udcff\udcfe'])
+def test_wrong_records_are_told_in_a_line(line, tmp_path):
+    work_dir = write(tmp_path / 'run', [train(10), train(20)])
+    file = next(work_dir.glob('*/vis_data/scalars.json'))
+    file.write_bytes(f'{line}\n'.encode(errors='surrogateescape')
+                     + file.read_bytes())
+    with pytest.raises(UserError, match='is no log of a training'):
+        read_logs([work_dir])
+
+
+def test_only_numbers_are_drawn(tmp_path):
+    work_dir = write(tmp_path / 'run', [
+        train(1, loss=None, x='text'), train(2, loss=10**400),
+        train(3, loss=2.)])
+    logs = read_logs([work_dir])
+    assert logs[0].curve('train', 'loss') == ([3], [2.])
+    draw_curves(logs, choose_keys(logs))

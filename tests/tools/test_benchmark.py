@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmlowformer.benchmark import claims, timing
+from mmlowformer.benchmark.run import SCHEMA
 
 from ..conftest import ROOT
 from .test_train_and_test import run
@@ -168,3 +169,30 @@ def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
     assert record['complete'] is False
     assert [row['turns'] for row in record['rows']] == [2, 2]
     assert 'INCOMPLETE' in tool('--compare', 'part.json', 'part.json')[1]
+
+
+@pytest.mark.parametrize('arguments', [
+    ('--json', 'old.json'), ('--csv', 'old.csv'), ('--plot', 'old.png'),
+    ('--json', 'old.json', '--batch-size', 1, 2)])
+def test_earlier_results_stay(arguments, tool, tmp_path):
+    files = [tmp_path / name for name in (
+        'old.json', 'old.csv', 'old.png', 'old_batch2.json')]
+    for file in files:
+        file.write_text('old')
+    status, _ = tool(NAME, *QUICK, *arguments)
+    assert 'is there already' in status
+    assert all(file.read_text() == 'old' for file in files)
+
+
+@pytest.mark.parametrize('text', [
+    '[' * 100_000, '{"schema": %d}', '{"schema": %d, "rows": [null]}',
+    '{"schema": %d, "rows": null, "settings": 3, "environment": {}}',
+    '{"schema": %d, "settings": {}, "environment": {}, "rows": [{"name": "a",'
+    ' "failure": null, "images_per_second": 0}]}'])
+def test_broken_measurements_are_told_in_a_line(text, tool, tmp_path):
+    file = tmp_path / 'a.json'
+    file.write_text(text.replace('%d', str(SCHEMA)))
+    status, _ = tool('--compare', file, file)
+    assert 'cannot be' in status
+    assert '\n' not in status
+    assert len(status) < 400
