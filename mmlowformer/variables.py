@@ -102,3 +102,17 @@ def read_following(path: str, options: dict[str, object]) -> Config:
         if name in given:
             cfg[name] = value
     return cfg
+
+
+def read_bases(path: str) -> list[Config]:
+    """The configs that a config builds upon, their data left alone.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        list[Config]: Those that its ``_base_`` names.
+    """
+    with _reading(first=True):
+        return [_from_file(Config._get_cfg_path(base, path)[0])
+                for base in Config._get_base_files(path)]

@@ -9,7 +9,7 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from .channels import check_channels
+from .channels import check_channels, check_strides
 from .mistakes import arguments_of, registered, similar
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -104,9 +104,11 @@ def check_settings(cfg: Config) -> None:
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('dataset'):
             raise UserError(f'{name} has no dataset')
-    check_channels(cfg.model)
-    if isinstance(cfg.model.get('detector'), dict):
-        check_channels(cfg.model.detector, 'model.detector')
+    models = {'model': cfg.model, 'model.detector': cfg.model.get('detector')}
+    for path, model in models.items():
+        if isinstance(model, dict):
+            check_channels(model, path)
+            check_strides(model, path)
 
 
 def _value(node: object, names: list[str]) -> Iterator[object]:
