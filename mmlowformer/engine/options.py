@@ -66,15 +66,15 @@ def parse_value(text: str) -> object:
         if text[:1] not in BRACKETS:
             return text
         text = text.strip()
-    if text[:1] in BRACKETS:
-        if text[-1] != BRACKETS[text[0]] or len(_parts(text)) > 1:
-            return [parse_value(part) for part in _parts(text)]
+    whole = _parts(text)
+    if (text[:1] in BRACKETS and text[-1] == BRACKETS[text[0]]
+            and len(whole) == 1):
         values = [parse_value(part) for part in _parts(text[1:-1])]
         return tuple(values) if text[0] == '(' else values
     # A comma in brackets, as in "/data/set(a,b)", is part of the text.
-    if len(_parts(text)) < 2 and not text.endswith(','):
+    if whole in ([], [text]):
         return DictAction._parse_int_float_bool(text)
-    return [parse_value(part) for part in _parts(text)]
+    return [parse_value(part) for part in whole]
 
 
 def _parts(text: str) -> list[str]:

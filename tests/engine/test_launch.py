@@ -185,6 +185,16 @@ def test_files_that_are_no_config(name, text, tmp_path):
         load(config)
 
 
+@pytest.mark.parametrize('name', ['c.yml', 'c.yaml'])
+def test_yaml_runs_no_code(name, tmp_path):
+    config, trace = tmp_path / name, tmp_path / 'trace'
+    text = f"a: !!python/object/apply:os.system ['touch {trace}']\n"
+    config.write_text(text)
+    with pytest.raises(UserError, match='would run code'):
+        load(config)
+    assert not trace.exists()
+
+
 def test_scope():
     assert engine.require_scope(Config(dict(default_scope='mmdet'))) == 'mmdet'
     with pytest.raises(UserError, match='no default_scope'):

@@ -131,3 +131,10 @@ def test_strides(neck, parts, remedy):
     check((1, 2, 3))
     with pytest.raises(UserError, match=f'{remedy}.4,8'):
         check((0, 1, 2))
+
+
+@pytest.mark.parametrize('name', ['runner_type', 'strategy'])
+def test_what_is_ignored_is_told(cfg, name, log):
+    cfg[name] = 'FlexibleRunner'
+    check_settings(cfg)
+    assert f'{name} is ignored' in log.text
