@@ -1,4 +1,5 @@
 """A trained model, ready to predict, with the names of its classes."""
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,9 @@ from ..weights.reading import check_checkpoint, never_running_code
 
 # Of models that do not say how many classes they know.
 NUMBERS = 1000
+# Others, as an RPN's or a semantic head's, count something else.
+NAMED_HEAD = re.compile(
+    r'model\.(head|decode_head|bbox_head|roi_head\.bbox_head(\.\d+)?)')
 
 
 class TrainedModel(NamedTuple):
@@ -175,8 +179,8 @@ def _check_count(names: int, model: dict) -> None:
     """Each number that a head puts out needs its name."""
     for path, part in dicts_in(model, 'model'):
         count = part.get('num_classes')
-        if ('_head' in path or path == 'model.head') and isinstance(
-                count, int) and count != names:
+        if (NAMED_HEAD.fullmatch(path) and isinstance(count, int)
+                and count != names):
             raise UserError(
                 f'{path}.num_classes is {count}, but there are {names} names '
                 'of classes: checkpoint and config do not belong together')
