@@ -10,7 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 
+import yaml
 from mmengine.config import Config
+
+from .errors import UserError
 
 
 @dataclass
@@ -57,6 +60,17 @@ def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
     return values
 
 
+def _check_yaml(path: str) -> None:
+    """Refuse what MMEngine's loader would run, ``!!python/...``."""
+    with open(path, encoding='utf-8') as file:
+        try:
+            yaml.safe_load(file)
+        except yaml.constructor.ConstructorError as error:
+            raise UserError(f'it would run code, or is no plain data '
+                            f'({error.problem}); a config that computes is '
+                            'written in Python') from error
+
+
 @contextmanager
 def _reading(**values) -> Iterator[_Reading]:
     reading = _Reading(**values)
@@ -68,6 +82,8 @@ def _reading(**values) -> Iterator[_Reading]:
 
 
 def _from_file(path: str) -> Config:
+    if path.endswith(('.yml', '.yaml')):
+        _check_yaml(path)
     try:
         return Config.fromfile(path)
     # Where another thread parses at the same time, ast.parse may fail up to
@@ -102,3 +118,17 @@ def read_following(path: str, options: dict[str, object]) -> Config:
         if name in given:
             cfg[name] = value
     return cfg
+
+
+def read_bases(path: str) -> list[Config]:
+    """The configs that a config builds upon, their data left alone.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        list[Config]: Those that its ``_base_`` names.
+    """
+    with _reading(first=True):
+        return [_from_file(Config._get_cfg_path(base, path)[0])
+                for base in Config._get_base_files(path)]

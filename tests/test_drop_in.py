@@ -1,4 +1,5 @@
 """All that docs/drop_in.md says about the libraries' configs is run."""
+import argparse
 import re
 import traceback
 from importlib import import_module
@@ -19,7 +20,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmlowformer import LowFormer
+from mmlowformer import LowFormer, engine
 
 from .conftest import ROOT
 
@@ -47,7 +48,9 @@ def user_config(folder, base, old='', new=''):
     path = Path(import_module(library).__path__[0], '.mim', 'configs', base)
     file = folder / 'my_config.py'
     file.write_text(f'_base_ = [{str(path)!r}]\n{snippet.replace(old, new)}')
-    cfg = Config.fromfile(file)
+    cfg = engine.load_config(argparse.Namespace(
+        config=str(file), cfg_options={}, launcher='none', work_dir=None,
+        local_rank=0))
     if library == 'mmseg':
         cfg.model.data_preprocessor.size = (SIZES['mmseg'], ) * 2
     return cfg
@@ -280,6 +283,7 @@ def test_own_data_for_segmentation(tmp_path):
                       line + code.replace('data/mine', str(tmp_path)))
     init_default_scope(cfg.default_scope)
     for dataloader in (cfg.train_dataloader, cfg.test_dataloader):
+        assert dataloader.dataset.data_root == str(tmp_path)
         dataset = DATASETS.build(dataloader.dataset)
         assert dataset.metainfo['classes'] == ('road', 'grass')
         labels = dataset[0]['data_samples'].gt_sem_seg.data

@@ -1,11 +1,21 @@
 """Whether what follows a backbone takes what it puts out."""
-from ..configs import kind_of
+from ..configs import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.arguments import check_arch, check_out_indices
 
 # Classifiers' heads get as many channels as the last map has.
 KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')
+HEADS = ('rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
+# Feature pyramids, which may leave out their first maps.
+PYRAMIDS = ('FPN', 'PAFPN', 'FPN_CARAFE')
+# Necks that keep the strides of their inputs, and halve their last further.
+NECKS = (*PYRAMIDS, 'ChannelMapper', 'CSPNeXtPAFPN', 'YOLOXPAFPN',
+         'DilatedEncoder')
+STRIDED_HEADS = (
+    'FCOSHead', 'YOLOXHead', 'CenterNetUpdateHead', 'VFNetHead', 'FoveaHead',
+    'SOLOHead', 'SOLOV2Head', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead',
+    'CondInstBboxHead', 'FSAFHead', 'FreeAnchorRetinaHead', 'NASFCOSHead')
 
 
 def check_channels(model: dict, path: str = 'model') -> None:
@@ -30,6 +40,72 @@ def check_channels(model: dict, path: str = 'model') -> None:
     if (wanted not in (None, given[-1])
             and kind_of(model.get('neck') or {}) in KEEPING_CHANNELS):
         _refuse(f'{path}.head', wanted, given, str(given[-1]))
+
+
+def check_strides(model: dict, path: str = 'model') -> None:
+    """Make sure that a detector's strides are those of its feature maps.
+
+    Args:
+        model (dict): Config of the model.
+        path (str): Where it stands in the config. Defaults to ``'model'``.
+
+    Raises:
+        UserError: If anchors, points or regions are of other strides.
+    """
+    backbone = model.get('backbone') or {}
+    if kind_of(backbone) != LowFormer.__name__:
+        return
+    indices = check_out_indices(
+        backbone.get('out_indices', range(len(LowFormer.strides))),
+        len(LowFormer.strides))
+    levels = _neck_strides(model.get('neck'),
+                           [LowFormer.strides[i] for i in indices])
+    for part in HEADS if levels else ():
+        for where, node in dicts_in(model.get(part), f'{path}.{part}'):
+            key, strides = _strides(node, where)
+            if key and strides != levels[:len(strides)]:
+                raise UserError(
+                    f'{where}.{key} is {strides}, but its feature maps have '
+                    f'the strides {levels}: set {where}.{key}='
+                    f'{str(levels[:len(strides)]).replace(" ", "")}, or other '
+                    f'{path}.backbone.out_indices')
+
+
+def _neck_strides(neck: object, given: list[int]) -> list[int]:
+    """Strides behind a neck; empty if they are not known."""
+    if not isinstance(neck, dict):
+        return given
+    kind = kind_of(neck)
+    if kind not in NECKS:
+        return []
+    start, end = neck.get('start_level', 0), neck.get('end_level', -1)
+    count = neck.get('num_outs')
+    if kind not in PYRAMIDS:
+        count = count or len(given)
+    elif end in (-1, len(given) - 1):
+        given = given[start:]
+    else:
+        given = given[start:end + 1]
+    if not given or not isinstance(count, int):
+        return []
+    return [*given, *(given[-1] * 2**i for i in range(1, count))][:count]
+
+
+def _strides(node: dict, where: str) -> tuple[str, list[int]]:
+    """What a part of a head takes for the strides of its feature maps."""
+    kind = kind_of(node)
+    for key in ('featmap_strides', 'strides'):
+        value = node.get(key)
+        if (key == 'strides' and not where.endswith('generator')
+                and kind not in STRIDED_HEADS):
+            continue
+        if isinstance(value, (list, tuple)) and value:
+            # Of both directions, as (8, 8).
+            value = [item[0] if isinstance(item, (list, tuple)) and item
+                     else item for item in value]
+            if all(isinstance(item, int) for item in value):
+                return key, value
+    return '', []
 
 
 def _in_channels(model: dict, part: str) -> object:

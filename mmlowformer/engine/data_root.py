@@ -1,12 +1,14 @@
 """One setting that moves all paths of a config, ``data_root``."""
+import copy
 import os
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from ..data.checks import datasets_in
 from ..errors import UserError
+from ..variables import read_bases
+from .console import say
 from .settings import DATALOADERS
 
 
@@ -14,7 +16,8 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     """Let all paths of a config follow its ``data_root``, and its override.
 
     MMEngine merges a base config when its paths are made: a ``data_root`` in
-    a config that builds upon it comes too late for them.
+    a config that builds upon it comes too late for them. What that config
+    says itself, as ``dataset=dict(data_root=...)``, is not moved.
 
     Args:
         cfg (Config): The config, changed in place.
@@ -26,12 +29,7 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     own = cfg.get('data_root')
     if own is not None and not isinstance(own, str):
         raise UserError(f'data_root has to be a folder, not {own!r}')
-    old = _root_in_use(cfg)
-    if old and own and old.rstrip('/') != own.rstrip('/'):
-        _move(cfg, old.rstrip('/'), own)
-        print_log(f'data_root: all paths moved from {old} to {own}',
-                  'current')
-        old = own
+    _follow_own(cfg)
     if 'data_root' not in options:
         return
     new = options['data_root']
@@ -39,8 +37,46 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
         raise UserError(f'--cfg-options data_root has to be a folder, not '
                         f'{new!r}. With a comma in its name, it needs quotes '
                         """in quotes: "data_root='...'\"""")
+    old = _root_in_use(cfg)
     if old:
         _move(cfg, old.rstrip('/'), new)
+        say(f'data_root: all paths in {old} moved to {new}')
+
+
+def _follow_own(cfg: Config, aloud: bool = True) -> None:
+    """Move what a config has of its bases, not what it says itself."""
+    own = cfg.get('data_root')
+    for base in read_bases(cfg.filename) if cfg.filename else ():
+        moved = copy.deepcopy(base)
+        _follow_own(moved, aloud=False)
+        old = moved.get('data_root') or _root_in_use(moved)
+        if (own and old and old.rstrip('/') != own.rstrip('/')
+                and not _is_used(cfg, own.rstrip('/'))):
+            _move(moved, old.rstrip('/'), own)
+        if _take_over(cfg, base, moved) and aloud:
+            say(f'data_root: what the config has of its base moved from '
+                f'{old} to {own}')
+
+
+def _take_over(node: Config | ConfigDict | list,
+               base: Config | ConfigDict | list,
+               moved: Config | ConfigDict | list) -> bool:
+    """Write what was moved over what is as in the base; whether any was."""
+    changed = False
+    for key, value in (base.items() if isinstance(base, (Config, ConfigDict))
+                       else enumerate(base)):
+        if isinstance(node, list):
+            if key >= len(node):
+                break
+        elif key not in node:
+            continue
+        if isinstance(value, (ConfigDict, list)):
+            if type(node[key]) is type(value):
+                changed |= _take_over(node[key], value, moved[key])
+        elif node[key] == value != moved[key]:
+            node[key] = moved[key]
+            changed = True
+    return changed
 
 
 def _root_in_use(cfg: Config) -> str | None:

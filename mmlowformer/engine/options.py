@@ -65,14 +65,16 @@ def parse_value(text: str) -> object:
         text = text[1:-1]
         if text[:1] not in BRACKETS:
             return text
-    if text[:1] in BRACKETS:
-        if text[-1] != BRACKETS[text[0]] or len(_parts(text)) > 1:
-            return [parse_value(part) for part in _parts(text)]
+        text = text.strip()
+    whole = _parts(text)
+    if (text[:1] in BRACKETS and text[-1] == BRACKETS[text[0]]
+            and len(whole) == 1):
         values = [parse_value(part) for part in _parts(text[1:-1])]
         return tuple(values) if text[0] == '(' else values
-    if ',' not in text:
+    # A comma in brackets, as in "/data/set(a,b)", is part of the text.
+    if whole in ([], [text]):
         return DictAction._parse_int_float_bool(text)
-    return [parse_value(part) for part in _parts(text)]
+    return [parse_value(part) for part in whole]
 
 
 def _parts(text: str) -> list[str]:

@@ -9,7 +9,8 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from .channels import check_channels
+from .channels import check_channels, check_strides
+from .console import warn
 from .mistakes import arguments_of, registered, similar
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -104,9 +105,23 @@ def check_settings(cfg: Config) -> None:
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('dataset'):
             raise UserError(f'{name} has no dataset')
-    check_channels(cfg.model)
-    if isinstance(cfg.model.get('detector'), dict):
-        check_channels(cfg.model.detector, 'model.detector')
+    _tell_what_is_ignored(cfg)
+    _check_maps(cfg.model)
+
+
+def _check_maps(model: dict) -> None:
+    models = {'model': model, 'model.detector': model.get('detector')}
+    for path, part in models.items():
+        if isinstance(part, dict):
+            check_channels(part, path)
+            check_strides(part, path)
+
+
+def _tell_what_is_ignored(cfg: Config) -> None:
+    for name in ('runner_type', 'strategy'):
+        if cfg.get(name) not in (None, 'Runner'):
+            warn(f"{name} is ignored: mmlowformer's tools use their own "
+                 'Runner')
 
 
 def _value(node: object, names: list[str]) -> Iterator[object]:

@@ -1,4 +1,5 @@
 """A trained model, ready to predict, with the names of its classes."""
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from ..configs import find_config, kind_of, read_config
+from ..configs import dicts_in, find_config, kind_of, read_config
 from ..data.checks import datasets_in
 from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
@@ -23,6 +24,9 @@ from ..weights.reading import check_checkpoint, never_running_code
 
 # Of models that do not say how many classes they know.
 NUMBERS = 1000
+# Others, as an RPN's or a semantic head's, count something else.
+NAMED_HEAD = re.compile(
+    r'model\.(head|decode_head|bbox_head|roi_head\.bbox_head(\.\d+)?)')
 
 
 class TrainedModel(NamedTuple):
@@ -166,12 +170,28 @@ def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
     dataset = _dataset(cfg)
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         kind = registry.get(dataset['type']) if dataset.get('type') else None
-    trained = dict(content.get('meta') or ())
+    trained = content.get('meta')
+    trained = trained if isinstance(trained, dict) else {}
     for meta in (trained.get('dataset_meta'), dataset.get('metainfo'),
                  getattr(kind, 'METAINFO', None)):
         known = meta if isinstance(meta, dict) else {}
         names = known.get('classes')
         if isinstance(names, (list, tuple)) and names:
+            if not all(isinstance(name, str) for name in names):
+                raise UserError('the names of the classes have to be texts, '
+                                f'not {list(names)!r:.60}')
+            _check_count(len(names), cfg.model)
             return ([str(name) for name in names],
                     colours(len(names), known.get('palette')))
     return [str(number) for number in range(NUMBERS)], colours(NUMBERS)
+
+
+def _check_count(names: int, model: dict) -> None:
+    """Each number that a head puts out needs its name."""
+    for path, part in dicts_in(model, 'model'):
+        count = part.get('num_classes')
+        if (NAMED_HEAD.fullmatch(path) and isinstance(count, int)
+                and count != names):
+            raise UserError(
+                f'{path}.num_classes is {count}, but there are {names} names '
+                'of classes: checkpoint and config do not belong together')

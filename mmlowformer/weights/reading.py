@@ -15,13 +15,19 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from ..errors import UserError, first_line
-from .sources import HUB_PREFIX, load_from_hub, load_from_safetensors
+from .sources import (
+    HUB_PREFIX,
+    fetched,
+    load_from_hub,
+    load_from_safetensors,
+)
 
 # torch's switches for all loads of a process.
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 FORCE_NOT = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 # MMEngine's prefix of files without a scheme.
 LOCAL = ''
+WEB = ('http://', 'https://')
 STATISTICS = ('min', 'max', 'mean', 'current')
 
 
@@ -109,10 +115,18 @@ def _force_weights_only(environ: MutableMapping[str, str]) -> None:
 
 
 def _guarded(schemes: dict[str, Callable]) -> dict[str, Callable]:
-    """MMEngine's loaders, reading as :func:`read_file` does."""
+    """MMEngine's loaders, reading as :func:`read_file` does.
+
+    MMEngine keeps copies by the last part of their URLs, which others share.
+    """
+    own = {LOCAL: read_file, **dict.fromkeys(WEB, _read_url)}
     return type(schemes)(
-        (prefix, read_file if prefix == LOCAL else _guard(loader))
+        (prefix, own.get(prefix) or _guard(loader))
         for prefix, loader in schemes.items())
+
+
+def _read_url(url: str, map_location: str | None = None) -> dict:
+    return read_file(fetched(url), map_location)
 
 
 def _guard(loader: Callable) -> Callable:

@@ -1,8 +1,26 @@
 """Files that MMEngine's checkpoint loader does not read by itself."""
+import hashlib
+import http.client
+import logging
+import shutil
+from email.message import Message
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urldefrag, urlparse
+from urllib.request import urlopen
+from uuid import uuid4
+
+import torch
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
+
+from ..errors import UserError, first_line
 
 HUB_PREFIX = 'hf-hub:'
 HUB_FILE = 'model.safetensors'
+SECONDS_WITHOUT_A_BYTE = 60
+# What a server says of a file's version.
+VERSION_HEADERS = ('ETag', 'Last-Modified')
 
 
 # MMEngine takes prefixes as regular expressions.
@@ -57,3 +75,91 @@ def load_from_hub(filename: str, map_location=None) -> dict:
             f'https://huggingface.co/{repository} by hand and set '
             'checkpoint=PATH.') from error
     return load_from_safetensors(path, map_location)
+
+
+def fetched(url: str) -> Path:
+    """The copy of a file of another machine, as it is there now.
+
+    Copies are kept by the whole URL and by what the server says of the file's
+    version. Where it says nothing, the file is fetched each time.
+
+    Args:
+        url (str): ``http://`` or ``https://``.
+
+    Returns:
+        Path: The copy, in torch's cache. Without a connection it is the
+        newest of this URL, with a warning.
+
+    Raises:
+        UserError: If the server refuses, or there is neither connection nor
+            copy.
+    """
+    name = Path(urlparse(url).path).name
+    if not name:
+        raise UserError(f'{url} names no file')
+    folder = Path(torch.hub.get_dir(), 'checkpoints',
+                  _digest(urldefrag(url).url))
+    try:
+        return _current_copy(url, folder, name)
+    except HTTPError as error:
+        reason: object = f'{error.code} {error.reason}'
+        # The server is there, and has no such file for us.
+        copy = None if error.code < 500 else _newest(folder, name)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        reason = getattr(reason, 'strerror', None) or (
+            first_line(reason) if isinstance(reason, Exception) else reason)
+        copy = _newest(folder, name)
+    if copy is None:
+        raise UserError(f'checkpoint {url} could not be fetched: {reason}')
+    print_log(f'{url}: not compared with the server ({reason}), taken as it '
+              f'was fetched before from {copy}', 'current',
+              level=logging.WARNING)
+    return copy
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _newest(folder: Path, name: str) -> Path | None:
+    copies = [file for file in folder.glob('*/*') if file.name == name]
+    return max(copies, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def _current_copy(url: str, folder: Path, name: str) -> Path:
+    with urlopen(url, timeout=SECONDS_WITHOUT_A_BYTE) as response:
+        file = folder / _version(response.headers) / name
+        size = response.headers.get('Content-Length')
+        if (file.is_file() and file.parent.name != _digest('')
+                and str(file.stat().st_size) == (size or '').strip()):
+            print_log(f'{url}: fetched before, taken from {file}', 'current')
+            return file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _download(response, file)
+    print_log(f'{url}: fetched to {file}', 'current')
+    return file
+
+
+def _version(headers: Message) -> str:
+    return _digest(''.join(headers.get(name) or ''
+                           for name in VERSION_HEADERS))
+
+
+def _download(response: http.client.HTTPResponse, file: Path) -> None:
+    """Give a file its name only when it is complete.
+
+    Several processes may do so at a time, to the same effect.
+    """
+    partial = file.with_name(f'{uuid4().hex}.partial')
+    try:
+        with partial.open('wb') as target:
+            shutil.copyfileobj(response, target)
+            expected = response.headers.get('Content-Length')
+            # Python does not mind if a connection ends before.
+            if expected and target.tell() != int(expected):
+                raise OSError(f'the connection ended after {target.tell()} of '
+                              f'{expected} bytes')
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -69,6 +69,53 @@ def test_data_root_of_a_child_that_uses_it_moves_what_is_its_own(child):
         '/new/', 'data/coco/']
 
 
+OWN_DATA = """
+_base_ = {base!r}
+mine = dict(data_root='data/mine')
+train_dataloader = dict(dataset=mine)
+val_dataloader = dict(dataset=mine)
+test_dataloader = dict(dataset=dict({inside}))
+"""
+
+
+@pytest.mark.parametrize(('base', 'inside', 'expected'), [
+    ('fpn_lowformer_b1_ade20k', '**mine', 'data/mine'),
+    ('retinanet_lowformer_b1_coco', '**mine', 'data/mine'),
+    # Below the base's, and in the config itself.
+    ('retinanet_lowformer_b1_coco', "data_root='data/coco/mine'",
+     'data/coco/mine'),
+])
+@pytest.mark.parametrize('line', ['', "data_root = '/top'\n"])
+def test_explicit_data_sets_are_not_moved(base, inside, expected, line,
+                                          tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(OWN_DATA.format(
+        base=get_config_path(base), inside=inside) + line)
+    above = tmp_path / 'above.py'
+    above.write_text("_base_ = 'config.py'\n")
+    for path in (config, above):
+        cfg = load(path)
+        assert cfg.train_dataloader.dataset.data_root == 'data/mine'
+        assert cfg.test_dataloader.dataset.data_root == expected
+        if line and 'coco' in base:
+            assert cfg.val_evaluator.ann_file.startswith('/top/annotations')
+
+
+def test_data_root_of_two_levels(child):
+    above = child.with_name('above.py')
+    above.write_text(f"_base_ = {child.name!r}\n")
+    assert paths(load(above))[0] == '/mine/'
+    above.write_text(f"_base_ = {child.name!r}\ndata_root = '/above/'\n")
+    assert paths(load(above)) == ['/above/', '/above/', (
+        '/above/annotations/instances_val2017.json')]
+
+
+def test_moved_paths_are_told(child, capsys):
+    with engine.quiet_screen():
+        load(child)
+    assert 'from data/coco/ to /mine/' in capsys.readouterr().out
+
+
 def test_data_root_is_a_text():
     with pytest.raises(UserError, match='data_root has to be a folder, not'):
         load('retinanet_lowformer_b1_coco', '--cfg-options',
@@ -136,6 +183,16 @@ def test_files_that_are_no_config(name, text, tmp_path):
         return
     with pytest.raises(UserError, match=f'{name} cannot be read'):
         load(config)
+
+
+@pytest.mark.parametrize('name', ['c.yml', 'c.yaml'])
+def test_yaml_runs_no_code(name, tmp_path):
+    config, trace = tmp_path / name, tmp_path / 'trace'
+    text = f"a: !!python/object/apply:os.system ['touch {trace}']\n"
+    config.write_text(text)
+    with pytest.raises(UserError, match='would run code'):
+        load(config)
+    assert not trace.exists()
 
 
 def test_scope():

@@ -1,5 +1,7 @@
 import argparse
+import itertools
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -110,3 +112,20 @@ def test_misspelt_in_a_config(cfg, log):
     warn_of_misspelt(cfg)
     assert 'optim_wraper, which nothing is known to read. Did you mean ' \
         'optim_wrapper?' in log.text
+
+
+@pytest.mark.parametrize(('text', 'value'), [
+    ('/data/set(a,b)', '/data/set(a,b)'), ('/a[1,2]/b', '/a[1,2]/b'),
+    ('x(a,b),y', ['x(a,b)', 'y']),
+    ("'/a, b'", '/a, b'), ('', ''), ('""', ''), ("'", "'"), (',', ['']),
+    ('[]', []), ('()', ()), ('(1,)', (1, )), ('a,', ['a']),
+    ('ü(ä,ö)', 'ü(ä,ö)'),
+])
+def test_odd_values(text, value):
+    assert parse_value(text) == value
+
+
+def test_no_value_ends_in_a_traceback():
+    for letters in itertools.product('a(,)["', repeat=5):
+        with suppress(ValueError):
+            parse_value(''.join(letters))

@@ -97,3 +97,44 @@ def test_other_backbones():
     check_settings(Config(dict(model=dict(
         backbone=dict(type='ResNet', depth=50),
         neck=dict(type='FPN', in_channels=[1, 2])))))
+
+
+FPN = dict(type='FPN', num_outs=5)
+LEVELS = [8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize(('neck', 'parts', 'remedy'), [
+    (FPN, dict(bbox_head=dict(type='RetinaHead', anchor_generator=dict(
+        strides=LEVELS))), 'bbox_head.anchor_generator.strides='),
+    (FPN, dict(bbox_head=dict(type='ATSSHead', anchor_generator=dict(
+        strides=[(8, 8), (16, 16)]))), 'bbox_head.anchor_generator.strides='),
+    (FPN, dict(bbox_head=dict(type='FCOSHead', strides=LEVELS)),
+     'bbox_head.strides='),
+    (FPN, dict(rpn_head=dict(type='RPNHead', anchor_generator=dict(
+        strides=LEVELS))), 'rpn_head.anchor_generator.strides='),
+    (FPN, dict(roi_head=dict(bbox_roi_extractor=dict(
+        featmap_strides=LEVELS[:4]))), 'bbox_roi_extractor.featmap_strides='),
+    (dict(type='CSPNeXtPAFPN'), dict(bbox_head=dict(
+        type='RTMDetHead', anchor_generator=dict(
+            type='MlvlPointGenerator', strides=LEVELS[:3]))), 'strides='),
+    (dict(type='YOLOXPAFPN'), dict(bbox_head=dict(
+        type='YOLOXHead', strides=LEVELS[:3])), 'bbox_head.strides='),
+    (None, dict(bbox_head=dict(prior_generator=dict(strides=LEVELS[:3]))),
+     'prior_generator.strides='),
+])
+def test_strides(neck, parts, remedy):
+    def check(out_indices):
+        check_settings(Config(dict(model=dict(
+            neck=neck, **parts, backbone=dict(
+                type='LowFormer', out_indices=out_indices)))))
+
+    check((1, 2, 3))
+    with pytest.raises(UserError, match=f'{remedy}.4,8'):
+        check((0, 1, 2))
+
+
+@pytest.mark.parametrize('name', ['runner_type', 'strategy'])
+def test_what_is_ignored_is_told(cfg, name, log):
+    cfg[name] = 'FlexibleRunner'
+    check_settings(cfg)
+    assert f'{name} is ignored' in log.text

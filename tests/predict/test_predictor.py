@@ -270,3 +270,17 @@ def test_weights_that_are_no_numbers(detector, tmp_path):
 def test_no_other_name_is_in_the_package():
     with pytest.raises(AttributeError, match='Predict0r'):
         mmlowformer.Predict0r  # noqa: B018
+
+
+@pytest.mark.parametrize(('classes', 'message'), [
+    (['a', 'b'], 'num_classes is ., but there are 2 names'),
+    (list('abcdefg'), 'num_classes is ., but there are 7 names'),
+    (['a', 'b', 5], 'have to be texts')])
+@pytest.mark.parametrize('model', ['detector', 'segmentor', 'classifier'])
+def test_tampered_names_of_classes(model, classes, message, request,
+                                   tmp_path):
+    content = torch.load(request.getfixturevalue(model), weights_only=False)
+    content['meta']['dataset_meta'] = dict(classes=classes)
+    torch.save(content, tmp_path / 'bad.pth')
+    with pytest.raises(UserError, match=message):
+        Predictor(tmp_path / 'bad.pth', device='cpu')

@@ -5,12 +5,13 @@ import os
 import pickle
 import threading
 from functools import partial
+from urllib.error import URLError
 
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader
 
 from mmlowformer import LowFormer, engine
@@ -42,7 +43,8 @@ def url_of(tmp_path, monkeypatch):
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield lambda file: f'http://127.0.0.1:{server.server_port}/{file.name}'
+    yield lambda file: (f'http://127.0.0.1:{server.server_port}/'
+                        f'{file.relative_to(tmp_path)}')
     server.shutdown()
     server.server_close()
 
@@ -142,3 +144,54 @@ def test_the_config_would_be_executed(attempt, tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match='trace'):
         attempt('resume', False, meta=dict(
             config=f"open({str(tmp_path / 'trace')!r}, 'w')\n"))
+
+
+def save_filled(file, value):
+    file.parent.mkdir(exist_ok=True)
+    torch.save(dict(weight=torch.full((2, ), float(value))), file)
+    return file
+
+
+def by_the_tools(url):
+    return engine.check_checkpoint(engine.local_checkpoint(url))
+
+
+@pytest.mark.parametrize('read', [
+    by_the_tools, CheckpointLoader.load_checkpoint])
+def test_urls_that_end_alike(read, url_of, tmp_path):
+    urls = [url_of(save_filled(tmp_path / folder / 'epoch_5.pth', value))
+            for value, folder in enumerate('ab')]
+    urls += [f'{urls[0]}?token=1']
+    assert [read(url)['weight'][0].item() for url in urls] == [0, 1, 0]
+
+
+def test_replaced_behind_a_url(url_of, tmp_path):
+    file = save_filled(tmp_path / 'epoch_5.pth', 0)
+    assert by_the_tools(url_of(file))['weight'][0] == 0
+    size = file.stat().st_size
+    save_filled(file, 1)
+    assert file.stat().st_size == size
+    os.utime(file, (1, 1))
+    assert by_the_tools(url_of(file))['weight'][0] == 1
+
+
+def test_url_without_its_server(url_of, tmp_path, monkeypatch, log):
+    file = save_filled(tmp_path / 'epoch_5.pth', 0)
+    by_the_tools(url_of(file))
+
+    def refuse(*_, **__):
+        raise URLError(ConnectionRefusedError(111, 'Connection refused'))
+
+    monkeypatch.setattr('mmlowformer.weights.sources.urlopen', refuse)
+    assert by_the_tools(url_of(file))['weight'][0] == 0
+    assert 'not compared with the server (Connection refused)' in log.text
+    with pytest.raises(UserError, match='other.pth could not be fetched'):
+        by_the_tools(url_of(tmp_path / 'other.pth'))
+
+
+def test_url_whose_file_is_gone(url_of, tmp_path):
+    file = save_filled(tmp_path / 'epoch_5.pth', 0)
+    by_the_tools(url_of(file))
+    file.unlink()
+    with pytest.raises(UserError, match='could not be fetched: 404'):
+        by_the_tools(url_of(file))
