@@ -3,6 +3,7 @@ import argparse
 import gc
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,9 @@ def load_config(args: argparse.Namespace) -> Config:
             place for an option.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    # Modules of custom_imports may lie in the current folder.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     path = find_config(args.config)
     options = dict(args.cfg_options)
     cfg = read_config(path, options)

@@ -8,6 +8,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
+from ..configs import dicts_in, kind_of
 from ..errors import UserError
 from .channels import check_channels, check_strides
 from .console import warn
@@ -150,6 +151,7 @@ def check_training(cfg: Config) -> None:
            ('val_dataloader', 'val_cfg', 'val_evaluator')):
         _check_presence(cfg, ('val_dataloader', 'val_cfg', 'val_evaluator'),
                         'to validate')
+        _check_topk(cfg, 'val_evaluator')
 
 
 def check_testing(cfg: Config) -> None:
@@ -163,6 +165,20 @@ def check_testing(cfg: Config) -> None:
     """
     _check_presence(cfg, ('test_dataloader', 'test_cfg', 'test_evaluator'),
                     'to test')
+    _check_topk(cfg, 'test_evaluator')
+
+
+def _check_topk(cfg: Config, name: str) -> None:
+    """MMPreTrain asks torch for more classes than there are."""
+    classes = next(_value(cfg, ['model', 'head', 'num_classes']), None)
+    for path, evaluator in dicts_in(cfg.get(name), name):
+        topk = evaluator.get('topk', 1)
+        if kind_of(evaluator) != 'Accuracy' or not _is_number(classes):
+            continue
+        most = max(topk if isinstance(topk, (list, tuple)) else [topk])
+        if most > classes:
+            raise UserError(f'{path}.topk counts the {most} best of {classes} '
+                            f'classes: --cfg-options {path}.topk=1')
 
 
 def _check_presence(cfg: Config, names: Iterable[str], purpose: str) -> None:

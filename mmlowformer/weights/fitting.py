@@ -140,12 +140,16 @@ def _misfit(given: Tensor | None, needed: Tensor) -> str | None:
         return MISSING
     if given.is_meta and not needed.is_meta:
         return 'has no values (it is on the device "meta")'
+    if given.is_nested:
+        return 'is a nested tensor'
     if given.layout != torch.strided or given.is_quantized:
         return f'is {str(given.layout).removeprefix("torch.")}, {given.dtype}'
     if given.shape != needed.shape:
         return f'{tuple(given.shape)}, not {tuple(needed.shape)}'
     if (needed.is_floating_point() != given.is_floating_point()
-            or given.is_complex() != needed.is_complex()):
+            or given.is_complex() != needed.is_complex()
+            # Types of 8 bits mean something only with their scales.
+            or given.dtype.itemsize == 1 < needed.dtype.itemsize):
         return f'is {given.dtype}, not {needed.dtype}'
     return None
 

@@ -278,5 +278,6 @@ def first_nonfinite(state: dict[str, torch.Tensor]) -> str | None:
     """
     return next((name for name, value in state.items()
                  if value.layout == torch.strided and not value.is_meta
-                 and value.is_floating_point()
+                 and not value.is_nested and value.is_floating_point()
+                 and value.dtype.itemsize > 1
                  and not value.isfinite().all()), None)

@@ -138,3 +138,18 @@ def test_what_is_ignored_is_told(cfg, name, log):
     cfg[name] = 'FlexibleRunner'
     check_settings(cfg)
     assert f'{name} is ignored' in log.text
+
+
+@pytest.mark.parametrize(('topk', 'classes', 'fits'), [
+    ((1, 5), 3, False), (4, 3, False), ((1, 3), 3, True), (1, 3, True)])
+def test_more_best_classes_than_there_are(topk, classes, fits):
+    cfg = get_config('lowformer_b0_in1k')
+    cfg.model.head.num_classes = classes
+    cfg.val_evaluator.topk = cfg.test_evaluator.topk = topk
+    if fits:
+        check_training(cfg)
+        check_testing(cfg)
+        return
+    for check, name in ((check_training, 'val'), (check_testing, 'test')):
+        with pytest.raises(UserError, match=rf'{name}_evaluator\.topk=1'):
+            check(cfg)

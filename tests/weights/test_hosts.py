@@ -146,6 +146,10 @@ def test_nothing_of_the_backbone():
     (lambda value: value.to(torch.int8), 'is torch.int8'),
     (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
      'torch.qint8'),
+    (lambda value: value.to(torch.float8_e4m3fn), 'is torch.float8_e4m3fn'),
+    (lambda value: value.to(torch.float8_e5m2), 'is torch.float8_e5m2'),
+    (lambda value: torch.nested.nested_tensor([value[0], value[1]]),
+     'is a nested tensor'),
     (lambda value: value[:1], r'not \(')])
 def test_tensors_that_cannot_be_copied(spoil, message):
     model = LowFormer(SMALL)

@@ -1,6 +1,7 @@
 """YOLO: a text file for each image, with shares of its width and height."""
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import yaml
@@ -157,7 +158,8 @@ def _like_key_points(shape: Shape, size: tuple[int, int]) -> bool:
 
     A single polygon may look like that by chance, those of a folder do not.
     """
-    values = np.array(shape.segmentation[0]).reshape(-1, 2) / size
+    polygon, = cast(list, shape.segmentation)
+    values = np.array(polygon).reshape(-1, 2) / size
     (center, sides), rest = values[:2], values.reshape(-1)[4:]
     low, high = center - sides / 2, center + sides / 2
     for count in (2, 3):
