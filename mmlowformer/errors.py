@@ -1,5 +1,6 @@
 """Errors that a user can mend, shown without a traceback."""
 import os
+import reprlib
 import sys
 import traceback
 import unicodedata
@@ -76,7 +77,9 @@ def shown(value: object, most: int = 160) -> str:
         str: Its text, what cannot be printed escaped.
     """
     try:
-        text = str(value)
+        # Of what is nested, as aliases of YAML may be, only the first parts.
+        text = (reprlib.repr(value) if isinstance(
+            value, (dict, list, set, tuple)) else str(value))
     except (RecursionError, ValueError):  # Of a number of 5000 digits, too.
         text = f'a {type(value).__name__} that is too large to be shown'
     if len(text) > most:

@@ -351,6 +351,17 @@ def test_image_of_another_part_is_not_taken(images, called):
     assert 'image that is not in' in faults.lines()[0]
 
 
+def test_missing_image_of_voc_is_not_another(images, tmp_path):
+    """A file of its stem is one only if the file names no known folder."""
+    (images / 'train').mkdir()
+    (images / 'val').mkdir()
+    Image.new('RGB', (40, 20)).save(images / 'train/1.jpg')
+    Image.new('RGB', (40, 20)).save(images / 'val/0.jpg')
+    source = write(tmp_path / 'ann', {'0.xml': voc('train/0.jpg', (40, 20), [])
+                                      })
+    assert 'image that is not in' in read('voc', source, images)[2]
+
+
 @pytest.mark.parametrize('kind', ['voc', 'labelme'])
 def test_file_called_like_another_image(kind, images, tmp_path):
     content = (voc('a.jpg', (40, 20), []) if kind == 'voc' else
@@ -369,6 +380,9 @@ def test_file_called_like_another_image(kind, images, tmp_path):
     ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
         f'{chr(98 + i)}: &{chr(98 + i)} [{f"*{chr(97 + i)}, " * 9}]\n'
         for i in range(12)) + 'names: *m\n'}, 'no list of names'),
+    ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
+        f'{chr(98 + i)}: &{chr(98 + i)} [{f"*{chr(97 + i)}, " * 9}]\n'
+        for i in range(12)) + 'names: [dog]\nnc: *m\n'}, 'nc is'),
     ({'data.yaml': '!!python/object/apply:os.system ["true"]\n'},
      'does not name the classes'),
     ({'data.yaml': 'names: null\n'}, 'no list of names'),

@@ -162,6 +162,18 @@ class ImageFolder:
                 return []
         return [] if len(parts) > 1 else self._last.get(called, [])
 
+    def knows_folder_of(self, called: str) -> bool:
+        """Whether a name says in which of the folders its image is.
+
+        Args:
+            called (str): A name, with folders or without.
+
+        Returns:
+            bool: Whether one of its folders has images.
+        """
+        return any(part in self._folders for part in
+                   called.replace('\\', '/').split('/')[:-1])
+
     def beside(self, called: str, folder: str) -> str:
         """A name as it is meant in an annotation file of a sub-folder.
 

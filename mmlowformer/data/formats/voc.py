@@ -75,7 +75,8 @@ def _image(root: ElementTree.Element, file: Path, source: str,
     stem = file.relative_to(base).with_suffix('')
     said = (root.findtext('filename') or '').strip()
     named = images.beside(said, stem.parent.as_posix())
-    own = images.find(stem.as_posix(), Faults(), '')
+    own = (None if images.knows_folder_of(said) else
+           images.find(stem.as_posix(), Faults(), ''))
     found = said and (images.find(named, Faults(), '')
                       or own and images.find(said, Faults(), ''))
     # Of renamed images the file keeps the old name.
