@@ -86,6 +86,8 @@ def _neck_strides(neck: object, given: list[int]) -> list[int]:
         given = given[start:]
     else:
         given = given[start:end + 1]
+    if kind in PYRAMIDS and isinstance(count, int) and count < len(given):
+        return []  # It cannot be built, and says so.
     if not given or not isinstance(count, int):
         return []
     return [*given, *(given[-1] * 2**i for i in range(1, count))][:count]

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from ..data.checks import datasets_in
 from ..errors import UserError
 from ..variables import read_bases
-from .console import say
+from .console import say, wrapped
 from .settings import DATALOADERS
 
 
@@ -40,7 +40,7 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     old = _root_in_use(cfg)
     if old:
         _move(cfg, old.rstrip('/'), new)
-        say(f'data_root: all paths in {old} moved to {new}')
+        say(wrapped(f'data_root: all paths in {old} moved to {new}', '  '))
 
 
 def _follow_own(cfg: Config, aloud: bool = True) -> None:

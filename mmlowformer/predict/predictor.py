@@ -280,6 +280,8 @@ class Predictor:
     def _predicted(self, batch: dict) -> list[BaseDataElement]:
         try:
             return self._model.test_step(batch)
+        except torch.OutOfMemoryError:
+            raise  # Smaller batches may do.
         except (ArithmeticError, AssertionError, LookupError, RuntimeError,
                 TypeError, ValueError) as error:
             raise UserError(

@@ -166,7 +166,17 @@ def image(content, name=IMAGE):
             (root / name).write_bytes(content)
         else:
             cv2.imwrite(str(root / name), content)
+            say_size(root, name, content.shape)
     return data(write)
+
+
+def say_size(root, name, shape):
+    """The annotations know the size of the other image."""
+    content = json.loads((root / ANNOTATIONS).read_text())
+    for record in content['images']:
+        if record['file_name'] == os.path.basename(name):
+            record.update(height=shape[0], width=shape[1])
+    (root / ANNOTATIONS).write_text(json.dumps(content))
 
 
 def file(name, content=b''):
@@ -391,7 +401,7 @@ TRAINING = {
     'annotations-folder': (
         data(lambda root: ((root / ANNOTATIONS).unlink(),
                            (root / ANNOTATIONS).mkdir())), DATA,
-        'is no COCO annotation file'),
+        'is no regular file'),
     'annotations-list': (annotations(lambda content: [1]), DATA,
                          'is no COCO annotation file'),
     'annotations-no-box': (

@@ -208,7 +208,8 @@ class ImageFolder:
         except (OSError, ValueError, SyntaxError, UserError,
                 Image.DecompressionBombError) as error:
             reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
-                      else first_line(error).replace(repr(path), 'it'))
+                      else first_line(error).replace(repr(path), 'it')
+                      .replace(f'image {path}', 'it'))
             faults.add('image that cannot be read', f'{path}, {reason}')
             return None
         return width, height
