@@ -40,7 +40,7 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     old = _root_in_use(cfg)
     if old:
         _move(cfg, old.rstrip('/'), new)
-        say(wrapped(f'data_root: all paths in {old} moved to {new}', '  '))
+        say(wrapped(f'Paths moved to {new}', '  '))
 
 
 def _follow_own(cfg: Config, aloud: bool = True) -> None:

@@ -140,4 +140,4 @@ def test_an_inspection_finds_them_by_the_header(tmp_path, name):
     (tmp_path / name).write_bytes(ENDLESS[name])
     faults = Faults()
     assert ImageFolder(str(tmp_path)).size(name, faults) is None
-    assert '8 or 16 bits' in str(faults.lines())
+    assert 'floats or 32-bit' in str(faults.lines())
