@@ -279,7 +279,7 @@ def test_no_other_name_is_in_the_package():
 @pytest.mark.parametrize('model', ['detector', 'segmentor', 'classifier'])
 def test_tampered_names_of_classes(model, classes, message, request,
                                    tmp_path):
-    content = torch.load(request.getfixturevalue(model), weights_only=False)
+    content = torch.load(request.getfixturevalue(model), weights_only=True)
     content['meta']['dataset_meta'] = dict(classes=classes)
     torch.save(content, tmp_path / 'bad.pth')
     with pytest.raises(UserError, match=message):

@@ -195,7 +195,7 @@ def test_nothing_runs(copied, tmp_path, name, capsys):
 
 
 def test_trust_opens_pt2(copied):
-    """The canary does appear where the folder is trusted."""
+    """A trusted folder gets past the refusal, and is damaged then."""
     folder = copied()
     HOSTILE['pt2'](folder)
     with pytest.raises(UserError, match='--trust'):
