@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,8 @@ ROUNDS = 5
 # Winograd's are four times as large.
 EVICTING = 2**24
 FILE = 'convolutions.json'
+# Nothing can be written below it.
+NO_FOLDER = Path(os.devnull)
 Seconds = dict[str, float]
 
 
@@ -157,8 +160,16 @@ def _kind(size: Size) -> str:
 
 def cache_file() -> Path:
     """Where the times are kept."""
-    folder = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(folder, 'mmlowformer', FILE)
+    folder = os.environ.get('XDG_CACHE_HOME')
+    return Path(folder or _home() / '.cache', 'mmlowformer', FILE)
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    # In containers, of users that the system does not know.
+    except RuntimeError:
+        return NO_FOLDER
 
 
 @cache
@@ -194,14 +205,14 @@ def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
     _remembered.cache_clear()
     content = _remembered(file)
     content.setdefault(machine, {}).update(known)
-    name = None
-    try:
+    # A full disk: it is known in this process.
+    with suppress(OSError):
         descriptor, name = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
-            json.dump(content, stream, indent=1)
-        os.replace(name, file)
-    except OSError:  # A full disk: it is known in this process.
-        if name:
+        try:
+            with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
+                json.dump(content, stream, indent=1)
+            os.replace(name, file)
+        finally:
             Path(name).unlink(missing_ok=True)
 
 

@@ -1,5 +1,7 @@
 """Ways to convolve are timed once on a machine."""
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -95,7 +97,10 @@ def test_other_processes_are_not_forgotten(timed):
 
 
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"x": 1}',
-                                     '{"x": {"y": {"direct": "a"}}}'])
+                                     '{"x": {"y": {"direct": "a"}}}',
+                                     '{"x": {"y": [1.0]}}', '{"x": [[]]}',
+                                     '"\\ud800"', '[' * 100_000, '1' * 9999,
+                                     '{"x":' * 100_000])
 def test_a_broken_file(timed, content):
     file = choosing.cache_file()
     file.parent.mkdir(parents=True)
@@ -104,6 +109,59 @@ def test_a_broken_file(timed, content):
     forget()
     assert pays_here(*LARGE)
     assert len(timed) == 1
+
+
+def loop(file):
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize('make', [
+    os.mkfifo, os.mkdir, loop, lambda file: file.symlink_to('/dev/zero'),
+    lambda file: file.symlink_to('nothing'),
+    lambda file: file.write_bytes(b'\xff')])
+def test_no_file_in_its_place(timed, make):
+    """It is replaced, not followed, but for a folder, which stays."""
+    file = choosing.cache_file()
+    file.parent.mkdir(parents=True)
+    make(file)
+    assert pays_here(*LARGE)
+    forget()
+    assert pays_here(*LARGE)
+    assert len(timed) == 1 + file.is_dir()
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_link_is_replaced(timed, tmp_path):
+    file, other = choosing.cache_file(), tmp_path / 'precious.json'
+    file.parent.mkdir(parents=True)
+    other.write_text('{"precious": {}}')
+    file.symlink_to(other)
+    assert pays_here(*LARGE)
+    assert other.read_text() == '{"precious": {}}'
+    assert not file.is_symlink()
+
+
+@pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
+def test_nothing_is_left_of_what_cannot_be_written(timed, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(choosing.json, 'dump', fail)
+    try:
+        assert pays_here(*LARGE)
+    except KeyboardInterrupt:
+        assert error is KeyboardInterrupt
+    assert not os.listdir(choosing.cache_file().parent)
+
+
+def test_without_a_home(timed, monkeypatch):
+    def home():
+        raise RuntimeError('Could not determine home directory.')
+
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setattr(Path, 'home', home)
+    assert pays_here(*LARGE) == pays_by_constants(*LARGE)
+    assert not timed
 
 
 @pytest.mark.parametrize('height', [8, 32])
