@@ -15,8 +15,10 @@ from logging.handlers import MemoryHandler
 from typing import Any
 
 import cv2
+import torch
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import Progress
@@ -230,7 +232,10 @@ def take_over(logger: MMLogger) -> None:
 
 
 class QuietRunner(Runner):
-    """MMEngine's Runner, of which the log file has more than the screen."""
+    """MMEngine's Runner, of which the log file has more than the screen.
+
+    Its training can be compiled with any ``paramwise_cfg``.
+    """
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger, before anything is logged.
@@ -245,6 +250,26 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         take_over(logger)
         return logger
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
+                            ) -> OptimWrapper:
+        """Build what updates the weights.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): Of
+                ``Runner.build_optim_wrapper``.
+
+        Returns:
+            OptimWrapper: With ``compile=True`` it is left as it is: torch
+            cannot compile groups of parameters that are ConfigDicts, and
+            would do it anew for each learning rate.
+        """
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        if self.cfg.get('compile'):
+            wrappers = getattr(wrapper, 'optim_wrappers', {'': wrapper})
+            for one in wrappers.values():
+                one.update_params = torch.compiler.disable(one.update_params)
+        return wrapper
 
 
 class _Printed(io.TextIOBase):

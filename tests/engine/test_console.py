@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -166,6 +168,36 @@ def test_runner_is_quiet_from_its_first_line(tmp_path, capsys):
         assert ('System environment' in out) == (runner is Runner)
     logs = [file.read_text() for file in tmp_path.glob('*/*.log')]
     assert any('System environment' in log for log in logs)
+
+
+class Mean(BaseModel):
+    """Its loss takes no data to speak of."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.layer(torch.ones(1, 2)).mean())
+
+
+def test_training_is_compiled_with_groups_of_parameters(tmp_path):
+    """As configs have them: torch cannot compile optimizers of these."""
+    runner = console.QuietRunner(
+        Mean(), str(tmp_path), train_dataloader=dict(
+            dataset=[dict(inputs=1)] * 2, batch_size=1,
+            sampler=dict(type='DefaultSampler')),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        cfg=Config(dict(compile=dict(backend='eager'))),
+        optim_wrapper=ConfigDict(
+            optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.1),
+            paramwise_cfg=dict(bias_decay_mult=0.)),
+        default_hooks=dict(checkpoint=None), experiment_name='compiled')
+    before = runner.model.layer.weight.clone()
+    runner.train()
+    assert (runner.model.layer.weight != before).all()
+    groups = runner.optim_wrapper.optimizer.param_groups
+    assert [group['weight_decay'] for group in groups] == [0.1, 0.]
 
 
 @pytest.fixture
