@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.blocks import FusedMBConv, Lowtention, Residual
-from .mmcv_ops import is_operator
+from .mmcv_ops import wants_contiguous
 from .packed import PackedConv2d
 from .partwise import count_parts, is_exported, join, may_loop
 from .winograd import WinogradConv2d
@@ -93,7 +93,7 @@ def to_channels_last(module: nn.Module) -> None:
     """
     # torch's annotations lack this overload.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for part in filter(is_operator, module.modules()):
+    for part in filter(wants_contiguous, module.modules()):
         for weight in part.parameters(recurse=False):
             weight.data = weight.data.contiguous()
 

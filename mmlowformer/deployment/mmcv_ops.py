@@ -13,66 +13,65 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 PACKAGE = 'mmcv.ops'
-# Fewer dimensions have no other memory format.
-DIMENSIONS = 4
+WEIGHT_STANDARDIZATION = 'mmcv.cnn.bricks.conv_ws'
 
 
 def lay_out_inputs() -> None:
-    """Let all operators of mmcv have contiguous maps, in this process.
+    """Let all operators of mmcv have contiguous tensors, in this process.
 
-    Maps that are contiguous already are not copied. Without mmcv's operators
-    (mmcv-lite) there is nothing to do.
+    Forward and backward. What is contiguous already is not copied. Without
+    mmcv's operators (mmcv-lite) there is nothing to do.
     """
     try:
         import_module(PACKAGE)
     except ImportError:
         return
-    for name, module in list(sys.modules.items()):
-        for function in vars(module).values() if _is_in_package(name) else ():
-            if (isinstance(function, type) and issubclass(function, Function)
-                    and _is_in_package(function.__module__)):
-                _lay_out_inputs_of(function)
+    modules = [module for name, module in list(sys.modules.items())
+               if _is_in_package(name)]
+    for function in {value for module in modules for value in
+                     vars(module).values() if _is_function(value)}:
+        for name in ('forward', 'backward'):
+            method = vars(function).get(name)
+            if method is not None:
+                setattr(function, name, staticmethod(
+                    _with_contiguous(method.__func__)))
 
 
 def _is_in_package(module: str) -> bool:
     return f'{module}.'.startswith(f'{PACKAGE}.')
 
 
-def _lay_out_inputs_of(function: type[Function]) -> None:
-    forward = vars(function).get('forward')
-    if forward is None or hasattr(forward.__func__, '__wrapped__'):
-        return
-    # mypy takes it for a method, but it is a static one.
-    function.forward = staticmethod(  # type: ignore[method-assign]
-        _with_contiguous_maps(forward.__func__))
+def _is_function(value: object) -> bool:
+    return (isinstance(value, type) and issubclass(value, Function)
+            and _is_in_package(value.__module__))
 
 
-def _with_contiguous_maps(forward: Callable) -> Callable:
+def _with_contiguous(method: Callable) -> Callable:
 
-    @wraps(forward)
-    def contiguous_forward(ctx, *args, **kwargs):
-        return forward(ctx, *map(_contiguous, args), **{
+    @wraps(method)
+    def method_of_contiguous(ctx, *args, **kwargs):
+        return method(ctx, *map(_contiguous, args), **{
             name: _contiguous(value) for name, value in kwargs.items()})
 
-    return contiguous_forward
+    return method_of_contiguous
 
 
 def _contiguous(value):
-    if isinstance(value, Tensor) and value.ndim >= DIMENSIONS:
-        return value.contiguous()
-    return value
+    return value.contiguous() if isinstance(value, Tensor) else value
 
 
-def is_operator(module: nn.Module) -> bool:
-    """Whether a module computes with an operator of mmcv.
+def wants_contiguous(module: nn.Module) -> bool:
+    """Whether a module cannot do with channels-last weights.
 
     Args:
         module (nn.Module): The module, of mmcv or derived from one.
 
     Returns:
-        bool: Whether it does.
+        bool: Whether it computes with an operator of mmcv, or standardizes
+        its weights, of which mmcv takes views.
     """
-    return any(_is_in_package(kind.__module__)
+    return any(_is_in_package(kind.__module__) or
+               kind.__module__ == WEIGHT_STANDARDIZATION
                for kind in type(module).__mro__)
 
 

@@ -272,9 +272,9 @@ def _compare(model: nn.Module, expected: dict[str, list[Call]],
              tolerance: float) -> None:
     for name, calls in expected.items():
         forward = model.get_submodule(name).forward
-        error = max(_largest_error(forward(*map_tensors(Tensor.clone,
-                                                        call.inputs)),
-                                   call.outputs) for call in calls)
+        error = _largest_error(
+            [_outputs(forward, name, call.inputs) for call in calls],
+            [call.outputs for call in calls])
         # A comparison that is false for NaN.
         if not error <= tolerance:
             raise RuntimeError(
@@ -283,11 +283,31 @@ def _compare(model: nn.Module, expected: dict[str, list[Call]],
                 f'than {tolerance:.0e}. Nothing was deployed.')
 
 
+def _outputs(forward: Callable, name: str, inputs: tuple) -> object:
+    try:
+        return forward(*map_tensors(Tensor.clone, inputs))
+    # Some take views of maps or weights that have to be contiguous.
+    except RuntimeError as error:
+        raise UserError(
+            f'{name or "the model"} cannot be deployed, which lays maps and '
+            f'weights out channels-last ({first_line(error)}); deploy another '
+            'part alone: model.backbone = mmlowformer.deploy(model.backbone)'
+            ) from error
+
+
 def _largest_error(outputs, targets) -> float:
     pairs = zip(tensors_in(outputs), tensors_in(targets), strict=True)
-    return max(((output.float() - target.float()).abs().max()
-                / target.float().abs().max().clamp_min(1e-12)).item()
-               for output, target in pairs if target.numel())
+    # Python's max() would pass over NaN.
+    return torch.tensor([0.] + [
+        _relative_error(output.float(), target.float())
+        for output, target in pairs if target.numel()]).max().item()
+
+
+def _relative_error(output: Tensor, target: Tensor) -> float:
+    # What the model itself has not finite, as masks, has to stay so.
+    alike = (output == target) | (output.isnan() & target.isnan())
+    largest = target.nan_to_num(0., 0., 0.).abs().max().clamp_min(1e-12)
+    return ((output - target).abs().where(~alike, 0.).max() / largest).item()
 
 
 def _train(model: nn.Module, mode: bool = True) -> nn.Module:

@@ -6,12 +6,13 @@ import sys
 import mmcv.ops as ops
 import pytest
 import torch
+from mmcv.cnn.bricks.conv_ws import ConvWS2d
 from mmdet.models.roi_heads import SingleRoIExtractor
 from torch import nn
 
 from mmlowformer import LowFormer, deploy
 from mmlowformer.deployment.fusion import to_channels_last
-from mmlowformer.deployment.mmcv_ops import is_operator
+from mmlowformer.deployment.mmcv_ops import _with_contiguous, wants_contiguous
 
 from ..models.test_lowformer import SMALL
 
@@ -67,7 +68,10 @@ def test_channels_last_maps(name):
         torch.manual_seed(0)
         x = maps.clone(memory_format=layout).requires_grad_()
         output = CALLS[name](x)
-        output.square().sum().backward()
+        gradient = output.detach().square()
+        if output.ndim == 4:
+            gradient = gradient.contiguous(memory_format=layout)
+        output.backward(gradient)
         outputs.append((output.detach(), x.grad))
     for expected, got in zip(*outputs):
         torch.testing.assert_close(got, expected)
@@ -83,13 +87,14 @@ def convolution(kind):
 
 @pytest.mark.parametrize('kind', [
     ops.DeformConv2dPack, ops.ModulatedDeformConv2dPack,
-    type('Own', (ops.ModulatedDeformConv2dPack, ), {})])
+    type('Own', (ops.ModulatedDeformConv2dPack, ), {}), ConvWS2d])
 def test_weights_in_channels_last(kind):
     """Those are laid out by ``module.to``, whatever it computes with."""
     module, maps = convolution(kind), torch.rand(2, 16, 9, 9)
     expected = module(maps)
-    torch.testing.assert_close(copy.deepcopy(module).to(
-        memory_format=torch.channels_last)(maps), expected)
+    if kind is not ConvWS2d:
+        torch.testing.assert_close(copy.deepcopy(module).to(
+            memory_format=torch.channels_last)(maps), expected)
     to_channels_last(module)
     assert module.weight.is_contiguous()
     torch.testing.assert_close(module(maps), expected)
@@ -103,25 +108,36 @@ def functions():
             and value.__module__.startswith('mmcv.ops')}
 
 
-def test_all_functions_get_contiguous_maps(monkeypatch):
+@pytest.mark.parametrize('name', ['forward', 'backward'])
+def test_all_functions_get_contiguous_tensors(monkeypatch, name):
     """Also those that only a GPU computes."""
     maps = torch.rand(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    assert len(functions()) > 40
-    for function in functions():
-        cell = dict(zip(function.forward.__code__.co_freevars,
-                        function.forward.__closure__))['forward']
+    rois = torch.rand(5, 3).t()
+    methods = [vars(function)[name].__func__ for function in functions()
+               if name in vars(function)]
+    assert len(methods) > 35
+    for method in methods:
+        cell = dict(zip(method.__code__.co_freevars, method.__closure__))
         seen = []
-        monkeypatch.setattr(cell, 'cell_contents',
-                            lambda ctx, *args, seen=seen: seen.extend(args))
-        function.forward(None, maps, 3)
-        assert seen[0].is_contiguous(), function
-        assert seen[1] == 3
+        monkeypatch.setattr(
+            cell['method'], 'cell_contents',
+            lambda ctx, *args, seen=seen: seen.extend(args))
+        method(None, maps, rois, 3)
+        assert seen[0].is_contiguous(), method
+        assert seen[1].is_contiguous(), method
+        assert seen[2] == 3
+
+
+def test_contiguous_tensors_are_not_copied():
+    x = torch.rand(1, 2, 3, 4)
+    assert _with_contiguous(lambda ctx, x: x)(None, x) is x
 
 
 def test_layers_of_mmcv_are_told_apart():
-    assert is_operator(ops.RoIAlign(7))
-    assert is_operator(convolution(ops.DeformConv2dPack))
-    assert not is_operator(nn.Conv2d(1, 1, 1))
+    assert wants_contiguous(ops.RoIAlign(7))
+    assert wants_contiguous(convolution(ops.DeformConv2dPack))
+    assert wants_contiguous(convolution(ConvWS2d))
+    assert not wants_contiguous(nn.Conv2d(1, 1, 1))
 
 
 def test_regions_of_a_backbone_alone_deployed():

@@ -224,6 +224,45 @@ def test_wrong_outputs_are_not_returned(detector_model, monkeypatch):
         mmlowformer.deploy(detector_model)
 
 
+class Levels(nn.Module):
+    """Two levels of maps, one of which a deployed copy gets wrong."""
+
+    def __init__(self, wrong=lambda x: x, right=lambda x: x):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.wrong, self.right = wrong, right
+
+    def forward(self, x):
+        x = self.conv(x)
+        second = self.right if x.is_contiguous() else self.wrong
+        return x, second(x), x[:0]
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), 2.])
+def test_wrong_outputs_behind_right_ones(value):
+    with pytest.raises(RuntimeError, match='would have other outputs'):
+        mmlowformer.deploy(Levels(lambda x: x * value).eval(), measure=False)
+    assert mmlowformer.deploy(Levels().eval(), measure=False)
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '-inf'])
+def test_what_is_not_finite_stays_so(value):
+    def mask(x):
+        first = torch.tensor([True, False, False, False])[:, None, None]
+        return x.masked_fill(first, float(value))
+
+    assert mmlowformer.deploy(Levels(mask, mask).eval(), measure=False)
+    with pytest.raises(RuntimeError, match='would have other outputs'):
+        mmlowformer.deploy(Levels(right=mask).eval(), measure=False)
+
+
+def test_a_part_that_takes_views():
+    """Named, with what to do: it cannot do with channels-last maps."""
+    model = Levels(lambda x: x.view(len(x), -1)).eval()
+    with pytest.raises(UserError, match='the model cannot be .*view.*alone'):
+        mmlowformer.deploy(model, measure=False)
+
+
 def test_a_model_that_does_not_run(detector_model):
     model = copy.deepcopy(detector_model)
     model.neck = nn.Linear(3, 3)
