@@ -21,6 +21,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..errors import UserError
 from ..models.blocks import FusedMBConv, Lowtention, Residual
 from .mmcv_ops import wants_contiguous
 from .packed import PackedConv2d
@@ -40,11 +41,35 @@ def fuse_for_inference(network: nn.Module) -> None:
     Raises:
         ValueError: If a BatchNorm has no running statistics, and so is no
             fixed scale and shift. The network is as it was then.
+        UserError: See :func:`check_changeable`.
     """
+    check_changeable(network)
     # Parameters made in inference mode could not be loaded into afterwards.
     with torch.inference_mode(False), torch.no_grad():
         _prepare_batch_norms(network)
         _fuse(network)
+
+
+def check_changeable(network: nn.Module) -> None:
+    """Make sure that weights can be computed with, and changed.
+
+    Args:
+        network (nn.Module): The network.
+
+    Raises:
+        UserError: If they have no values yet, cannot be changed, or are of
+            8 bits.
+    """
+    for name, weight in network.named_parameters():
+        if weight.is_meta:
+            raise UserError(f'{name} has no values yet (device "meta"): load '
+                            'weights before deploying')
+        if weight.is_inference():
+            raise UserError(f'{name} was made in inference mode and cannot be '
+                            'changed: build or copy the model outside of it')
+        if weight.is_floating_point() and weight.element_size() == 1:
+            raise UserError(f'{name} is {weight.dtype}, which networks are '
+                            'only kept in: call float() before deploying')
 
 
 def _prepare_batch_norms(network: nn.Module) -> None:

@@ -7,6 +7,7 @@ import torch._dynamo.config
 import torch._inductor.config
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .choosing import Seconds, fewest_seconds
 from .packed import forget_packed
 from .watching import map_tensors, tensors_in
@@ -103,11 +104,17 @@ class PartForward:
         return limit(settings(torch.compile(self._forward, dynamic=False)))
 
     def _enter(self, x: Tensor) -> Tensor:
+        if x.is_nested:
+            raise UserError('a deployed network takes no nested tensors: pad '
+                            'the images to one size')
         if not x.is_floating_point():
             return x
         layout = (torch.channels_last if x.ndim == 4 else
                   torch.preserve_format)
-        return x.to(self.dtype, memory_format=layout)
+        weight = next(self.part.parameters(), None)
+        # Somebody may have called half() meanwhile.
+        dtype = self.dtype if weight is None else weight.dtype
+        return x.to(dtype, memory_format=layout)
 
 
 def _leave(x: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 from ..errors import UserError, first_line
 from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from .folding import fold_batch_norms
-from .fusion import replace_modules, to_channels_last
+from .fusion import check_changeable, replace_modules, to_channels_last
 from .packed import PackedConv2d, forget_packed
 from .parts import PartForward
 from .watching import (
@@ -75,8 +76,9 @@ def deploy(model: nn.Module, *, compile: bool = False,
 
     Raises:
         RuntimeError: If the model is in training mode, or the outputs differ.
-        UserError: If the model cannot be run on the example, the data type is
-            none of these, or the weights are not float32.
+        UserError: If the model cannot be run on the example, or puts out
+            nothing finite for it; the data type is none of these; or the
+            weights are not float32.
 
     Example:
         >>> import mmlowformer
@@ -114,7 +116,7 @@ def deploy_in_place(model: nn.Module, *, compile: bool = False,
     # Parameters made in inference mode could not be loaded into afterwards.
     with torch.inference_mode(False), torch.no_grad():
         images, expected = (_noise_and_outputs(model) if example is None else
-                            _with_outputs(model, example.to(device)))
+                            _with_outputs(model, _checked(example).to(device)))
         _rewrite(model, images, measure)
         for name in expected:
             part = model.get_submodule(name).to(dtype)
@@ -156,7 +158,7 @@ def check_dtype(dtype: torch.dtype | str,
     named = dtype
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
-    if isinstance(dtype, str) or dtype not in TOLERANCES:
+    if not isinstance(dtype, torch.dtype) or dtype not in TOLERANCES:
         raise UserError(f'dtype {named} is none that networks are deployed '
                         f'in: {", ".join(DTYPES)}')
     if device.type == 'cpu' and not has_instructions(dtype):
@@ -199,21 +201,32 @@ def check_weights(model: nn.Module) -> None:
         model (nn.Module): The model.
 
     Raises:
-        UserError: If they are not float32, have no values yet, or cannot be
-            changed.
+        UserError: If they are not float32, or compiled; and see
+            :func:`.fusion.check_changeable`.
     """
+    check_changeable(model)
+    for name, module in model.named_modules():
+        if isinstance(module, OptimizedModule):
+            raise UserError(f'{name or "the model"} is compiled: deploy what '
+                            'it was made from, with compile=True')
     for name, weight in model.named_parameters():
-        if weight.is_meta:
-            raise UserError(f'{name} has no values yet (device "meta"): load '
-                            'weights before deploying')
-        if weight.is_inference():
-            raise UserError(f'{name} was made in inference mode and cannot be '
-                            'changed: build the model outside of it')
         if weight.is_floating_point() and weight.dtype != torch.float32:
             raise UserError(
                 f'{name} is {weight.dtype}; a model is deployed from float32: '
                 "call float() before, and deploy(..., dtype='bf16') or 'fp16' "
                 'computes in another type')
+
+
+def _checked(example: Tensor) -> Tensor:
+    """In the type that the weights have, too."""
+    if not isinstance(example, Tensor):
+        raise UserError('example has to be a tensor of images, (N, C, H, W), '
+                        f'not a {type(example).__name__}')
+    if (example.is_nested or example.layout != torch.strided
+            or not example.numel()):
+        raise UserError('example has to be images of one size, at least one, '
+                        'in a dense tensor')
+    return example.float()
 
 
 def _noise_and_outputs(model: nn.Module
@@ -243,7 +256,18 @@ def _expected(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
     if not expected:
         raise UserError(f'{type(model).__name__} has no part that goes from '
                         'tensors to tensors: there is nothing to deploy')
+    for name, calls in expected.items():
+        outputs = [output for call in calls for output in
+                   tensors_in([call.outputs]) if output.numel()]
+        if outputs and not any(map(_has_finite, outputs)):
+            raise UserError(f'{name or "the model"} puts out nothing finite, '
+                            'so that there is nothing to compare: look for '
+                            'NaN in its weights, or in the example')
     return expected
+
+
+def _has_finite(x: Tensor) -> bool:
+    return bool(x.isfinite().any())
 
 
 def _rewrite(model: nn.Module, images: Tensor, measure: bool) -> None:

@@ -83,6 +83,7 @@ class StagedBackbone(LoadsAnyLayout):
         Raises:
             RuntimeError: If it is in training mode.
             ValueError: If a BatchNorm has no running statistics.
+            UserError: If weights have no values, or cannot be changed.
         """
         if self.deployed:
             return self
