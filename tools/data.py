@@ -35,8 +35,7 @@ from mmlowformer.data.outputs import (
     write_json,
     write_lines,
 )
-from mmlowformer.data.own import CLASSES_FILE
-from mmlowformer.data.paths import check_unlike
+from mmlowformer.data.paths import CLASSES_FILE, check_unlike
 from mmlowformer.data.splitting import deal_out, group_by
 from mmlowformer.engine import UserError
 from mmlowformer.predict.tiling import Tiling

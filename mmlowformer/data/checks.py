@@ -1,15 +1,16 @@
 """Data sets named in a config, checked before anything is built."""
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from ..errors import UserError, is_first_process
+from ..errors import UserError, is_first_process, shown
 from .coco import check_coco, check_coco_boxes
-from .folders import check_folders
+from .folders import check_folders, numbers_of
 from .identities import check_identities
 from .masks import check_masks
-from .paths import check_paths
+from .paths import check_paths, read_lines
 from .sequences import check_sequences
 
 # By where a data set's annotations are read; subclasses mostly inherit that.
@@ -36,15 +37,55 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
         UserError: If a file or folder is missing, cannot be read, or its
             categories are not the config's classes.
     """
+    known: tuple[list[str], str] = ([], '')
     # One process is enough, the files are large.
     for name in dataloaders if is_first_process() else []:
-        if cfg.get(name):
-            for dataset in datasets_in(cfg[name]):
-                if not dataset.get('type'):
-                    raise UserError(f'the data set of {name} has no type')
-                if not dataset.get('backend_args'):
-                    check_paths(dataset, name, cfg.get('data_root'))
-                    _check_content(dataset, cfg, name)
+        for dataset in datasets_in(cfg[name]) if cfg.get(name) else ():
+            if not dataset.get('type'):
+                raise UserError(f'the data set of {name} has no type')
+            classes = class_names(dataset, cfg)
+            if not dataset.get('backend_args'):
+                check_paths(dataset, name, cfg.get('data_root'))
+                _check_content(dataset, classes, cfg, name)
+            if names_in(classes):
+                check_order(*known, names_in(classes), name)
+                known = known if known[0] else (names_in(classes), name)
+
+
+def check_order(names: Sequence[str], where: str, others: Sequence[str],
+                elsewhere: str) -> None:
+    """Make sure that two places give no class two numbers.
+
+    Args:
+        names (Sequence[str]): Names of the classes in the first place.
+        where (str): What place that is.
+        others (Sequence[str]): Names of the classes in the second place.
+        elsewhere (str): What place that is.
+
+    Raises:
+        UserError: If a name in both has another number in each.
+    """
+    numbers = numbers_of(names)
+    for name, number in numbers_of(others).items():
+        if numbers.get(name, number) != number:
+            raise UserError(
+                f'{shown(name)} is class {numbers[name]} of {where}, but '
+                f'class {number} of {elsewhere}: names and labels would not '
+                'match. Give both the same classes, in the same order')
+
+
+def names_in(value: object) -> list[str]:
+    """Names of classes, where a config or a file should have some.
+
+    Args:
+        value (object): What stands there.
+
+    Returns:
+        list[str]: The names; empty if it is something else.
+    """
+    if not isinstance(value, (list, tuple)):
+        return []
+    return [item for item in value if isinstance(item, str)]
 
 
 def datasets_in(dataloader: dict) -> Iterator[dict]:
@@ -68,17 +109,44 @@ def _leaves(dataset: dict) -> Iterator[dict]:
             yield from _leaves(item)
 
 
-def _check_content(dataset: dict, cfg: Config, dataloader: str) -> None:
-    cls = dataset['type']
-    if isinstance(cls, str):
-        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
-                registry:
-            cls = registry.get(cls)
-    check = _check_for(cls)
+def class_names(dataset: dict, cfg: Config) -> object:
+    """What a data set is going to take for the names of its classes.
+
+    Args:
+        dataset (dict): Its config.
+        cfg (Config): The whole config.
+
+    Returns:
+        object: A tuple or list of names, unless the config is wrong; None if
+        there are none.
+
+    Raises:
+        UserError: If the file that is to hold them cannot be read.
+    """
+    classes = dataset.get('classes')  # of MMPreTrain
+    metainfo = {**getattr(_class_of(dataset, cfg), 'METAINFO', {}),
+                **({'classes': classes} if classes else {}),
+                **(dataset.get('metainfo') or {})}
+    classes = metainfo.get('classes')
+    if isinstance(classes, str) and os.path.isfile(classes):
+        return tuple(read_lines(classes))
+    return classes
+
+
+def _class_of(dataset: dict, cfg: Config) -> type | None:
+    kind = dataset['type']
+    if not isinstance(kind, str):
+        return kind
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
+            registry:
+        return registry.get(kind)
+
+
+def _check_content(dataset: dict, classes: object, cfg: Config,
+                   dataloader: str) -> None:
+    check = _check_for(_class_of(dataset, cfg))
     if check:
-        metainfo = {**getattr(cls, 'METAINFO', {}),
-                    **(dataset.get('metainfo') or {})}
-        check(dataset, metainfo.get('classes'), cfg, dataloader)
+        check(dataset, classes, cfg, dataloader)
 
 
 def _check_for(cls: type | None) -> Callable | None:

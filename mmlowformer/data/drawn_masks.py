@@ -9,7 +9,7 @@ from ..errors import UserError
 from .formats.records import Picture, Shape
 from .masks import IGNORED
 from .outputs import new_folder, write_lines
-from .own import CLASSES_FILE
+from .paths import CLASSES_FILE
 
 
 def write_masks(pictures: Sequence[Picture], classes: Sequence[str],

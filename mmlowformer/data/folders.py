@@ -1,11 +1,21 @@
 """Data sets of a folder for each class, as MMPreTrain's CustomDataset."""
+import logging
 import os
+from collections import Counter
+from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ..configs import kind_of
-from ..errors import UserError
-from .paths import check_unlike, paths_of
+from ..errors import UserError, printable, shown
+from .paths import check_unlike, paths_of, read_lines
+
+# Looking for so many files takes seconds; of more, evenly spaced ones are
+# looked for.
+MOST_IMAGES = 25_000
+# Classes that a warning names.
+MOST_NAMED = 10
 
 
 def check_folders(dataset: dict, classes: tuple | None,
@@ -19,12 +29,16 @@ def check_folders(dataset: dict, classes: tuple | None,
         dataloader (str): Name of the data loader.
 
     Raises:
-        UserError: If there are no folders, or others than the classes.
+        UserError: If there are no folders, or others than the classes; or if
+            the list of images numbers them in another way.
     """
-    if _has_list(dataset):
-        return
     folder = paths_of(dataset).get('data_prefix.img_path')
-    if folder is None:
+    listed = _list_of(dataset)
+    if not dataset.get('with_label', True):
+        return
+    if listed:
+        _check_list(listed, folder, classes, cfg, dataloader)
+    if listed or folder is None:
         return
     names = class_folders(folder)
     where = os.path.abspath(folder)
@@ -63,11 +77,118 @@ def class_folders(folder: str) -> list[str]:
     return names
 
 
-def _has_list(dataset: dict) -> bool:
-    """Whether a file lists images and labels."""
+def _list_of(dataset: dict) -> str | None:
+    """The file that lists images and labels, if there is one."""
+    if dataset.get('ann_file'):
+        return paths_of(dataset).get('ann_file')
     listed = os.path.join(dataset.get('data_root') or '', 'meta',
                           f'{dataset.get("split")}.txt')
-    return bool(dataset.get('ann_file')) or os.path.exists(listed)
+    return listed if os.path.exists(listed) else None
+
+
+def _check_list(path: str, folder: str | None, classes: tuple | None,
+                cfg: Config, dataloader: str) -> None:
+    count = len(classes) if classes else (cfg.model.get('head') or {}).get(
+        'num_classes')
+    labels = read_labels(path)
+    for name, label in labels.items():
+        if count and label >= count:
+            raise UserError(f'{path} gives {shown(name)} the number {label}, '
+                            f'but there are {count} classes, numbered from 0')
+    fault = misnumbered(labels, classes or ())
+    if fault:
+        raise UserError(f'{path}: {fault}. Split the images anew, or set '
+                        'classes to the names in the order of its numbers')
+    some = list(labels)[::-(-len(labels) // MOST_IMAGES)]
+    missing = [name for name in some if folder
+               and not os.path.isfile(os.path.join(folder, name))]
+    if missing:
+        raise UserError(f'{len(missing)} of {len(some)} images in {path} are '
+                        f'not in {os.path.abspath(str(folder))}, first '
+                        f'{shown(missing[0])}')
+    if dataloader.startswith('train'):
+        warn_of_unused(set(labels.values()), classes or (),
+                       f'{path} lists no image')
+
+
+def warn_of_unused(found: set[int], classes: Sequence[str], what: str
+                   ) -> None:
+    """Name classes that cannot be learned.
+
+    Args:
+        found (set[int]): Numbers of those that can.
+        classes (Sequence[str]): All.
+        what (str): Beginning of the sentence.
+    """
+    unused = [name for index, name in enumerate(classes)
+              if index not in found]
+    if not unused:
+        return
+    text = ', '.join(map(shown, unused[:MOST_NAMED]))
+    if len(unused) > MOST_NAMED:
+        text += f', and {len(unused) - MOST_NAMED} more'
+    print_log(f'{what} of {text}: {len(unused)} of {len(classes)} classes '
+              'cannot be learned.', 'current', logging.WARNING)
+
+
+def numbers_of(classes: Sequence[str]) -> dict[str, int]:
+    """Numbers of classes by their names.
+
+    Args:
+        classes (Sequence[str]): Names, in their order.
+
+    Returns:
+        dict[str, int]: Without names that two have, as ImageNet's cranes.
+    """
+    times = Counter(classes)
+    return {name: number for number, name in enumerate(classes)
+            if times[name] == 1}
+
+
+def read_labels(path: str) -> dict[str, int]:
+    """Read a list of images and the numbers of their classes.
+
+    Args:
+        path (str): The file; ``name number`` in each line, as MMPreTrain
+            reads it.
+
+    Returns:
+        dict[str, int]: Numbers, by the names of the images.
+
+    Raises:
+        UserError: If a line has no number, or an image has two.
+    """
+    labels: dict[str, int] = {}
+    for line in read_lines(path):
+        name, _, number = line.rpartition(' ')
+        if not (name and number.isascii() and number.isdecimal()):
+            raise UserError(f'{path}: the line {shown(repr(line))} does not '
+                            'end in the number of a class')
+        if labels.setdefault(name, int(number)) != int(number):
+            raise UserError(f'{path} gives {shown(name)} the numbers '
+                            f'{labels[name]} and {int(number)}')
+    return labels
+
+
+def misnumbered(labels: dict[str, int], classes: Sequence[str]) -> str:
+    """What is wrong where images lie in folders of other classes.
+
+    Args:
+        labels (dict[str, int]): Numbers, by the names of the images.
+        classes (Sequence[str]): Names of the classes, in their order.
+
+    Returns:
+        str: The first fault; empty if there is none, or the folders are not
+        called as the classes.
+    """
+    numbers = numbers_of(classes)
+    for name, label in labels.items():
+        label_of_folder = numbers.get(name.split('/')[0], label)
+        if label_of_folder != label:
+            return (f'{printable(name)} has the number {label}, but '
+                    f'{printable(name.split("/")[0])} is class '
+                    f'{label_of_folder}')
+    return ''
 
 
 def _check_count(names: list[str], classes: tuple | None, cfg: Config,

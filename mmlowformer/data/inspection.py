@@ -1,7 +1,8 @@
 """What is in data of one's own, and whether a model can learn it."""
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from ..engine.pictures import (
 )
 from ..errors import UserError, printable
 from .cutting import read_scene
+from .folders import misnumbered, read_labels
 from .formats.records import Faults, ImageFolder, Picture
 from .masks import (
     IGNORED,
@@ -31,11 +33,12 @@ from .masks import (
     only_first_and_ignored,
     upright_size,
 )
-from .own import CLASSES_FILE, read_lines
-from .paths import mask_of
+from .paths import CLASSES_FILE, mask_of, read_lines
 
 # Pictures on the sheet.
 MOST_SHOWN = 24
+# Of a split.
+PARTS = ('train', 'val', 'test')
 # Rows of a table; of more classes the most and least frequent are of interest.
 MOST_CLASSES = 20
 
@@ -318,12 +321,26 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
     for name in classes:
         if not counts[name]:
             faults.add('class without images', name)
+    for fault in _misnumbering(folder, classes):
+        faults.add('list that numbers the folders in another way', fault)
     panels = [(picture.name, Image.fromarray(read_scene(
         images.path(picture.name)))) for picture in _spread(pictures)]
     return Findings(
         [('Images', f'{len(pictures)} in {folder}, {_sizes(pictures)}'
           f'{_hidden(images)}')],
         {name: counts[name] for name in classes}, faults, panels)
+
+
+def _misnumbering(folder: str, classes: list[str]) -> Iterator[str]:
+    """What lists say otherwise that ``split`` wrote beside a folder."""
+    for part in PARTS:
+        path = os.path.join(os.path.dirname(os.path.abspath(folder)),
+                            f'{part}.txt')
+        # One that is not there, or of another kind.
+        with suppress(UserError):
+            fault = misnumbered(read_labels(path), classes)
+            if fault:
+                yield f'{path}: {fault}'
 
 
 def class_lines(counts: dict[str, int]) -> list[str]:

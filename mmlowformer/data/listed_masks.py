@@ -5,8 +5,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ..errors import UserError, shown
 from ..registry import DATASETS
-from .own import read_lines
-from .paths import images_below, leads_out, mask_of
+from .paths import images_below, leads_out, mask_of, read_lines
 
 
 @DATASETS.register_module()

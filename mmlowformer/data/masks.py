@@ -1,5 +1,4 @@
 """Segmentation masks, read as MMSegmentation reads them."""
-import logging
 import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,6 @@ from functools import partial
 import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
@@ -17,13 +15,12 @@ from rich.progress import track
 from ..configs import kind_of
 from ..errors import UserError, first_line, shown
 from ..runtime.images import check_depth
-from .paths import check_regular
+from .folders import warn_of_unused
+from .paths import CLASSES_FILE, check_regular, paths_of, read_lines
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
 MOST_MASKS = 25_000
-# Classes that a warning names.
-MOST_NAMED = 10
 # Pillow's modes of 8 bits.
 NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
           'LAB', 'RGBX', 'RGBa', 'La')
@@ -46,6 +43,7 @@ def check_masks(dataset: dict, classes: tuple | None,
             another number of classes.
     """
     _check_num_classes(classes, cfg)
+    _check_classes_file(dataset, classes)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
         built = registry.build(
@@ -64,7 +62,8 @@ def check_masks(dataset: dict, classes: tuple | None,
                                    total=len(some), transient=True))
     _check_found(found, classes, _folder(dataset), len(some))
     if dataloader.startswith('train'):
-        _warn_of_unused(found, classes, _folder(dataset), len(some))
+        warn_of_unused(found, classes or (), f'The {len(some)} masks of '
+                       f'{_folder(dataset)} hold no pixel')
 
 
 def _folder(dataset: dict) -> str:
@@ -82,6 +81,22 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
                 f"the head's num_classes is {count}, but the data set has "
                 f'{len(classes)} classes: {", ".join(classes[:5])}'
                 f'{", ..." if len(classes) > 5 else ""}')
+
+
+def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
+    """The file beside the masks says what their values mean."""
+    folder = paths_of(dataset).get('data_prefix.seg_map_path')
+    path = os.path.join(folder or '', CLASSES_FILE)
+    if not folder or not classes or not os.path.exists(path):
+        return
+    names = read_lines(path)[1 if dataset.get('reduce_zero_label') else 0:]
+    if list(classes) != names:
+        raise UserError(
+            f'the classes of the config are not those of {path}, or not in '
+            'this order.\n'
+            f'  file:   {shown(", ".join(names), 1000)}\n'
+            f'  config: {shown(", ".join(classes), 1000)}\n'
+            'Leave classes out of the config, or make both the same')
 
 
 def _loader(dataset: dict, cfg: Config):
@@ -174,21 +189,6 @@ def _check_found(found: set[int], classes: tuple | None, folder: str,
                         'nothing to learn or to measure')
     if only_first_and_ignored(found, len(classes or ())):
         raise UserError(f'the masks of {folder} {TWO_VALUES}')
-
-
-def _warn_of_unused(found: set[int], classes: tuple | None, folder: str,
-                    looked_at: int) -> None:
-    unused = [name for index, name in enumerate(classes or ())
-              if index not in found]
-    if not unused:
-        return
-    text = ', '.join(map(shown, unused[:MOST_NAMED]))
-    if len(unused) > MOST_NAMED:
-        text += f', and {len(unused) - MOST_NAMED} more'
-    print_log(
-        f'The {looked_at} masks of {folder} hold no pixel of {text}: '
-        f'{len(unused)} of {len(classes or ())} classes cannot be learned.',
-        'current', logging.WARNING)
 
 
 @contextmanager

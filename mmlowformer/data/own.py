@@ -1,17 +1,15 @@
 """What a config of one's own data needs to know about them."""
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from ..errors import UserError, first_line
+from ..errors import UserError
 from ..variables import followed
 from .coco import read_coco
 from .folders import class_folders
-from .paths import check_regular, check_unlike, images_below
+from .paths import CLASSES_FILE, check_unlike, images_below, read_lines
 
 # What stands for classes that are not known yet.
 UNKNOWN = ('object', )
-CLASSES_FILE = 'classes.txt'
 
 
 def own_boxes(variables: Mapping) -> dict:
@@ -172,27 +170,3 @@ def _existing(path: str) -> str:
             f'data not found: {os.path.abspath(path)}. Set data_root, or put '
             'a copy of the config into the folder of the data')
     return path
-
-
-def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file that hold something.
-
-    Args:
-        path (str | Path): The file, in UTF-8.
-
-    Returns:
-        list[str]: Without blanks at their ends.
-
-    Raises:
-        UserError: If it cannot be read, or holds nothing.
-    """
-    check_regular(path)
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}'
-                        ) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise UserError(f'{path} is empty')
-    return lines

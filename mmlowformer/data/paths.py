@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..configs import kind_of
-from ..errors import UserError, shown
+from ..errors import UserError, first_line, shown
 
 # Suffixes of images that can be read.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
           '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+# Beside masks: a class in each line, that of the value 0 first.
+CLASSES_FILE = 'classes.txt'
 
 HOW_TO_GET = {
     'CocoDataset':
@@ -215,3 +217,27 @@ def mask_of(folder: str, name: str) -> str:
     bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
     return bare if os.path.exists(bare) and not os.path.exists(whole) \
         else whole
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file that hold something.
+
+    Args:
+        path (str | Path): The file, in UTF-8.
+
+    Returns:
+        list[str]: Without blanks at their ends.
+
+    Raises:
+        UserError: If it cannot be read, or holds nothing.
+    """
+    check_regular(path)
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {first_line(error)}'
+                        ) from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f'{path} is empty')
+    return lines

@@ -51,7 +51,8 @@ def test_imagenet_with_a_list(root):
     cfg = get_config('lowformer_b1_in1k')
     (root / 'meta').mkdir()
     for split in ('train', 'val'):
-        (root / 'meta' / f'{split}.txt').write_text('circle/000000.jpg 7\n')
+        image = next((root / split).glob('circle/*.jpg')).name
+        (root / 'meta' / f'{split}.txt').write_text(f'circle/{image} 7\n')
         cfg[f'{split}_dataloader'].dataset.data_root = str(root)
     check(cfg)
 
@@ -82,6 +83,95 @@ def test_classes_in_another_order(cfg):
             'circle', 'square', 'triangle', 'star')
     with pytest.raises(UserError, match='not in this order'):
         check(cfg)
+
+
+LISTED = ['circle', 'square', 'star', 'triangle']
+
+
+@pytest.fixture
+def listed(cfg, root):
+    """The same data sets, by lists."""
+    for part in ('train', 'val'):
+        lines = [f'{path.parent.name}/{path.name} '
+                 f'{LISTED.index(path.parent.name)}'
+                 for path in sorted((root / part).glob('*/*.jpg'))]
+        (root / f'{part}.txt').write_text('\n'.join(lines))
+        cfg[f'{part}_dataloader'].dataset.ann_file = f'{part}.txt'
+    return cfg
+
+
+def test_lists(listed):
+    check(listed)
+
+
+def set_classes(cfg, names, *parts):
+    for part in parts or ('train', 'val'):
+        cfg[f'{part}_dataloader'].dataset.metainfo.classes = names
+
+
+@pytest.mark.parametrize(('line', 'message'), [
+    ('circle/000000.jpg 1', 'circle is class 0'),
+    ('circle/000000.jpg', 'does not end in the number'),
+    ('circle/000000.jpg -1', 'does not end in the number'),
+    ('circle/000000.jpg 4', 'there are 4 classes, numbered from 0'),
+    ('circle/nothing.jpg 0', r'1 of \d+ images .* are not in')])
+def test_lists_that_are_wrong(listed, root, line, message):
+    file = root / 'train.txt'
+    first, _, rest = file.read_text().partition('\n')
+    assert first == 'circle/000000.jpg 0'
+    file.write_text(f'{line}\n{rest}')
+    with pytest.raises(UserError, match=message):
+        check(listed)
+
+
+def test_an_image_with_two_numbers(listed, root):
+    with (root / 'train.txt').open('a') as file:
+        file.write('\ncircle/000000.jpg 1')
+    with pytest.raises(UserError, match='the numbers 0 and 1'):
+        check(listed)
+
+
+def test_a_class_that_was_added_after_the_split(listed, capsys):
+    """Folders are sorted; the lists have the numbers of before."""
+    listed.model.head.num_classes = 5
+    set_classes(listed, (*LISTED, 'zebra'))
+    check(listed)
+    assert 'no image of zebra: 1 of 5 classes' in capsys.readouterr().out
+    set_classes(listed, ('arrow', *LISTED))
+    with pytest.raises(UserError, match='circle is class 1. Split'):
+        check(listed)
+
+
+def test_classes_of_two_orders(listed):
+    set_classes(listed, LISTED[::-1])
+    with pytest.raises(UserError, match='circle is class 3'):
+        check(listed)
+
+
+def test_training_and_validation_of_two_orders(listed, root):
+    """Whatever the folders are called."""
+    for part in ('train', 'val'):
+        (root / part / 'circle').rename(root / part / 'a')
+        file = root / f'{part}.txt'
+        file.write_text(file.read_text().replace('circle', 'a'))
+    set_classes(listed, ('x', 'y', 'z', 'w'))
+    check(listed)
+    set_classes(listed, ('y', 'x', 'z', 'w'), 'val')
+    with pytest.raises(UserError, match='is class . of train_dataloader, but'):
+        check(listed)
+
+
+def test_classes_in_a_file(listed, root):
+    """As MMPreTrain's ``classes``."""
+    for part in ('train', 'val'):
+        dataset = listed[f'{part}_dataloader'].dataset
+        del dataset.metainfo
+        dataset.classes = str(root / 'names.txt')
+    (root / 'names.txt').write_text('\n'.join(LISTED))
+    check(listed)
+    (root / 'names.txt').write_text('\n'.join(LISTED[::-1]))
+    with pytest.raises(UserError, match='circle is class 3'):
+        check(listed)
 
 
 def test_no_folders(cfg, root):

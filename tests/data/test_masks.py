@@ -50,6 +50,18 @@ def test_missing_ade20k(tmp_path, monkeypatch):
     assert 'data_root=FOLDER' in message
 
 
+def test_classes_of_another_order(cfg, root):
+    """classes.txt beside masks says what their values mean."""
+    classes = list(cfg.train_dataloader.dataset.metainfo.classes)
+    file = root / 'annotations' / 'training' / 'classes.txt'
+    # The value 0 is no class here.
+    file.write_text('\n'.join(['none', *classes]))
+    check(cfg)
+    file.write_text('\n'.join(['none', *classes[::-1]]))
+    with pytest.raises(UserError, match='or not in this order'):
+        check(cfg)
+
+
 def test_value_beyond_the_classes(cfg, mask):
     image = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
     image[3, 4] = 6

@@ -158,6 +158,17 @@ def test_inspect_masks(run_here, mine, tmp_path):
         assert f'1 x {fault}' in shown
 
 
+def test_inspect_lists_beside_folders(run_here, shapes, tmp_path):
+    """Of a class that was added later, the lists know nothing."""
+    shutil.copytree(shapes / 'folders/train', tmp_path / 'mine/images')
+    ran(run_here(DATA, 'split', 'mine/images', cwd=tmp_path))
+    ran(run_here(DATA, 'inspect', 'mine/images', cwd=tmp_path))
+    (tmp_path / 'mine/images/circle').rename(tmp_path / 'mine/images/wheel')
+    result = run_here(DATA, 'inspect', 'mine/images', cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert 'list that numbers the folders in another way' in result.stdout
+
+
 def test_inspect_folders(run_here, shapes, tmp_path):
     shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
     (tmp_path / 'classes/none').mkdir()

@@ -7,8 +7,7 @@ import numpy as np
 import yaml
 
 from ...errors import UserError, first_line, shown
-from ..own import read_lines
-from ..paths import check_regular, check_unlike
+from ..paths import check_regular, check_unlike, read_lines
 from .records import (
     Faults,
     ImageFolder,
