@@ -134,7 +134,7 @@ def class_names(dataset: dict, cfg: Config) -> object:
 
 
 def _class_of(dataset: dict, cfg: Config) -> type | None:
-    kind = dataset['type']
+    kind = dataset.get('type')
     if not isinstance(kind, str):
         return kind
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \

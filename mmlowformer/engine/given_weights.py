@@ -3,7 +3,9 @@ from mmengine.config import Config
 
 from ..configs import dicts_in, kind_of
 from ..errors import UserError
+from ..weights.embedded import check_trained_classes, trained_classes
 from ..weights.reading import check_checkpoint, state_dict_of
+from .console import warn
 from .fetching import local_checkpoint
 
 MOST_PREFIXES = 5
@@ -18,10 +20,12 @@ def fetch_weights(cfg: Config) -> None:
 
     Raises:
         UserError: If one cannot be fetched or read, ``init_cfg`` names none,
-            or has a prefix that is not in it.
+            or has a prefix that is not in it; or if the classes of a training
+            to be resumed have other numbers.
     """
     if cfg.get('load_from'):
         cfg.load_from = local_checkpoint(cfg.load_from)
+        _compare_classes(cfg)
     for path, init in dicts_in(cfg.model, 'model'):
         if kind_of(init) != 'Pretrained':
             continue
@@ -31,6 +35,18 @@ def fetch_weights(cfg: Config) -> None:
         if not cfg.get('resume'):
             init['checkpoint'] = local_checkpoint(init['checkpoint'])
             _check_prefix(init, path)
+
+
+def _compare_classes(cfg: Config) -> None:
+    """A head that is loaded knows its classes by their numbers."""
+    content = check_checkpoint(cfg.load_from) or {}
+    try:
+        check_trained_classes(cfg, 'train_dataloader',
+                              trained_classes(content), cfg.load_from)
+    except UserError as error:
+        if cfg.get('resume'):
+            raise
+        warn(str(error))
 
 
 def _check_prefix(init: dict, path: str) -> None:

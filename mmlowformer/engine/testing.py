@@ -12,7 +12,9 @@ from ..errors import UserError
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import follows_many
 from ..tracking.packages import require_packages
+from ..weights.embedded import check_trained_classes, compare_with_training
 from ..weights.fitting import LoadAnyLayout, check_fits
+from ..weights.reading import check_checkpoint
 from .console import QuietRunner
 from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
@@ -52,6 +54,9 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
                       getattr(args, 'trust_config', False))
     else:
         args.checkpoint = cfg.load_from = local_checkpoint(args.checkpoint)
+        content = check_checkpoint(args.checkpoint)
+        if content is not None:
+            compare_with_training(cfg, content, args.checkpoint)
     check_datasets(cfg, ['test_dataloader'])
     adapt_to_device(cfg)
     cfg.resume = False
@@ -60,10 +65,12 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
 
 def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     """Test what a runtime computes instead of the config's model."""
-    scope = read_description(folder).host.get('scope')
+    description = read_description(folder)
+    scope = description.host.get('scope')
     if scope != cfg.default_scope:
         raise UserError(f'{folder} is a model of {scope}, and the config is '
                         f'for {cfg.default_scope}')
+    check_trained_classes(cfg, 'test_dataloader', description.classes, folder)
     if follows_many(cfg):
         raise UserError(f'{folder} is a model of images, and the test is of '
                         'videos; tools/predict.py --track takes it')

@@ -18,7 +18,11 @@ from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import detector_config
-from ..weights.embedded import allowed_pipeline, embedded_config
+from ..weights.embedded import (
+    allowed_pipeline,
+    compare_with_training,
+    embedded_config,
+)
 from ..weights.fitting import check_finite, fitting_state_dict
 from ..weights.reading import check_checkpoint, never_running_code
 
@@ -90,6 +94,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     cfg = (read_config(find_config(str(config))) if config else
            embedded_config(content, file, trust=trust_config))
     scope = require_scope(cfg)
+    if config:
+        compare_with_training(cfg, content, file)
     cfg, tracker = detector_config(cfg)
     pipeline = _pipeline(cfg)
     with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),

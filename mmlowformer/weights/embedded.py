@@ -1,10 +1,14 @@
 """The config that a checkpoint carries, read as data and never executed."""
 import ast
+import logging
+from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
-from ..data.checks import datasets_in
-from ..errors import UserError, first_line
+from ..configs import dicts_in, kind_of
+from ..data.checks import check_order, class_names, datasets_in, names_in
+from ..errors import UserError, first_line, shown
 from .allowed_types import (
     NotAllowed,
     allowed,
@@ -18,6 +22,11 @@ PARTS = ('default_scope', 'model', 'test_dataloader')
 # What an unlisted type, a damaged text or endless nesting ends in.
 UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError,
               RecursionError, MemoryError)
+# Steps of a pipeline that decide how large images are to a model.
+SIZES = dict(Resize='scale', ResizeEdge='scale', CenterCrop='crop_size',
+             RandomChoiceResize='scales')
+# A tuple of an older MMEngine may be a list in a newer one.
+AS_SIZES = str.maketrans(',', 'x', '()[] ')
 WAYS_ON = ('name a config of yours with --config FILE or, if you trust who '
            'made the file, add --trust-config (in Python trust_config=True), '
            'which lets its config run code')
@@ -127,6 +136,85 @@ def _key(word: ast.keyword) -> ast.expr:
     if word.arg is None:
         raise ValueError(f'line {word.value.lineno} unpacks a value')
     return ast.Constant(word.arg)
+
+
+def compare_with_training(cfg: Config, content: dict, source: str) -> None:
+    """Make sure that a test is of what a checkpoint was trained for.
+
+    Args:
+        cfg (Config): A config of the user, with ``test_dataloader``.
+        content (dict): What was read from the checkpoint. If images were
+            resized in another way, a warning says so.
+        source (str): Its file.
+
+    Raises:
+        UserError: If it numbers classes in another way.
+    """
+    check_trained_classes(cfg, 'test_dataloader', trained_classes(content),
+                          source)
+    _warn_of_other_sizes(cfg, content, source)
+
+
+def trained_classes(content: dict) -> list[str]:
+    """The classes that a checkpoint was trained for.
+
+    Args:
+        content (dict): What was read from it.
+
+    Returns:
+        list[str]: Their names; empty if it has none.
+    """
+    meta = content.get('meta')
+    known = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    return names_in(known.get('classes') if isinstance(known, dict) else None)
+
+
+def check_trained_classes(cfg: Config, dataloader: str, trained: list[str],
+                          source: str) -> None:
+    """Make sure that a data set numbers classes as a trained model does.
+
+    Args:
+        cfg (Config): A config of the user.
+        dataloader (str): Name of the data loader.
+        trained (list[str]): Names of the model's classes.
+        source (str): Where the model is from.
+
+    Raises:
+        UserError: If a class has another number. Other names alone do not
+            matter, and another count is for the head to refuse.
+    """
+    loader = cfg.get(dataloader) or {}
+    for dataset in datasets_in(loader) if loader.get('dataset') else ():
+        names = names_in(class_names(dataset, cfg))
+        if len(names) == len(trained):
+            check_order(trained, source, names, dataloader)
+
+
+def _warn_of_other_sizes(cfg: Config, content: dict, source: str) -> None:
+    meta = content.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    try:
+        own = _read(str(text), ('test_dataloader', ))
+        trained = _sizes(own.get('test_dataloader'))
+    except UNREADABLE:
+        return
+    now = _sizes(cfg.get('test_dataloader'))
+    if not trained or not now or now == trained:
+        return
+    beside = next(iter(sorted(Path(source).parent.glob('*.py'))), None)
+    print_log(
+        f'{source} was trained for other sizes of images than this config '
+        f'tests it at, which costs accuracy: {shown(", ".join(trained))}; '
+        f'here {shown(", ".join(now))}. Test it with '
+        f'{beside or "the config that trained it"}.', 'current',
+        logging.WARNING)
+
+
+def _sizes(dataloader: object) -> list[str]:
+    """Steps of a pipeline that change the size of images."""
+    return [f'{kind_of(step)} {str(step[key]).translate(AS_SIZES)}'
+            for _, step in dicts_in(dataloader)
+            if (key := SIZES.get(kind_of(step))) and step.get(key)]
 
 
 def allowed_pipeline(text: str, source: str, *, trust: bool = False

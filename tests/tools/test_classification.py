@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from mmlowformer import LowFormer, engine
 
+from .test_predict import PREDICT
 from .test_train_and_test import TEST, TRAIN, run
 
 SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_epochs=1',
@@ -103,3 +104,58 @@ def test_retrieval(trained, shapes, run_here, tmp_path):
     # The gallery has four images.
     assert metrics['retrieval/Recall@4'] == 100.0
     assert 0 <= metrics['retrieval/Recall@1'] <= 100
+
+
+@pytest.fixture
+def numbered_otherwise(trained, tmp_path):
+    """The checkpoint of a training whose classes stood in another order."""
+    content = torch.load(trained[0], weights_only=False)
+    meta = content['meta']['dataset_meta']
+    meta['classes'] = tuple(meta['classes'][::-1])
+    torch.save(content, tmp_path / 'other.pth')
+    return tmp_path / 'other.pth'
+
+
+OTHER_NUMBERS = 'circle is class 3 of {}, but class 0 of {}'
+
+
+def on_one_line(text):
+    return ' '.join(text.split())
+
+
+@pytest.mark.parametrize('command', [
+    [TEST, 'lowformer_b0_shapes', 'other.pth'],
+    [PREDICT, 'other.pth', 'images', '--config', 'lowformer_b0_shapes'],
+    [TRAIN, 'lowformer_b0_shapes', '--resume', 'other.pth'],
+], ids=['test', 'predict', 'resume'])
+def test_classes_in_another_order(numbered_otherwise, options, error_here,
+                                  shapes, command):
+    folder = numbered_otherwise.parent
+    (folder / 'images').symlink_to(shapes / 'folders/val/circle')
+    message = error_here(*command, *(options if PREDICT not in command else
+                                     ()), cwd=folder)
+    loader = 'train' if TRAIN in command else 'test'
+    assert OTHER_NUMBERS.format('other.pth', f'{loader}_dataloader') \
+        in on_one_line(message).replace(f'{folder}/', '')
+
+
+def test_fine_tuning_from_classes_in_another_order(numbered_otherwise, options,
+                                                   run_here):
+    """That may be meant; the head is learned anew."""
+    folder = numbered_otherwise.parent
+    result = run_here(TRAIN, 'lowformer_b0_shapes', *options,
+                      'load_from=other.pth', cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert OTHER_NUMBERS.format('other.pth', 'train_dataloader') \
+        in on_one_line(result.stdout).replace(f'{folder}/', '')
+
+
+def test_another_size_than_trained_for(trained, options, run_here, tmp_path):
+    size = 'test_dataloader.dataset.pipeline.1.scale=(32,32)'
+    told = [on_one_line(run_here(
+        TEST, 'lowformer_b0_shapes', trained[0], *options, *more,
+        cwd=tmp_path).stdout) for more in ([], [size])]
+    assert 'other sizes' not in told[0]
+    assert 'other sizes of images' in told[1]
+    assert 'Resize 64x64; here Resize 32x32' in told[1]
+    assert 'run/lowformer_b0_shapes.py' in told[1]

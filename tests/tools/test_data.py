@@ -161,6 +161,8 @@ def test_inspect_masks(run_here, mine, tmp_path):
 def test_inspect_lists_beside_folders(run_here, shapes, tmp_path):
     """Of a class that was added later, the lists know nothing."""
     shutil.copytree(shapes / 'folders/train', tmp_path / 'mine/images')
+    for image in (tmp_path / 'mine/images').rglob('*.jpg'):
+        shutil.copy(image, image.with_stem(f'{image.stem}_again'))
     ran(run_here(DATA, 'split', 'mine/images', cwd=tmp_path))
     ran(run_here(DATA, 'inspect', 'mine/images', cwd=tmp_path))
     (tmp_path / 'mine/images/circle').rename(tmp_path / 'mine/images/wheel')
