@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..configs import kind_of
+from .batch_size import check_last_batch
 from .console import warn
 from .progress import by_iteration, log_interval
 
@@ -24,6 +25,7 @@ class WarnOfOddSettings(Hook):
         Args:
             runner (Runner): The runner.
         """
+        check_last_batch(runner)
         for text in (*_long_warm_up(runner), *_rare_log_lines(runner),
                      *odd_scales(runner.cfg, 'val_dataloader')):
             warn(text)

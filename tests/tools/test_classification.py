@@ -159,3 +159,18 @@ def test_another_size_than_trained_for(trained, options, run_here, tmp_path):
     assert 'other sizes of images' in told[1]
     assert 'Resize 64x64; here Resize 32x32' in told[1]
     assert 'run/lowformer_b0_shapes.py' in told[1]
+
+
+def test_a_last_batch_of_a_single_image(shapes, options, run_here, error_here,
+                                        tmp_path):
+    """BatchNorm cannot learn of it where its map is a single position."""
+    arguments = [TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run', *options,
+                 'train_dataloader.batch_size=3',
+                 'train_dataloader.dataset.pipeline.1.scale=(32,32)']
+    shown = on_one_line(error_here(*arguments, cwd=tmp_path))
+    assert 'a batch of a single image comes up (4 images' in shown
+    assert 'backbone.stages.' in shown
+    for more in ('train_dataloader.drop_last=True',
+                 'train_dataloader.batch_size=2'):
+        result = run_here(*arguments, more, '--work-dir', more, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
