@@ -20,7 +20,15 @@ LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
 
 
 class UserError(Exception):
-    """Something in the input is wrong; the message names the remedy."""
+    """Something in the input is wrong; the message names the remedy.
+
+    Each argument is a line. Names in them may be a stranger's: what would
+    move the cursor or begin a line of its own is escaped.
+    """
+
+    def __str__(self) -> str:
+        return '\n'.join(printable(str(line), limit=LONGEST_MESSAGE)
+                         for line in self.args)
 
 
 def is_first_process() -> bool:
@@ -48,6 +56,20 @@ def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
         char.encode('unicode_escape').decode()
         if unicodedata.category(char) in UNSEEN
         and char not in keep + HARMLESS else char for char in shown)
+
+
+def plain_label(text: str) -> str:
+    r"""A text from a file as a label in a figure.
+
+    Args:
+        text (str): For example the name of a log.
+
+    Returns:
+        str: With ``\$`` for ``$``, which begins a formula in matplotlib, and
+        a blank before ``_``, which hides an entry of a legend.
+    """
+    return printable(f' {text}' if text.startswith('_') else text
+                     ).replace('$', r'\$')
 
 
 def first_line(error: BaseException) -> str:
@@ -109,5 +131,7 @@ def one_line_errors(program: str):
 
 def _message(error: UserError) -> str:
     """The text, without what a worker of a data loader puts around it."""
-    text = str(error).split(f'{UserError.__name__}: ')[-1].strip()
-    return printable(text, '\n', LONGEST_MESSAGE)
+    first = str(error.args[0] if error.args else '')
+    if first.startswith('Caught '):
+        first = first.split(f'{UserError.__name__}: ')[-1].strip()
+    return str(UserError(first, *error.args[1:]))

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
+from mmlowformer.errors import printable
 from mmlowformer.predict import Predictor, Result
 from mmlowformer.predict.arguments import add_model_arguments, predictor_of
 from mmlowformer.serve import Limits
@@ -67,7 +68,7 @@ def about(args: argparse.Namespace, predictor: Predictor) -> dict:
     """What the page says about the model, which finds more from now on."""
     threshold = predictor.score_thr
     predictor.score_thr = min(LEAST, threshold)
-    return dict(checkpoint=os.path.basename(args.checkpoint),
+    return dict(checkpoint=printable(os.path.basename(args.checkpoint)),
                 model=type(predictor.module).__name__, threshold=threshold,
                 least=predictor.score_thr)
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, plain_label
 
 LOGS = '*/vis_data/scalars.json'
 STYLES = ('-', '--', ':', '-.')
@@ -289,10 +289,10 @@ def draw_curves(logs: Sequence[Log],
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axis, (title, pairs) in zip(axes, panels.items()):
         _draw_panel(axis, logs, pairs)
-        axis.set_ylabel(title + _smoothing(logs, title))
+        axis.set_ylabel(plain_label(title) + _smoothing(logs, title))
     axes[-1].set_xlabel('iteration')
     if len(logs) == 1:
-        axes[0].set_title(logs[0].name)
+        axes[0].set_title(plain_label(logs[0].name))
     return figure
 
 
@@ -325,7 +325,7 @@ def _draw_curve(axis: Axes, log: Log, kind: str, key: str, *, label: str,
     marked = kind == 'val' or len(values) == 1
     axis.plot(iterations, values, linewidth=1.2, linestyle=linestyle,
               color=color, marker='o' if marked else None, markersize=3,
-              label=label)
+              label=plain_label(label))
 
 
 def _best(key: str, values: list[float]) -> int | None:

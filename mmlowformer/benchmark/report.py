@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, plain_label
 from .run import SCHEMA
 
 # Settings that may differ without making a comparison doubtful.
@@ -364,7 +364,8 @@ def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
     for family, color in zip(families, itertools.cycle(colors)):
         members = [point for row, point in zip(rows, points)
                    if row['family'] == family]
-        axis.plot(*zip(*members), 'o', label=family, markersize=5, color=color)
+        axis.plot(*zip(*members), 'o', label=plain_label(family),
+                  markersize=5, color=color)
 
 
 # Where a label can be, seen from its point: alignments are those of the text.
@@ -388,9 +389,9 @@ def _label(axis, rows: list[dict], points: list[tuple]) -> None:
         if name in named:
             continue
         named.add(name)
-        text = axis.annotate(name.split(':')[-1].removeprefix('lowformer_'),
-                             point, (0, 0), textcoords='offset points',
-                             fontsize=7)
+        short = name.split(':')[-1].removeprefix('lowformer_')
+        text = axis.annotate(plain_label(short), point, (0, 0),
+                             textcoords='offset points', fontsize=7)
         for dx, dy, horizontal, vertical in SIDES:
             text.set(position=(dx, dy), ha=horizontal, va=vertical)
             box = text.get_window_extent().padded(1)

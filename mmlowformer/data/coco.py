@@ -172,9 +172,9 @@ def _check_categories(content: dict, classes, path: str) -> None:
     else:
         problem = "do not match the config's classes"
     raise UserError(
-        f'the categories in {path} {problem}.\n'
-        f'  file:   {shown(", ".join(names), 1000)}\n'
-        f'  config: {shown(", ".join(classes), 1000)}\n'
+        f'the categories in {path} {problem}.',
+        f'  file:   {shown(", ".join(names), 1000)}',
+        f'  config: {shown(", ".join(classes), 1000)}',
         'Set metainfo=dict(classes=(...)) of the data sets to the names in '
         "the file, and the head's num_classes to their number.")
 

@@ -208,6 +208,6 @@ def _check_names(names: list[str], classes: list[str], where: str) -> None:
     if names != classes:
         raise UserError(
             f'the folders in {where} are not the classes of the config, or '
-            f'not in this order.\n  folders: {", ".join(names)}\n'
-            f'  config:  {", ".join(classes)}\n'
+            'not in this order.', f'  folders: {", ".join(names)}',
+            f'  config:  {", ".join(classes)}',
             'Set metainfo=dict(classes=(...)) to the folders, sorted by name')

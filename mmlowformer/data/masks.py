@@ -93,9 +93,9 @@ def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
     if list(classes) != names:
         raise UserError(
             f'the classes of the config are not those of {path}, or not in '
-            'this order.\n'
-            f'  file:   {shown(", ".join(names), 1000)}\n'
-            f'  config: {shown(", ".join(classes), 1000)}\n'
+            'this order.',
+            f'  file:   {shown(", ".join(names), 1000)}',
+            f'  config: {shown(", ".join(classes), 1000)}',
             'Leave classes out of the config, or make both the same')
 
 

@@ -2,6 +2,7 @@
 import textwrap
 from collections.abc import Iterable
 
+from ..errors import LONGEST_MESSAGE, printable
 from .results import BROKEN, MISSING, OK, SKIPPED, WARNING, Result
 
 WIDTH = 80
@@ -19,21 +20,25 @@ def format_result(result: Result) -> str:
         str: Lines of at most 80 columns.
     """
     lines = textwrap.wrap(
-        f'{MARKS[result.status]}  {result.name:<14} {result.text}', WIDTH,
-        subsequent_indent=' ' * 19, break_on_hyphens=False)
+        f'{MARKS[result.status]}  {result.name:<14} {_plain(result.text)}',
+        WIDTH, subsequent_indent=' ' * 19, break_on_hyphens=False)
     if result.symptom:
         lines += textwrap.wrap(
-            f'you see: {result.symptom}', WIDTH, initial_indent=INDENT,
+            f'you see: {_plain(result.symptom)}', WIDTH, initial_indent=INDENT,
             subsequent_indent=INDENT + ' ' * 9, break_on_hyphens=False)
     if result.remedy:
         lines += _wrap_command(result.remedy)
     return '\n'.join(lines)
 
 
+def _plain(text: str) -> str:
+    return printable(text, '\n', LONGEST_MESSAGE)
+
+
 def _wrap_command(command: str) -> list[str]:
     """Broken so that it can be copied as it is."""
     lines = textwrap.wrap(
-        f'run:     {command}', WIDTH - 2, initial_indent=INDENT,
+        f'run:     {_plain(command)}', WIDTH - 2, initial_indent=INDENT,
         subsequent_indent=INDENT + ' ' * 9, break_long_words=False,
         break_on_hyphens=False)
     return [f'{line} \\' for line in lines[:-1]] + lines[-1:]

@@ -1,5 +1,7 @@
 """What curves show, and where."""
+import io
 import json
+import shutil
 
 import pytest
 
@@ -76,3 +78,17 @@ def test_metrics_of_no_object_are_left_out(work_dir):
     file.write_text(file.read_text().replace('"acc":', '"mAP_s": -1, "acc":'))
     panels = choose_keys(read_logs([work_dir]))
     assert panels['validation'] == [('val', 'acc'), ('val', 'val_loss')]
+
+
+@pytest.mark.parametrize('name', ['$x^$', '_hidden', 'a\x1b[2J\n'])
+def test_any_name_of_a_log_is_drawn(work_dir, name):
+    """A formula that is none ends matplotlib, and _ hides an entry."""
+    other = shutil.copytree(work_dir, work_dir.with_name(name))
+    for folders in ([other], [work_dir, other]):
+        logs = read_logs(folders)
+        figure = draw_curves(logs, choose_keys(logs, None))
+        figure.savefig(io.BytesIO())
+    entries = [text.get_text() for text in
+               figure.axes[0].get_legend().get_texts()]
+    assert len(entries) == 2
+    assert all(text.isprintable() for text in entries)

@@ -287,6 +287,14 @@ def test_a_message_has_a_limit_and_no_controls():
     assert '\x1b' not in said
 
 
+def test_a_name_begins_no_line_of_a_message():
+    """Lines that a message has itself stay."""
+    with pytest.raises(SystemExit) as status, one_line_errors('tool'):
+        raise UserError('checkpoint a\nNo errors.pth is empty', 'do that')
+    assert str(status.value) == (
+        'tool: error: checkpoint a\\nNo errors.pth is empty\ndo that')
+
+
 class LeftPipe(io.StringIO):
     def write(self, text):
         raise BrokenPipeError
