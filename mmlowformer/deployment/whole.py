@@ -251,7 +251,9 @@ def _expected(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
         raise UserError(
             f'{type(model).__name__} cannot be run on images of the shape '
             f'{tuple(images.shape)} ({type(error).__name__}: '
-            f'{first_line(error)}); give images that it takes as example') \
+            f'{first_line(error)}); give images that it takes as example, or '
+            'deploy a part alone: model.backbone = '
+            'mmlowformer.deploy(model.backbone)') \
             from error
     if not expected:
         raise UserError(f'{type(model).__name__} has no part that goes from '

@@ -1,4 +1,6 @@
 """Whether what follows a backbone takes what it puts out."""
+from functools import reduce
+
 from ..configs import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer
@@ -8,10 +10,10 @@ from ..models.arguments import check_arch, check_out_indices
 KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')
 HEADS = ('rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
 # Feature pyramids, which may leave out their first maps.
-PYRAMIDS = ('FPN', 'PAFPN', 'FPN_CARAFE')
+PYRAMIDS = ('FPN', 'PAFPN', 'FPN_CARAFE', 'NASFPN')
 # Necks that keep the strides of their inputs, and halve their last further.
 NECKS = (*PYRAMIDS, 'ChannelMapper', 'CSPNeXtPAFPN', 'YOLOXPAFPN',
-         'DilatedEncoder')
+         'DilatedEncoder', 'BFP', 'DyHead')
 STRIDED_HEADS = (
     'FCOSHead', 'YOLOXHead', 'CenterNetUpdateHead', 'VFNetHead', 'FoveaHead',
     'SOLOHead', 'SOLOV2Head', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead',
@@ -73,8 +75,14 @@ def check_strides(model: dict, path: str = 'model') -> None:
 
 def _neck_strides(neck: object, given: list[int]) -> list[int]:
     """Strides behind a neck; empty if they are not known."""
-    if not isinstance(neck, dict):
+    if neck is None:
         return given
+    if isinstance(neck, (list, tuple)):
+        # One behind the other.
+        return reduce(lambda strides, part: strides and _neck_strides(
+            part, strides), neck, given)
+    if not isinstance(neck, dict):
+        return []
     kind = kind_of(neck)
     if kind not in NECKS:
         return []

@@ -110,6 +110,12 @@ LEVELS = [8, 16, 32, 64, 128]
         strides=[(8, 8), (16, 16)]))), 'bbox_head.anchor_generator.strides='),
     (FPN, dict(bbox_head=dict(type='FCOSHead', strides=LEVELS)),
      'bbox_head.strides='),
+    ([FPN, dict(type='BFP', num_levels=5)], dict(bbox_head=dict(
+        type='RetinaHead', anchor_generator=dict(strides=LEVELS))),
+     'bbox_head.anchor_generator.strides='),
+    (dict(FPN, type='NASFPN'), dict(bbox_head=dict(
+        type='RetinaHead', anchor_generator=dict(strides=LEVELS))),
+     'bbox_head.anchor_generator.strides='),
     (FPN, dict(rpn_head=dict(type='RPNHead', anchor_generator=dict(
         strides=LEVELS))), 'rpn_head.anchor_generator.strides='),
     (FPN, dict(roi_head=dict(bbox_roi_extractor=dict(
