@@ -1,6 +1,7 @@
 """tools/export.py, as users run it, and the tools that take its folders."""
 import json
 import re
+import shutil
 
 import pytest
 
@@ -110,6 +111,18 @@ def test_exports_where_they_do_not_fit(error_here, exported,
     shown = error_here(tool, config, exported('detection'), *options,
                        cwd=tmp_path)
     assert words in ' '.join(shown.split())
+
+
+def test_an_export_that_numbers_classes_otherwise(error_here, exported, shapes,
+                                                  tmp_path):
+    folder = shutil.copytree(exported('detection'), tmp_path / 'export')
+    description = json.loads((folder / 'model.json').read_text())
+    description['classes'] = description['classes'][::-1]
+    (folder / 'model.json').write_text(json.dumps(description))
+    shown = error_here(
+        TEST, 'retinanet_lowformer_b0_shapes', folder, '--cfg-options',
+        f'data_root={shapes}/coco/', cwd=tmp_path)
+    assert 'circle is class 3 of' in ' '.join(shown.split())
 
 
 def test_predicting_with_options_of_checkpoints(
