@@ -39,7 +39,7 @@ def named(**indices):
             for name, index in indices.items()]
 
 
-def write_model(file):
+def write_model(file, shape=SHAPE, double='double'):
     """From images to the double and the square of each value."""
     model = schema.ModelT(
         version=3, buffers=[schema.BufferT()],
@@ -48,14 +48,14 @@ def write_model(file):
             (schema.BuiltinOperator.ADD, schema.BuiltinOperator.MUL)],
         subgraphs=[schema.SubGraphT(
             inputs=[0], outputs=[1, 2], tensors=[
-                schema.TensorT(shape=SHAPE, name=name.encode())
+                schema.TensorT(shape=shape, name=name.encode())
                 for name in ('a', 'b', 'c')],
             operators=[
                 operation(0, 'AddOptions', schema.AddOptionsT(), 1),
                 operation(1, 'MulOptions', schema.MulOptionsT(), 2)])],
         signatureDefs=[schema.SignatureDefT(
             signatureKey=b'serving_default', inputs=named(images=0),
-            outputs=named(double=1, square=2))])
+            outputs=named(**{double: 1}, square=2))])
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b'TFL3')
     file.write_bytes(builder.Output())

@@ -14,6 +14,7 @@ from mmlowformer import Predictor as HostPredictor
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.description import Description, sha256
+from mmlowformer.runtime.sessions import ExecuTorchSession
 
 SIDE = 128
 SHAPE = [1, 3, SIDE, SIDE]
@@ -61,8 +62,23 @@ def write_ncnn(folder):
     return ['model.param', 'model.bin']
 
 
+def write_executorch(folder):
+    exir = pytest.importorskip('executorch.exir')
+    program = exir.to_edge_transform_and_lower(torch.export.export(
+        Double(), (torch.zeros(SHAPE), ))).to_executorch()
+    (folder / 'model.pte').write_bytes(program.buffer)
+    return ['model.pte']
+
+
+def write_litert(folder):
+    from .test_litert import write_model
+    write_model(folder / 'model.tflite', SHAPE, 'out')
+    return ['model.tflite']
+
+
 WRITERS = dict(onnx=write_onnx, openvino=write_openvino, pt2=write_pt2,
-               ncnn=write_ncnn)
+               ncnn=write_ncnn, executorch=write_executorch,
+               tflite=write_litert)
 
 
 def written(form, folder):
@@ -83,8 +99,11 @@ def written(form, folder):
 
 
 @pytest.mark.parametrize('form', WRITERS)
-def test_eight_threads_against_one(form, tmp_path):
-    predictor = Predictor(written(form, tmp_path), threads=1, trust=True)
+def test_eight_threads_against_one(form, tmp_path, monkeypatch):
+    # It has one pool in a process, which other tests may want otherwise.
+    monkeypatch.setattr(ExecuTorchSession, '_pool_is_in_use', False)
+    predictor = Predictor(written(form, tmp_path), trust=True,
+                          threads=None if form == 'executorch' else 1)
     images = [np.full((SIDE, SIDE, 3), number, np.uint8)
               for number in range(64)]
     with ThreadPoolExecutor(8) as pool:
