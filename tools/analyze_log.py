@@ -2,6 +2,8 @@
 import argparse
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
+
 from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
 from mmlowformer.engine import UserError, one_line_errors
 

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
 import mmengine
 from PIL import Image
 

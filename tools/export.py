@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
+
 from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.export.comparing import Row

@@ -12,6 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
+import _ctrl_c  # noqa: F401
 import numpy as np
 from mmengine.device import get_device
 
@@ -359,7 +360,6 @@ def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
     with (engine.one_line_errors('predict.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted.'),
           engine.quiet_screen()):
         engine.tell_of_compiling(args)
         if args.box or args.detector:

@@ -11,12 +11,13 @@ OUT.md and pictures beside it. The same command goes on where it was stopped.
 """
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+
+import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
 from mmlowformer.benchmark.arguments import (
@@ -276,13 +277,10 @@ def main() -> None:
     args = parse_args()
     # So that modules of the current folder can be named.
     sys.path.append(os.getcwd())
-    with engine.one_line_errors('study.py'):
-        try:
-            run(args)
-        except KeyboardInterrupt:
-            print('\nInterrupted: what is complete was kept. The same command '
-                  'goes on.', file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
+    with (engine.one_line_errors('study.py'),
+          engine.exit_on_interrupt(lambda: 'Interrupted: what is complete was '
+                                   'kept. The same command goes on.')):
+        run(args)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
 import mmengine
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
