@@ -79,7 +79,8 @@ def parse_args() -> argparse.Namespace:
                         help="of a config, the whole model's forward")
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
-                            help=f'write {kind if kind != "plot" else "PNG"}')
+                            help=f'write {kind if kind != "plot" else "PNG"} '
+                            'to a file that is not there')
     parser.add_argument('--trust-config', action='store_true',
                         help='open exported models of the format pt2, which '
                         'may run code: you trust who made them')

@@ -32,6 +32,7 @@ from mmlowformer.data.inspection import (
 )
 from mmlowformer.data.outputs import (
     check_new,
+    check_new_folder,
     new_folder,
     write_json,
     write_lines,
@@ -186,7 +187,10 @@ def convert(args: argparse.Namespace) -> None:
                         'folder with --masks')
     if args.out and not args.out.endswith('.json'):
         raise UserError(f'--out {args.out} has to end in .json')
-    check_new(*filter(None, (args.out, args.masks)))
+    if args.out:
+        check_new(args.out)
+    if args.masks:
+        check_new_folder(args.masks)
     images, faults = images_of(args), Faults()
     pictures, known = READERS[args.format](
         args.source, images, faults, classes_file=args.classes_file,
@@ -304,7 +308,7 @@ def read_coco_file(args: argparse.Namespace):
 
 
 def tile(args: argparse.Namespace) -> None:
-    check_new(args.out)
+    check_new_folder(args.out)
     Tiling(args.size, args.overlap)
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible is a share, 0 to 1, and --negatives '

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from glob import escape, glob
 from pathlib import Path
 
 import _ctrl_c  # noqa: F401
@@ -29,7 +30,7 @@ from mmlowformer.benchmark.arguments import (
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.screen import console_of, table_of
-from mmlowformer.data.outputs import replace_text
+from mmlowformer.data.outputs import check_new, replace_text
 from mmlowformer.engine import UserError
 from mmlowformer.study import choosing, layers, network, resolution, sweep
 from mmlowformer.study.designs import DESIGNS
@@ -56,8 +57,9 @@ def parse_args() -> argparse.Namespace:
         command = add(commands)
         add_ways(command)
         command.add_argument('--out', metavar='OUT', help='what the names of '
-                             'the files begin with (default: study_ and the '
-                             'command)')
+                             'the files begin with, which may not be there '
+                             'unless OUT.json is a study to go on with '
+                             '(default: study_ and the command)')
         command.add_argument('--debug', action=engine.Debug, nargs=0,
                              help='show the tracebacks of errors, too')
     show = commands.add_parser('show', help='tables and pictures of a file')
@@ -170,7 +172,12 @@ def stem_of(args: argparse.Namespace) -> str:
 def opened(args: argparse.Namespace, settings: dict) -> tuple[dict, Path]:
     """The study to go on with, and its file."""
     set_up(options_of(args))
-    path = Path(f'{stem_of(args)}.json')
+    stem = stem_of(args)
+    path = Path(f'{stem}.json')
+    if not path.exists():
+        # What lies beside a study is of that study, and written anew.
+        check_new(f'{stem}.csv', f'{stem}.md', f'{stem}.png',
+                  *glob(f'{escape(stem)}_*.png'))
     return sweep.opened(path, args.command, settings, args.device), path
 
 

@@ -56,6 +56,14 @@ def test_layers(run_here, tmp_path, monkeypatch):
     assert 'GMAC/s, batch size 1' in (tmp_path / 'a.md').read_text()
 
 
+@pytest.mark.parametrize('name', ['a.csv', 'a.md', 'a_time.png'])
+def test_foreign_files_stay(error_here, tmp_path, name):
+    (tmp_path / name).write_text('mine')
+    assert f'{name} is there already' in error_here(
+        STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
+    assert (tmp_path / name).read_text() == 'mine'
+
+
 def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
                                            monkeypatch):
     measure, calls = sweep.measure, []
