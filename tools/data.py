@@ -1,12 +1,12 @@
 """Look at data of your own, convert annotations, cut tiles, split."""
 import argparse
+import json
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 
 import _ctrl_c  # noqa: F401
-import mmengine
 from PIL import Image
 
 from mmlowformer import engine
@@ -349,7 +349,7 @@ def split(args: argparse.Namespace) -> None:
 
 def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
     known = read_coco(args.source)
-    content = dict(mmengine.load(args.source),
+    content = dict(json.loads(Path(args.source).read_text('utf-8')),
                    annotations=known['annotations'])
     beside = Path(args.source).resolve().parent / 'images'
     if args.images or beside.is_dir():
