@@ -99,6 +99,24 @@ def shown(value: object, most: int = 160) -> str:
 
 
 @contextmanager
+def damage_errors(what: str) -> Iterator[None]:
+    """Tell that a file's values are wrong, which work upon them has shown.
+
+    Args:
+        what (str): Names the file, and says that it is damaged.
+
+    Raises:
+        UserError: In place of what code raises that meets other values than
+            it was written for.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError,
+            ArithmeticError, RecursionError) as error:
+        raise UserError(f'{what}: {first_line(error)[:200]}') from error
+
+
+@contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
     """Exit with a line on a :class:`UserError`, Ctrl-C, SIGTERM or SIGHUP.
 

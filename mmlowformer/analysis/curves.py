@@ -292,8 +292,13 @@ def draw_curves(logs: Sequence[Log],
         axis.set_ylabel(title + _smoothing(logs, title))
     axes[-1].set_xlabel('iteration')
     if len(logs) == 1:
-        axes[0].set_title(logs[0].name)
+        axes[0].set_title(_plain(logs[0].name))
     return figure
+
+
+def _plain(name: str) -> str:
+    """A name in which dollars are no formula."""
+    return name.replace('$', r'\$')
 
 
 def _draw_panel(axis: Axes, logs: Sequence[Log],
@@ -305,7 +310,7 @@ def _draw_panel(axis: Axes, logs: Sequence[Log],
                 _draw_curve(
                     axis, log, kind, key, linestyle=style,
                     color=f'C{(i if several else j) % 10}',
-                    label=f'{log.name}: {key}' if several else key)
+                    label=_plain(f'{log.name}: {key}' if several else key))
     if _panel(*pairs[0]) == 'loss' and _spans_decades(axis):
         axis.set_yscale('log')
     axis.grid(alpha=0.3)

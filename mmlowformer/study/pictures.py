@@ -11,6 +11,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from .layers import fusing
 from .sweep import describe, rows_of
 
+# Settings of matplotlib, for names that hold dollars.
+PLAIN_TEXT = {'text.parse_math': False}
 MARKERS = 'osD^v<>pPX*'
 # In a picture of layers, names of those that take a larger share.
 WORTH_A_NAME = 0.04
