@@ -1,10 +1,14 @@
-"""Errors that a user can mend, shown without a traceback."""
+"""Errors that a user can mend, and signals: ends without a traceback."""
 import os
 import reprlib
+import signal
 import sys
+import threading
 import traceback
 import unicodedata
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 # Set to 1 it shows the tracebacks that are hidden else, as --debug does.
 DEBUG = 'MMLOWFORMER_DEBUG'
@@ -17,6 +21,11 @@ UNSEEN = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
 HARMLESS = '\u200c\u200d'
 # Characters of a name, or of a message.
 LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
+# What schedulers send, and terminals that are closed. Windows has no SIGHUP.
+ENDINGS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGHUP')
+                if hasattr(signal, name))
+# The signal that a KeyboardInterrupt stands for.
+_received: list[int] = [signal.SIGINT]
 
 
 class UserError(Exception):
@@ -112,21 +121,50 @@ def shown(value: object, most: int = 160) -> str:
 
 
 @contextmanager
-def one_line_errors(program: str):
-    """Exit with the message alone on a :class:`UserError`.
+def damage_errors(what: str) -> Iterator[None]:
+    """Tell that a file's values are wrong, which work upon them has shown.
+
+    Args:
+        what (str): Names the file, and says that it is damaged.
+
+    Raises:
+        UserError: In place of what code raises that meets other values than
+            it was written for.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError,
+            ArithmeticError, RecursionError) as error:
+        raise UserError(f'{what}: {first_line(error)[:200]}') from error
+
+
+@contextmanager
+def one_line_errors(program: str) -> Iterator[None]:
+    """Exit with a line on a :class:`UserError`, Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         program (str): Name of the tool, put in front of the message.
     """
-    try:
-        yield
-    except UserError as error:
-        # Every process of a distributed job finds the same error.
-        if not is_first_process():
-            sys.exit(1)
-        if os.environ.get(DEBUG, '0') != '0':
-            traceback.print_exc()
-        sys.exit(f'{program}: error: {_message(error)}')
+    with _signals_interrupt():
+        try:
+            yield
+        except SystemExit:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                exit_interrupted('Interrupted.')
+            if not isinstance(error, UserError):
+                raise
+            _exit_with(program, error)
+
+
+def _exit_with(program: str, error: UserError) -> NoReturn:
+    # Every process of a distributed job finds the same error.
+    if not is_first_process():
+        sys.exit(1)
+    if os.environ.get(DEBUG, '0') != '0':
+        traceback.print_exc()
+    sys.exit(f'{program}: error: {_message(error)}')
 
 
 def _message(error: UserError) -> str:
@@ -135,3 +173,77 @@ def _message(error: UserError) -> str:
     if first.startswith('Caught '):
         first = first.split(f'{UserError.__name__}: ')[-1].strip()
     return str(UserError(first, *error.args[1:]))
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does.
+
+    What is ignored, as SIGHUP below nohup, stays so. A distributed job is its
+    launcher's to end, which waits for its processes, as they for each other.
+    """
+    process = os.getpid()
+
+    def end(number: int, _) -> None:
+        # A forked worker has nothing to tell.
+        if os.getpid() != process:
+            os._exit(128 + number)
+        _received[0] = number
+        for other in ENDINGS:
+            signal.signal(other, signal.SIG_IGN)
+        # Torch would report the workers that the same signal has ended.
+        if hasattr(signal, 'SIGCHLD'):
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+        raise KeyboardInterrupt
+
+    _received[0] = signal.SIGINT
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _endings()}
+    try:
+        for number, handler in before.items():
+            if handler == signal.SIG_DFL:
+                signal.signal(number, end)
+            # Of tools, which have another while they are imported.
+            elif number == signal.SIGINT and handler != signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _endings() -> tuple[int, ...]:
+    alone = os.environ.get('WORLD_SIZE', '1') == '1'
+    return (signal.SIGINT, *(ENDINGS if alone else ()))
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error comes of Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        error (BaseException, optional): The error. A bare ``except`` in
+            MMEngine's Config, for one, makes a SyntaxError of it.
+
+    Returns:
+        bool: Whether a KeyboardInterrupt is it, or behind it.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def exit_interrupted(words: str) -> NoReturn:
+    """Exit with the status of a program that a signal ended.
+
+    Args:
+        words (str): Says what there is to go on with.
+    """
+    # Once more would cut the words short.
+    for number in (signal.SIGINT, *ENDINGS):
+        signal.signal(number, signal.SIG_IGN)
+    # There may be no terminal any more.
+    with suppress(OSError):
+        if is_first_process():
+            print(f'\n{words}', file=sys.stderr)
+    sys.exit(128 + _received[0])

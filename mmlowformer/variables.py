@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import RLock
 from types import FunctionType, ModuleType
 
 import yaml
 from mmengine.config import Config
+from mmengine.fileio.handlers import YamlHandler
+from mmengine.fileio.handlers.registry_utils import file_handlers
 
 from .errors import UserError
 
@@ -31,6 +34,9 @@ class _Reading:
     said: dict = field(default_factory=dict)
 
 
+YAML = 'yaml', 'yml'
+# MMEngine has one handler for all threads.
+_ONE_AT_A_TIME = RLock()
 _READING: ContextVar[_Reading | None] = ContextVar('reading', default=None)
 
 
@@ -60,15 +66,28 @@ def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
     return values
 
 
-def _check_yaml(path: str) -> None:
-    """Refuse what MMEngine's loader would run, ``!!python/...``."""
-    with open(path, encoding='utf-8') as file:
+class _PlainYaml(YamlHandler):
+    """Refuses what MMEngine's handler would run, ``!!python/...``."""
+
+    def load_from_fileobj(self, file, **kwargs):
+        return yaml.safe_load(file)
+
+
+@contextmanager
+def _plain_yaml() -> Iterator[None]:
+    """MMEngine reads YAML safely, also what a config builds upon."""
+    with _ONE_AT_A_TIME:
+        before = dict(file_handlers)
+        file_handlers.update(dict.fromkeys(YAML, _PlainYaml()))
         try:
-            yaml.safe_load(file)
+            yield
         except yaml.constructor.ConstructorError as error:
-            raise UserError(f'it would run code, or is no plain data '
-                            f'({error.problem}); a config that computes is '
-                            'written in Python') from error
+            raise UserError(
+                'it or a YAML file that it builds upon would run code, or is '
+                f'no plain data ({error.problem}); a config that computes is '
+                'written in Python') from error
+        finally:
+            file_handlers.update(before)
 
 
 @contextmanager
@@ -82,14 +101,13 @@ def _reading(**values) -> Iterator[_Reading]:
 
 
 def _from_file(path: str) -> Config:
-    if path.endswith(('.yml', '.yaml')):
-        _check_yaml(path)
-    try:
-        return Config.fromfile(path)
-    # Where another thread parses at the same time, ast.parse may fail up to
-    # Python 3.11 (python/cpython#106905); it does not fail twice.
-    except SystemError:
-        return Config.fromfile(path)
+    with _plain_yaml():
+        try:
+            return Config.fromfile(path)
+        # Where another thread parses at the same time, ast.parse may fail up
+        # to Python 3.11 (python/cpython#106905); it does not fail twice.
+        except SystemError:
+            return Config.fromfile(path)
 
 
 def read_following(path: str, options: dict[str, object]) -> Config:
@@ -129,6 +147,6 @@ def read_bases(path: str) -> list[Config]:
     Returns:
         list[Config]: Those that its ``_base_`` names.
     """
-    with _reading(first=True):
+    with _reading(first=True), _plain_yaml():
         return [_from_file(Config._get_cfg_path(base, path)[0])
                 for base in Config._get_base_files(path)]

@@ -2,6 +2,7 @@ import functools
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from mmlowformer import engine, get_config
 from mmlowformer.data.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+# Where Python looks for what a tool that it runs imports.
+sys.path.append(str(ROOT / 'tools'))
 # Whether this environment has the maintained forks of OpenMMLab.
 FORKS = any(distribution.name == 'onedl-mmcv'
             for distribution in metadata.distributions())
@@ -54,6 +57,16 @@ def temporary_folder(tmp_path_factory):
         patch.setenv('XDG_CACHE_HOME', f'{folder}/cache')
         yield Path(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """What ends a tool in this process is not to end the next one's words."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,10 @@
 import argparse
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
+
 from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
+from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError, one_line_errors
 
 DEFAULT_NAME = 'curves.png'
@@ -13,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR',
                         help='work dir of a training; several are compared')
     parser.add_argument('--out', metavar='F.png',
-                        help='the picture, which must not exist (default: '
+                        help='the picture, which may not be there (default: '
                         f'{DEFAULT_NAME} in the work dir, written anew)')
     parser.add_argument('--keys', nargs='+', metavar='KEY',
                         help='what to draw, for example loss coco/bbox_mAP '
@@ -30,9 +33,7 @@ def output_file(args: argparse.Namespace) -> Path:
         return Path(args.work_dirs[0]) / DEFAULT_NAME
     if not args.out.lower().endswith('.png'):
         raise UserError(f'--out {args.out} has to end in .png')
-    if Path(args.out).exists():
-        raise UserError(f'--out {args.out} exists; delete it, or name '
-                        'another file')
+    check_new(args.out)
     return Path(args.out)
 
 

@@ -11,11 +11,12 @@ import argparse
 import itertools
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+
+import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
 from mmlowformer.benchmark import claims, report
@@ -78,7 +79,8 @@ def parse_args() -> argparse.Namespace:
                         help="of a config, the whole model's forward")
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
-                            help=f'write {kind if kind != "plot" else "PNG"}')
+                            help=f'write {kind if kind != "plot" else "PNG"} '
+                            'to a file that is not there')
     parser.add_argument('--trust-config', action='store_true',
                         help='open exported models of the format pt2, which '
                         'may run code: you trust who made them')
@@ -303,16 +305,13 @@ def main() -> None:
     args = parse_args()
     # So that modules of the current folder can be named.
     sys.path.append(os.getcwd())
-    with engine.one_line_errors('benchmark.py'):
-        try:
-            if args.compare:
-                show_comparison(args.compare, args.wide)
-            elif not run(args):
-                sys.exit('benchmark.py: no model could be measured')
-        except KeyboardInterrupt:
-            print('\nInterrupted: what is not shown above was not measured.',
-                  file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
+    with (engine.one_line_errors('benchmark.py'),
+          engine.exit_on_interrupt(lambda: 'Interrupted: what is not shown '
+                                   'above was not measured.')):
+        if args.compare:
+            show_comparison(args.compare, args.wide)
+        elif not run(args):
+            sys.exit('benchmark.py: no model could be measured')
 
 
 if __name__ == '__main__':

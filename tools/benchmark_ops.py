@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import _ctrl_c  # noqa: F401
 import torch
 import torchvision.ops
 from rich.console import Console
@@ -25,6 +26,7 @@ from mmlowformer.benchmark.timing import (
     warm_up,
 )
 from mmlowformer.benchmark.variants import relative_errors
+from mmlowformer.errors import UserError, one_line_errors
 
 # Of the largest value; additions in another order differ by so much.
 TOLERANCE = 1e-4
@@ -146,12 +148,11 @@ def comparisons(ops, boxes: int, device: str) -> list[Comparison]:
             compare_deform_conv(ops, device)]
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     try:
         from mmcv import ops
     except ImportError as error:
-        sys.exit(f'benchmark_ops.py: mmcv has no ops here: {error}')
+        raise UserError(f'mmcv has no ops here: {error}') from error
     torch.manual_seed(0)
     timer = CudaTimer() if args.device == 'cuda' else Timer(
         time.process_time if args.cpu_time else time.perf_counter)
@@ -174,6 +175,12 @@ def main() -> None:
     if slow:
         sys.exit(f'benchmark_ops.py: more than {args.max_ratio:g} times '
                  f"torchvision's: {', '.join(slow)}")
+
+
+def main() -> None:
+    args = parse_args()
+    with one_line_errors('benchmark_ops.py'):
+        run(args)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope

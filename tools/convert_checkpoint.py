@@ -6,8 +6,8 @@ backbone is taken. DST is written only if it holds the same network.
 import argparse
 import logging
 import os
-import sys
 
+import _ctrl_c  # noqa: F401
 from mmengine.logging import MMLogger
 
 from mmlowformer import engine
@@ -67,13 +67,10 @@ def main() -> None:
     # The networks say twice what is reported at the end.
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     with engine.one_line_errors('convert_checkpoint.py'):
-        try:
-            # Of what is not there, DST is checked first, as always.
-            if '://' in args.source or os.path.isfile(args.source):
-                args.source = engine.local_checkpoint(args.source)
-            conversion = convert(**vars(args))
-        except KeyboardInterrupt:
-            sys.exit('\nInterrupted.')
+        # Of what is not there, DST is checked first, as always.
+        if '://' in args.source or os.path.isfile(args.source):
+            args.source = engine.local_checkpoint(args.source)
+        conversion = convert(**vars(args))
     report(conversion, args.target)
 
 

@@ -1,11 +1,12 @@
 """Look at data of your own, convert annotations, cut tiles, split."""
 import argparse
+import json
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 
-import mmengine
+import _ctrl_c  # noqa: F401
 from PIL import Image
 
 from mmlowformer import engine
@@ -31,6 +32,7 @@ from mmlowformer.data.inspection import (
 )
 from mmlowformer.data.outputs import (
     check_new,
+    check_new_folder,
     new_folder,
     write_json,
     write_lines,
@@ -184,7 +186,10 @@ def convert(args: argparse.Namespace) -> None:
                         'folder with --masks')
     if args.out and not args.out.endswith('.json'):
         raise UserError(f'--out {args.out} has to end in .json')
-    check_new(*filter(None, (args.out, args.masks)))
+    if args.out:
+        check_new(args.out)
+    if args.masks:
+        check_new_folder(args.masks)
     images, faults = images_of(args), Faults()
     pictures, known = READERS[args.format](
         args.source, images, faults, classes_file=args.classes_file,
@@ -302,7 +307,7 @@ def read_coco_file(args: argparse.Namespace):
 
 
 def tile(args: argparse.Namespace) -> None:
-    check_new(args.out)
+    check_new_folder(args.out)
     Tiling(args.size, args.overlap)
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible is a share, 0 to 1, and --negatives '
@@ -343,7 +348,7 @@ def split(args: argparse.Namespace) -> None:
 
 def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
     known = read_coco(args.source)
-    content = dict(mmengine.load(args.source),
+    content = dict(json.loads(Path(args.source).read_text('utf-8')),
                    annotations=known['annotations'])
     beside = Path(args.source).resolve().parent / 'images'
     if args.images or beside.is_dir():

@@ -4,7 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
+
 from mmlowformer import engine
+from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError
 from mmlowformer.export.comparing import Row
 from mmlowformer.export.exporting import (
@@ -149,8 +152,7 @@ def folders_of(args: argparse.Namespace, wishes: Wishes) -> list[Path]:
     suffix = {32: '', 16: '-float16', 8: '-int8'}[wishes.bits]
     folders = [root / f'{item.name}{suffix}' for item in wishes.formats]
     for folder in folders:
-        if folder.exists():
-            raise UserError(f'{folder} is there already: name another --out')
+        check_new(folder)
         if (left := unverified(folder)).exists():
             raise UserError(f'{left} is there, of an export that was ended '
                             'or is still going on: delete it, or name '

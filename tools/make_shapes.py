@@ -1,10 +1,12 @@
 """Write the synthetic shapes data set, as COCO and as ADE20K, or as videos."""
 import argparse
-import sys
+
+import _ctrl_c  # noqa: F401
 
 from mmlowformer.data.crossing_shapes import make_crossings
 from mmlowformer.data.moving_shapes import make_videos
 from mmlowformer.data.shapes import make_dataset
+from mmlowformer.errors import UserError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,10 +45,11 @@ def main() -> None:
     args = parse_args()
     options = {name: value for name, value in vars(args).items()
                if name != 'make' and value is not None}
-    try:
-        written = args.make(**options)
-    except (ValueError, OSError) as error:
-        sys.exit(f'make_shapes.py: error: {error}')
+    with one_line_errors('make_shapes.py'):
+        try:
+            written = args.make(**options)
+        except (ValueError, OSError) as error:
+            raise UserError(str(error)) from error
     what = 'images' if args.make is make_dataset else 'videos'
     print(f'\n{args.out}: {what}, '
           + ('written' if written else 'there already'))

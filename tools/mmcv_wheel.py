@@ -247,6 +247,16 @@ def compile_quickly(python, archive, scratch, log_path, compiling):
     return True
 
 
+def check_writable(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SetupError(
+            f'mmcv\'s wheel cannot be kept in {folder} ({error.strerror}): '
+            'set XDG_CACHE_HOME to a folder that can be written') from error
+
+
 def build(python, package, folder, with_cuda, compiling=None):
     """Compile mmcv with its ops; the wheel is in ``folder`` or nothing is.
 
@@ -260,7 +270,7 @@ def build(python, package, folder, with_cuda, compiling=None):
             are at work, or nothing is any more.
     """
     compiling = compiling or threading.Event()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(folder.parent)
     log_path = folder.parent / f'{folder.name}.log'
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

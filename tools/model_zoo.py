@@ -5,11 +5,11 @@ ones, with their source. A test runs this with --check.
 """
 import argparse
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
 import torch
 import yaml
 from mmengine.config import Config
@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer, get_config
+from mmlowformer.errors import UserError, first_line, one_line_errors
 from mmlowformer.models.ablations import ABLATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,7 +225,7 @@ def fill_in(path: Path, tables: dict[str, str]) -> str:
             pattern, lambda match, new=content: f'{match[1]}{new}\n{match[2]}',
             text, flags=re.S)
         if replaced != 1:
-            sys.exit(f'model_zoo.py: error: {path} needs one table {name}')
+            raise UserError(f'{path} needs one table {name}')
     return text
 
 
@@ -248,19 +249,28 @@ def generate() -> dict[Path, str]:
     return files
 
 
+def write(check: bool) -> None:
+    stale = {path: text for path, text in generate().items()
+             if not path.exists() or path.read_text(encoding='utf-8') != text}
+    if check and stale:
+        raise UserError('out of date, run tools/model_zoo.py: ' + ', '.join(
+            str(path.relative_to(ROOT)) for path in stale))
+    for path, text in stale.items():
+        path.write_text(text, encoding='utf-8')
+        print(f'Written: {path.relative_to(ROOT)}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true',
                         help='write nothing, fail if a file would change')
     args = parser.parse_args()
-    stale = {path: text for path, text in generate().items()
-             if not path.exists() or path.read_text(encoding='utf-8') != text}
-    if args.check and stale:
-        sys.exit('model_zoo.py: out of date, run tools/model_zoo.py: '
-                 + ', '.join(str(path.relative_to(ROOT)) for path in stale))
-    for path, text in stale.items():
-        path.write_text(text, encoding='utf-8')
-        print(f'Written: {path.relative_to(ROOT)}')
+    with one_line_errors('model_zoo.py'):
+        try:
+            write(check=args.check)
+        # Of a file that is not text, or in whose place is a folder.
+        except (OSError, UnicodeError) as error:
+            raise UserError(first_line(error)) from error
 
 
 if __name__ == '__main__':

@@ -6,10 +6,10 @@ error of its output: accumulated, and if only this block is in low precision.
 """
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+import _ctrl_c  # noqa: F401
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -123,12 +123,9 @@ def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
     with engine.one_line_errors('precision.py'):
-        try:
-            cfg = prepare(args)
-            with engine.config_mistakes(cfg):
-                measure(build(cfg, args), args)
-        except KeyboardInterrupt:
-            sys.exit('\nInterrupted.')
+        cfg = prepare(args)
+        with engine.config_mistakes(cfg):
+            measure(build(cfg, args), args)
 
 
 if __name__ == '__main__':

@@ -12,10 +12,12 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
+import _ctrl_c  # noqa: F401
 import numpy as np
 from mmengine.device import get_device
 
 from mmlowformer import engine
+from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError
 from mmlowformer.errors import LONGEST_MESSAGE, printable
 from mmlowformer.predict import Predictor
@@ -54,8 +56,9 @@ def parse_args() -> argparse.Namespace:
                         'for paths on the standard input')
     add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
-                        help='folder for all that is written (default: '
-                        'predictions, or predictions-2 and so on)')
+                        help='folder for all that is written, which may '
+                        'be there if it is empty (default: predictions, or '
+                        'predictions-2 and so on)')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='look into sub-folders, too')
     parser.add_argument('--stages', action='store_true',
@@ -64,8 +67,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--save-crops', action='store_true',
                         help='write what is in each box as a picture')
     parser.add_argument('--json', nargs='?', metavar='FILE',
-                        help='file of the results (default: '
-                        'predictions.json in DIR)')
+                        help='file of the results, which may not be there '
+                        '(default: predictions.json in DIR)')
     parser.add_argument('--no-pictures', action='store_true',
                         help='draw nothing')
     parser.add_argument('--ann-file', metavar='F',
@@ -190,9 +193,6 @@ def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
     if args.stages and not inputs.images:
         raise UserError('--stages is for images, and there are none')
     folder = output_folder(args.out, 'predictions')
-    if args.json and Path(args.json).exists():
-        raise UserError(f'--json {args.json} is there already: name another '
-                        'file')
     predictor = predictor_of(args)
     numbering = Numbering(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
@@ -359,8 +359,9 @@ def main() -> None:
     args = parse_args()
     engine.load_safely(os.environ)
     with (engine.one_line_errors('predict.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted.'),
           engine.quiet_screen()):
+        if args.json:
+            check_new(args.json)
         engine.tell_of_compiling(args)
         if args.box or args.detector:
             track(args)

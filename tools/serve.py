@@ -4,6 +4,8 @@ import os
 import socket
 from importlib.util import find_spec
 
+import _ctrl_c  # noqa: F401
+
 from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.errors import printable

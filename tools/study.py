@@ -11,12 +11,16 @@ OUT.md and pictures beside it. The same command goes on where it was stopped.
 """
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
+from glob import escape, glob
 from pathlib import Path
+
+import _ctrl_c  # noqa: F401
+from matplotlib import rc_context
 
 from mmlowformer import engine
 from mmlowformer.benchmark.arguments import (
@@ -28,11 +32,12 @@ from mmlowformer.benchmark.arguments import (
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.screen import console_of, table_of
-from mmlowformer.data.outputs import replace_text
+from mmlowformer.data.outputs import check_new, replace_text
 from mmlowformer.engine import UserError
+from mmlowformer.errors import damage_errors
 from mmlowformer.study import choosing, layers, network, resolution, sweep
 from mmlowformer.study.designs import DESIGNS
-from mmlowformer.study.pictures import DRAW
+from mmlowformer.study.pictures import DRAW, PLAIN_TEXT
 from mmlowformer.study.screen import SweepBar
 from mmlowformer.study.tables import (
     as_markdown,
@@ -55,8 +60,9 @@ def parse_args() -> argparse.Namespace:
         command = add(commands)
         add_ways(command)
         command.add_argument('--out', metavar='OUT', help='what the names of '
-                             'the files begin with (default: study_ and the '
-                             'command)')
+                             'the files begin with, which may not be there '
+                             'unless OUT.json is a study to go on with '
+                             '(default: study_ and the command)')
         command.add_argument('--debug', action=engine.Debug, nargs=0,
                              help='show the tracebacks of errors, too')
     show = commands.add_parser('show', help='tables and pictures of a file')
@@ -169,8 +175,17 @@ def stem_of(args: argparse.Namespace) -> str:
 def opened(args: argparse.Namespace, settings: dict) -> tuple[dict, Path]:
     """The study to go on with, and its file."""
     set_up(options_of(args))
-    path = Path(f'{stem_of(args)}.json')
-    return sweep.opened(path, args.command, settings, args.device), path
+    stem = stem_of(args)
+    path = Path(f'{stem}.json')
+    if not path.exists():
+        # What lies beside a study is of that study, and written anew.
+        check_new(f'{stem}.csv', f'{stem}.md', f'{stem}.png',
+                  *glob(f'{escape(stem)}_*.png'))
+    study = sweep.opened(path, args.command, settings, args.device)
+    with damage_errors(f'{path} is damaged, delete it'):
+        if study['cells']:
+            texts_of(study)
+    return study, path
 
 
 def measure(args: argparse.Namespace, settings: dict,
@@ -237,27 +252,37 @@ def run_choose(args: argparse.Namespace) -> dict:
 
 def run_show(args: argparse.Namespace) -> dict:
     args.out = args.file.removesuffix('.json')
-    return sweep.read(args.file)
+    study = sweep.read(args.file)
+    if not study['cells']:
+        raise UserError(f'{args.file} holds no measurement')
+    return study
+
+
+def texts_of(study: dict) -> tuple[str, str, list]:
+    """The CSV, the Markdown, and what is shown on the screen."""
+    shown = [sweep.describe(study)]
+    for table in tables_of(study):
+        if study['study'] == 'layers':
+            table = fitting(table)
+        shown += [f'\n{table.title}',
+                  table_of(table.header, table.rows, wide=False)]
+    return csv_of(study), as_markdown(study), shown + lines_of(study)
 
 
 def finish(study: dict, stem: str) -> None:
     """Show what there is, and write it beside the JSON."""
+    table, markdown, shown = texts_of(study)
     console = console_of(wide=False)
-    console.print(sweep.describe(study))
-    for table in tables_of(study):
-        if study['study'] == 'layers':
-            table = fitting(table)
-        console.print(f'\n{table.title}')
-        console.print(table_of(table.header, table.rows, wide=False))
-    for line in lines_of(study):
-        console.print(line)
+    for each in shown:
+        console.print(each)
     try:
-        replace_text(f'{stem}.csv', csv_of(study))
-        replace_text(f'{stem}.md', as_markdown(study))
+        replace_text(f'{stem}.csv', table)
+        replace_text(f'{stem}.md', markdown)
     except OSError as error:
         raise UserError(f'{stem}.csv and {stem}.md cannot be written: '
                         f'{error.strerror}') from error
-    drawn = DRAW[study['study']](study, Path(stem))
+    with rc_context(PLAIN_TEXT):
+        drawn = DRAW[study['study']](study, Path(stem))
     files = [f'{stem}.json', f'{stem}.csv', f'{stem}.md', *map(str, drawn)]
     console.print(f'\n{engine.wrapped("Files: " + " ".join(files))}')
 
@@ -266,9 +291,12 @@ def run(args: argparse.Namespace) -> None:
     if args.command != 'show':
         check(args)
     study = args.run(args)
-    if study['cells']:
-        finish(study, stem_of(args))
-    if not study['complete'] and args.command != 'show':
+    showing = args.command == 'show'
+    with (damage_errors(f'{args.file} is damaged') if showing else
+          nullcontext()):
+        if study['cells']:
+            finish(study, stem_of(args))
+    if not (showing or study['complete']):
         raise KeyboardInterrupt
 
 
@@ -276,13 +304,10 @@ def main() -> None:
     args = parse_args()
     # So that modules of the current folder can be named.
     sys.path.append(os.getcwd())
-    with engine.one_line_errors('study.py'):
-        try:
-            run(args)
-        except KeyboardInterrupt:
-            print('\nInterrupted: what is complete was kept. The same command '
-                  'goes on.', file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
+    with (engine.one_line_errors('study.py'),
+          engine.exit_on_interrupt(lambda: 'Interrupted: what is complete was '
+                                   'kept. The same command goes on.')):
+        run(args)
 
 
 if __name__ == '__main__':

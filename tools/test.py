@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import _ctrl_c  # noqa: F401
 import mmengine
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from mmlowformer import engine
 from mmlowformer.configs import dicts_in, kind_of
 from mmlowformer.data.checks import datasets_in
+from mmlowformer.data.outputs import check_new, check_new_folder
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.description import is_exported
@@ -22,6 +24,8 @@ from mmlowformer.tracking.submission import WriteSubmission, check_submission
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', )
+# MOTChallengeMetric's folder.
+OF_METRIC = 'default-tracker'
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,14 +38,14 @@ def parse_args() -> argparse.Namespace:
                         'which may run code: you trust who made it')
     parser.add_argument('--out', metavar='F',
                         help='write the predictions to F.pkl, or the metrics '
-                        'to F.json')
+                        'to F.json, which may not be there')
     parser.add_argument('--tta', action='store_true',
                         help='test-time augmentation: several scales, and '
                         'flipped')
     engine.add_deploy_arguments(parser)
     parser.add_argument('--show-dir', metavar='DIR',
                         help='write images, or videos, with the predictions '
-                        'drawn in')
+                        'drawn in, to a folder that is empty or not there')
     parser.add_argument('--resume', action='store_true',
                         help='of a tracker: go on with a test that was '
                         'interrupted, with the videos that are not finished')
@@ -68,7 +72,7 @@ def prepare(args: argparse.Namespace) -> Config:
         if getattr(args, option):
             raise UserError(f'--{option} is for checkpoints, not for exported '
                             'models')
-    engine.check_outputs(args.out, args.show_dir)
+    check_places(args)
     cfg = engine.prepare_test(args, 'test')
     if settings:
         cfg.custom_hooks = [
@@ -85,6 +89,14 @@ def prepare(args: argparse.Namespace) -> Config:
             evaluators = [evaluators]
         cfg.test_evaluator = [*evaluators, dump]
     return cfg
+
+
+def check_places(args: argparse.Namespace) -> None:
+    engine.check_outputs(args.out, args.show_dir)
+    if args.submission:
+        check_new(args.submission)
+    if args.show_dir and not args.resume:
+        check_new_folder(args.show_dir)
 
 
 def prepare_tracking(cfg: Config, args: argparse.Namespace) -> None:
@@ -110,12 +122,26 @@ def prepare_identities(cfg: Config, args: argparse.Namespace) -> None:
     if args.score_thr is not None:
         raise UserError('--score-thr is for boxes of images; what is followed '
                         'is said by the thresholds in model.tracker')
-    # The metric would, when another process has begun to write there.
-    if is_first_process():
-        shutil.rmtree(tracks_of(cfg), ignore_errors=True)
     for _, evaluator in dicts_in(cfg.test_evaluator):
         if kind_of(evaluator) == 'MOTChallengeMetric':
-            evaluator.setdefault('outfile_prefix', tracks_of(cfg))
+            remove_tracks(
+                evaluator.setdefault('outfile_prefix', tracks_of(cfg)))
+
+
+def remove_tracks(folder: str) -> None:
+    """Those of an earlier test, and nothing else.
+
+    The metric would remove all, when another process has begun to write there.
+    """
+    if not is_first_process():
+        return
+    tracks = Path(folder, OF_METRIC)
+    foreign = [path for path in Path(folder).rglob('*') if path != tracks
+               and (path.parent != tracks or path.suffix != '.txt')]
+    if foreign:
+        raise UserError(f'{foreign[0]} is no track of a test, which replaces '
+                        f'all in {folder}: name another --work-dir')
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def tracks_of(cfg: Config) -> str:

@@ -3,6 +3,7 @@ import argparse
 import os
 import time
 
+import _ctrl_c  # noqa: F401
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log

@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from ..errors import UserError, first_line, plain_label
+from ..errors import UserError, damage_errors, first_line, plain_label
 from .run import SCHEMA
 
 # Settings that may differ without making a comparison doubtful.
@@ -279,12 +279,8 @@ def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     Raises:
         UserError: If one lacks what a measurement has, or has it wrong.
     """
-    try:
+    with damage_errors('the files cannot be compared, one is damaged'):
         return _compared(one, other)
-    except (LookupError, TypeError, AttributeError, ValueError,
-            ArithmeticError, RecursionError) as error:
-        raise UserError('the files cannot be compared, one is damaged: '
-                        f'{first_line(error)[:200]}') from error
 
 
 def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:

@@ -1,4 +1,6 @@
 """What measurements show on the terminal: how far they are, and tables."""
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -8,11 +10,37 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
+from ..errors import printable
 from .run import Progress
 
 # Of a table, unless it is wide.
 WIDTH = 80
+
+
+class PlainConsole(Console):
+    """Shows texts, as of models' names, as they are: no markup, no controls.
+
+    Args:
+        **kwargs: Of rich's Console.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(markup=False, emoji=False, highlight=False, **kwargs)
+
+    def render_str(self, text: str, **kwargs) -> Text:
+        """Prepare a text to be shown.
+
+        Args:
+            text (str): The text.
+            **kwargs: Of rich's Console.
+
+        Returns:
+            Text: The text.
+        """
+        return super().render_str(printable(text, '\n', sys.maxsize),
+                                  **kwargs)
 
 
 class ProgressBar(Progress):
@@ -20,14 +48,15 @@ class ProgressBar(Progress):
 
     def __init__(self):
         self.bar = Bar(
-            TextColumn('{task.description}'), BarColumn(),
+            TextColumn('{task.description}', markup=False), BarColumn(),
             MofNCompleteColumn(), TimeRemainingColumn(),
             # Nothing may draw while a model is timed.
-            console=Console(stderr=True), transient=True, auto_refresh=False)
+            console=PlainConsole(stderr=True), transient=True,
+            auto_refresh=False)
         self.task = self.bar.add_task('', total=None)
 
     def message(self, text: str) -> None:
-        self.bar.console.print(text, highlight=False)
+        self.bar.console.print(text)
 
     def phase(self, text: str, steps: int) -> None:
         self.title = text
@@ -56,11 +85,11 @@ def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
         table.add_column(name, no_wrap=wide and name == 'model',
                          overflow='fold', min_width=len(name.split()[0]))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(str, row))
     return table
 
 
 def console_of(wide: bool) -> Console:
     """Wide enough for every column, also when it is written to a file."""
-    return Console(width=max(200, Console().width) if wide else WIDTH,
-                   highlight=False)
+    return PlainConsole(
+        width=max(200, Console().width) if wide else WIDTH)

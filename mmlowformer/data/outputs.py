@@ -24,6 +24,23 @@ def check_new(*paths: str | Path) -> None:
                             'delete it')
 
 
+def check_new_folder(path: str | Path) -> None:
+    """Make sure that nothing is in a folder yet.
+
+    Args:
+        path (str | Path): The folder, which may be there if it is empty.
+
+    Raises:
+        UserError: If anything else is there.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        check_new(path)
+    elif any(path.iterdir()):
+        raise UserError(f'{path} is there already, and is not empty: name '
+                        'another, or delete it')
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a new file.
 
@@ -101,16 +118,19 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         Path: Where to write.
 
     Raises:
-        UserError: If it is there already, or cannot be written.
+        UserError: If it is there already and not empty, or cannot be
+            written.
     """
     path = Path(path)
-    check_new(path)
+    check_new_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             folder = Path(scratch, path.name)
             folder.mkdir()
             yield folder
+            if path.exists():
+                path.rmdir()
             os.replace(folder, path)
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}'

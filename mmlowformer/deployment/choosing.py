@@ -8,14 +8,16 @@ import json
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
+
+from ..errors import first_line
 
 # Where it was faster than a direct convolution, with AVX2 and AVX-512. With
 # fewer channels moving the values takes longer than multiplying them; with
@@ -98,8 +100,8 @@ def pays_here(in_channels: int, out_channels: int, images: int, height: int,
     The first convolution of its channels, with about as many tiles, is timed;
     the times are kept in ``mmlowformer/convolutions.json`` in the user's cache
     folder, by processor, number of threads, and version of torch. With few
-    tiles a tenth has to be gained. Where that cannot be written, or torch is
-    told to be deterministic, the constants decide.
+    tiles a tenth has to be gained. Where that cannot be written, with a
+    warning, or torch is told to be deterministic, the constants decide.
 
     Args:
         in_channels (int): See :class:`Size`.
@@ -195,9 +197,19 @@ def _are_seconds(value) -> bool:
 def _is_writable(file: Path) -> bool:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
+        # What is on a read-only disk, too.
+        tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        _warn(file, error)
         return False
-    return os.access(file.parent, os.W_OK)
+    return True
+
+
+def _warn(file: Path, error: OSError) -> None:
+    warnings.warn(
+        f'how long convolutions take is not remembered: {file} cannot be '
+        f'written ({error.strerror or first_line(error)}). Set '
+        'XDG_CACHE_HOME to a folder that can be', stacklevel=2)
 
 
 def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
@@ -205,15 +217,21 @@ def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
     _remembered.cache_clear()
     content = _remembered(file)
     content.setdefault(machine, {}).update(known)
+    try:
+        _replace(file, content)
     # A full disk: it is known in this process.
-    with suppress(OSError):
-        descriptor, name = tempfile.mkstemp(dir=file.parent)
-        try:
-            with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
-                json.dump(content, stream, indent=1)
-            os.replace(name, file)
-        finally:
-            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        _warn(file, error)
+
+
+def _replace(file: Path, content: dict[str, dict[str, Seconds]]) -> None:
+    descriptor, name = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
+            json.dump(content, stream, indent=1)
+        os.replace(name, file)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def time_both_ways(size: Size) -> Seconds:

@@ -13,6 +13,7 @@ the backbone lacks; what is merely not installed is reported.
 import argparse
 import sys
 
+from ..errors import one_line_errors
 from .facts import gather
 from .report import format_result, summarise
 from .tasks import TASKS, hosts_for, run_checks
@@ -46,11 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         int: The exit status.
     """
     tasks = parse_args(arguments).tasks
-    facts = gather(hosts_for(tasks), tasks)
     found = []
-    for result, is_trouble in run_checks(facts):
-        print(format_result(result), flush=True)
-        found.append((result, is_trouble))
+    with one_line_errors('mmlowformer.doctor'):
+        facts = gather(hosts_for(tasks), tasks)
+        for result, is_trouble in run_checks(facts):
+            print(format_result(result), flush=True)
+            found.append((result, is_trouble))
     print(f'\n{summarise(found, tasks)}')
     return int(any(is_trouble for _, is_trouble in found))
 

@@ -1,12 +1,9 @@
 """What reaches the screen; the log file in the work dir holds everything."""
 import io
 import logging
-import os
 import re
-import signal
 import sys
 import textwrap
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,7 +21,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from ..errors import is_first_process, printable
+from ..errors import (
+    exit_interrupted,
+    is_first_process,
+    is_interrupt,
+    printable,
+)
 
 WIDTH = 80
 # Warnings that ask for nothing, whatever the user does.
@@ -370,65 +372,21 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
 
 @contextmanager
 def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
-    """Exit with the status of an interrupted program on Ctrl-C or SIGTERM.
+    """Exit with words of one's own on what interrupts a program.
+
+    Within :func:`~mmlowformer.errors.one_line_errors` that is Ctrl-C, SIGTERM
+    and SIGHUP.
 
     Args:
         words (Callable[[], str]): Says what there is to go on with.
     """
     try:
-        with _termination():
-            yield
+        yield
+    # An inner one has said its words before it exits.
+    except SystemExit:
+        raise
     except BaseException as error:
-        # An inner one has said its words before it exits.
-        cause = None if isinstance(error, SystemExit) else _interrupt(error)
-        if cause is None:
+        if not is_interrupt(error):
             raise
-        number = (signal.SIGTERM if isinstance(cause, Terminated) else
-                  signal.SIGINT)
-        # Once more would cut the words short.
-        signal.signal(number, signal.SIG_IGN)
         set_bar(None)
-        if is_first_process():
-            text = wrapped(f'\n{_visible(words())}')
-            print(text, file=sys.stderr)
-        sys.exit(128 + number)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came, which ends the work as Ctrl-C does."""
-
-
-@contextmanager
-def _termination() -> Iterator[None]:
-    """Let SIGTERM leave what is done, too.
-
-    Not in a distributed job, whose launcher waits for its processes to end.
-    """
-    alone = (threading.current_thread() is threading.main_thread()
-             and os.environ.get('WORLD_SIZE', '1') == '1')
-    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    process = os.getpid()
-
-    def end(number: int, _) -> None:
-        # A forked worker has nothing to tell.
-        if os.getpid() != process:
-            os._exit(128 + number)
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Ctrl-C or SIGTERM, if that was the cause.
-
-    A bare ``except`` in MMEngine's Config makes a SyntaxError of it.
-    """
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error
+        exit_interrupted(wrapped(_visible(words())))

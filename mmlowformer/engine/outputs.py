@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 
+from ..data.outputs import check_new
 from ..errors import UserError
 
 
@@ -24,16 +25,16 @@ def check_outputs(out: str | None, show_dir: str | None) -> None:
     """Make sure that a file and a folder can be written.
 
     Args:
-        out (str, optional): The file; it may exist.
+        out (str, optional): The file.
         show_dir (str, optional): The folder; it may exist.
 
     Raises:
-        UserError: If one cannot.
+        UserError: If one cannot, or the file is there already.
     """
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it has to be a file')
-    if out and os.path.lexists(out) and not Path(out).is_file():
-        raise UserError(f'--out {out} is no regular file')
+    if out:
+        check_new(out)
     for option, path in (('--out', out and Path(out).parent),
                          ('--show-dir', show_dir and Path(show_dir))):
         problem = path and _problem(path)

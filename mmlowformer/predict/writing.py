@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from ..data.outputs import check_new_folder
 from ..errors import UserError
 from .inputs import RECORDS
 from .results import Detections, Result, Segmentation
@@ -33,12 +34,12 @@ def output_folder(named: str | None, default: str) -> Path:
     Raises:
         UserError: If the user's folder is in use.
     """
-    folder, number = Path(named or default), 1
-    while folder.exists() and (
+    if named:
+        check_new_folder(named)
+        return Path(named)
+    folder, number = Path(default), 1
+    while os.path.lexists(folder) and (
             not folder.is_dir() or any(folder.iterdir())):
-        if named:
-            raise UserError(f'--out {named} is there already and is not '
-                            'empty: name another folder')
         number += 1
         folder = Path(f'{default}-{number}')
     return folder

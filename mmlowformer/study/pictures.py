@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..errors import plain_label
 from .layers import fusing
 from .sweep import describe, rows_of
 
+# Settings of matplotlib, for names that hold dollars.
+PLAIN_TEXT = {'text.parse_math': False}
 MARKERS = 'osD^v<>pPX*'
 # In a picture of layers, names of those that take a larger share.
 WORTH_A_NAME = 0.04
@@ -210,9 +211,8 @@ def _draw_gap(axes: Axes, cell: dict) -> None:
             (left, 0), width, height, linewidth=0.5, facecolor=color,
             edgecolor='white' if width > THIN * whole else color))
         if row['milliseconds'] > WORTH_A_NAME * total:
-            axes.text(left + width / 2, 0.015 * highest,
-                      plain_label(row['name']), rotation=90, fontsize=6,
-                      ha='center', va='bottom')
+            axes.text(left + width / 2, 0.015 * highest, row['name'],
+                      rotation=90, fontsize=6, ha='center', va='bottom')
         left += width
     axes.axhline(1, color='black', linewidth=0.8)
     axes.set(xlim=(0, left), ylim=(0, highest),
@@ -288,8 +288,7 @@ def draw_resolution(study: dict, stem: Path) -> list[Path]:
                 lines.setdefault(row['name'], []).append(
                     (cell['key']['size'], row['milliseconds']['p50']))
     for index, (name, points) in enumerate(lines.items()):
-        axes.plot(*zip(*points), markersize=5, label=plain_label(name),
-                  **_style(index))
+        axes.plot(*zip(*points), markersize=5, label=name, **_style(index))
     axes.set(xscale='log', yscale='log', xlabel='height and width of images',
              ylabel='latency (ms)')
     sizes = sorted({size for points in lines.values() for size, _ in points})
@@ -324,7 +323,7 @@ def draw_choice(study: dict, stem: Path) -> list[Path]:
             members = [row for row in rows if row['family'] == family]
             axes.plot([row['milliseconds'] for row in members],
                       [row[key] for row in members], linestyle='',
-                      label=plain_label(family), **_style(index))
+                      label=family, **_style(index))
         ends = [min(row['milliseconds'] for row in rows) * 0.8,
                 max(row['milliseconds'] for row in rows) * 1.25]
         axes.plot(ends, ends, color='grey', linewidth=0.8)

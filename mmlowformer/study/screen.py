@@ -1,5 +1,4 @@
 """How far a series of measurements is, on the terminal."""
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -8,6 +7,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..benchmark.screen import PlainConsole
 from .sweep import SweepProgress
 
 
@@ -17,9 +17,10 @@ class SweepBar(SweepProgress):
     def __init__(self):
         self.bar = Progress(
             BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(),
-            TextColumn('{task.description}'),
+            TextColumn('{task.description}', markup=False),
             # Nothing may draw while a model is timed.
-            console=Console(stderr=True), transient=True, auto_refresh=False)
+            console=PlainConsole(stderr=True), transient=True,
+            auto_refresh=False)
         self.task = self.bar.add_task('', total=None)
         self.title, self.done, self.step_size = '', 0., 0.
 

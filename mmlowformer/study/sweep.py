@@ -10,9 +10,11 @@ from ..benchmark.report import HARMLESS, flat, ways
 from ..benchmark.run import Progress, Settings, measure
 from ..benchmark.timing import Timer
 from ..data.outputs import replace_text
-from ..errors import UserError, first_line
+from ..errors import UserError, damage_errors, first_line
 
 SCHEMA = 1
+KEYS = {'complete', 'settings', 'environment', 'cells'}
+KINDS = ['layers', 'network', 'resolution', 'choose']
 # What changes from run to run and makes no other measurement.
 PASSING = (*HARMLESS, 'platform')
 
@@ -69,8 +71,9 @@ def read(path: str | Path, kind: str | None = None) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} cannot be read: {first_line(error)}') \
             from error
-    if not isinstance(content, dict) or content.get('schema') != SCHEMA or \
-            'study' not in content:
+    if not (isinstance(content, dict) and content.get('schema') == SCHEMA
+            and content.get('study') in KINDS and content.keys() >= KEYS
+            and isinstance(content['cells'], list)):
         raise UserError(f'{path} is no study of this version')
     if kind not in (None, content['study']):
         raise UserError(f'{path} holds a study of another kind, '
@@ -119,7 +122,8 @@ def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
     if not path.exists():
         return fresh
     known = read(path, kind)
-    differing = _differences(known, fresh)
+    with damage_errors(f'{path} is damaged, delete it'):
+        differing = _differences(known, fresh)
     if differing:
         raise UserError(
             f'{path} was measured with other settings ({differing[0]}): name '

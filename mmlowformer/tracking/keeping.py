@@ -99,8 +99,15 @@ def start_over(folder: str | Path) -> None:
 
     Args:
         folder (str | Path): Of the tracks.
+
+    Raises:
+        UserError: If what is there is not of a test.
     """
-    for file in Path(folder).glob('*.npz'):
+    tracks = list(Path(folder).glob('*.npz'))
+    if tracks and not Path(folder, RECORD).is_file():
+        raise UserError(f'{tracks[0]} is of no test, which replaces such '
+                        'files: name another --work-dir')
+    for file in tracks:
         file.unlink()
 
 

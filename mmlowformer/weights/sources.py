@@ -1,9 +1,12 @@
 """Files that MMEngine's checkpoint loader does not read by itself."""
+import errno
 import hashlib
 import http.client
 import logging
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urldefrag, urlparse
@@ -21,6 +24,10 @@ HUB_FILE = 'model.safetensors'
 SECONDS_WITHOUT_A_BYTE = 60
 # What a server says of a file's version.
 VERSION_HEADERS = ('ETag', 'Last-Modified')
+CHUNK = 2**20
+# Of a disk, and not of a connection.
+OF_DISK = (errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC,
+           errno.ENOTDIR, errno.EPERM, errno.EROFS)
 
 
 # MMEngine takes prefixes as regular expressions.
@@ -68,6 +75,10 @@ def load_from_hub(filename: str, map_location=None) -> dict:
         from huggingface_hub import hf_hub_download
         path = hf_hub_download(repository, HUB_FILE)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OF_DISK:
+            raise RuntimeError(
+                f'{filename} could not be kept ({error.strerror}): set '
+                'HF_HOME to a folder that can be written') from error
         raise RuntimeError(
             f'{filename} could not be fetched ({type(error).__name__}). With '
             'network and "pip install huggingface_hub" it is fetched '
@@ -91,8 +102,8 @@ def fetched(url: str) -> Path:
         newest of this URL, with a warning.
 
     Raises:
-        UserError: If the server refuses, or there is neither connection nor
-            copy.
+        UserError: If the server refuses, there is neither connection nor
+            copy, or the cache cannot be written.
     """
     name = Path(urlparse(url).path).name
     if not name:
@@ -135,7 +146,8 @@ def _current_copy(url: str, folder: Path, name: str) -> Path:
                 and str(file.stat().st_size) == (size or '').strip()):
             print_log(f'{url}: fetched before, taken from {file}', 'current')
             return file
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with _cache_errors(folder):
+            file.parent.mkdir(parents=True, exist_ok=True)
         _download(response, file)
     print_log(f'{url}: fetched to {file}', 'current')
     return file
@@ -151,15 +163,34 @@ def _download(response: http.client.HTTPResponse, file: Path) -> None:
 
     Several processes may do so at a time, to the same effect.
     """
-    partial = file.with_name(f'{uuid4().hex}.partial')
+    part = file.with_name(f'{uuid4().hex}.partial')
+    received = 0
     try:
-        with partial.open('wb') as target:
-            shutil.copyfileobj(response, target)
-            expected = response.headers.get('Content-Length')
-            # Python does not mind if a connection ends before.
-            if expected and target.tell() != int(expected):
-                raise OSError(f'the connection ended after {target.tell()} of '
-                              f'{expected} bytes')
-        partial.replace(file)
+        with _cache_errors(file):
+            target = part.open('wb', buffering=0)
+        with target:
+            for chunk in iter(partial(response.read, CHUNK), b''):
+                received += len(chunk)
+                with _cache_errors(file):
+                    # A disk that is nearly full takes a part.
+                    while chunk:
+                        chunk = chunk[target.write(chunk):]
+        expected = response.headers.get('Content-Length')
+        # Python does not mind if a connection ends before.
+        if expected and received != int(expected):
+            raise OSError(f'the connection ended after {received} of '
+                          f'{expected} bytes')
+        with _cache_errors(file):
+            part.replace(file)
     finally:
-        partial.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _cache_errors(file: Path) -> Iterator[None]:
+    """Tell a disk that takes nothing from a connection that gives nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f'{file} cannot be written ({error.strerror}): set '
+                        'TORCH_HOME to a folder that can be') from error

@@ -1,6 +1,7 @@
 """Ways to convolve are timed once on a machine."""
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,11 @@ def test_no_file_in_its_place(timed, make):
     file = choosing.cache_file()
     file.parent.mkdir(parents=True)
     make(file)
-    assert pays_here(*LARGE)
-    forget()
-    assert pays_here(*LARGE)
+    with (pytest.warns(UserWarning, match='Is a directory')
+          if file.is_dir() else nullcontext()):
+        assert pays_here(*LARGE)
+        forget()
+        assert pays_here(*LARGE)
     assert len(timed) == 1 + file.is_dir()
     assert os.listdir(file.parent) == [file.name]
 
@@ -147,10 +150,9 @@ def test_nothing_is_left_of_what_cannot_be_written(timed, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(choosing.json, 'dump', fail)
-    try:
+    with (pytest.warns(UserWarning, match='XDG_CACHE_HOME')
+          if error is OSError else pytest.raises(KeyboardInterrupt)):
         assert pays_here(*LARGE)
-    except KeyboardInterrupt:
-        assert error is KeyboardInterrupt
     assert not os.listdir(choosing.cache_file().parent)
 
 
@@ -160,7 +162,8 @@ def test_without_a_home(timed, monkeypatch):
 
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setattr(Path, 'home', home)
-    assert pays_here(*LARGE) == pays_by_constants(*LARGE)
+    with pytest.warns(UserWarning, match='XDG_CACHE_HOME'):
+        assert pays_here(*LARGE) == pays_by_constants(*LARGE)
     assert not timed
 
 
@@ -169,7 +172,10 @@ def test_nowhere_to_write(timed, monkeypatch, tmp_path, height):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     size = (128, 64, 1, height, height)
-    assert pays_here(*size) == pays_by_constants(*size) == (height == 32)
+    with pytest.warns(UserWarning, match='file.*XDG_CACHE_HOME') as warned:
+        chosen = [pays_here(*each) for each in (size, LARGE)]
+    assert chosen == [pays_by_constants(*size), True] == [height == 32, True]
+    assert len(warned) == 1
     assert not timed
 
 

@@ -1,4 +1,5 @@
 """What reaches the screen, what the log file, and what neither loses."""
+import contextlib
 import io
 import logging
 import signal
@@ -227,20 +228,51 @@ def test_interrupted(swallowed, capsys):
     assert capsys.readouterr().err == '\nWords.\n'
 
 
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
 @pytest.mark.usefixtures('_ctrl_c')
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', SIGNALS)
 def test_the_inner_words_of_nested_interrupts_are_the_only_ones(
         number, capsys):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as status, \
-                console.exit_on_interrupt(lambda: 'Nothing is done.'), \
-                console.exit_on_interrupt(lambda: 'Two are done.'):
-            signal.raise_signal(number)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(SystemExit) as status, one_line_errors('tool'), \
+            console.exit_on_interrupt(lambda: 'Nothing is done.'), \
+            console.exit_on_interrupt(lambda: 'Two are done.'):
+        signal.raise_signal(number)
     assert status.value.code == 128 + number
     assert capsys.readouterr().err == '\nTwo are done.\n'
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def interrupted_measurement(number):
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(number)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures('_ctrl_c')
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_signal_without_words(number, capsys):
+    # As a measurement does, which shows what it has got.
+    with pytest.raises(SystemExit) as status, one_line_errors('tool'):
+        interrupted_measurement(number)
+    assert status.value.code == 128 + number
+    assert capsys.readouterr().err == '\nInterrupted.\n'
+
+
+def test_what_is_ignored_stays_so():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with one_line_errors('tool'):
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_distributed_job_is_ended_by_its_launcher(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with one_line_errors('tool'):
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
 HOSTILE = 'a\x1b[2Jb\u202ec\rd\udcff\u2028e'

@@ -1,11 +1,14 @@
 import argparse
 
+import mmengine
 import pytest
 from mmengine.config import Config
 from torch import distributed
 
 from mmlowformer import engine, get_config, get_config_path
+from mmlowformer.configs import read_config
 from mmlowformer.engine import UserError
+from mmlowformer.variables import read_bases
 
 
 def load(config, *arguments):
@@ -186,13 +189,40 @@ def test_files_that_are_no_config(name, text, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['c.yml', 'c.yaml'])
-def test_yaml_runs_no_code(name, tmp_path):
-    config, trace = tmp_path / name, tmp_path / 'trace'
-    text = f"a: !!python/object/apply:os.system ['touch {trace}']\n"
-    config.write_text(text)
+@pytest.mark.parametrize('above', [
+    [], [('a.py', "_base_ = ['{}']")], [('a.yml', '_base_: {}')],
+    [('a.json', '{{"_base_": "{}"}}')],
+    [('a.py', "_base_ = '{{{{ fileDirname }}}}/{}'")],
+    [('b.yml', '_base_: {}'), ('a.py', "_base_ = '{}'")],
+    [('b.py', "_base_ = '{}'"), ('a.py', "_base_ = '{}'")]])
+def test_yaml_runs_no_code(name, above, tmp_path):
+    """Neither as the config nor as what it builds upon."""
+    trace = tmp_path / 'trace'
+    config = tmp_path / name
+    config.write_text(
+        f"a: !!python/object/apply:os.system ['touch {trace}']\n")
+    for file, text in above:
+        (tmp_path / file).write_text(text.format(name))
+        config, name = tmp_path / file, file
     with pytest.raises(UserError, match='would run code'):
         load(config)
     assert not trace.exists()
+
+
+def test_yaml_bases_run_no_code(tmp_path):
+    (tmp_path / 'c.yml').write_text("a: !!python/object/apply:os.getpid []\n")
+    config = tmp_path / 'a.py'
+    config.write_text("_base_ = ['c.yml']")
+    with pytest.raises(UserError, match='would run code'):
+        read_bases(str(config))
+
+
+def test_yaml_of_others_is_read_as_before(tmp_path):
+    file = tmp_path / 'c.yml'
+    file.write_text('a: 1\n')
+    assert read_config(str(file)).a == 1
+    file.write_text('a: !!python/tuple [1]\n')
+    assert mmengine.load(file)['a'] == (1, )
 
 
 def test_scope():

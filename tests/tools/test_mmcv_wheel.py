@@ -128,6 +128,13 @@ def test_failed_download_is_named(tmp_path):
     assert 'downloading mmcv==2.1.0: failed' in str(error.value)
 
 
+def test_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
+        mmcv_wheel.build('python', 'mmcv==2.1.0',
+                         tmp_path / 'file' / 'wheels' / 'key', False)
+
+
 def test_folder_depends_on_flags_and_stack(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     python = fake_python(tmp_path, 'echo 2.12.1')

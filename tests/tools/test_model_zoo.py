@@ -8,6 +8,7 @@ from mmpretrain import get_model
 from mmpretrain.apis import ModelHub
 
 from mmlowformer import LowFormer
+from mmlowformer.errors import UserError
 
 from ..conftest import ROOT
 
@@ -43,7 +44,7 @@ def test_table_is_replaced(model_zoo, tmp_path):
     page.write_text('a\n<!-- table: x -->\nold\n<!-- end of table -->\nb\n')
     assert model_zoo.fill_in(page, dict(x='new')) == page.read_text().replace(
         'old', 'new')
-    with pytest.raises(SystemExit, match='needs one table y'):
+    with pytest.raises(UserError, match='needs one table y'):
         model_zoo.fill_in(page, dict(y='new'))
 
 

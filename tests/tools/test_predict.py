@@ -410,11 +410,13 @@ def test_nothing_is_overwritten(run_here, error_here, detector,
         assert f'{folder}/predictions.json' in result.stdout
     said = error_here(PREDICT, detector, photos[0], '--out', 'predictions',
                       cwd=tmp_path)
-    assert 'name another folder' in said
+    assert 'predictions is there already' in said
     (tmp_path / 'all.json').touch()
-    said = error_here(PREDICT, detector, photos[0], '--json', 'all.json',
-                      cwd=tmp_path)
-    assert 'name another file' in said
+    for more in ((), ('--track', ), ('--box', '1,1,9,9')):
+        said = error_here(PREDICT, detector, photos[0], '--json', 'all.json',
+                          *more, cwd=tmp_path)
+        assert 'all.json is there already' in said
+    assert not (tmp_path / 'all.json').stat().st_size
 
 
 def test_what_is_done_is_kept(run_here, detector, photos,

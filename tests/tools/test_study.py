@@ -1,9 +1,12 @@
 """tools/study.py as users run it."""
+import functools
 import json
+import operator
 
 import pytest
 
 from mmlowformer.benchmark import run as running
+from mmlowformer.errors import printable
 from mmlowformer.study import sweep
 
 from ..conftest import ROOT
@@ -54,6 +57,79 @@ def test_layers(run_here, tmp_path, monkeypatch):
     (tmp_path / 'a.md').unlink()
     assert run_here(STUDY, 'show', 'a.json', cwd=tmp_path).returncode == 0
     assert 'GMAC/s, batch size 1' in (tmp_path / 'a.md').read_text()
+
+
+@pytest.mark.parametrize('name', ['a.csv', 'a.md', 'a_time.png'])
+def test_foreign_files_stay(error_here, tmp_path, name):
+    (tmp_path / name).write_text('mine')
+    assert f'{name} is there already' in error_here(
+        STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
+    assert (tmp_path / name).read_text() == 'mine'
+
+
+# What stands in a file of a study, as far as it is shown.
+KNOWN = dict(
+    schema=1, study='network', complete=True,
+    settings=dict(
+        batch_size=1, mode='throughput', models=['m'], sizes=[64], calls=2,
+        options=dict(deploy=False, channels_last=False, dtype='fp32',
+                     amp=False, compile=None, cuda_graph=False,
+                     backend='torch', device='cpu', threads=1)),
+    environment=dict(device='a', threads=1, packages=dict(torch='2'),
+                     variables=dict(OMP_NUM_THREADS='1')),
+    cells=[dict(
+        key=dict(model='m', size=64, batch_size=1), milliseconds=0.1,
+        spread=0., watched_milliseconds=0.1, peak_macs_per_second=1e9,
+        bytes_per_second=1e9, rows=[dict(
+            name='0', kind='conv 4x4', macs=9, bytes=9,
+            milliseconds=0.1)])])
+WRONG = {
+    'complete': ..., 'settings': None, 'settings.options': -1,
+    'settings.options.dtype': ..., 'environment': [1],
+    'environment.packages': 'x', 'environment.variables': True, 'cells': {},
+    'cells.0': float('inf'), 'cells.0.key': [], 'cells.0.key.model': {},
+    'cells.0.milliseconds': 'x', 'cells.0.watched_milliseconds': 10**400,
+    'cells.0.rows': 9, 'cells.0.rows.0': None, 'cells.0.rows.0.name': ...,
+    'cells.0.rows.0.kind': [[1]], 'cells.0.rows.0.macs': [],
+    'cells.0.rows.0.milliseconds': '1', 'study': 'x', 'schema': '1'}
+
+
+def changed(place, value):
+    """The study with another value, or without any."""
+    study = json.loads(json.dumps(KNOWN))
+    *above, last = (int(key) if key.isdigit() else key
+                    for key in place.split('.'))
+    at = functools.reduce(operator.getitem, above, study)
+    at[last] = value
+    if value is ...:
+        del at[last]
+    return study
+
+
+@pytest.mark.parametrize(('place', 'value'), WRONG.items(), ids=WRONG.keys())
+def test_a_damaged_file(error_here, tmp_path, place, value):
+    (tmp_path / 'a.json').write_text(json.dumps(changed(place, value)))
+    said = error_here(STUDY, 'show', 'a.json', cwd=tmp_path)
+    assert 'study.py: error: a.json' in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize('name', ['[/x]', '$x^$', 'a\x1b[2J'])
+def test_names_are_shown_as_they_are(run_here, tmp_path, name):
+    study = changed('cells.0.rows.0.name', name)
+    study['environment']['variables']['OMP_NUM_THREADS'] = name
+    (tmp_path / 'a.json').write_text(json.dumps(study))
+    result = run_here(STUDY, 'show', 'a.json', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert f'OMP_NUM_THREADS={printable(name)}' in result.stdout.replace(
+        '\n', '')
+    assert '\x1b' not in result.stdout
+
+
+def test_a_damaged_file_is_not_gone_on_with(error_here, tmp_path):
+    study = changed('environment', None)
+    (tmp_path / 'a.json').write_text(json.dumps(dict(study, study='layers')))
+    assert 'a.json is damaged' in error_here(
+        STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
 
 
 def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,

@@ -194,20 +194,24 @@ def test_killed_and_resumed(trained, options, tmp_path):
     assert losses[0][:2] == pytest.approx(losses[1][:2], rel=1e-4)
 
 
-def test_interrupted(options, tmp_path):
+@pytest.mark.parametrize(('number', 'end'), [
+    (signal.SIGINT, os.kill), (signal.SIGTERM, os.killpg)])
+def test_interrupted(number, end, options, tmp_path):
+    """Alone, or with its workers, as schedulers do it."""
     process = subprocess.Popen(
         [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', *options,
-         'train_cfg.max_epochs=50'], cwd=tmp_path, text=True,
+         'train_cfg.max_epochs=50', 'train_dataloader.num_workers=2'],
+        cwd=tmp_path, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=dict(os.environ, OMP_NUM_THREADS='1'),
         # A shell's background jobs, this test among them, may ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     for line in process.stdout:
         if 'Epoch 1/50' in line:
-            process.send_signal(signal.SIGINT)
+            end(process.pid, number)
             break
     rest = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert 'Interrupted before the first checkpoint' in rest
     assert 'Traceback' not in rest
 

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.tracking.keeping import KEYS, read_track, track_file
+from mmlowformer.tracking.keeping import (
+    KEYS,
+    RECORD,
+    read_track,
+    start_over,
+    track_file,
+)
 
 
 @pytest.fixture
@@ -24,3 +30,11 @@ def test_damaged(file, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(UserError, match='film.npz is damaged: delete it'):
         read_track(file.parent, 'film')
+
+
+def test_foreign_arrays_stay(file):
+    with pytest.raises(UserError, match='film.npz is of no test'):
+        start_over(file.parent)
+    (file.parent / RECORD).write_text('{}')
+    start_over(file.parent)
+    assert not file.exists()

@@ -41,6 +41,7 @@ def metrics_of(run_here, folder, checkpoint, crossings, *arguments):
                       cwd=folder)
     assert result.returncode == 0, result.stdout
     metrics = json.loads((folder / 'metrics.json').read_text())
+    (folder / 'metrics.json').unlink()
     return ({name.removeprefix('motchallenge-metric/'): value
              for name, value in metrics.items()}, result.stdout)
 
@@ -69,6 +70,17 @@ def test_testing_a_detector(run_here, crossings, sure, tmp_path):
             delimiter=',')
         assert rows.shape[1] == 10
         assert set(rows[:, 0]) <= set(range(1, 9))
+
+
+def test_foreign_files_among_the_tracks_stay(
+        error_here, crossings, sure, tmp_path):
+    mine = tmp_path / 'test' / 'tracks' / 'song.mp3'
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    assert 'song.mp3 is no track' in ' '.join(error_here(
+        TEST, CONFIG, sure, '--work-dir', 'test', *options(crossings),
+        cwd=tmp_path).split())
+    assert mine.exists()
 
 
 def test_no_track_at_all_is_a_result(run_here, crossings, tmp_path):

@@ -73,6 +73,7 @@ def metrics_of(run_here, videos, checkpoint, folder, *arguments, more=()):
                       *options(videos, *more), cwd=folder)
     assert result.returncode == 0, result.stdout
     metrics = json.loads((folder / 'metrics.json').read_text())
+    (folder / 'metrics.json').unlink()
     assert metrics.pop('track/fps') > 0
     return metrics, result.stdout
 

@@ -1,5 +1,6 @@
 """Weights of any layout load, or it is said why not."""
 import copy
+import errno
 import logging
 import os
 import pickle
@@ -307,11 +308,14 @@ def test_hub(tmp_path, monkeypatch):
     assert asked == [('timm/lowformer_b1.in1k', 'model.safetensors')]
 
 
-def test_hub_out_of_reach(monkeypatch):
+@pytest.mark.parametrize(('error', 'remedy'), [
+    (ConnectionError(), 'model.safetensors of https://huggingface.co/timm/'
+     'lowformer_b1.in1k by hand'),
+    (OSError(errno.EROFS, 'Read-only file system'), 'Read-only.*HF_HOME')])
+def test_hub_out_of_reach(monkeypatch, error, remedy):
     def fail(*_):
-        raise ConnectionError
+        raise error
 
     monkeypatch.setattr(huggingface_hub, 'hf_hub_download', fail)
-    with pytest.raises(RuntimeError, match='model.safetensors of https://hugg'
-                       'ingface.co/timm/lowformer_b1.in1k by hand'):
+    with pytest.raises(RuntimeError, match=remedy):
         initialise('hf-hub:timm/lowformer_b1.in1k')

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 from functools import partial
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -22,6 +23,25 @@ from ..models.test_lowformer import SMALL
 from .test_checkpoints import RUNNER_CHECKPOINT, RunsCode
 
 pytestmark = pytest.mark.usefixtures('safe_loading')
+
+
+@pytest.mark.parametrize(('folder', 'reason'), [
+    ('file', 'Not a directory'), ('/proc/self', 'No such file'),
+    ('/dev/full', 'Not a directory')])
+def test_a_cache_that_cannot_be_written(
+        folder, reason, url_of, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / folder))
+    file = save_filled(tmp_path / 'epoch_5.pth', 0)
+    with pytest.raises(UserError, match=f'{reason}.*TORCH_HOME'):
+        by_the_tools(url_of(file))
+
+
+def test_a_full_cache(url_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, 'open', partial(open, '/dev/full'))
+    file = save_filled(tmp_path / 'epoch_5.pth', 0)
+    with pytest.raises(UserError, match='No space left.*TORCH_HOME'):
+        by_the_tools(url_of(file))
 
 
 class Toy(BaseModel):
