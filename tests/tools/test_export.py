@@ -2,8 +2,15 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+
+from mmlowformer.errors import UserError
+from mmlowformer.runtime import Predictor
 
 from ..conftest import ROOT
 
@@ -39,6 +46,28 @@ def test_a_verified_classifier(run_here, tiny, shapes, tmp_path):
     assert description['input']['shape'] == ['batch', 3, 'height', 'width']
     assert description['verification']['verdict'] == 'verified'
     assert len(description['sha256']['checkpoint']) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_ended_while_it_is_verified(number, tiny, tmp_path):
+    with subprocess.Popen(
+            [sys.executable, EXPORT, tiny('classification'), '--format',
+             'onnx', '--out', 'out'], cwd=tmp_path, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while not list(tmp_path.glob('out/*/model.json')):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate()[1]
+    if number == signal.SIGTERM:
+        assert process.returncode == 128 + number
+        assert 'not verified' in ' '.join(said.split())
+        assert 'Traceback' not in said
+    left, = (tmp_path / 'out').iterdir()
+    assert left.name == 'onnx.unverified'
+    with pytest.raises(UserError, match='did not pass its verification'):
+        Predictor(left)
 
 
 def test_what_is_there_stays(run_here, error_here, tiny,
