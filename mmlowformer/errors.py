@@ -4,7 +4,9 @@ import reprlib
 import sys
 import traceback
 import unicodedata
+from collections.abc import Collection
 from contextlib import contextmanager
+from itertools import islice
 
 # Set to 1 it shows the tracebacks that are hidden else, as --debug does.
 DEBUG = 'MMLOWFORMER_DEBUG'
@@ -59,6 +61,8 @@ def first_line(error: BaseException) -> str:
     Returns:
         str: The first line of its text, or its kind if it has none.
     """
+    if isinstance(error, RecursionError):
+        return 'it is nested too deeply'
     # A KeyError's text is the repr of its argument.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args
                else error)
@@ -87,6 +91,21 @@ def shown(value: object, most: int = 160) -> str:
     return ''.join(letter if letter.isprintable() else
                    letter.encode('unicode_escape').decode()
                    for letter in text)
+
+
+def some_of(names: Collection[str], most: int = 10) -> str:
+    """Names that a file holds, as they can stand in a message.
+
+    Args:
+        names (Collection[str]): The names.
+        most (int): How many are shown. Defaults to 10.
+
+    Returns:
+        str: The first ones, each cut if it is long, and the number of others.
+    """
+    text = ', '.join(shown(name, 60) for name in islice(names, most))
+    more = len(names) - most
+    return f'{text}, and {more} more' if more > 0 else text
 
 
 @contextmanager

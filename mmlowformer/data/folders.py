@@ -4,7 +4,7 @@ import os
 from mmengine.config import Config
 
 from ..configs import kind_of
-from ..errors import UserError
+from ..errors import UserError, shown, some_of
 from .paths import check_unlike, paths_of
 
 
@@ -77,9 +77,9 @@ def _check_count(names: list[str], classes: tuple | None, cfg: Config,
                           (head.get('num_classes'), "the head's num_classes")):
         if count and count != len(names):
             raise UserError(
-                f'{where} has {len(names)} folders ({", ".join(names[:5])}'
-                f'{", ..." if len(names) > 5 else ""}), but {origin} of the '
-                f'config {"are" if origin == "classes" else "is"} {count}')
+                f'{where} has {len(names)} folders ({some_of(names, 5)}), but '
+                f'{origin} of the config '
+                f'{"are" if origin == "classes" else "is"} {count}')
 
 
 def _check_names(names: list[str], classes: list[str], where: str) -> None:
@@ -87,6 +87,6 @@ def _check_names(names: list[str], classes: list[str], where: str) -> None:
     if names != classes:
         raise UserError(
             f'the folders in {where} are not the classes of the config, or '
-            f'not in this order.\n  folders: {", ".join(names)}\n'
-            f'  config:  {", ".join(classes)}\n'
+            f'not in this order.\n  folders: {shown(", ".join(names), 1000)}\n'
+            f'  config:  {shown(", ".join(classes), 1000)}\n'
             'Set metainfo=dict(classes=(...)) to the folders, sorted by name')

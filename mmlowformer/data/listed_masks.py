@@ -6,7 +6,7 @@ from mmseg.datasets import BaseSegDataset
 from ..errors import UserError, shown
 from ..registry import DATASETS
 from .own import read_lines
-from .paths import images_below, leads_out, mask_of
+from .paths import images_below, leads_out, mask_of, shared_masks
 
 
 @DATASETS.register_module()
@@ -38,9 +38,14 @@ class ListedMasks(BaseSegDataset):
         if outside:
             raise UserError(f'{self.ann_file} names {shown(outside)}: names '
                             'with .. lead out of the folder of the images')
+        masks = self.data_prefix['seg_map_path']
+        for mask, first, second in shared_masks(masks, names):
+            raise UserError(f'{mask} would be the mask of {shown(first)} and '
+                            f'of {shown(second)}: call masks as their images, '
+                            'with .png at the end')
         return [dict(
             img_path=os.path.join(folder, name),
-            seg_map_path=mask_of(self.data_prefix['seg_map_path'], name),
+            seg_map_path=mask_of(masks, name),
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label, seg_fields=[])
             for name in names]

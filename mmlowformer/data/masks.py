@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -15,15 +14,13 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
 from ..configs import kind_of
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line, some_of
 from ..runtime.images import check_depth
 from .paths import check_regular
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.
 MOST_MASKS = 25_000
-# Classes that a warning names.
-MOST_NAMED = 10
 # Pillow's modes of 8 bits.
 NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
           'LAB', 'RGBX', 'RGBa', 'La')
@@ -80,8 +77,7 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
-                f'{len(classes)} classes: {", ".join(classes[:5])}'
-                f'{", ..." if len(classes) > 5 else ""}')
+                f'{len(classes)} classes: {some_of(classes, 5)}')
 
 
 def _loader(dataset: dict, cfg: Config):
@@ -138,7 +134,7 @@ def fault_of_values(path: str) -> str | None:
     Raises:
         OSError: If it is no image.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if image.mode in NARROW:
             return None
         values = np.asarray(image)
@@ -148,6 +144,22 @@ def fault_of_values(path: str) -> str | None:
         return None
     return (f'the value {odd[0]:g}: class numbers are integers, 0 to '
             f'{IGNORED - 1}, and {IGNORED} for no class')
+
+
+def read_mask(path: str) -> np.ndarray:
+    """Read a mask as it stands in its file.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        np.ndarray: ``(h, w)``, or more dimensions if it has channels.
+
+    Raises:
+        OSError: If it is no image.
+    """
+    with _opened(path) as image:
+        return np.asarray(image)
 
 
 def only_first_and_ignored(values: Collection[int], count: int) -> bool:
@@ -182,12 +194,10 @@ def _warn_of_unused(found: set[int], classes: tuple | None, folder: str,
               if index not in found]
     if not unused:
         return
-    text = ', '.join(map(shown, unused[:MOST_NAMED]))
-    if len(unused) > MOST_NAMED:
-        text += f', and {len(unused) - MOST_NAMED} more'
     print_log(
-        f'The {looked_at} masks of {folder} hold no pixel of {text}: '
-        f'{len(unused)} of {len(classes or ())} classes cannot be learned.',
+        f'The {looked_at} masks of {folder} hold no pixel of '
+        f'{some_of(unused)}: {len(unused)} of {len(classes or ())} classes '
+        'cannot be learned.',
         'current', logging.WARNING)
 
 
@@ -197,14 +207,17 @@ def _named(kind: str, path: str) -> Iterator[None]:
     check_regular(path)
     try:
         yield
-    except (OSError, AssertionError, ValueError, SyntaxError,
-            Image.DecompressionBombError, cv2.error) as error:
+    except UserError:
+        raise
+    # What decoders raise for damaged files has no end.
+    except Exception as error:
         if not os.path.getsize(path):
             reason = 'it is empty (0 bytes)'
-        elif isinstance(error, UnidentifiedImageError):
-            reason = 'it is damaged or no image'
-        else:
+        elif isinstance(error, OSError) and not isinstance(
+                error, UnidentifiedImageError):
             reason = first_line(error)
+        else:
+            reason = 'it is damaged or no image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
@@ -221,10 +234,24 @@ def upright_size(path: str) -> tuple[int, int]:
         OSError: If it is no image.
         UserError: If it is none that models can be shown.
     """
-    if not os.path.isfile(path):  # Opening a pipe waits for ever.
-        raise FileNotFoundError(f'{path} is no file')
-    with Image.open(path) as image:
+    with _opened(path) as image:
         check_depth(image, f'image {path}')
         # 5 to 8 are the orientations that lie on their side.
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) > 4
+        turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
         return image.size if turned else image.size[::-1]
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """What goes wrong with a damaged file is an OSError, whatever it is."""
+    if not os.path.isfile(path):  # Opening a pipe waits for ever.
+        raise FileNotFoundError(f'{path} is no file')
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, UserError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise OSError(first_line(error)) from error
+    except Exception as error:
+        raise OSError('it is damaged or no image') from error

@@ -215,3 +215,22 @@ def mask_of(folder: str, name: str) -> str:
     bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
     return bare if os.path.exists(bare) and not os.path.exists(whole) \
         else whole
+
+
+def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
+        tuple[str, str, str]]:
+    """Masks that would be those of two images, as of ``a.jpg`` and ``a.png``.
+
+    Args:
+        folder (str): Of the masks.
+        names (Iterable[str]): Of the images, below their folder.
+
+    Yields:
+        tuple[str, str, str]: Path of a mask, and the two images.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        mask = mask_of(folder, name)
+        owner = owners.setdefault(mask, name)
+        if owner != name:
+            yield mask, owner, name

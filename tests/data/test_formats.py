@@ -374,7 +374,19 @@ def test_file_called_like_another_image(kind, images, tmp_path):
 
 @pytest.mark.parametrize(('files', 'message'), [
     ({'data.yaml': 'names: [dog]\nkpt_shape: [2, 2]\n'}, 'key points'),
+    ({'classes.txt': 'dog\n', '../data.yaml': 'names: [dog]\nkpt_shape: [1, 2]'
+      }, 'key points'),
+    ({'classes.txt': 'dog\n', 'data.yml': 'kpt_shape:\nnames: [dog]'},
+     'key points'),
+    ({'classes.txt': 'dog\ncat\n', '../data.yaml': 'names: [cat, dog]'},
+     'in another order'),
     ({'data.yaml': 'names: [dog, Dog]\n'}, 'two classes of one name'),
+    ({'data.yaml': 'names: {0: dog, 1: cat, 0: cow}\n'}, 'twice'),
+    ({'data.yaml': 'names: [dog]\nnames: [cat]\n'}, 'twice'),
+    ({'data.yaml': 'names: [yes, no]\n'}, 'quotes'),
+    ({'data.yaml': ''}, 'holds no names'),
+    ({'data.yaml': '- dog\n'}, 'holds no names'),
+    ({'data.yaml': 'names: !!timestamp x\n'}, 'what its tag says'),
     ({'classes.txt': 'dog\ncat\ndog\n'}, 'two classes of one name'),
     ({'data.yaml': '[' * 20_000}, 'does not name the classes'),
     ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
@@ -401,6 +413,31 @@ def test_key_points_are_no_polygons(points, images, tmp_path):
         'classes.txt': 'dog', 'a.txt': f'0 0.5 0.5 0.4 0.4 {points}\n'})
     faults = read('yolo', source, images)[2]
     assert 'key points' in faults or 'no share' in faults
+
+
+KEY_POINTS = '0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6\n'
+# The first is none of a box and points, the second may be by chance.
+POLYGON, EITHER = ('0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9\n',
+                   '0 0.5 0.5 0.5 0.6 0.6 0.6 0.6 0.5\n')
+
+
+@pytest.mark.parametrize(('classes', 'labels', 'count'), [
+    ('classes.txt', KEY_POINTS * 3 + POLYGON, 3),
+    ('classes.txt', KEY_POINTS + POLYGON * 3, 1),
+    ('data.yaml', KEY_POINTS * 3 + POLYGON, 3),
+    ('data.yaml', KEY_POINTS * 3 + POLYGON[:-9] + '\n', 3),
+    ('data.yaml', POLYGON * 3 + '0 0.5 0.5 0.4 0.4 0.4 0.4 1 0.6 0.6 1\n', 1),
+    ('data.yaml', EITHER + POLYGON * 3, 0), ('data.yaml', POLYGON, 0),
+    ('classes.txt', POLYGON, 0)])
+def test_key_points_among_polygons(classes, labels, count, images, tmp_path):
+    """No polygon makes key points polygons; a data.yaml knows of these."""
+    source = write(tmp_path / 'labels', {
+        classes: 'dog' if classes == 'classes.txt' else 'names: [dog]',
+        'a.txt': labels})
+    pictures, _, faults, _ = read('yolo', source, images)
+    assert faults.startswith(f'{count} x line that may be') == bool(count)
+    assert len(pictures['a.jpg']) == labels.count('\n')
+    assert not read('yolo', source, images, polygons=True)[2]
 
 
 VALID = {
