@@ -63,6 +63,8 @@ def first_line(error: BaseException) -> str:
     """
     if isinstance(error, RecursionError):
         return 'it is nested too deeply'
+    if isinstance(error, UnicodeDecodeError):
+        return f'it is no text in {error.encoding.upper()}'
     # A KeyError's text is the repr of its argument.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args
                else error)

@@ -5,7 +5,10 @@ from mmengine.config import Config
 
 from ..configs import kind_of
 from ..errors import UserError, shown, some_of
-from .paths import check_unlike, paths_of
+from .paths import check_names, check_unlike, paths_of, read_text
+
+# Of longer lists evenly spaced names are looked for.
+MOST_LISTED = 25_000
 
 
 def check_folders(dataset: dict, classes: tuple | None,
@@ -22,6 +25,7 @@ def check_folders(dataset: dict, classes: tuple | None,
         UserError: If there are no folders, or others than the classes.
     """
     if _has_list(dataset):
+        _check_list(dataset, classes, cfg)
         return
     folder = paths_of(dataset).get('data_prefix.img_path')
     if folder is None:
@@ -65,9 +69,68 @@ def class_folders(folder: str) -> list[str]:
 
 def _has_list(dataset: dict) -> bool:
     """Whether a file lists images and labels."""
-    listed = os.path.join(dataset.get('data_root') or '', 'meta',
-                          f'{dataset.get("split")}.txt')
-    return bool(dataset.get('ann_file')) or os.path.exists(listed)
+    return bool(dataset.get('ann_file')) or os.path.exists(_list_of(dataset))
+
+
+def _list_of(dataset: dict) -> str:
+    root = dataset.get('data_root') or ''
+    return os.path.join(root, dataset.get('ann_file') or os.path.join(
+        'meta', f'{dataset.get("split")}.txt'))
+
+
+def _check_list(dataset: dict, classes: tuple | None, cfg: Config) -> None:
+    """Make sure that a list names images, and numbers the classes."""
+    if dataset.get('with_label') is False or dataset.get('split') == 'test':
+        return
+    path = _list_of(dataset)
+    count = len(classes or ()) or (cfg.model.get('head') or {}).get(
+        'num_classes')
+    names, labels = [], []
+    for number, line in enumerate(_lines(path), 1):
+        name, _, label = line.strip().rpartition(' ')
+        if not name or not (label.isascii() and label.isdecimal()) \
+                or len(label) > 9:
+            raise UserError(f'{path}, line {number} is no name of an image '
+                            f'and number of a class: {shown(line)}')
+        names.append(name)
+        labels.append(int(label))
+    check_names(names, path)
+    if count and max(labels, default=0) >= count:
+        raise UserError(f'{path} holds a class of the number {max(labels)}, '
+                        f'of {count}, which are 0 to {count - 1}')
+    _check_numbers(names, labels, list(classes or ()), path)
+    if kind_of(dataset) == 'CustomDataset':
+        _check_listed(names, paths_of(dataset), path)
+
+
+def _lines(path: str) -> list[str]:
+    """As MMPreTrain reads them, empty ones included."""
+    lines = read_text(path).split('\n')
+    if not any(map(str.strip, lines)):
+        raise UserError(f'{path} is empty')
+    return lines if lines[-1] else lines[:-1]
+
+
+def _check_numbers(names: list[str], labels: list[int], classes: list[str],
+                   path: str) -> None:
+    folders = [name.split('/')[0] for name in names]
+    if not set(folders) <= set(classes):
+        return  # They are no classes.
+    for name, folder, label in zip(names, folders, labels):
+        if classes[label] != folder:
+            raise UserError(
+                f'{path} says that {shown(name)} is of class {label}, which '
+                f'is {shown(classes[label])}: are the classes others than '
+                'when the list was written? Write it anew: tools/data.py split'
+                )
+
+
+def _check_listed(names: list[str], paths: dict[str, str], path: str) -> None:
+    folder = paths.get('data_prefix.img_path', '')
+    for name in names[::-(-len(names) // MOST_LISTED)]:
+        if not os.path.isfile(os.path.join(folder, name)):
+            raise UserError(f'{path} names {shown(name)}, which is not in '
+                            f'{os.path.abspath(folder)}')
 
 
 def _check_count(names: list[str], classes: tuple | None, cfg: Config,

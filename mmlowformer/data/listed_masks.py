@@ -6,7 +6,7 @@ from mmseg.datasets import BaseSegDataset
 from ..errors import UserError, shown
 from ..registry import DATASETS
 from .own import read_lines
-from .paths import images_below, leads_out, mask_of, shared_masks
+from .paths import check_names, images_below, mask_of, shared_masks
 
 
 @DATASETS.register_module()
@@ -34,10 +34,7 @@ class ListedMasks(BaseSegDataset):
                  images_below(folder))
         if not names:
             raise UserError(f'{os.path.abspath(folder)} holds no images')
-        outside = next(filter(leads_out, names), None)
-        if outside:
-            raise UserError(f'{self.ann_file} names {shown(outside)}: names '
-                            'with .. lead out of the folder of the images')
+        check_names(names, self.ann_file or folder)
         masks = self.data_prefix['seg_map_path']
         for mask, first, second in shared_masks(masks, names):
             raise UserError(f'{mask} would be the mask of {shown(first)} and '

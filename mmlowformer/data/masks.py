@@ -211,7 +211,7 @@ def _named(kind: str, path: str) -> Iterator[None]:
         raise
     # What decoders raise for damaged files has no end.
     except Exception as error:
-        if not os.path.getsize(path):
+        if os.path.isfile(path) and not os.path.getsize(path):
             reason = 'it is empty (0 bytes)'
         elif isinstance(error, OSError) and not isinstance(
                 error, UnidentifiedImageError):

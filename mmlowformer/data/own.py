@@ -3,11 +3,11 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import UserError, first_line, some_of
+from ..errors import UserError, some_of
 from ..variables import followed
 from .coco import read_coco
 from .folders import class_folders
-from .paths import check_regular, check_unlike, images_below
+from .paths import check_unlike, images_below, read_text
 
 # What stands for classes that are not known yet.
 UNKNOWN = ('object', )
@@ -186,13 +186,8 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         UserError: If it cannot be read, or holds nothing.
     """
-    check_regular(path)
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}'
-                        ) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in
+             read_text(path, 'utf-8-sig').splitlines() if line.strip()]
     if not lines:
         raise UserError(f'{path} is empty')
     return lines

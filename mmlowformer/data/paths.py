@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..configs import kind_of
-from ..errors import UserError, shown
+from ..errors import UserError, first_line, printable, shown
 
 # Suffixes of images that can be read.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
           '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+
+# Bytes of a file's name without its folders.
+LONGEST_PART = 255
 
 HOW_TO_GET = {
     'CocoDataset':
@@ -167,6 +170,24 @@ def leads_out(name: str) -> bool:
     return '..' in name.replace('\\', '/').split('/')
 
 
+def check_names(names: Iterable[str], path: str | Path) -> None:
+    """Make sure that a file names files below a folder.
+
+    Args:
+        names (Iterable[str]): What it names.
+        path (str | Path): The file.
+
+    Raises:
+        UserError: If a name holds ``..`` or controls, or is endless.
+    """
+    for name in names:
+        longest = max(map(len, os.fsencode(name).split(b'/')))
+        if longest > LONGEST_PART or leads_out(name) or not (
+                name.isprintable() or printable(name) == name):
+            raise UserError(f'{path} names {shown(name)}: that is no name, or '
+                            'one with .., which leads out of the folder')
+
+
 def check_regular(path: str | Path) -> None:
     """Make sure that reading a file does not wait for ever.
 
@@ -178,6 +199,27 @@ def check_regular(path: str | Path) -> None:
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f'{path} is no regular file')
+
+
+def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
+    """Read a text file.
+
+    Args:
+        path (str | Path): The file.
+        encoding (str): Its encoding. Defaults to ``'utf-8'``.
+
+    Returns:
+        str: What it holds.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    check_regular(path)
+    try:
+        return Path(path).read_text(encoding=encoding)
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {first_line(error)}'
+                        ) from error
 
 
 def check_unlike(names: Iterable[str], source: str | Path) -> None:

@@ -5,7 +5,6 @@ A record of them is a whole video: ``name``, ``frames`` (``FrameFiles``),
 whether the object can be seen), ``cover`` (``(n, )``, what is visible of it,
 above 0 where it counts) and ``attributes`` (names of difficulties).
 """
-import json
 import os
 import re
 from abc import abstractmethod
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ..data.coco import faults_of, read_coco, refuse_faults
 from ..data.paths import IMAGES
 from ..errors import UserError
 from ..registry import DATASETS
@@ -364,9 +364,10 @@ class CocoObjects(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
-        content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+        content = read_coco(self.ann_file)
+        refuse_faults(faults_of(content, masks=False), self.ann_file)
         files = {image['id']: image['file_name']
-                 for image in content['images']}
+                 for image in content['image_records']}
         for annotation in content['annotations']:
             box = annotation['bbox']
             if annotation.get('iscrowd') or min(box[2:]) < self.min_side:

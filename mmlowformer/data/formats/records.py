@@ -226,13 +226,15 @@ def number(text: object) -> float:
         ValueError: If it is no finite number.
     """
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise ValueError(f'{text!r} is no number')
+        raise ValueError(f'{shown(repr(text), 60)} is no number')
     try:
         value = float(text)
     except OverflowError:  # An integer of 400 digits.
         value = math.inf
+    except ValueError as error:
+        raise ValueError(f'{shown(repr(text), 60)} is no number') from error
     if not math.isfinite(value):
-        raise ValueError(f'{shown(repr(text))} is no finite number')
+        raise ValueError(f'{shown(repr(text), 60)} is no finite number')
     if abs(value) >= LARGEST:
         raise ValueError(f'{value:g} is no number of pixels')
     return value

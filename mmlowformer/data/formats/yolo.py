@@ -181,6 +181,9 @@ def _shapes(path: Path, size: tuple[int, int], classes: list[str],
 def _shape(words: list[str], where: str, size: tuple[int, int],
            classes: list[str], faults: Faults) -> Shape | None:
     try:
+        if not words[0].removeprefix('-').isdecimal():
+            raise ValueError(f'{shown(repr(words[0]), 60)} is no number of a '
+                             'class')
         label, values = int(words[0]), [number(word) for word in words[1:]]
     except ValueError as error:
         faults.add('line that is not a class and numbers',
