@@ -216,11 +216,11 @@ def _check_categories(content: dict, classes, path: str) -> None:
     else:
         problem = "do not match the config's classes"
     raise UserError(
-        f'the categories in {path} {problem}.\n'
-        f'  file:   {shown(", ".join(names), 1000)}\n'
-        f'  config: {shown(", ".join(classes), 1000)}\n'
-        'Set metainfo=dict(classes=(...)) of the data sets to the names in '
-        "the file, and the head's num_classes to their number.")
+        f'the categories in {path} {problem} (file: '
+        f'{shown(", ".join(names), 800)}; config: '
+        f'{shown(", ".join(classes), 800)}). Set metainfo=dict(classes=(...)) '
+        "of the data sets to the names in the file, and the head's "
+        'num_classes to their number.')
 
 
 def _check_images(content: dict, folder: str | None, path: str) -> None:

@@ -150,6 +150,6 @@ def _check_names(names: list[str], classes: list[str], where: str) -> None:
     if names != classes:
         raise UserError(
             f'the folders in {where} are not the classes of the config, or '
-            f'not in this order.\n  folders: {shown(", ".join(names), 1000)}\n'
-            f'  config:  {shown(", ".join(classes), 1000)}\n'
-            'Set metainfo=dict(classes=(...)) to the folders, sorted by name')
+            f'not in this order (folders: {shown(", ".join(names), 800)}; '
+            f'config: {shown(", ".join(classes), 800)}). Set '
+            'metainfo=dict(classes=(...)) to the folders, sorted by name')

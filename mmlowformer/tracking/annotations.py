@@ -89,7 +89,7 @@ def _label(word: str, path: str | Path) -> int:
         number = float('nan')
     if not abs(number) < LARGEST:
         raise UserError(f'{path}: {shown(repr(word), SHOWN_LENGTH)} is no '
-                        'number; it has to hold one for each frame')
+                        'number; it has to hold a number for each frame')
     return int(number)
 
 

@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from ..data.coco import faults_of, read_coco, refuse_faults
 from ..data.paths import IMAGES
-from ..errors import UserError
+from ..errors import UserError, shown
 from ..registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
 from .video import FrameFiles
@@ -317,7 +317,7 @@ class UAV123(Sequences):
                   'VC', 'CM', 'SOB')
     ENTRY = re.compile(
         r"'name','(?P<name>\w+)'.*?data_seq[\\/]UAV123[\\/](?P<folder>\w+)"
-        r".*?'startFrame',(?P<start>\d+),'endFrame',(?P<end>\d+)")
+        r".*?'startFrame',(?P<start>\d{1,9}),'endFrame',(?P<end>\d{1,9})\b")
 
     def __init__(self, data_root: str, ann_file: str = 'configSeqs.m',
                  **kwargs):
@@ -330,13 +330,19 @@ class UAV123(Sequences):
             truth = found and Path(self.data_root, 'anno', 'UAV123',
                                    f'{found["name"]}.txt')
             # The list has the long videos of UAV20L, too.
-            if found and truth and truth.is_file():
-                yield record_of(found['name'], FrameFiles(
-                    str(Path(self.data_root, 'data_seq', 'UAV123',
-                             found['folder'])),
-                    range(int(found['start']), int(found['end']) + 1),
-                    '{:06d}.jpg'), read_boxes(truth), attributes=_flagged(
-                        truth.parent / 'att' / truth.name, self.ATTRIBUTES))
+            if not found or not truth or not truth.is_file():
+                continue
+            numbers = range(int(found['start']), int(found['end']) + 1)
+            boxes = read_boxes(truth)
+            if len(numbers) > len(boxes):
+                raise UserError(f'{truth} has {len(boxes)} lines for '
+                                f'{len(numbers)} frames of {self.ann_file}')
+            folder = Path(self.data_root, 'data_seq', 'UAV123',
+                          found['folder'])
+            yield record_of(
+                found['name'], FrameFiles(str(folder), numbers, '{:06d}.jpg'),
+                boxes, attributes=_flagged(truth.parent / 'att' / truth.name,
+                                           self.ATTRIBUTES))
 
 
 @DATASETS.register_module()
@@ -373,6 +379,6 @@ class CocoObjects(Sequences):
             if annotation.get('iscrowd') or min(box[2:]) < self.min_side:
                 continue
             yield record_of(
-                str(annotation['id']), FrameFiles(
+                shown(annotation.get('id')), FrameFiles(
                     self.data_prefix['img'],
                     [files[annotation['image_id']]]), np.array([box], float))

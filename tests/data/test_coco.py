@@ -93,7 +93,7 @@ def test_other_categories(cfg, root):
     edit(root, lambda content: content['categories'][2].update(name='ring'))
     with pytest.raises(UserError, match='do not match') as error:
         check(cfg)
-    assert 'file:   circle, square, ring, star' in str(error.value)
+    assert 'file: circle, square, ring, star' in str(error.value)
     assert f'config: {", ".join(CLASSES)}' in str(error.value)
 
 

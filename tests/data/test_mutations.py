@@ -13,12 +13,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 import mmlowformer.tracking  # noqa: F401
-from mmlowformer.data.folders import check_folders
+from mmlowformer.data.checks import check_datasets
 from mmlowformer.data.formats import ImageFolder
-from mmlowformer.data.identities import check_identities
 from mmlowformer.data.inspection import inspect_folders, inspect_masks
-from mmlowformer.data.masks import check_masks
-from mmlowformer.data.sequences import check_sequences
 from mmlowformer.errors import UserError
 
 from ..mutations import check_message, mutated
@@ -54,18 +51,29 @@ def variants(files, folder):
         chance = random.Random(zlib.crc32(f'{sorted(files)} {index}'.encode()))
         changed = dict(files)
         name = chance.choice(sorted(files))
+        if chance.random() < .7:  # What is in texts, more is made of.
+            name = chance.choice([name for name in sorted(files)
+                                  if isinstance(files[name], str)])
         changed[name] = mutated(chance, files[name])
         yield write(folder / str(index), changed)
         shutil.rmtree(folder / str(index))
 
 
-def answered(check, folder):
+def check(scope, dataset):
+    """What is checked before a training, and the data set of it."""
+    check_datasets(Config(dict(
+        default_scope=scope, model={},
+        train_dataloader=dict(dataset=dataset))), ['train_dataloader'])
+    with DefaultScope.overwrite_default_scope(scope):
+        return DATASETS.build(dict(dataset, serialize_data=False))
+
+
+def answered(look, folder):
     """A result, or a line that a user can do something about."""
     try:
-        return check(folder)
+        look(folder)
     except UserError as error:
         check_message(str(error), folder)
-    return None
 
 
 MASKS = {
@@ -76,12 +84,11 @@ MASKS = {
 
 def test_masks(tmp_path):
     def train(folder):
-        check_masks(dict(
+        check('mmseg', dict(
             type='mmlowformer.ListedMasks', data_root=str(folder),
             ann_file='train.txt', metainfo=dict(classes=('dog', 'cat', 'cow')),
             data_prefix=dict(img_path='images', seg_map_path='masks'),
-            pipeline=[dict(type='LoadAnnotations')]), ('dog', 'cat', 'cow'),
-            Config(dict(model={}, default_scope='mmseg')), 'train_dataloader')
+            pipeline=[dict(type='LoadAnnotations')]))
 
     def look(folder):
         found = inspect_masks(str(folder / 'masks'),
@@ -89,6 +96,8 @@ def test_masks(tmp_path):
         for line in found.faults.lines():
             check_message(f'{folder}: {line}', folder)
 
+    for road in (train, look):
+        road(write(tmp_path / 'good', MASKS))
     for folder in variants(MASKS, tmp_path):
         answered(train, folder)
         answered(look, folder)
@@ -108,8 +117,7 @@ def test_class_folders(tmp_path):
             type='mmpretrain.CustomDataset', data_root=str(folder),
             ann_file='train.txt', data_prefix='images',
             metainfo=dict(classes=classes))
-        check_folders(dataset, classes, Config(dict(model={})), 'train')
-        labels = DATASETS.build(dataset).get_gt_labels()
+        labels = check('mmpretrain', dataset).get_gt_labels()
         assert set(labels) <= {0, 1}
 
     def look(folder):
@@ -117,6 +125,8 @@ def test_class_folders(tmp_path):
         for line in found.faults.lines():
             check_message(f'{folder}: {line}', folder)
 
+    for road in (train, look):
+        road(write(tmp_path / 'good', FOLDERS))
     for folder in variants(FOLDERS, tmp_path):
         answered(train, folder)
         answered(look, folder)
@@ -142,14 +152,11 @@ def test_many_objects(tmp_path):
             type='MOTChallengeDataset', data_root=str(folder),
             ann_file='ann.json', data_prefix=dict(img_path='train'),
             metainfo=dict(classes=('pedestrian', )), test_mode=True)
-        check_identities(dataset, ('pedestrian', ), Config(dict(model={})),
-                         'val_dataloader')
-        with DefaultScope.overwrite_default_scope('mmdet'):
-            built = DATASETS.build(dataset)
-        for item in built[0]['instances'][0]:
+        for item in check('mmdet', dataset)[0]['instances'][0]:
             np.array([item[key] for key in (
                 'instance_id', 'mot_conf', 'visibility')], float)
 
+    train(write(tmp_path / 'good', CROWD))
     for folder in variants(CROWD, tmp_path):
         answered(train, folder)
 
@@ -199,10 +206,8 @@ def test_one_object(kind, tmp_path):
     def train(folder):
         dataset = dict(type=f'mmlowformer.{kind}', data_root=str(folder),
                        **arguments)
-        check_sequences(dataset, None, Config({}), 'train_dataloader')
-        assert DATASETS.build(dataset)[0]['visible'].any()
+        assert check('mmdet', dataset)[0]['visible'].any()
 
-    for folder in variants({name: content for name, content in files.items()
-                            if not name.endswith('.jpg')}
-                           if kind == 'none' else files, tmp_path):
+    train(write(tmp_path / 'good', files))
+    for folder in variants(files, tmp_path):
         answered(train, folder)
