@@ -52,6 +52,15 @@ def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
         and char not in keep + HARMLESS else char for char in shown)
 
 
+def is_printable(text: str) -> bool:
+    """Whether :func:`printable` would leave a text as it is, but its length.
+
+    Args:
+        text (str): For example a file's name.
+    """
+    return text.isprintable() or printable(text, limit=len(text)) == text
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in a line.
 

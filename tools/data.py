@@ -39,7 +39,7 @@ from mmlowformer.data.outputs import (
     write_lines,
 )
 from mmlowformer.data.own import CLASSES_FILE
-from mmlowformer.data.paths import check_unlike
+from mmlowformer.data.paths import check_names, check_unlike
 from mmlowformer.data.splitting import deal_out, group_by
 from mmlowformer.engine import UserError
 from mmlowformer.errors import shown, some_of
@@ -442,6 +442,7 @@ def split_folder(args: argparse.Namespace, folder: Path, shares: dict
     if found.hidden:
         engine.warn(f'{found.hidden} hidden images are left out')
     names = found.names
+    check_names(names, args.source)
     labelled = all('/' in name for name in names)
     # As training numbers them: a folder without images counts, too.
     classes = class_folders(args.source) if labelled else []

@@ -9,7 +9,7 @@ from functools import partial
 
 from mmengine.config import Config
 
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line, is_printable, shown
 from .masks import upright_size
 from .paths import check_regular, check_unlike, leads_out, paths_of
 
@@ -177,7 +177,7 @@ def _records(items: object, key: str) -> list[dict]:
 def _text(record: dict, key: str, where: str) -> str:
     text = _entry(record, key, where)
     if not isinstance(text, str) or not text.strip() \
-            or not text.isprintable():
+            or not is_printable(text):
         raise ValueError(f'{key} is no text that can be printed: '
                          + shown(json.dumps(text)))
     return text

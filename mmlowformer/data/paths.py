@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..configs import kind_of
-from ..errors import UserError, first_line, printable, shown
+from ..errors import UserError, first_line, is_printable, shown
 
 # Suffixes of images that can be read.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
@@ -178,14 +178,16 @@ def check_names(names: Iterable[str], path: str | Path) -> None:
         path (str | Path): The file.
 
     Raises:
-        UserError: If a name holds ``..`` or controls, or is endless.
+        UserError: If a name holds ``..`` or controls, begins or ends with a
+            blank, or is endless.
     """
     for name in names:
         longest = max(map(len, os.fsencode(name).split(b'/')))
-        if longest > LONGEST_PART or leads_out(name) or not (
-                name.isprintable() or printable(name) == name):
-            raise UserError(f'{path} names {shown(name)}: that is no name, or '
-                            'one with .., which leads out of the folder')
+        if longest > LONGEST_PART or leads_out(name) \
+                or name != name.strip() or not is_printable(name):
+            raise UserError(f'{path} names {shown(repr(name))}: that is no '
+                            'name of a file, or one with .. (out of the '
+                            'folder), controls or blanks at its ends')
 
 
 def check_regular(path: str | Path) -> None:

@@ -281,6 +281,9 @@ class VideoFolders(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
+        if not os.path.isdir(self.data_root):
+            raise UserError('there is no folder of videos '
+                            f'{shown(self.data_root)}')
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             entry.name for entry in os.scandir(self.data_root)
             if entry.is_dir() and not entry.name.startswith('.')))

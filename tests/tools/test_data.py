@@ -1,5 +1,6 @@
 """tools/data.py, as users run it."""
 import json
+import os
 import shutil
 
 import cv2
@@ -200,6 +201,32 @@ def test_inspect_finds_masks_that_overlap(run_here, mine, tmp_path):
     (mine / 'masks/classes.txt').write_text('a\nb\nc\nd\nD\n')
     result = run_here(DATA, 'inspect', 'mine/masks', cwd=tmp_path)
     assert 'two classes of one name' in ' '.join(result.stdout.split())
+
+
+@pytest.mark.parametrize('name', [b'a\xff.jpg', b'a\nb.jpg', b'a\x1b.jpg',
+                                  b' a.jpg', b'a\nb/0.jpg'])
+def test_split_writes_names_that_can_be_read(name, error_here, shapes,
+                                             tmp_path):
+    """A list has one in a line."""
+    shutil.copytree(shapes / 'folders/train/star', tmp_path / 'images')
+    path = os.path.join(os.fsencode(tmp_path / 'images'), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    shutil.copy(tmp_path / 'images/000003.jpg', path)
+    said = error_here(DATA, 'split', 'images', '--val', 0.5, cwd=tmp_path)
+    assert 'that is no name' in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ['\u0645\u06cc\u200c\u062e.jpg',
+                                  'a\u3000b.jpg'])
+def test_names_in_any_script(name, run_here, tmp_path):
+    scene(tmp_path)
+    (tmp_path / 'images/a.png').rename(tmp_path / 'images' / name)
+    edit(tmp_path / 'all.json', lambda c: (
+        c['images'][0].update(file_name=name),
+        c['categories'][0].update(name=name)))
+    assert 'No errors' in ran(run_here(DATA, 'inspect', 'all.json',
+                                       cwd=tmp_path))
 
 
 def test_split_numbers_folders_as_training_does(error_here, shapes, tmp_path):
