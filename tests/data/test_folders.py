@@ -101,3 +101,35 @@ def test_folders_that_are_no_classes(make, message, tmp_path):
     make(tmp_path)
     with pytest.raises(UserError, match=message):
         class_folders(str(tmp_path))
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda text: text, None),
+    (lambda text: text.replace('circle/000000.jpg 0', 'circle/000000.jpg 1'),
+     'of class 1, which is square'),
+    (lambda text: text.replace(' 3', ' 4'), 'class of the number 4, of 4'),
+    (lambda text: text.replace(' 3', ''), 'is no name of an image and number'),
+    (lambda text: text.replace(' 3', ' -1'), 'is no name of an image and'),
+    (lambda text: text.replace('\n', '\n\n', 1), 'line 2 is no name'),
+    (lambda text: text.replace('000000', '999999'), '999999.jpg.* is not in'),
+    (lambda text: text.replace('circle', '../circle'), 'that is no name'),
+    (lambda text: '', 'is empty')])
+def test_lists(change, message, cfg, root):
+    names = sorted(path.relative_to(root / 'train').as_posix()
+                   for path in (root / 'train').glob('*/*.jpg'))
+    classes = sorted({name.split('/')[0] for name in names})
+    (root / 'train.txt').write_text(change(''.join(
+        f'{name} {classes.index(name.split("/")[0])}\n' for name in names)))
+    cfg.train_dataloader.dataset.ann_file = 'train.txt'
+    if message is None:
+        check(cfg)
+        return
+    with pytest.raises(UserError, match=message):
+        check(cfg)
+
+
+def test_lists_without_labels(cfg, root):
+    (root / 'names.txt').write_text('circle/000000.jpg\n')
+    cfg.train_dataloader.dataset.update(ann_file='names.txt',
+                                        with_label=False)
+    check(cfg)
