@@ -313,7 +313,8 @@ def _unused(annotation: dict, image: dict, known: set, least: float
         return 'of other classes'
     if annotation.get('ignore') or annotation.get('iscrowd'):
         return 'to be ignored (iscrowd)'
-    if width < 1 or height < 1 or annotation.get('area', 1) <= 0:
+    area = annotation.get('area', 1)
+    if width < 1 or height < 1 or is_number(area) and area <= 0:
         return 'smaller than a pixel'
     if max(left, 0) >= min(left + width, image['width']) \
             or max(top, 0) >= min(top + height, image['height']):

@@ -265,6 +265,13 @@ def test_what_cannot_be_split(arguments, message, error_here, mine, tmp_path):
     assert not (mine / 'train.json').exists()
 
 
+def test_split_keeps_what_it_does_not_know(run_here, mine, tmp_path):
+    edit(mine / 'all.json', lambda c: c.update(info=dict(by='\ud800', at='Ä')))
+    ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
+    assert json.loads((mine / 'val.json').read_text())['info'] == dict(
+        by='\ud800', at='Ä')
+
+
 def test_split_overwrites_nothing(run_here, error_here, mine, tmp_path):
     (mine / 'val.txt').write_text('mine')
     assert 'val.txt is there already' in error_here(
