@@ -75,7 +75,7 @@ def read_names(path: str | Path) -> list[str]:
     Raises:
         UserError: If there are none.
     """
-    names = _lines(path)
+    names = [line.strip() for line in _lines(path) if line.strip()]
     if not names:
         raise UserError(f'{path} names no video')
     check_names(names, path)

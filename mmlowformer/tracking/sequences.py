@@ -15,6 +15,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..data.coco import faults_of, read_coco, refuse_faults
+from ..data.own import read_lines
 from ..data.paths import IMAGES
 from ..errors import UserError, shown
 from ..registry import DATASETS
@@ -328,7 +329,7 @@ class UAV123(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
-        for line in read_names(self.ann_file):
+        for line in read_lines(self.ann_file):
             found = self.ENTRY.search(line)
             truth = found and Path(self.data_root, 'anno', 'UAV123',
                                    f'{found["name"]}.txt')

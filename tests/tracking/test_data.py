@@ -138,7 +138,7 @@ def test_uav123(tmp_path):
         "seqs={struct('name','bird1_2','path',"
         "'D:\\data_seq\\UAV123\\bird1\\','startFrame',3,'endFrame',5,"
         "'nz',6,'ext','jpg','init_rect',[0,0,0,0]),...\n"
-        "struct('name','other','path','D:\\data_seq\\UAV123\\other\\',"
+        "\tstruct('name','other','path','D:\\data_seq\\UAV123\\other\\',"
         "'startFrame',1,'endFrame',9),...\n")
     (tmp_path / 'anno/UAV123/att').mkdir()
     (tmp_path / 'anno/UAV123/att/bird1_2.txt').write_text(
