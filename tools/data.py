@@ -291,8 +291,8 @@ def refusals(args: argparse.Namespace) -> list[str]:
     """What a training would still refuse, in a line."""
     if os.path.isdir(args.source):
         return []
-    dataset = next(datasets_in(config_of(args).train_dataloader), {}) \
-        if args.config else {}
+    loader = config_of(args).get('train_dataloader') if args.config else None
+    dataset = next(datasets_in(loader)) if loader else {}
     refusal = refusal_of(read_coco(args.source), args.source,
                          images_of(args).folder, dataset.get('filter_cfg'))
     return [refusal] if refusal else []

@@ -239,7 +239,8 @@ def _check_images(content: dict, folder: str | None, path: str) -> None:
     if missing:
         raise UserError(
             f'{len(missing)} of {len(content["images"])} images in {path} are '
-            f'not in {os.path.abspath(folder)}, first {shown(missing[0])}')
+            f'not in {os.path.abspath(folder)}, first {shown(missing[0])}; '
+            'they have to be called as below that folder')
     records = content['image_records']
     with ThreadPoolExecutor() as pool:
         sizes = pool.map(partial(_size_fault, folder=folder),
