@@ -6,8 +6,9 @@ import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import NoReturn
 
 # Set to 1 it shows the tracebacks that are hidden else, as --debug does.
@@ -31,13 +32,12 @@ _received: list[int] = [signal.SIGINT]
 class UserError(Exception):
     """Something in the input is wrong; the message names the remedy.
 
-    Each argument is a line. Names in them may be a stranger's: what would
-    move the cursor or begin a line of its own is escaped.
+    Names in it may be a stranger's: what would move the cursor or begin a
+    line is escaped.
     """
 
     def __str__(self) -> str:
-        return '\n'.join(printable(str(line), limit=LONGEST_MESSAGE)
-                         for line in self.args)
+        return printable(super().__str__(), limit=LONGEST_MESSAGE)
 
 
 def is_first_process() -> bool:
@@ -81,6 +81,15 @@ def plain_label(text: str) -> str:
                      ).replace('$', r'\$')
 
 
+def is_printable(text: str) -> bool:
+    """Whether :func:`printable` would leave a text as it is, but its length.
+
+    Args:
+        text (str): For example a file's name.
+    """
+    return text.isprintable() or printable(text, limit=len(text)) == text
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in a line.
 
@@ -90,6 +99,10 @@ def first_line(error: BaseException) -> str:
     Returns:
         str: The first line of its text, or its kind if it has none.
     """
+    if isinstance(error, RecursionError):
+        return 'it is nested too deeply'
+    if isinstance(error, UnicodeDecodeError):
+        return f'it is no text in {error.encoding.upper()}'
     # A KeyError's text is the repr of its argument.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args
                else error)
@@ -118,6 +131,21 @@ def shown(value: object, most: int = 160) -> str:
     return ''.join(letter if letter.isprintable() else
                    letter.encode('unicode_escape').decode()
                    for letter in text)
+
+
+def some_of(names: Collection[str], most: int = 10) -> str:
+    """Names that a file holds, as they can stand in a message.
+
+    Args:
+        names (Collection[str]): The names.
+        most (int): How many are shown. Defaults to 10.
+
+    Returns:
+        str: The first ones, each cut if it is long, and the number of others.
+    """
+    text = ', '.join(shown(name, 60) for name in islice(names, most))
+    more = len(names) - most
+    return f'{text}, and {more} more' if more > 0 else text
 
 
 @contextmanager
@@ -169,10 +197,8 @@ def _exit_with(program: str, error: UserError) -> NoReturn:
 
 def _message(error: UserError) -> str:
     """The text, without what a worker of a data loader puts around it."""
-    first = str(error.args[0] if error.args else '')
-    if first.startswith('Caught '):
-        first = first.split(f'{UserError.__name__}: ')[-1].strip()
-    return str(UserError(first, *error.args[1:]))
+    text = Exception.__str__(error)
+    return str(UserError(text.split(f'{UserError.__name__}: ')[-1].strip()))
 
 
 @contextmanager

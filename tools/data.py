@@ -11,9 +11,11 @@ from PIL import Image
 
 from mmlowformer import engine
 from mmlowformer.configs import find_config, read_config
-from mmlowformer.data.coco import faults_of, read_coco, refuse_faults
+from mmlowformer.data.checks import datasets_in
+from mmlowformer.data.coco import check_trainable, parts_of, read_coco
 from mmlowformer.data.cutting import cut_pictures
 from mmlowformer.data.drawn_masks import write_masks
+from mmlowformer.data.folders import class_folders
 from mmlowformer.data.formats import (
     READERS,
     Faults,
@@ -25,6 +27,7 @@ from mmlowformer.data.formats.records import BEYOND
 from mmlowformer.data.inspection import (
     Findings,
     class_lines,
+    hidden_note,
     inspect_boxes,
     inspect_folders,
     inspect_masks,
@@ -37,9 +40,10 @@ from mmlowformer.data.outputs import (
     write_json,
     write_lines,
 )
-from mmlowformer.data.paths import CLASSES_FILE, check_unlike
+from mmlowformer.data.paths import CLASSES_FILE, check_names, check_unlike
 from mmlowformer.data.splitting import deal_out, group_by
 from mmlowformer.engine import UserError
+from mmlowformer.errors import shown, some_of
 from mmlowformer.predict.tiling import Tiling
 
 # What Pillow takes for an attack is a large scene here.
@@ -103,6 +107,8 @@ def add_convert(commands) -> argparse.ArgumentParser:
                          'format has them, or by name)')
     command.add_argument('--classes-file', metavar='F', help='for YOLO: '
                          'data.yaml, or a file with a class in each line')
+    command.add_argument('--polygons', action='store_true', help='for YOLO: '
+                         'lines that may be a box and key points are polygons')
     command.add_argument('--labelled-only', action='store_true',
                          help='leave out images that no annotation is about; '
                          'else they count as images in which there is nothing')
@@ -180,7 +186,7 @@ def images_of(args: argparse.Namespace) -> ImageFolder:
     return ImageFolder(engine.short(beside))
 
 
-def convert(args: argparse.Namespace) -> None:
+def check_converted(args: argparse.Namespace) -> None:
     if not args.out and not args.masks:
         raise UserError('nothing to write: name a file with --out, or a '
                         'folder with --masks')
@@ -190,10 +196,15 @@ def convert(args: argparse.Namespace) -> None:
         check_new(args.out)
     if args.masks:
         check_new_folder(args.masks)
+
+
+def convert(args: argparse.Namespace) -> None:
+    check_converted(args)
     images, faults = images_of(args), Faults()
     pictures, known = READERS[args.format](
         args.source, images, faults, classes_file=args.classes_file,
-        labelled_only=args.labelled_only, zero_based=args.zero_based)
+        labelled_only=args.labelled_only, zero_based=args.zero_based,
+        polygons=args.polygons)
     classes = args.classes or known
     pictures, dropped = checked_pictures(pictures, classes, faults,
                                          clip=args.clip)
@@ -207,33 +218,54 @@ def convert(args: argparse.Namespace) -> None:
     if not classes:
         raise UserError(f'{args.source}: nothing is marked in any image')
     content = as_coco(pictures, classes)
+    refusal = refusal_of(made(content, args.source), args.source)
     if args.masks:
         with engine.counting_bar('Masks', len(pictures)) as step:
             names = write_masks(pictures, classes, args.masks,
                                 args.background, step)
-    describe(content, dropped)
+    describe(content, dropped, hidden_note(images))
     if args.masks:
         engine.show(engine.line('Masks', f'{len(pictures)} in {args.masks}, '
                                 f'values 0 to {len(names) - 1} are '
-                                f'{", ".join(names)}'))
+                                f'{some_of(names)}'))
     if args.out:
         write_json(args.out, content)
         engine.show(engine.line('Written', args.out))
+        if refusal:
+            engine.warn(f'a training would refuse it: {refusal}')
     source = args.masks or args.out
     suggest('Look at it', 'inspect', source, '--images', images.folder)
 
 
-def describe(content: dict, dropped: int) -> None:
+def refusal_of(parts: dict, source: str, *options) -> str | None:
+    """What a training would say about annotations that it refuses."""
+    try:
+        check_trainable(parts, source, *options)
+    except UserError as error:
+        return shown(error, 1000)
+    return None
+
+
+def made(content: dict, source: str) -> dict:
+    """The parts of annotations that are going to be written."""
+    try:
+        return parts_of(content, source)
+    except ValueError as error:
+        raise UserError(f'{source}: {error}') from error
+
+
+def describe(content: dict, dropped: int, note: str = '') -> None:
     marked = {record['image_id'] for record in content['annotations']}
     names = [category['name'] for category in content['categories']]
     ignored = sum(record['iscrowd'] for record in content['annotations'])
     engine.show(engine.line(
         'Images', f'{len(content["images"])}, '
-        f'{len(content["images"]) - len(marked)} of them with nothing marked'))
+        f'{len(content["images"]) - len(marked)} of them with nothing marked'
+        f'{note}'))
     engine.show(engine.line(
         'Objects', f'{len(content["annotations"])}, {ignored} of them to be '
         f'ignored, {dropped} left out for lack of an area'))
-    engine.show(engine.line('Classes', f'{len(names)}: {", ".join(names)}'))
+    engine.show(engine.line('Classes', f'{len(names)}: {some_of(names)}'))
 
 
 def suggest(what: str, *words: str) -> None:
@@ -253,7 +285,7 @@ def inspect(args: argparse.Namespace) -> None:
         write_sheet(findings.panels, sheet)
         engine.show(engine.line('Pictures', f'{len(findings.panels)} in '
                                 f'{sheet}'))
-    lines = findings.faults.lines()
+    lines = findings.faults.lines() or refusals(args)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
         engine.show(engine.wrapped(f'  {text}', '    '), 'red')
@@ -261,6 +293,17 @@ def inspect(args: argparse.Namespace) -> None:
         sys.exit(1)
     if findings.panels and args.source.endswith('.json'):
         suggest('Split it', 'split', args.source)
+
+
+def refusals(args: argparse.Namespace) -> list[str]:
+    """What a training would still refuse, in a line."""
+    if os.path.isdir(args.source):
+        return []
+    loader = config_of(args).get('train_dataloader') if args.config else None
+    dataset = next(datasets_in(loader)) if loader else {}
+    refusal = refusal_of(read_coco(args.source), args.source,
+                         images_of(args).folder, dataset.get('filter_cfg'))
+    return [refusal] if refusal else []
 
 
 def new_sheet(named: str | None) -> str:
@@ -306,6 +349,13 @@ def read_coco_file(args: argparse.Namespace):
     return images, pictures, classes
 
 
+def refuse(content: dict, source: str, remedy: str = '', *options) -> None:
+    """Write nothing that a training would refuse."""
+    refusal = refusal_of(made(content, source), source, *options)
+    if refusal:
+        raise UserError(f'{refusal}. {remedy}' if remedy else refusal)
+
+
 def tile(args: argparse.Namespace) -> None:
     check_new_folder(args.out)
     Tiling(args.size, args.overlap)
@@ -313,6 +363,7 @@ def tile(args: argparse.Namespace) -> None:
         raise UserError('--min-visible is a share, 0 to 1, and --negatives '
                         'at least 0')
     images, pictures, classes = read_coco_file(args)
+    refuse(as_coco(pictures, classes), args.source)
     with (new_folder(args.out) as folder,
           engine.counting_bar('Images', len(pictures)) as step):
         tiles = cut_pictures(
@@ -320,6 +371,7 @@ def tile(args: argparse.Namespace) -> None:
             overlap=args.overlap, min_visible=args.min_visible,
             negatives=args.negatives, seed=args.seed, step=step)
         content = as_coco(tiles, classes)
+        refuse(content, f'{args.source}, tiled', 'Try another --min-visible')
         write_json(folder / TILES, content)
     file = Path(args.out, TILES)
     engine.show(engine.line('Scenes', f'{len(pictures)}'))
@@ -348,13 +400,13 @@ def split(args: argparse.Namespace) -> None:
 
 def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
     known = read_coco(args.source)
-    content = dict(json.loads(Path(args.source).read_text('utf-8')),
+    content = dict(json.loads(Path(args.source).read_text(encoding='utf-8')),
                    annotations=known['annotations'])
     beside = Path(args.source).resolve().parent / 'images'
-    if args.images or beside.is_dir():
+    there = bool(args.images) or beside.is_dir()
+    if there:
         read_coco_file(args)
-    else:
-        refuse_faults(faults_of(known), args.source)
+    refuse(content, args.source, '', images_of(args).folder if there else None)
     group = group_by(args.group)
     records = content['images']
     parts = deal_out([
@@ -363,13 +415,14 @@ def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
         shares, args.seed)
     names = {category['id']: category['name']
              for category in content['categories']}
-    for part, indices in parts.items():
-        images = [records[index] for index in indices]
-        chosen = {image['id'] for image in images}
-        annotations = [record for record in content['annotations']
-                       if record['image_id'] in chosen]
-        write_json(folder / f'{part}.json', dict(
-            content, images=images, annotations=annotations))
+    dealt = {part: part_of(content, indices)
+             for part, indices in parts.items()}
+    for part in ('train', 'val'):
+        refuse(dealt[part], f'{part} of {args.source}',
+               'Try another --seed, or a larger share')
+    for part, own in dealt.items():
+        images, annotations = own['images'], own['annotations']
+        write_json(folder / f'{part}.json', own)
         write_lines(folder / f'{part}.txt',
                     [image['file_name'] for image in images])
         counts = Counter(names[record['category_id']]
@@ -377,10 +430,18 @@ def split_coco(args: argparse.Namespace, folder: Path, shares: dict) -> None:
         engine.show(engine.line(
             part, f'{len(images)} images, {len(annotations)} objects in '
             f'{folder / part}.json, names in {part}.txt'))
-        for name in names.values():
-            if not counts[name]:
-                engine.warn(f'{part} has no {name}: another --seed, or a '
-                            'larger share')
+        lacking = [name for name in names.values() if not counts[name]]
+        if lacking:
+            engine.warn(f'{part} has no {some_of(lacking)}: another --seed, '
+                        'or a larger share')
+
+
+def part_of(content: dict, indices: list[int]) -> dict:
+    images = [content['images'][index] for index in indices]
+    chosen = {image['id'] for image in images}
+    return dict(content, images=images, annotations=[
+        record for record in content['annotations']
+        if record['image_id'] in chosen])
 
 
 def split_folder(args: argparse.Namespace, folder: Path, shares: dict
@@ -389,9 +450,10 @@ def split_folder(args: argparse.Namespace, folder: Path, shares: dict
     if found.hidden:
         engine.warn(f'{found.hidden} hidden images are left out')
     names = found.names
-    classes = sorted({name.split('/')[0] for name in names if '/' in name})
-    check_unlike(classes, args.source)
+    check_names(names, args.source)
     labelled = all('/' in name for name in names)
+    # As training numbers them: a folder without images counts, too.
+    classes = class_folders(args.source) if labelled else []
     group = group_by(args.group)
     parts: dict[str, list[str]] = {part: [] for part in ('train', *shares)}
     # Of each class the same share.

@@ -9,7 +9,7 @@ from functools import partial
 
 from mmengine.config import Config
 
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line, is_printable, shown
 from .masks import upright_size
 from .paths import check_regular, check_unlike, leads_out, paths_of
 
@@ -63,6 +63,26 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
         _check_usable(content, classes, dataset, path)
 
 
+def check_trainable(content: dict, path: str, folder: str | None = None,
+                    filter_cfg: dict | None = None) -> None:
+    """What :func:`check_coco` does, with the categories as the classes.
+
+    Args:
+        content (dict): From :func:`read_coco` or :func:`parts_of`.
+        path (str): Its file.
+        folder (str, optional): That of the images. None checks none.
+        filter_cfg (dict, optional): Of MMDetection's data set.
+
+    Raises:
+        UserError: If a training would refuse it.
+    """
+    check_content(
+        content, tuple(content['categories']),
+        dict(ann_file=path, data_prefix=dict(img=folder),
+             filter_cfg=filter_cfg, pipeline=[dict(with_mask=True)]),
+        'data_prefix.img', 'train_dataloader')
+
+
 def check_coco_boxes(dataset: dict, classes: tuple | None,
                      cfg: Config, dataloader: str) -> None:
     """What :func:`check_coco` does, whatever the categories are.
@@ -99,21 +119,38 @@ def read_coco(path: str) -> dict:
     check_regular(path)
     try:
         with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        parts = {key: _records(content.get(key) or [], key)
-                 for key in ('images', 'categories', 'annotations')
-                 if key in content or key != 'annotations'}
-        names = [_text(item, 'name') for item in parts['categories']]
-        files = [_text(item, 'file_name') for item in parts['images']]
-        ids = [_identity(item, 'id', 'categories')
-               for item in parts['categories']]
-        for image in parts['images']:
-            _identity(image, 'id', 'images')
-    except (OSError, ValueError, KeyError, TypeError, AttributeError,
-            RecursionError) as error:
+            return parts_of(json.load(file), path)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} is no COCO annotation file, or a truncated '
-                        f'one: {type(error).__name__}: {first_line(error)}'
-                        ) from error
+                        f'one: {first_line(error)}') from error
+
+
+def parts_of(content: object, path: str) -> dict:
+    """The parts of what an annotation file holds.
+
+    Args:
+        content (object): What was read, or is to be written.
+        path (str): The file, for messages.
+
+    Returns:
+        dict: See :func:`read_coco`.
+
+    Raises:
+        ValueError: If there are no such parts.
+        UserError: If categories share an id or a name.
+    """
+    if not isinstance(content, dict):
+        raise ValueError('it holds no object with images, annotations and '
+                         'categories')
+    parts = {key: _records(content.get(key) or [], key)
+             for key in ('images', 'categories', 'annotations')}
+    names = [_text(item, 'name', 'categories')
+             for item in parts['categories']]
+    files = [_text(item, 'file_name', 'images') for item in parts['images']]
+    ids = [_identity(item, 'id', 'categories')
+           for item in parts['categories']]
+    for image in parts['images']:
+        _identity(image, 'id', 'images')
     if len(set(ids)) < len(ids):
         twice = next(key for key, count in Counter(ids).items() if count > 1)
         shared = [shown(repr(name), 60) for key, name in zip(ids, names)
@@ -124,34 +161,41 @@ def read_coco(path: str) -> dict:
     check_unlike(names, path)
     return dict(categories=names, images=files, category_ids=ids,
                 image_records=parts['images'],
-                annotations=parts.get('annotations', []))
+                annotations=parts['annotations'])
 
 
 def _records(items: object, key: str) -> list[dict]:
     if not isinstance(items, list):
-        raise TypeError(f'{key} is no list')
+        raise ValueError(f'{key} is no list')
     for index, item in enumerate(items):
         if not isinstance(item, dict):
-            raise TypeError(f'{key}[{index}] is no record: '
-                            f'{shown(repr(item))}')
+            raise ValueError(f'{key}[{index}] is no record: '
+                             + shown(json.dumps(item)))
     return items
 
 
-def _text(record: dict, key: str) -> str:
-    text = record[key]
+def _text(record: dict, key: str, where: str) -> str:
+    text = _entry(record, key, where)
     if not isinstance(text, str) or not text.strip() \
-            or not text.isprintable():
+            or not is_printable(text):
         raise ValueError(f'{key} is no text that can be printed: '
-                         f'{shown(repr(text))}')
+                         + shown(json.dumps(text)))
     return text
 
 
 def _identity(record: dict, key: str, where: str) -> int | str:
-    value = record[key]
+    value = _entry(record, key, where)
     if type(value) not in (int, str):
-        raise ValueError(f'{key} of {where} is {shown(repr(value))}, it has '
-                         'to be an integer')
+        raise ValueError(f'{key} of {where} is {shown(json.dumps(value))}, it '
+                         'has to be an integer')
     return value
+
+
+def _entry(record: dict, key: str, where: str):
+    if key not in record:
+        raise ValueError(f'{where} have one without {key}: '
+                         f'{shown(record, 80)}')
+    return record[key]
 
 
 def _check_categories(content: dict, classes, path: str) -> None:
@@ -172,11 +216,11 @@ def _check_categories(content: dict, classes, path: str) -> None:
     else:
         problem = "do not match the config's classes"
     raise UserError(
-        f'the categories in {path} {problem}.',
-        f'  file:   {shown(", ".join(names), 1000)}',
-        f'  config: {shown(", ".join(classes), 1000)}',
-        'Set metainfo=dict(classes=(...)) of the data sets to the names in '
-        "the file, and the head's num_classes to their number.")
+        f'the categories in {path} {problem} (file: '
+        f'{shown(", ".join(names), 800)}; config: '
+        f'{shown(", ".join(classes), 800)}). Set metainfo=dict(classes=(...)) '
+        "of the data sets to the names in the file, and the head's "
+        'num_classes to their number.')
 
 
 def _check_images(content: dict, folder: str | None, path: str) -> None:
@@ -195,7 +239,8 @@ def _check_images(content: dict, folder: str | None, path: str) -> None:
     if missing:
         raise UserError(
             f'{len(missing)} of {len(content["images"])} images in {path} are '
-            f'not in {os.path.abspath(folder)}, first {shown(missing[0])}')
+            f'not in {os.path.abspath(folder)}, first {shown(missing[0])}; '
+            'they have to be called as below that folder')
     records = content['image_records']
     with ThreadPoolExecutor() as pool:
         sizes = pool.map(partial(_size_fault, folder=folder),
@@ -207,7 +252,7 @@ def _size_fault(image: dict, folder: str) -> tuple[str, str] | None:
     """A size that is not that of the file, turned as OpenCV turns it."""
     try:
         size = upright_size(os.path.join(folder, image['file_name']))[::-1]
-    except (OSError, ValueError, SyntaxError):
+    except OSError:
         return None  # What reads it says so, and what is wrong with it.
     said = image.get('width'), image.get('height')
     if said == size or None in said:
@@ -269,7 +314,8 @@ def _unused(annotation: dict, image: dict, known: set, least: float
         return 'of other classes'
     if annotation.get('ignore') or annotation.get('iscrowd'):
         return 'to be ignored (iscrowd)'
-    if width < 1 or height < 1 or annotation.get('area', 1) <= 0:
+    area = annotation.get('area', 1)
+    if width < 1 or height < 1 or is_number(area) and area <= 0:
         return 'smaller than a pixel'
     if max(left, 0) >= min(left + width, image['width']) \
             or max(top, 0) >= min(top + height, image['height']):

@@ -8,14 +8,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..configs import kind_of
-from ..errors import UserError, printable, shown
-from .paths import check_unlike, paths_of, read_lines
+from ..errors import UserError, printable, shown, some_of
+from .paths import check_names, check_unlike, paths_of, read_text
 
 # Looking for so many files takes seconds; of more, evenly spaced ones are
 # looked for.
 MOST_IMAGES = 25_000
-# Classes that a warning names.
-MOST_NAMED = 10
 
 
 def check_folders(dataset: dict, classes: tuple | None,
@@ -34,7 +32,8 @@ def check_folders(dataset: dict, classes: tuple | None,
     """
     folder = paths_of(dataset).get('data_prefix.img_path')
     listed = _list_of(dataset)
-    if not dataset.get('with_label', True):
+    # ImageNet's test has no labels.
+    if not dataset.get('with_label', True) or dataset.get('split') == 'test':
         return
     if listed:
         _check_list(listed, folder, classes, cfg, dataloader)
@@ -124,11 +123,8 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
               if index not in found]
     if not unused:
         return
-    text = ', '.join(map(shown, unused[:MOST_NAMED]))
-    if len(unused) > MOST_NAMED:
-        text += f', and {len(unused) - MOST_NAMED} more'
-    print_log(f'{what} of {text}: {len(unused)} of {len(classes)} classes '
-              'cannot be learned.', 'current', logging.WARNING)
+    print_log(f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
+              'classes cannot be learned.', 'current', logging.WARNING)
 
 
 def numbers_of(classes: Sequence[str]) -> dict[str, int]:
@@ -159,15 +155,25 @@ def read_labels(path: str) -> dict[str, int]:
         UserError: If a line has no number, or an image has two.
     """
     labels: dict[str, int] = {}
-    for line in read_lines(path):
-        name, _, number = line.rpartition(' ')
-        if not (name and number.isascii() and number.isdecimal()):
-            raise UserError(f'{path}: the line {shown(repr(line))} does not '
-                            'end in the number of a class')
+    for position, line in enumerate(_lines(path), 1):
+        name, _, number = line.strip().rpartition(' ')
+        if not (name and number.isascii() and number.isdecimal()
+                and len(number) < 10):
+            raise UserError(f'{path}, line {position} is no name of an image '
+                            f'and number of a class: {shown(line)}')
         if labels.setdefault(name, int(number)) != int(number):
             raise UserError(f'{path} gives {shown(name)} the numbers '
                             f'{labels[name]} and {int(number)}')
+    check_names(labels, path)
     return labels
+
+
+def _lines(path: str) -> list[str]:
+    """As MMPreTrain reads them, empty ones included."""
+    lines = read_text(path).split('\n')
+    if not any(map(str.strip, lines)):
+        raise UserError(f'{path} is empty')
+    return lines if lines[-1] else lines[:-1]
 
 
 def misnumbered(labels: dict[str, int], classes: Sequence[str]) -> str:
@@ -198,9 +204,9 @@ def _check_count(names: list[str], classes: tuple | None, cfg: Config,
                           (head.get('num_classes'), "the head's num_classes")):
         if count and count != len(names):
             raise UserError(
-                f'{where} has {len(names)} folders ({", ".join(names[:5])}'
-                f'{", ..." if len(names) > 5 else ""}), but {origin} of the '
-                f'config {"are" if origin == "classes" else "is"} {count}')
+                f'{where} has {len(names)} folders ({some_of(names, 5)}), but '
+                f'{origin} of the config '
+                f'{"are" if origin == "classes" else "is"} {count}')
 
 
 def _check_names(names: list[str], classes: list[str], where: str) -> None:
@@ -208,6 +214,6 @@ def _check_names(names: list[str], classes: list[str], where: str) -> None:
     if names != classes:
         raise UserError(
             f'the folders in {where} are not the classes of the config, or '
-            'not in this order.', f'  folders: {", ".join(names)}',
-            f'  config:  {", ".join(classes)}',
-            'Set metainfo=dict(classes=(...)) to the folders, sorted by name')
+            f'not in this order (folders: {shown(", ".join(names), 800)}; '
+            f'config: {shown(", ".join(classes), 800)}). Set '
+            'metainfo=dict(classes=(...)) to the folders, sorted by name')

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from ..configs import kind_of
 from ..errors import shown
-from .coco import check_content, read_coco, refuse_faults
+from .coco import check_content, is_number, read_coco, refuse_faults
 from .paths import paths_of
 
 # What the metrics of MOTChallenge count is of this category.
@@ -75,9 +75,9 @@ def _frame_faults(annotations: list[dict]) -> Iterator[tuple[str, str]]:
     seen = set()
     for annotation in annotations:
         name = f'annotation {annotation.get("id")}'
-        lacking = [key for key in KEYS if key not in annotation]
+        lacking = [key for key in KEYS if not is_number(annotation.get(key))]
         if lacking:
-            yield f'box without {lacking[0]}', name
+            yield f'box without {lacking[0]}, or whose one is no number', name
         identity = shown(annotation.get('instance_id'))
         if identity in seen:
             yield 'object with two boxes in a frame', (

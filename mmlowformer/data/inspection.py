@@ -1,10 +1,13 @@
 """What is in data of one's own, and whether a model can learn it."""
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -22,18 +25,24 @@ from ..engine.pictures import (
     draw_boxes,
     draw_mask,
 )
-from ..errors import UserError, printable
+from ..errors import UserError, first_line, printable, shown, some_of
 from .cutting import read_scene
-from .folders import misnumbered, read_labels
+from .folders import class_folders, misnumbered, read_labels
 from .formats.records import Faults, ImageFolder, Picture
 from .masks import (
     IGNORED,
     TWO_VALUES,
     fault_of_values,
     only_first_and_ignored,
-    upright_size,
+    read_mask,
 )
-from .paths import CLASSES_FILE, mask_of, read_lines
+from .paths import (
+    CLASSES_FILE,
+    check_unlike,
+    mask_of,
+    read_lines,
+    shared_masks,
+)
 
 # Pictures on the sheet.
 MOST_SHOWN = 24
@@ -83,7 +92,7 @@ def inspect_boxes(pictures: Sequence[Picture], classes: Sequence[str],
     per_image = [len(picture.shapes) for picture in pictures] or [0]
     lines = [
         ('Images', f'{len(pictures)} in {images.folder}, {_sizes(pictures)}, '
-         f'{empty} without boxes{_hidden(images)}'),
+         f'{empty} without boxes{hidden_note(images)}'),
         ('Boxes', f'{len(shapes)}, {ignored} of them to be ignored; '
          f'{median(per_image):g} in half of the images, at most '
          f'{max(per_image)}'),
@@ -104,7 +113,12 @@ def _spread(items: Sequence) -> list:
     return list(items[::stride])
 
 
-def _hidden(images: ImageFolder) -> str:
+def hidden_note(images: ImageFolder) -> str:
+    """What to say about images that were left out.
+
+    Args:
+        images (ImageFolder): The images.
+    """
     return f'; {images.hidden} hidden left out' if images.hidden else ''
 
 
@@ -220,11 +234,13 @@ def inspect_masks(folder: str, images: ImageFolder,
     Returns:
         Findings: Counts, sizes, and pictures.
     """
-    classes = read_lines(os.path.join(folder, CLASSES_FILE))
+    file = os.path.join(folder, CLASSES_FILE)
+    classes = read_lines(file)
+    check_unlike(classes, file)
     faults, palette = Faults(), colours(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
-    shown, panels = set(_spread(images.names)), []
+    drawn, panels = set(_spread(images.names)), []
     for name in images.names:
         mask = _mask(mask_of(folder, name), name, images, faults,
                      len(classes))
@@ -232,20 +248,23 @@ def inspect_masks(folder: str, images: ImageFolder,
             values, numbers = np.unique(mask, return_counts=True)
             pixels.update(dict(zip(values.tolist(), numbers.tolist())))
             holders.update(values.tolist())
-            if name in shown:
+            if name in drawn:
                 panels.append((name, draw_mask(
                     read_scene(images.path(name)), mask, palette)))
         step()
+    for path, first, second in shared_masks(folder, images.names):
+        faults.add('mask of two images', f'{path} of {first} and {second}')
     if only_first_and_ignored(pixels, len(classes)):
         faults.add(f'folder of masks that {TWO_VALUES}', folder)
     for index, label in enumerate(classes):
         if not pixels[index]:
             faults.add('class without a pixel', label)
     labelled = sum(pixels.values()) - pixels[IGNORED]
-    shares = ', '.join(f'{name} {pixels[index] / max(1, labelled):.1%}'
-                       for index, name in enumerate(classes))
+    shares = some_of([
+        f'{shown(name, 40)} {pixels[index] / max(1, labelled):.1%}'
+        for index, name in enumerate(classes)])
     lines = [('Images', f'{len(images.names)} in {images.folder}'
-              f'{_hidden(images)}'),
+              f'{hidden_note(images)}'),
              ('Pixels', f'{shares}; {pixels[IGNORED]} without a class')]
     legend = [(name, colour) for name, colour in zip(classes, palette)]
     if panels:
@@ -262,12 +281,10 @@ def _mask(path: str, name: str, images: ImageFolder, faults: Faults,
         faults.add('image without a mask', name)
         return None
     try:
-        upright_size(path)
         fault = fault_of_values(path)
-        with Image.open(path) as image:
-            mask = np.asarray(image)
-    except (OSError, ValueError, SyntaxError):
-        faults.add('mask that cannot be read', path)
+        mask = read_mask(path)
+    except OSError as error:
+        faults.add('mask that cannot be read', f'{path}, {first_line(error)}')
         return None
     if fault:
         faults.add('mask with a value that is no class number',
@@ -302,8 +319,7 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
         UserError: If there are no such folders.
     """
     images, faults = ImageFolder(folder), Faults()
-    classes = sorted(entry.name for entry in os.scandir(folder)
-                     if entry.is_dir())
+    classes = class_folders(folder)
     if not classes:
         raise UserError(f'{folder} holds no folders, of which there has to '
                         'be one for each class')
@@ -323,11 +339,12 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
             faults.add('class without images', name)
     for fault in _misnumbering(folder, classes):
         faults.add('list that numbers the folders in another way', fault)
+    _add_copies([picture.name for picture in pictures], images, faults)
     panels = [(picture.name, Image.fromarray(read_scene(
         images.path(picture.name)))) for picture in _spread(pictures)]
     return Findings(
         [('Images', f'{len(pictures)} in {folder}, {_sizes(pictures)}'
-          f'{_hidden(images)}')],
+          f'{hidden_note(images)}')],
         {name: counts[name] for name in classes}, faults, panels)
 
 
@@ -341,6 +358,24 @@ def _misnumbering(folder: str, classes: list[str]) -> Iterator[str]:
             fault = misnumbered(read_labels(path), classes)
             if fault:
                 yield f'{path}: {fault}'
+
+
+def _add_copies(names: Sequence[str], images: ImageFolder, faults: Faults
+                ) -> None:
+    """What lies in the folders of two classes is of one of them at most."""
+    similar = defaultdict(list)
+    for name in names:
+        with open(images.path(name), 'rb') as file:
+            size = os.fstat(file.fileno()).st_size
+            similar[size, crc32(file.read(4096))].append(name)
+    for group in similar.values():
+        first: dict[bytes, str] = {}
+        for name in group if len(group) > 1 else ():
+            content = Path(images.path(name)).read_bytes()
+            other = first.setdefault(sha256(content).digest(), name)
+            if other.split('/')[0] != name.split('/')[0]:
+                faults.add('image that is in two classes',
+                           f'{other} and {name}')
 
 
 def class_lines(counts: dict[str, int]) -> list[str]:

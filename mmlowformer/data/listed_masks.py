@@ -5,7 +5,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ..errors import UserError, shown
 from ..registry import DATASETS
-from .paths import images_below, leads_out, mask_of, read_lines
+from .paths import check_names, images_below, mask_of, read_lines, shared_masks
 
 
 @DATASETS.register_module()
@@ -33,13 +33,15 @@ class ListedMasks(BaseSegDataset):
                  images_below(folder))
         if not names:
             raise UserError(f'{os.path.abspath(folder)} holds no images')
-        outside = next(filter(leads_out, names), None)
-        if outside:
-            raise UserError(f'{self.ann_file} names {shown(outside)}: names '
-                            'with .. lead out of the folder of the images')
+        check_names(names, self.ann_file or folder)
+        masks = self.data_prefix['seg_map_path']
+        for mask, first, second in shared_masks(masks, names):
+            raise UserError(f'{mask} would be the mask of {shown(first)} and '
+                            f'of {shown(second)}: call masks as their images, '
+                            'with .png at the end')
         return [dict(
             img_path=os.path.join(folder, name),
-            seg_map_path=mask_of(self.data_prefix['seg_map_path'], name),
+            seg_map_path=mask_of(masks, name),
             label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label, seg_fields=[])
             for name in names]

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
@@ -13,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
 from ..configs import kind_of
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line, shown, some_of
 from ..runtime.images import check_depth
 from .folders import warn_of_unused
 from .paths import CLASSES_FILE, check_regular, paths_of, read_lines
@@ -79,8 +78,7 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
-                f'{len(classes)} classes: {", ".join(classes[:5])}'
-                f'{", ..." if len(classes) > 5 else ""}')
+                f'{len(classes)} classes: {some_of(classes, 5)}')
 
 
 def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
@@ -93,10 +91,9 @@ def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
     if list(classes) != names:
         raise UserError(
             f'the classes of the config are not those of {path}, or not in '
-            'this order.',
-            f'  file:   {shown(", ".join(names), 1000)}',
-            f'  config: {shown(", ".join(classes), 1000)}',
-            'Leave classes out of the config, or make both the same')
+            f'this order (file: {shown(", ".join(names), 800)}; config: '
+            f'{shown(", ".join(classes), 800)}). Leave classes out of the '
+            'config, or make both the same')
 
 
 def _loader(dataset: dict, cfg: Config):
@@ -153,7 +150,7 @@ def fault_of_values(path: str) -> str | None:
     Raises:
         OSError: If it is no image.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if image.mode in NARROW:
             return None
         values = np.asarray(image)
@@ -163,6 +160,22 @@ def fault_of_values(path: str) -> str | None:
         return None
     return (f'the value {odd[0]:g}: class numbers are integers, 0 to '
             f'{IGNORED - 1}, and {IGNORED} for no class')
+
+
+def read_mask(path: str) -> np.ndarray:
+    """Read a mask as it stands in its file.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        np.ndarray: ``(h, w)``, or more dimensions if it has channels.
+
+    Raises:
+        OSError: If it is no image.
+    """
+    with _opened(path) as image:
+        return np.asarray(image)
 
 
 def only_first_and_ignored(values: Collection[int], count: int) -> bool:
@@ -197,14 +210,17 @@ def _named(kind: str, path: str) -> Iterator[None]:
     check_regular(path)
     try:
         yield
-    except (OSError, AssertionError, ValueError, SyntaxError,
-            Image.DecompressionBombError, cv2.error) as error:
-        if not os.path.getsize(path):
+    except UserError:
+        raise
+    # What decoders raise for damaged files has no end.
+    except Exception as error:
+        if os.path.isfile(path) and not os.path.getsize(path):
             reason = 'it is empty (0 bytes)'
-        elif isinstance(error, UnidentifiedImageError):
-            reason = 'it is damaged or no image'
-        else:
+        elif isinstance(error, OSError) and not isinstance(
+                error, UnidentifiedImageError):
             reason = first_line(error)
+        else:
+            reason = 'it is damaged or no image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
@@ -221,10 +237,24 @@ def upright_size(path: str) -> tuple[int, int]:
         OSError: If it is no image.
         UserError: If it is none that models can be shown.
     """
-    if not os.path.isfile(path):  # Opening a pipe waits for ever.
-        raise FileNotFoundError(f'{path} is no file')
-    with Image.open(path) as image:
+    with _opened(path) as image:
         check_depth(image, f'image {path}')
         # 5 to 8 are the orientations that lie on their side.
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) > 4
+        turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
         return image.size if turned else image.size[::-1]
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """What goes wrong with a damaged file is an OSError, whatever it is."""
+    if not os.path.isfile(path):  # Opening a pipe waits for ever.
+        raise FileNotFoundError(f'{path} is no file')
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, UserError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise OSError(first_line(error)) from error
+    except Exception as error:
+        raise OSError('it is damaged or no image') from error

@@ -91,7 +91,10 @@ def write_json(path: str | Path, content: dict) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    write_text(path, json.dumps(content, ensure_ascii=False))
+    text = json.dumps(content, ensure_ascii=False)
+    # Half of a pair of surrogates can only be written as an escape.
+    lone = any('\ud800' <= letter <= '\udfff' for letter in set(text))
+    write_text(path, json.dumps(content) if lone else text)
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 import os
 from collections.abc import Callable, Mapping
 
-from ..errors import UserError
+from ..errors import UserError, some_of
 from ..variables import followed
 from .coco import read_coco
 from .folders import class_folders
@@ -105,7 +105,7 @@ def _checked_classes(classes: object) -> tuple[str, ...] | None:
                         f'{classes!r}')
     names = tuple(map(str, classes))
     if len(set(names)) < len(names):
-        raise UserError(f'classes names one twice: {", ".join(names)}')
+        raise UserError(f'classes names one twice: {some_of(names)}')
     return names
 
 

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..configs import kind_of
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line, is_printable, shown
 
 # Suffixes of images that can be read.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
           '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 # Beside masks: a class in each line, that of the value 0 first.
 CLASSES_FILE = 'classes.txt'
+
+# Bytes of a file's name without its folders.
+LONGEST_PART = 255
 
 HOW_TO_GET = {
     'CocoDataset':
@@ -169,6 +172,26 @@ def leads_out(name: str) -> bool:
     return '..' in name.replace('\\', '/').split('/')
 
 
+def check_names(names: Iterable[str], path: str | Path) -> None:
+    """Make sure that a file names files below a folder.
+
+    Args:
+        names (Iterable[str]): What it names.
+        path (str | Path): The file.
+
+    Raises:
+        UserError: If a name holds ``..`` or controls, begins or ends with a
+            blank, or is endless.
+    """
+    for name in names:
+        longest = max(map(len, os.fsencode(name).split(b'/')))
+        if longest > LONGEST_PART or leads_out(name) \
+                or name != name.strip() or not is_printable(name):
+            raise UserError(f'{path} names {shown(repr(name))}: that is no '
+                            'name of a file, or one with .. (out of the '
+                            'folder), controls or blanks at its ends')
+
+
 def check_regular(path: str | Path) -> None:
     """Make sure that reading a file does not wait for ever.
 
@@ -180,6 +203,27 @@ def check_regular(path: str | Path) -> None:
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f'{path} is no regular file')
+
+
+def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
+    """Read a text file.
+
+    Args:
+        path (str | Path): The file.
+        encoding (str): Its encoding. Defaults to ``'utf-8'``.
+
+    Returns:
+        str: What it holds.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    check_regular(path)
+    try:
+        return Path(path).read_text(encoding=encoding)
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {first_line(error)}'
+                        ) from error
 
 
 def check_unlike(names: Iterable[str], source: str | Path) -> None:
@@ -219,6 +263,25 @@ def mask_of(folder: str, name: str) -> str:
         else whole
 
 
+def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
+        tuple[str, str, str]]:
+    """Masks that would be those of two images, as of ``a.jpg`` and ``a.png``.
+
+    Args:
+        folder (str): Of the masks.
+        names (Iterable[str]): Of the images, below their folder.
+
+    Yields:
+        tuple[str, str, str]: Path of a mask, and the two images.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        mask = mask_of(folder, name)
+        owner = owners.setdefault(mask, name)
+        if owner != name:
+            yield mask, owner, name
+
+
 def read_lines(path: str | Path) -> list[str]:
     """The lines of a text file that hold something.
 
@@ -231,13 +294,8 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         UserError: If it cannot be read, or holds nothing.
     """
-    check_regular(path)
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}'
-                        ) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in
+             read_text(path, 'utf-8-sig').splitlines() if line.strip()]
     if not lines:
         raise UserError(f'{path} is empty')
     return lines

@@ -3,6 +3,7 @@ from collections import defaultdict
 
 from mmpretrain.datasets import CustomDataset
 
+from ..errors import UserError
 from ..registry import DATASETS
 
 
@@ -20,7 +21,7 @@ class RetrievalQueries(CustomDataset):
         **kwargs: Other arguments of MMPreTrain's ``CustomDataset``.
 
     Raises:
-        ValueError: If a class of the queries is not in the gallery.
+        UserError: If a class of the queries is not in the gallery.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -32,7 +33,7 @@ class RetrievalQueries(CustomDataset):
         for query in queries:
             name = self.CLASSES[query['gt_label']]
             if name not in positions:
-                raise ValueError(
+                raise UserError(
                     f'{query["img_path"]} is of the class {name!r}, of which '
                     f'there is no image in {self.data_prefix["gallery_path"]}')
             query['gt_label'] = positions[name]

@@ -38,8 +38,9 @@ def check_sequences(dataset: dict, classes: tuple | None,
         for text in _problems(record, followed)]
     if problems:
         more = len(problems) - SHOWN
-        raise UserError('; '.join(islice(problems, SHOWN)) + (
-            f'; and {more} more' if more > 0 else ''))
+        raise UserError(f'{os.path.abspath(videos.data_root)}: ' + '; '.join(
+            islice(problems, SHOWN)) + (
+                f'; and {more} more' if more > 0 else ''))
 
 
 def _problems(record: dict, followed: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 
-from ..errors import UserError
+from ..errors import UserError, shown
 
 
 def group_by(pattern: str | None) -> Callable[[str], str]:
@@ -32,7 +32,8 @@ def group_by(pattern: str | None) -> Callable[[str], str]:
     def key(name: str) -> str:
         match = expression.search(name)
         if not match:
-            raise UserError(f'--group {pattern} finds no group in {name}')
+            raise UserError(f'--group {pattern} finds no group in '
+                            + shown(name))
         return match.group(1 if expression.groups else 0)
 
     return key

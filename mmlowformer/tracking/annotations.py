@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.paths import check_regular
-from ..errors import UserError, first_line
+from ..data.coco import LARGEST
+from ..data.paths import check_names, read_text
+from ..errors import UserError, shown
 
 SHOWN_LENGTH = 40
 
@@ -55,11 +56,7 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
         UserError: If it is not there, or holds something else.
     """
     words = ' '.join(_lines(path)).replace(',', ' ').split()
-    try:
-        labels = np.array([int(float(word)) for word in words])
-    except (ValueError, OverflowError) as error:
-        raise UserError(f'{path}: {first_line(error)}; it has to hold a '
-                        'number for each frame') from error
+    labels = np.array([_label(word, path) for word in words], int)
     if len(labels) != count:
         raise UserError(f'{path} holds {len(labels)} numbers for {count} '
                         'frames')
@@ -78,17 +75,23 @@ def read_names(path: str | Path) -> list[str]:
     Raises:
         UserError: If there are none.
     """
-    names = _lines(path)
+    names = [line.strip() for line in _lines(path) if line.strip()]
     if not names:
         raise UserError(f'{path} names no video')
+    check_names(names, path)
     return names
 
 
-def _lines(path: str | Path) -> list[str]:
-    check_regular(path)
+def _label(word: str, path: str | Path) -> int:
     try:
-        text = Path(path).read_text(encoding='utf-8')
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}') \
-            from error
-    return text.strip().splitlines() if text.strip() else []
+        number = float(word)
+    except ValueError:
+        number = float('nan')
+    if not abs(number) < LARGEST:
+        raise UserError(f'{path}: {shown(repr(word), SHOWN_LENGTH)} is no '
+                        'number; it has to hold a number for each frame')
+    return int(number)
+
+
+def _lines(path: str | Path) -> list[str]:
+    return read_text(path).strip().splitlines()

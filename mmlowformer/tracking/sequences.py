@@ -5,7 +5,6 @@ A record of them is a whole video: ``name``, ``frames`` (``FrameFiles``),
 whether the object can be seen), ``cover`` (``(n, )``, what is visible of it,
 above 0 where it counts) and ``attributes`` (names of difficulties).
 """
-import json
 import os
 import re
 from abc import abstractmethod
@@ -15,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ..data.coco import faults_of, read_coco, refuse_faults
+from ..data.own import read_lines
 from ..data.paths import IMAGES
-from ..errors import UserError
+from ..errors import UserError, shown
 from ..registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
 from .video import FrameFiles
@@ -281,6 +282,9 @@ class VideoFolders(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
+        if not os.path.isdir(self.data_root):
+            raise UserError('there is no folder of videos '
+                            f'{shown(self.data_root)}')
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             entry.name for entry in os.scandir(self.data_root)
             if entry.is_dir() and not entry.name.startswith('.')))
@@ -317,7 +321,7 @@ class UAV123(Sequences):
                   'VC', 'CM', 'SOB')
     ENTRY = re.compile(
         r"'name','(?P<name>\w+)'.*?data_seq[\\/]UAV123[\\/](?P<folder>\w+)"
-        r".*?'startFrame',(?P<start>\d+),'endFrame',(?P<end>\d+)")
+        r".*?'startFrame',(?P<start>\d{1,9}),'endFrame',(?P<end>\d{1,9})\b")
 
     def __init__(self, data_root: str, ann_file: str = 'configSeqs.m',
                  **kwargs):
@@ -325,18 +329,24 @@ class UAV123(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
-        for line in read_names(self.ann_file):
+        for line in read_lines(self.ann_file):
             found = self.ENTRY.search(line)
             truth = found and Path(self.data_root, 'anno', 'UAV123',
                                    f'{found["name"]}.txt')
             # The list has the long videos of UAV20L, too.
-            if found and truth and truth.is_file():
-                yield record_of(found['name'], FrameFiles(
-                    str(Path(self.data_root, 'data_seq', 'UAV123',
-                             found['folder'])),
-                    range(int(found['start']), int(found['end']) + 1),
-                    '{:06d}.jpg'), read_boxes(truth), attributes=_flagged(
-                        truth.parent / 'att' / truth.name, self.ATTRIBUTES))
+            if not found or not truth or not truth.is_file():
+                continue
+            numbers = range(int(found['start']), int(found['end']) + 1)
+            boxes = read_boxes(truth)
+            if len(numbers) > len(boxes):
+                raise UserError(f'{truth} has {len(boxes)} lines for '
+                                f'{len(numbers)} frames of {self.ann_file}')
+            folder = Path(self.data_root, 'data_seq', 'UAV123',
+                          found['folder'])
+            yield record_of(
+                found['name'], FrameFiles(str(folder), numbers, '{:06d}.jpg'),
+                boxes, attributes=_flagged(truth.parent / 'att' / truth.name,
+                                           self.ATTRIBUTES))
 
 
 @DATASETS.register_module()
@@ -364,14 +374,15 @@ class CocoObjects(Sequences):
 
     def records(self) -> Iterator[dict]:
         """See ``Sequences``."""
-        content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+        content = read_coco(self.ann_file)
+        refuse_faults(faults_of(content, masks=False), self.ann_file)
         files = {image['id']: image['file_name']
-                 for image in content['images']}
+                 for image in content['image_records']}
         for annotation in content['annotations']:
             box = annotation['bbox']
             if annotation.get('iscrowd') or min(box[2:]) < self.min_side:
                 continue
             yield record_of(
-                str(annotation['id']), FrameFiles(
+                shown(annotation.get('id')), FrameFiles(
                     self.data_prefix['img'],
                     [files[annotation['image_id']]]), np.array([box], float))

@@ -93,7 +93,7 @@ def test_other_categories(cfg, root):
     edit(root, lambda content: content['categories'][2].update(name='ring'))
     with pytest.raises(UserError, match='do not match') as error:
         check(cfg)
-    assert 'file:   circle, square, ring, star' in str(error.value)
+    assert 'file: circle, square, ring, star' in str(error.value)
     assert f'config: {", ".join(CLASSES)}' in str(error.value)
 
 
@@ -218,7 +218,7 @@ def test_small_images_are_filtered(cfg):
     (lambda c: first_image(c).update(file_name=None), 'file_name is no text'),
     (lambda c: first_image(c).update(file_name='\ud800.jpg'),
      r'file_name is no text that can be printed: .*ud800'),
-    (lambda c: first_image(c).update(id=None), 'id of images is None'),
+    (lambda c: first_image(c).update(id=None), 'id of images is null'),
     (lambda c: c['categories'][0].update(name=['x' * 10**6]),
      'name is no text')])
 def test_records_that_would_be_misread(cfg, root, change, message):

@@ -320,11 +320,10 @@ def test_a_message_has_a_limit_and_no_controls():
 
 
 def test_a_name_begins_no_line_of_a_message():
-    """Lines that a message has itself stay."""
     with pytest.raises(SystemExit) as status, one_line_errors('tool'):
-        raise UserError('checkpoint a\nNo errors.pth is empty', 'do that')
+        raise UserError('checkpoint a\nNo errors.pth is empty')
     assert str(status.value) == (
-        'tool: error: checkpoint a\\nNo errors.pth is empty\ndo that')
+        'tool: error: checkpoint a\\nNo errors.pth is empty')
 
 
 class LeftPipe(io.StringIO):

@@ -1,5 +1,6 @@
 """tools/data.py, as users run it."""
 import json
+import os
 import shutil
 
 import cv2
@@ -8,6 +9,8 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from mmlowformer.data import cutting
+from mmlowformer.data.coco import check_coco
+from mmlowformer.errors import UserError
 
 from ..conftest import ROOT
 from ..own_data import read, write_own_data
@@ -181,6 +184,73 @@ def test_inspect_folders(run_here, shapes, tmp_path):
     assert "1 x image in no class's folder" in result.stdout
 
 
+@pytest.mark.parametrize(('make', 'message'), [
+    (lambda root: shutil.copytree(root / 'star', root / 'Star'),
+     'two classes of one name'),
+    (lambda root: shutil.copy(root / 'star/000003.jpg',
+                              root / 'circle/x.jpg'),
+     'image that is in two classes, first: circle/x.jpg and star/000003.jpg'),
+    (lambda root: shutil.copytree(root / 'star', root / '.cache'), 'hidden'),
+    (lambda root: shutil.copytree(root / 'star', root / 'circle/.cache'),
+     'hidden folder')])
+def test_inspect_finds_classes_that_overlap(make, message, run_here, shapes,
+                                            tmp_path):
+    shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
+    make(tmp_path / 'classes')
+    result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in ' '.join(result.stdout.split())
+
+
+def test_inspect_finds_masks_that_overlap(run_here, mine, tmp_path):
+    ran(run_here(DATA, 'convert', 'labelme', 'mine/labelme', '--masks',
+                 'mine/masks', cwd=tmp_path))
+    (mine / 'masks/000000.jpg.png').rename(mine / 'masks/000000.png')
+    shutil.copy(mine / 'images/000000.jpg', mine / 'images/000000.jpeg')
+    (mine / 'masks/classes.txt').write_text('a\nb\nc\nd\ne\n')
+    result = run_here(DATA, 'inspect', 'mine/masks', cwd=tmp_path)
+    assert result.returncode == 1
+    assert '1 x mask of two images' in ' '.join(result.stdout.split())
+    (mine / 'masks/classes.txt').write_text('a\nb\nc\nd\nD\n')
+    result = run_here(DATA, 'inspect', 'mine/masks', cwd=tmp_path)
+    assert 'two classes of one name' in ' '.join(result.stdout.split())
+
+
+@pytest.mark.parametrize('name', [b'a\xff.jpg', b'a\nb.jpg', b'a\x1b.jpg',
+                                  b' a.jpg', b'a\nb/0.jpg'])
+def test_split_writes_names_that_can_be_read(name, error_here, shapes,
+                                             tmp_path):
+    """A list has one in a line."""
+    shutil.copytree(shapes / 'folders/train/star', tmp_path / 'images')
+    path = os.path.join(os.fsencode(tmp_path / 'images'), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    shutil.copy(tmp_path / 'images/000003.jpg', path)
+    said = error_here(DATA, 'split', 'images', '--val', 0.5, cwd=tmp_path)
+    assert 'that is no name' in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ['\u0645\u06cc\u200c\u062e.jpg',
+                                  'a\u3000b.jpg'])
+def test_names_in_any_script(name, run_here, tmp_path):
+    scene(tmp_path)
+    (tmp_path / 'images/a.png').rename(tmp_path / 'images' / name)
+    edit(tmp_path / 'all.json', lambda c: (
+        c['images'][0].update(file_name=name),
+        c['categories'][0].update(name=name)))
+    assert 'No errors' in ran(run_here(DATA, 'inspect', 'all.json',
+                                       cwd=tmp_path))
+
+
+def test_split_numbers_folders_as_training_does(error_here, shapes, tmp_path):
+    """One without images would shift the classes behind it."""
+    shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
+    (tmp_path / 'classes/bone').mkdir()
+    assert 'classes/bone' in error_here(DATA, 'split', 'classes', '--out',
+                                        'out', cwd=tmp_path)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_split_keeps_groups(run_here, mine, tmp_path):
     ran(run_here(DATA, 'split', 'mine/all.json', '--val', 0.25, '--test',
                  0.25, '--out', 'parts', cwd=tmp_path))
@@ -206,6 +276,13 @@ def test_split_keeps_groups(run_here, mine, tmp_path):
 def test_what_cannot_be_split(arguments, message, error_here, mine, tmp_path):
     assert message in error_here(DATA, 'split', *arguments, cwd=tmp_path)
     assert not (mine / 'train.json').exists()
+
+
+def test_split_keeps_what_it_does_not_know(run_here, mine, tmp_path):
+    edit(mine / 'all.json', lambda c: c.update(info=dict(by='\ud800', at='Ä')))
+    ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
+    assert json.loads((mine / 'val.json').read_text())['info'] == dict(
+        by='\ud800', at='Ä')
 
 
 def test_split_overwrites_nothing(run_here, error_here, mine, tmp_path):
@@ -319,6 +396,143 @@ def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):
         width, height = record['bbox'][2:]
         assert record['iscrowd'] == (width * height < 0.8 * 600)
     assert {record['iscrowd'] for record in content['annotations']} == {0, 1}
+
+
+def all_in_shares(content):
+    content['annotations'][0].update(bbox=[.4, .4, .1, .1], segmentation=[])
+
+
+def nothing_at_all(content):
+    content.update(images=[], annotations=[])
+
+
+def refused_by_training(tmp_path):
+    dataset = dict(ann_file=str(tmp_path / 'all.json'),
+                   data_prefix=dict(img=str(tmp_path / 'images')))
+    with pytest.raises(UserError) as error:
+        check_coco(dataset, ('bar', ), None, 'train_dataloader')
+    return str(error.value).split(': ', 1)[-1]
+
+
+@pytest.mark.parametrize('command', [
+    ['inspect', 'all.json'], ['tile', 'all.json', '--out', 'out'],
+    ['split', 'all.json', '--out', 'out']])
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda c: c['annotations'][0].update(iscrowd=1), 'to be ignored'),
+    (all_in_shares, 'multiply them by width'),
+    (lambda c: c.update(annotations=[]), 'no annotations'),
+    (nothing_at_all, 'no annotations')])
+def test_what_training_refuses(command, spoil, message, run_here, tmp_path):
+    scene(tmp_path)
+    edit(tmp_path / 'all.json', spoil)
+    assert message in refused_by_training(tmp_path)
+    result = run_here(DATA, *command, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in ' '.join(result.stdout.split())
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('command', [
+    ['inspect', 'all.json'], ['split', 'all.json', '--out', 'out']])
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda c: c['annotations'][0].pop('id'), 'annotation without id'),
+    (lambda c: c['annotations'][0].pop('area'), 'annotation without area'),
+    # It would be found below images/, but not where a training looks.
+    (lambda c: c['images'][0].update(file_name='far/a.png'), 'are not in')])
+def test_what_only_training_refuses(command, spoil, message, run_here,
+                                    tmp_path):
+    scene(tmp_path)
+    edit(tmp_path / 'all.json', spoil)
+    assert message in refused_by_training(tmp_path) or 'not in' in message
+    result = run_here(DATA, *command, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in ' '.join(result.stdout.split())
+    assert not (tmp_path / 'out').exists()
+
+
+def test_inspect_knows_the_filter_of_a_config(run_here, tmp_path):
+    scene(tmp_path)
+    cv2.imwrite(str(tmp_path / 'images/a.png'), np.zeros((30, 300, 3)))
+    edit(tmp_path / 'all.json', lambda c: (
+        c['images'][0].update(height=30),
+        c['annotations'][0].update(bbox=[0, 0, 9, 9], segmentation=[])))
+    result = run_here(DATA, 'inspect', 'all.json', '--config', ROOT /
+                      'configs/retinanet_lowformer_b0_coco.py', cwd=tmp_path)
+    assert result.returncode == 1
+    assert 'filter_cfg.min_size' in result.stdout
+    ran(run_here(DATA, 'inspect', 'all.json', cwd=tmp_path))
+
+
+def test_tiles_that_teach_nothing_are_not_written(error_here, tmp_path):
+    scene(tmp_path)
+    edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
+        bbox=[50, 50, 100, 100], segmentation=[]))
+    assert 'another --min-visible' in error_here(
+        DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+        '--min-visible', 1, cwd=tmp_path)
+    assert not (tmp_path / 'tiles').exists()
+
+
+def test_part_that_teaches_nothing_is_not_written(error_here, mine, tmp_path):
+    def keep_one(content):
+        first = content['images'][0]['id']
+        content['annotations'] = [item for item in content['annotations']
+                                  if item['image_id'] == first]
+
+    edit(mine / 'all.json', keep_one)
+    said = error_here(DATA, 'split', 'mine/all.json', cwd=tmp_path)
+    assert 'of mine/all.json' in said
+    assert 'another --seed' in said
+    assert not list(mine.glob('*.txt'))
+
+
+def test_warnings_of_a_split_are_short(run_here, mine, tmp_path):
+    edit(mine / 'all.json', lambda c: c['categories'].extend(
+        dict(id=100 + index, name=f'{index}' + 'x' * 3000)
+        for index in range(300)))
+    shown = ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
+    assert shown.count('Warning') == 2
+    assert 'more: another --seed' in ' '.join(shown.split())
+    assert len(shown) < 5000
+
+
+def test_convert_says_that_training_would_refuse(run_here, mine, tmp_path):
+    for file in (mine / 'xml').glob('*.xml'):
+        file.write_text(file.read_text().replace(
+            '</name>', '</name><difficult>1</difficult>'))
+    shown = ran(run_here(DATA, 'convert', 'voc', 'mine/xml', '--out', 'x.json',
+                         cwd=tmp_path))
+    assert 'a training would refuse it' in ' '.join(shown.split())
+    assert (tmp_path / 'x.json').exists()
+
+
+def test_convert_counts_hidden_images(run_here, mine, tmp_path):
+    (mine / 'images/.ipynb_checkpoints').mkdir()
+    shutil.copy(mine / 'images/000000.jpg',
+                mine / 'images/.ipynb_checkpoints/000000-checkpoint.jpg')
+    assert '1 hidden left out' in ' '.join(ran(run_here(
+        DATA, 'convert', 'voc', 'mine/xml', '--out', 'x.json',
+        cwd=tmp_path)).split())
+
+
+@pytest.mark.parametrize(('kind', 'source', 'file', 'old', 'new'), [
+    ('voc', 'xml', 'xml/000000.xml', '<object>', '<object><name>Circle</name>'
+     '<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>'
+     '</bndbox></object><object><name>circle</name>'),
+    ('labelme', 'labelme', 'labelme/000000.json', '"shapes": [',
+     '"shapes": [{"label": "Circle", "points": [[1,1],[9,1],[9,9]]}, '
+     '{"label": "circle", "points": [[1,1],[9,1],[9,9]]}, '),
+    ('csv', 'boxes.csv', 'boxes.csv', '\n000000', '\n000000.jpg,Circle,1,1,'
+     '9,9\n000000.jpg,circle,1,1,9,9\n000000'),
+])
+def test_classes_that_share_a_name(kind, source, file, old, new, error_here,
+                                   mine, tmp_path):
+    path = mine / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert 'two classes of one name' in error_here(
+        DATA, 'convert', kind, f'mine/{source}', '--out', 'x.json',
+        cwd=tmp_path)
+    assert not (tmp_path / 'x.json').exists()
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

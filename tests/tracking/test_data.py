@@ -113,6 +113,23 @@ def test_folders_of_otb(tmp_path):
         build('VideoFolders', data_root=str(tmp_path))
 
 
+@pytest.mark.parametrize('root', ['none', 'file'])
+def test_no_folder_of_videos(root, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='no folder of videos'):
+        build('VideoFolders', data_root=str(tmp_path / root))
+
+
+def test_frames_of_uav123_have_boxes(tmp_path):
+    write_video(tmp_path / 'data_seq/UAV123/bird1', ['000001.jpg'], THREE,
+                tmp_path / 'anno/UAV123/bird1.txt')
+    (tmp_path / 'configSeqs.m').write_text(
+        "struct('name','bird1','path','D:\\data_seq\\UAV123\\bird1\\',"
+        "'startFrame',1,'endFrame',999999999)")
+    with pytest.raises(UserError, match='3 lines for 999999999 frames'):
+        build('UAV123', data_root=str(tmp_path))
+
+
 def test_uav123(tmp_path):
     write_video(tmp_path / 'data_seq/UAV123/bird1',
                 [f'{i:06d}.jpg' for i in range(1, 6)], THREE,
@@ -121,7 +138,7 @@ def test_uav123(tmp_path):
         "seqs={struct('name','bird1_2','path',"
         "'D:\\data_seq\\UAV123\\bird1\\','startFrame',3,'endFrame',5,"
         "'nz',6,'ext','jpg','init_rect',[0,0,0,0]),...\n"
-        "struct('name','other','path','D:\\data_seq\\UAV123\\other\\',"
+        "\tstruct('name','other','path','D:\\data_seq\\UAV123\\other\\',"
         "'startFrame',1,'endFrame',9),...\n")
     (tmp_path / 'anno/UAV123/att').mkdir()
     (tmp_path / 'anno/UAV123/att/bird1_2.txt').write_text(

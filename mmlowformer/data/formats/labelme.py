@@ -42,13 +42,13 @@ def read_labelme(source: str, images: ImageFolder, faults: Faults, *,
     for file in annotation_files(source, '.json'):
         try:
             content = json.loads(file.read_text(encoding='utf-8'))
-            marked, named = content['shapes'], content['imagePath']
+            marked, named = map(content.get, ('shapes', 'imagePath')) \
+                if isinstance(content, dict) else (None, None)
             if not isinstance(marked, list) or not isinstance(named, str):
-                raise TypeError('shapes is no list, or imagePath no text')
-        except (OSError, ValueError, KeyError, TypeError,
-                RecursionError) as error:
+                raise ValueError('shapes is no list, or imagePath no text')
+        except (OSError, ValueError, RecursionError) as error:
             faults.add('file that is not of LabelMe',
-                       f'{file}, {type(error).__name__}: {first_line(error)}')
+                       f'{file}, {first_line(error)}')
             continue
         base = Path(source) if Path(source).is_dir() else file.parent
         stem = file.relative_to(base).with_suffix('')
@@ -81,12 +81,14 @@ def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
     for index, item in enumerate(marked, 1):
         where = f'{file}, shape {index}'
         try:
+            if not isinstance(item, dict):
+                raise ValueError(f'it is no object: {shown(repr(item), 60)}')
             label = item.get('label') or ''
             if not isinstance(label, str):
-                raise TypeError(f'its label is {shown(repr(label), 60)}')
+                raise ValueError(f'its label is {shown(repr(label), 60)}')
             label = label.strip()
             polygon = _polygon(item)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             faults.add('shape that is no area', f'{where}, '
                        f'{first_line(error)}')
             continue
@@ -101,7 +103,11 @@ def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
 
 def _polygon(item: dict) -> list[float]:
     kind = item.get('shape_type') or 'polygon'
-    points = [(number(x), number(y)) for x, y in item['points']]
+    points = item.get('points')
+    if not isinstance(points, list) or not all(
+            isinstance(point, list) and len(point) == 2 for point in points):
+        raise ValueError('its points are no list of pairs')
+    points = [(number(x), number(y)) for x, y in points]
     if kind == 'rectangle' and len(points) == 2:
         (x1, y1), (x2, y2) = points
         points = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ...errors import UserError, first_line, shown
 from ..coco import LARGEST, run_lengths
@@ -205,8 +204,7 @@ class ImageFolder:
         path = self.path(name)
         try:
             height, width = upright_size(path)
-        except (OSError, ValueError, SyntaxError, UserError,
-                Image.DecompressionBombError) as error:
+        except (OSError, UserError) as error:
             reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
                       else first_line(error).replace(repr(path), 'it')
                       .replace(f'image {path}', 'it'))
@@ -228,13 +226,15 @@ def number(text: object) -> float:
         ValueError: If it is no finite number.
     """
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise ValueError(f'{text!r} is no number')
+        raise ValueError(f'{shown(repr(text), 60)} is no number')
     try:
         value = float(text)
     except OverflowError:  # An integer of 400 digits.
         value = math.inf
+    except ValueError as error:
+        raise ValueError(f'{shown(repr(text), 60)} is no number') from error
     if not math.isfinite(value):
-        raise ValueError(f'{shown(repr(text))} is no finite number')
+        raise ValueError(f'{shown(repr(text), 60)} is no finite number')
     if abs(value) >= LARGEST:
         raise ValueError(f'{value:g} is no number of pixels')
     return value
