@@ -1,12 +1,15 @@
 """The pages about one's own data, followed to the letter."""
+import argparse
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 
+from mmlowformer import engine
 from mmlowformer.data.shapes import make_dataset
 
 from .conftest import ROOT
@@ -96,3 +99,55 @@ def test_scenes(tmp_path_factory, run_here, here):
     assert all(parts)
     assert not parts[0] & parts[1]
     assert len(list((here / 'predictions/pictures').iterdir())) == 3
+
+
+def snippets(page):
+    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
+    return [textwrap.dedent(block) for block in
+            re.findall(r'^ *```python\n(.*?)^ *```', text, re.S | re.M)]
+
+
+def load(file, **options):
+    return engine.load_config(argparse.Namespace(
+        config=str(file), cfg_options=options, launcher='none', work_dir=None,
+        local_rank=0))
+
+
+def test_a_config_that_builds_upon_the_one_for_boxes(eight_shapes, tmp_path):
+    write_own_data(eight_shapes, tmp_path)
+    content = json.loads((eight_shapes / 'coco/annotations'
+                          / 'instances_train2017.json').read_text())
+    (tmp_path / 'train.json').write_text(json.dumps(content))
+    (tmp_path / 'mine.py').write_text(snippets('own_data.md')[0])
+    cfg = load(tmp_path / 'mine.py')
+    assert cfg.train_dataloader.dataset.data_root == str(tmp_path)
+    assert cfg.train_cfg.max_epochs == 20
+    assert cfg.model.bbox_head.num_classes == len(content['categories']) == 4
+
+
+@pytest.mark.parametrize('snippet', [
+    snippets('own_data.md')[1],
+    "_base_ = __import__('mmlowformer').get_config_path("
+    "'retinanet_lowformer_b1_coco')\n" + next(
+        block for block in snippets('troubleshooting.md')
+        if 'classes = (' in block)])
+def test_classes_of_other_configs(snippet, eight_shapes, tmp_path):
+    """With data that have these, nothing is left to complain of."""
+    root = shutil.copytree(eight_shapes / 'coco', tmp_path / 'coco')
+    for file in (root / 'annotations').glob('instances_*.json'):
+        content = json.loads(file.read_text())
+        kept = content['categories'] = content['categories'][:2]
+        for category, name in zip(kept, ('cat', 'dog'), strict=True):
+            category['name'] = name
+        for record in content['annotations']:
+            record['category_id'] = kept[record['id'] % 2]['id']
+        file.write_text(json.dumps(content))
+    (tmp_path / 'mine.py').write_text(snippet)
+    cfg = load(tmp_path / 'mine.py', data_root=f'{root}/')
+    engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader',
+                                'test_dataloader'])
+    for name in ('train', 'val', 'test'):
+        dataset = cfg[f'{name}_dataloader'].dataset
+        assert dataset.data_root == f'{root}/'
+        assert tuple(dataset.metainfo.classes) == ('cat', 'dog')
+    assert cfg.model.bbox_head.num_classes == 2
