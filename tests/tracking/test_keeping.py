@@ -1,9 +1,13 @@
 """Tracks of finished videos."""
+import random
+
 import numpy as np
 import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.tracking.keeping import KEYS, read_track, track_file
+
+from ..mutations import check_message, mutated
 
 
 @pytest.fixture
@@ -24,3 +28,17 @@ def test_damaged(file, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(UserError, match='film.npz is damaged: delete it'):
         read_track(file.parent, 'film')
+
+
+def test_damaged_anywhere(file):
+    content = file.read_bytes()
+    np.save(file.with_suffix('.npy'), np.zeros(3))
+    file.write_bytes(file.with_suffix('.npy').read_bytes())
+    with pytest.raises(UserError, match='is damaged'):
+        read_track(file.parent, 'film')
+    for index in range(300):
+        file.write_bytes(mutated(random.Random(index), content))
+        try:
+            read_track(file.parent, 'film')
+        except UserError as error:
+            check_message(str(error), file)
