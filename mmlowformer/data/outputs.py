@@ -159,7 +159,7 @@ def fill_once(out: str | Path, record: str, description: dict,
     """
     out = Path(out)
     there = out / record
-    if there.is_file() and json.loads(there.read_text()) == description:
+    if there.is_file() and _read(there) == description:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
@@ -175,6 +175,13 @@ def fill_once(out: str | Path, record: str, description: dict,
             out.rmdir()
         os.replace(root, out)
     return True
+
+
+def _read(record: Path) -> object:
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None  # It is something else.
 
 
 def check_at_least(arguments: dict[str, int], least: dict[str, int]) -> None:

@@ -3,7 +3,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -89,7 +88,8 @@ def read_track(folder: str | Path, name: str) -> dict | None:
     try:
         with np.load(file, allow_pickle=False) as content:
             return {key: content[key] for key in KEYS}
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    # What NumPy and zipfile raise for damaged files has no end.
+    except Exception as error:
         raise UserError(f'{file} is damaged: delete it, and its video is '
                         'followed again') from error
 
@@ -130,7 +130,7 @@ def check_kept(folder: str | Path, checkpoint: str) -> int:
                         'from; leave it out, or name their --work-dir')
     try:
         made_by = json.loads(record.read_text())
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         made_by = None
     if made_by != _identity(checkpoint):
         raise UserError(f'--resume: the tracks in {folder} are not of '

@@ -451,6 +451,9 @@ VALID = {
         voc_object('dog', (1, 1, 10, 20))])},
     'yolo': {'data.yaml': 'names: {0: dog, 1: cat}\nnc: 2\n',
              'a.txt': '0 0.5 0.5 0.5 1.0\n1 0 0 0 0.5 0.5 0.5\n'},
+    'yolo with classes.txt': {
+        'classes.txt': 'dog\ncat\n',
+        'a.txt': '0 0.5 0.5 0.5 1.0\n1 0 0 0 0.5 0.5 0.5\n'},
     'labelme': {'a.json': json.dumps(dict(
         imagePath='a.jpg', imageWidth=40, imageHeight=20, shapes=[dict(
             label='dog', group_id=1, shape_type='polygon',
@@ -471,7 +474,8 @@ def test_mutations(kind, images, tmp_path):
         if kind in ('coco', 'csv'):
             source /= name
         try:
-            pictures, classes, message, _ = read(kind, source, images)
+            pictures, classes, message, _ = read(kind.split()[0], source,
+                                                 images)
         except UserError as error:
             message = str(error)
         if message:

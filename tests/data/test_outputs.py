@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from mmlowformer.data.outputs import replace_text
+from mmlowformer.data.outputs import fill_once, replace_text
 
 
 @pytest.mark.parametrize('name', ['out.txt', 'out.txt.part'])
@@ -24,3 +24,10 @@ def test_failure_leaves_nothing_behind(tmp_path):
     with pytest.raises(IsADirectoryError):
         replace_text(tmp_path / 'out.txt', 'new')
     assert os.listdir(tmp_path) == ['out.txt']
+
+
+@pytest.mark.parametrize('content', ['', '{', '[' * 100_000, '\ufffe', 'null'])
+def test_what_is_no_record_is_something_else(content, tmp_path):
+    (tmp_path / 'shapes.json').write_bytes(content.encode())
+    with pytest.raises(FileExistsError, match='holds something else'):
+        fill_once(tmp_path, 'shapes.json', {}, lambda folder: None)

@@ -162,7 +162,7 @@ def test_unreadable_config(tmp_path):
      "line 1: ImportError: cannot import name 'nothing_there' from 'sys'"),
     (b"custom_imports = dict(imports=['nothing_there'])\n",
      "No module named 'nothing_there'"),
-    ('a = "ä"\n'.encode('latin-1'), "UnicodeDecodeError.*can't decode"),
+    ('a = "ä"\n'.encode('latin-1'), "UnicodeDecodeError.*no text in UTF-8"),
     (b'a = 1 / 0\n', 'line 1: ZeroDivisionError'),
     (b'filename = 1\n', 'filename is reserved'),
     (b'_base_ = 1\n', 'cannot be read'),

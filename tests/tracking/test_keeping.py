@@ -1,4 +1,6 @@
 """Tracks of finished videos."""
+import random
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from mmlowformer.tracking.keeping import (
     start_over,
     track_file,
 )
+
+from ..mutations import check_message, mutated
 
 
 @pytest.fixture
@@ -38,3 +42,17 @@ def test_foreign_arrays_stay(file):
     (file.parent / RECORD).write_text('{}')
     start_over(file.parent)
     assert not file.exists()
+
+
+def test_damaged_anywhere(file):
+    content = file.read_bytes()
+    np.save(file.with_suffix('.npy'), np.zeros(3))
+    file.write_bytes(file.with_suffix('.npy').read_bytes())
+    with pytest.raises(UserError, match='is damaged'):
+        read_track(file.parent, 'film')
+    for index in range(300):
+        file.write_bytes(mutated(random.Random(index), content))
+        try:
+            read_track(file.parent, 'film')
+        except UserError as error:
+            check_message(str(error), file)
