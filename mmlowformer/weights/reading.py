@@ -28,6 +28,7 @@ FORCE_NOT = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 # MMEngine's prefix of files without a scheme.
 LOCAL = ''
 WEB = ('http://', 'https://')
+MOST_DIMENSIONS = 64
 STATISTICS = ('min', 'max', 'mean', 'current')
 
 
@@ -280,4 +281,6 @@ def first_nonfinite(state: dict[str, torch.Tensor]) -> str | None:
                  if value.layout == torch.strided and not value.is_meta
                  and not value.is_nested and value.is_floating_point()
                  and value.dtype.itemsize > 1
+                 # Nothing computes with more.
+                 and value.dim() <= MOST_DIMENSIONS
                  and not value.isfinite().all()), None)

@@ -1,6 +1,7 @@
 """SECURITY.md's promise, over all ways in which a checkpoint is loaded."""
 import copy
 import http.server
+import json
 import os
 import pickle
 import threading
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
 from mmlowformer.weights.conversion import convert
+from mmlowformer.weights.reading import first_nonfinite
 
 from ..models.test_lowformer import SMALL
 from .test_checkpoints import RUNNER_CHECKPOINT, RunsCode
@@ -42,6 +44,36 @@ def test_a_full_cache(url_of, tmp_path, monkeypatch):
     file = save_filled(tmp_path / 'epoch_5.pth', 0)
     with pytest.raises(UserError, match='No space left.*TORCH_HOME'):
         by_the_tools(url_of(file))
+
+
+ENTRY = dict(dtype='F32', shape=[4], data_offsets=[0, 16])
+
+
+@pytest.mark.parametrize(('header', 'length'), [
+    (b'', 0), (b'{}', 2**63), (b'{}', 10**9), (b'{nope', None),
+    (b'{"a":' * 100_000, None), (b'[]', None), (b'null', None),
+    (dict(a=ENTRY, b=ENTRY), None),
+    (dict(a=dict(ENTRY, data_offsets=[16, 0])), None),
+    (dict(a=dict(ENTRY, data_offsets=[0, 8])), None),
+    (dict(a=dict(ENTRY, dtype='X9')), None),
+    (dict(a=dict(ENTRY, dtype=3)), None),
+    (dict(a=dict(ENTRY, shape=[2**62, 8])), None),
+    (dict(a=dict(ENTRY, shape='4')), None),
+    (dict(__metadata__=dict(a=1), a=ENTRY), None), ({}, None)])
+def test_hostile_headers(header, length, tmp_path):
+    file = tmp_path / 'a.safetensors'
+    header = header if isinstance(header, bytes) else json.dumps(
+        header).encode()
+    length = len(header) if length is None else length
+    file.write_bytes(length.to_bytes(8, 'little') + header + bytes(16))
+    with pytest.raises(UserError, match='a.safetensors') as error:
+        engine.check_checkpoint(file)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_more_dimensions_than_torch_computes_with():
+    state = dict(a=torch.ones(1).as_strided([1] * 100, [0] * 100))
+    assert first_nonfinite(state) is None
 
 
 class Toy(BaseModel):
