@@ -64,6 +64,8 @@ def _signals():
     """What ends a tool in this process is not to end the next one's words."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
     before = [signal.getsignal(number) for number in numbers]
+    # Below nohup it is ignored.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in zip(numbers, before):
         signal.signal(number, handler)

@@ -80,7 +80,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
     engine.check_training(cfg)
-    engine.check_work_dir(cfg.work_dir)
+    engine.check_work_dir(cfg)
     engine.check_free(cfg.work_dir)
     engine.check_places(cfg.work_dir)
     if args.amp:

@@ -2,23 +2,41 @@
 import os
 from pathlib import Path
 
+from mmengine.config import Config
+
+from ..configs import read_config
 from ..data.outputs import check_new
 from ..errors import UserError
 
 
-def check_work_dir(work_dir: str | Path) -> None:
+def check_work_dir(cfg: Config) -> None:
     """Make sure that a work dir is a folder, or can be made, and written to.
 
     Args:
-        work_dir (str | Path): The folder, which may not exist.
+        cfg (Config): The config, whose ``work_dir`` may not exist.
 
     Raises:
-        UserError: If it is a file, or may not be written to.
+        UserError: If it is a file, or may not be written to, or if MMEngine
+            would write all of the config in place of the user's.
     """
-    problem = _problem(Path(work_dir))
+    problem = _problem(Path(cfg.work_dir))
     if problem:
-        raise UserError(f'work dir {work_dir} cannot be written: {problem}. '
-                        'Name another folder with --work-dir')
+        raise UserError(f'work dir {cfg.work_dir} cannot be written: '
+                        f'{problem}. Name another folder with --work-dir')
+    if _would_replace_config(cfg):
+        raise UserError(f'{cfg.filename} would be overwritten: what MMEngine '
+                        'writes into the work dir has the same name. Name '
+                        'another folder with --work-dir')
+
+
+def _would_replace_config(cfg: Config) -> bool:
+    if not cfg.filename:
+        return False
+    file = Path(cfg.work_dir, Path(cfg.filename).name)
+    # What MMEngine has written itself stays the same.
+    return (file.exists() and file.samefile(cfg.filename)
+            and read_config(str(file)).pretty_text.strip()
+            != file.read_text(encoding='utf-8').strip())
 
 
 def check_outputs(out: str | None, show_dir: str | None) -> None:

@@ -48,7 +48,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
     check_testing(cfg)
-    check_work_dir(cfg.work_dir)
+    check_work_dir(cfg)
     if is_exported(args.checkpoint):
         _use_exported(cfg, args.checkpoint,
                       getattr(args, 'trust_config', False))

@@ -94,8 +94,6 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     cfg = (read_config(find_config(str(config))) if config else
            embedded_config(content, file, trust=trust_config))
     scope = require_scope(cfg)
-    if config:
-        compare_with_training(cfg, content, file)
     cfg, tracker = detector_config(cfg)
     pipeline = _pipeline(cfg)
     with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),
@@ -104,6 +102,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
         classes, palette = _classes(cfg, content)
     state = fitting_state_dict(module, content, file, partial=False)
     check_finite(state, file)
+    if config:
+        compare_with_training(cfg, content, file)
     module.load_state_dict(state, strict=False)
     module.to(device).eval()
     if isinstance(deploy, dict) or deploy:

@@ -116,6 +116,22 @@ def numbered_otherwise(trained, tmp_path):
     return tmp_path / 'other.pth'
 
 
+def test_a_config_in_the_work_dir_stays(options, error_here, run_here,
+                                        tmp_path):
+    file = tmp_path / 'mine.py'
+    text = ("# Mine.\n_base_ = __import__('mmlowformer').get_config_path("
+            "'lowformer_b0_shapes')\n")
+    file.write_text(text)
+    message = error_here(TRAIN, 'mine.py', '--work-dir', '.', *options,
+                         cwd=tmp_path)
+    assert 'mine.py would be overwritten' in on_one_line(message)
+    assert file.read_text() == text
+    again = [TRAIN, 'run/mine.py', '--resume', *options]
+    run_here(TRAIN, 'mine.py', '--work-dir', 'run', *options, cwd=tmp_path)
+    result = run_here(*again, 'train_cfg.max_epochs=2', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+
+
 OTHER_NUMBERS = 'circle is class 3 of {}, but class 0 of {}'
 
 
