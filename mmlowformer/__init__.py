@@ -37,7 +37,7 @@ _RUNTIME_ONLY = not (_is_there('torch') and _is_there('mmengine'))
 
 if not (_RUNTIME_ONLY or _is_run_as_doctor()):
     try:
-        from .configs import get_config, get_config_path
+        from .config.loading import get_config, get_config_path
         from .models import LowFormer
     except ModuleNotFoundError as error:
         package = (error.name or '').split('.')[0]

@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
 from mmlowformer import LowFormer, get_config, get_config_path
-from mmlowformer.configs import config_folder
+from mmlowformer.config.loading import config_folder
 
 DETECTION, SEGMENTATION, CLASSIFICATION = (
     [name.format(arch) for arch in LowFormer.arch_settings] for name in

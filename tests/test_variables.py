@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlowformer import get_config_path
-from mmlowformer.configs import read_config
+from mmlowformer.config.loading import read_config
 from mmlowformer.data.own import own_boxes
 from mmlowformer.engine.options import apply_options
 from mmlowformer.errors import UserError

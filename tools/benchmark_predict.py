@@ -27,7 +27,7 @@ from mmlowformer.benchmark.timing import (
     take_turns,
     warm_up,
 )
-from mmlowformer.configs import dicts_in, find_config, read_config
+from mmlowformer.config.loading import dicts_in, find_config, read_config
 from mmlowformer.data.shapes import make_dataset
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline

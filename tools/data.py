@@ -10,7 +10,7 @@ import _ctrl_c  # noqa: F401
 from PIL import Image
 
 from mmlowformer import engine
-from mmlowformer.configs import find_config, read_config
+from mmlowformer.config.loading import find_config, read_config
 from mmlowformer.data.checks import datasets_in
 from mmlowformer.data.coco import check_trainable, parts_of, read_coco
 from mmlowformer.data.cutting import cut_pictures

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmlowformer import engine
-from mmlowformer.configs import dicts_in, kind_of
+from mmlowformer.config.loading import dicts_in, kind_of
 from mmlowformer.data.checks import datasets_in
 from mmlowformer.data.outputs import check_new, check_new_folder
 from mmlowformer.engine import UserError

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..configs import read_config
+from ..config.loading import read_config
 from ..deployment.watching import tensors_in
 from ..errors import UserError
 from ..export.model import ExportedNetwork

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError, printable, shown, some_of
 from .paths import check_names, check_unlike, paths_of, read_text
 

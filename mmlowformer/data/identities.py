@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import shown
 from .coco import check_content, is_number, read_coco, refuse_faults
 from .paths import paths_of

@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from torchvision.ops import box_iou
 
-from ..configs import dicts_in, kind_of
+from ..config.loading import dicts_in, kind_of
 from ..engine.pictures import (
     Boxes,
     captioned,

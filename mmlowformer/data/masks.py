@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError, first_line, shown, some_of
 from ..runtime.images import check_depth
 from .folders import warn_of_unused

@@ -2,8 +2,8 @@
 import os
 from collections.abc import Callable, Mapping
 
+from ..config.variables import followed
 from ..errors import UserError, some_of
-from ..variables import followed
 from .coco import read_coco
 from .folders import class_folders
 from .paths import CLASSES_FILE, check_unlike, images_below, read_lines

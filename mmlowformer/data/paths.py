@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError, first_line, is_printable, shown
 
 # Suffixes of images that can be read.

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.progress import track
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError
 
 # So many of them are named.

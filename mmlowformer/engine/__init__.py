@@ -1,4 +1,5 @@
 """What the command line tools share, for every task."""
+from ..config.build_errors import config_mistakes
 from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError, one_line_errors
@@ -43,7 +44,6 @@ from .launch import (
     use_tta,
 )
 from .locking import check_free, only_training_in
-from .mistakes import config_mistakes
 from .outputs import check_outputs, check_work_dir
 from .plausibility import WarnOfOddSettings
 from .progress import ShowProgress, counting_bar, hours

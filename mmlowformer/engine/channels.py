@@ -1,7 +1,7 @@
 """Whether what follows a backbone takes what it puts out."""
 from functools import reduce
 
-from ..configs import dicts_in, kind_of
+from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.arguments import check_arch, check_out_indices

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
 
+from ..config.variables import read_bases
 from ..data.checks import datasets_in
 from ..errors import UserError
-from ..variables import read_bases
 from .console import say, wrapped
 from .settings import DATALOADERS
 

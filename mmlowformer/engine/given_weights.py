@@ -1,7 +1,7 @@
 """The weights that a config starts from, wherever it names them."""
 from mmengine.config import Config
 
-from ..configs import dicts_in, kind_of
+from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..weights.embedded import check_trained_classes, trained_classes
 from ..weights.reading import check_checkpoint, state_dict_of

@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from torch import distributed
 
-from ..configs import find_config, read_config
+from ..config.loading import find_config, read_config
 from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
 from .allocator import keep_freed_memory

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..configs import read_config
+from ..config.loading import read_config
 from ..data.outputs import check_new
 from ..errors import UserError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from .batch_size import check_last_batch
 from .console import warn
 from .progress import by_iteration, log_interval

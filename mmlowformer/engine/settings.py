@@ -8,11 +8,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
-from ..configs import dicts_in, kind_of
+from ..config.build_errors import arguments_of, registered, similar
+from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from .channels import check_channels, check_strides
 from .console import warn
-from .mistakes import arguments_of, registered, similar
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LARGEST_SEED = 2**32 - 1

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..analysis.curves import read_logs
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError, printable
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers

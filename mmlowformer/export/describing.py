@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from torch import nn
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..models import find_lowformers
 from ..predict.model import TrainedModel
 from ..predict.predictor import SCORE

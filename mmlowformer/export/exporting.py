@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 
-from ..configs import find_config, read_config
+from ..config.loading import find_config, read_config
 from ..data.shapes import make_dataset
 from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..errors import UserError
 from ..runtime.images import OPENCV, PILLOW
 

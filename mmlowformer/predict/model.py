@@ -8,12 +8,12 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from ..configs import dicts_in, find_config, kind_of, read_config
+from ..config.build_errors import config_mistakes
+from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..data.checks import datasets_in
 from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope
-from ..engine.mistakes import config_mistakes
 from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description

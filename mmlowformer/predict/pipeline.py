@@ -11,7 +11,7 @@ from mmcv.transforms import Compose
 from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..data.images import LIBRARIES, NamingPipeline, unprocessable
 from ..errors import UserError, first_line
 from ..runtime.images import decode, from_pillow

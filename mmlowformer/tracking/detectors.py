@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..configs import kind_of
+from ..config.loading import kind_of
 from ..data.checks import datasets_in
 from ..errors import UserError
 

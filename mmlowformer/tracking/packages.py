@@ -3,7 +3,7 @@ import importlib.util
 
 from mmengine.config import Config
 
-from ..configs import dicts_in, kind_of
+from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from .versions import install_command
 

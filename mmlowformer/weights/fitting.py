@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..configs import dicts_in, kind_of
+from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer, bare, find_lowformers
 from .layouts import by_own_name, own_name

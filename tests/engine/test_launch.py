@@ -6,9 +6,9 @@ from mmengine.config import Config
 from torch import distributed
 
 from mmlowformer import engine, get_config, get_config_path
-from mmlowformer.configs import read_config
+from mmlowformer.config.loading import read_config
+from mmlowformer.config.variables import read_bases
 from mmlowformer.engine import UserError
-from mmlowformer.variables import read_bases
 
 
 def load(config, *arguments):

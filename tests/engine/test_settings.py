@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlowformer import get_config
-from mmlowformer.configs import config_folder
+from mmlowformer.config.loading import config_folder
 from mmlowformer.engine import (
     UserError,
     check_settings,

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.fileio.handlers import YamlHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 
-from .errors import UserError
+from ..errors import UserError
 
 
 @dataclass

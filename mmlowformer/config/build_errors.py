@@ -12,8 +12,8 @@ from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..configs import dicts_in
 from ..errors import UserError, first_line
+from .loading import dicts_in
 
 # These are slips of a programmer, whose traceback is needed.
 BUGS = (NameError, AttributeError, IndexError, ArithmeticError, RecursionError)

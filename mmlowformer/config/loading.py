@@ -6,10 +6,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .errors import UserError, first_line
+from ..errors import UserError, first_line
 from .variables import read_following
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:

@@ -1,0 +1,1 @@
+"""Configs: found, read, and errors of building them explained."""
