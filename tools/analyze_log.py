@@ -5,8 +5,8 @@ from pathlib import Path
 import _ctrl_c  # noqa: F401
 
 from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
-from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError, one_line_errors
+from mmlowformer.utils.files import check_new
 
 DEFAULT_NAME = 'curves.png'
 

@@ -30,8 +30,8 @@ from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import MODES, Settings, measure
 from mmlowformer.benchmark.screen import ProgressBar, console_of, table_of
 from mmlowformer.benchmark.variants import Options, options_for
-from mmlowformer.data.outputs import check_new, write_text
 from mmlowformer.engine import UserError
+from mmlowformer.utils.files import check_new, write_text
 
 PRESETS = {
     # What the authors did.

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmlowformer.benchmark.timing import (
+from mmlowformer.benchmark.variants import relative_errors
+from mmlowformer.errors import UserError, one_line_errors
+from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
     CudaTimer,
@@ -25,8 +27,6 @@ from mmlowformer.benchmark.timing import (
     take_turns,
     warm_up,
 )
-from mmlowformer.benchmark.variants import relative_errors
-from mmlowformer.errors import UserError, one_line_errors
 
 # Of the largest value; additions in another order differ by so much.
 TOLERANCE = 1e-4

@@ -17,7 +17,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 
 from mmlowformer import Predictor, engine
-from mmlowformer.benchmark.timing import (
+from mmlowformer.config.loading import dicts_in, find_config, read_config
+from mmlowformer.data.shapes import make_dataset
+from mmlowformer.engine import UserError
+from mmlowformer.predict.pipeline import Pipeline
+from mmlowformer.predict.writing import Numbering, Writer
+from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
     CudaTimer,
@@ -27,11 +32,6 @@ from mmlowformer.benchmark.timing import (
     take_turns,
     warm_up,
 )
-from mmlowformer.config.loading import dicts_in, find_config, read_config
-from mmlowformer.data.shapes import make_dataset
-from mmlowformer.engine import UserError
-from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.predict.writing import Numbering, Writer
 
 
 def parse_args() -> argparse.Namespace:

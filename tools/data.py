@@ -33,18 +33,18 @@ from mmlowformer.data.inspection import (
     inspect_masks,
     write_sheet,
 )
-from mmlowformer.data.outputs import (
+from mmlowformer.data.paths import CLASSES_FILE, check_names, check_unlike
+from mmlowformer.data.splitting import deal_out, group_by
+from mmlowformer.engine import UserError
+from mmlowformer.errors import shown, some_of
+from mmlowformer.predict.tiling import Tiling
+from mmlowformer.utils.files import (
     check_new,
     check_new_folder,
     new_folder,
     write_json,
     write_lines,
 )
-from mmlowformer.data.paths import CLASSES_FILE, check_names, check_unlike
-from mmlowformer.data.splitting import deal_out, group_by
-from mmlowformer.engine import UserError
-from mmlowformer.errors import shown, some_of
-from mmlowformer.predict.tiling import Tiling
 
 # What Pillow takes for an attack is a large scene here.
 MOST_PIXELS = 2**31

@@ -7,7 +7,6 @@ from pathlib import Path
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError
 from mmlowformer.export.comparing import Row
 from mmlowformer.export.exporting import (
@@ -23,6 +22,7 @@ from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
 from mmlowformer.export.metric import deciding
 from mmlowformer.predict.arguments import add_trust_argument
 from mmlowformer.predict.inputs import collect
+from mmlowformer.utils.files import check_new
 
 
 def size_of(text: str) -> tuple[int, int]:

@@ -17,7 +17,6 @@ import numpy as np
 from mmengine.device import get_device
 
 from mmlowformer import engine
-from mmlowformer.data.outputs import check_new
 from mmlowformer.engine import UserError
 from mmlowformer.errors import LONGEST_MESSAGE, printable
 from mmlowformer.predict import Predictor
@@ -43,6 +42,7 @@ from mmlowformer.predict.video import (
 )
 from mmlowformer.predict.writing import Numbering, Writer, output_folder
 from mmlowformer.tracking.following import check_box
+from mmlowformer.utils.files import check_new
 
 
 def parse_args() -> argparse.Namespace:

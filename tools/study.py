@@ -32,7 +32,6 @@ from mmlowformer.benchmark.arguments import (
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.screen import console_of, table_of
-from mmlowformer.data.outputs import check_new, replace_text
 from mmlowformer.engine import UserError
 from mmlowformer.errors import damage_errors
 from mmlowformer.study import choosing, layers, network, resolution, sweep
@@ -46,6 +45,7 @@ from mmlowformer.study.tables import (
     lines_of,
     tables_of,
 )
+from mmlowformer.utils.files import check_new, replace_text
 
 SMALLEST = 32
 

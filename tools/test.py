@@ -14,13 +14,13 @@ from mmengine.runner import Runner
 from mmlowformer import engine
 from mmlowformer.config.loading import dicts_in, kind_of
 from mmlowformer.data.checks import datasets_in
-from mmlowformer.data.outputs import check_new, check_new_folder
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.description import is_exported
 from mmlowformer.tracking.detectors import follows_many
 from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
 from mmlowformer.tracking.submission import WriteSubmission, check_submission
+from mmlowformer.utils.files import check_new, check_new_folder
 
 PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', )

@@ -20,8 +20,8 @@ from ..errors import UserError
 from ..export.model import ExportedNetwork
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
-from ..optional import need
 from ..runtime.description import is_exported
+from ..utils.imports import need
 from . import fat
 
 PREFIX = 'lowformer_'

@@ -8,7 +8,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as torch_profile
 
-from .timing import median
+from ..utils.timing import median
 
 # torch's, and what convolutions of deployed networks call.
 PACKED = 'mkldnn::_convolution_pointwise'

@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from ..deployment.fusion import to_channels_last
 from ..deployment.watching import tensors_in
 from ..errors import UserError
-from .environment import describe_environment
-from .memory import PeakMemory
-from .models import Facts, Spec, facts_of
-from .profiling import Share, profile
-from .timing import (
+from ..utils.timing import (
     WIDE_SPREAD,
     Candidate,
     CudaTimer,
@@ -29,6 +25,10 @@ from .timing import (
     time_window,
     warm_up,
 )
+from .environment import describe_environment
+from .memory import PeakMemory
+from .models import Facts, Spec, facts_of
+from .profiling import Share, profile
 from .variants import (
     DTYPES,
     Options,

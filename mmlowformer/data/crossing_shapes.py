@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ..utils.files import check_at_least, fill_once
 from .moving_shapes import Ground, Shape, visible_share, with_randomness
-from .outputs import check_at_least, fill_once
 from .shapes import CLASSES
 
 # Folders of the training videos, and of those that are kept from it.

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..utils.files import new_folder, write_lines
 from .formats.records import Picture, Shape
 from .masks import IGNORED
-from .outputs import new_folder, write_lines
 from .paths import CLASSES_FILE
 
 

@@ -3,20 +3,7 @@ from ..config.build_errors import config_mistakes
 from ..data.checks import check_datasets
 from ..data.images import NameImages
 from ..errors import UserError, one_line_errors
-from ..weights.fitting import (
-    LoadAnyLayout,
-    check_fits,
-    check_pretrained,
-    fitting_state_dict,
-)
-from ..weights.reading import check_checkpoint, load_safely
-from ..weights.resuming import (
-    check_resumable,
-    latest_checkpoint,
-    saved_checkpoints,
-)
-from .batch_size import describe_batch, scale_learning_rate
-from .console import (
+from ..utils.console import (
     QuietRunner,
     exit_on_interrupt,
     quiet_screen,
@@ -24,6 +11,20 @@ from .console import (
     warn,
     wrapped,
 )
+from ..utils.file_lock import check_free, only_training_in
+from ..utils.safe_load import check_checkpoint, load_safely
+from ..weights.fitting import (
+    LoadAnyLayout,
+    check_fits,
+    check_pretrained,
+    fitting_state_dict,
+)
+from ..weights.resuming import (
+    check_resumable,
+    latest_checkpoint,
+    saved_checkpoints,
+)
+from .batch_size import describe_batch, scale_learning_rate
 from .deploying import (
     add_deploy_arguments,
     deploy_settings,
@@ -43,7 +44,6 @@ from .launch import (
     require_scope,
     use_tta,
 )
-from .locking import check_free, only_training_in
 from .outputs import check_outputs, check_work_dir
 from .plausibility import WarnOfOddSettings
 from .progress import ShowProgress, counting_bar, hours

@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from ..config.variables import read_bases
 from ..data.checks import datasets_in
 from ..errors import UserError
-from .console import say, wrapped
+from ..utils.console import say, wrapped
 from .settings import DATALOADERS
 
 

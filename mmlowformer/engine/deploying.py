@@ -3,7 +3,7 @@ import argparse
 
 from ..deployment.whole import DTYPES
 from ..errors import UserError
-from .console import show
+from ..utils.console import show
 from .summary import line
 
 

@@ -15,7 +15,7 @@ from mmengine.structures import BaseDataElement
 from ..analysis.confusion import draw_accuracies, draw_confusion
 from ..errors import UserError, printable
 from ..tracking.detectors import follows_many
-from .console import say
+from ..utils.console import say
 from .pictures import (
     RIGHT,
     WRONG,

@@ -3,8 +3,8 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from ..errors import UserError
-from ..weights.reading import check_checkpoint
-from ..weights.sources import fetched
+from ..utils.checkpoint_schemes import fetched
+from ..utils.safe_load import check_checkpoint
 
 
 def local_checkpoint(source: str) -> str:

@@ -6,7 +6,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from ..weights.reading import first_nonfinite
+from ..utils.safe_load import first_nonfinite
 
 # float16 training skips steps whose gradients overflow, and goes on.
 PATIENCE = 50

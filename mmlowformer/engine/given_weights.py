@@ -3,9 +3,9 @@ from mmengine.config import Config
 
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
+from ..utils.console import warn
+from ..utils.safe_load import check_checkpoint, state_dict_of
 from ..weights.embedded import check_trained_classes, trained_classes
-from ..weights.reading import check_checkpoint, state_dict_of
-from .console import warn
 from .fetching import local_checkpoint
 
 MOST_PREFIXES = 5

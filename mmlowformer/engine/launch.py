@@ -17,7 +17,7 @@ from torch import distributed
 from ..config.loading import find_config, read_config
 from ..data.checks import datasets_in
 from ..errors import DEBUG, UserError
-from .allocator import keep_freed_memory
+from ..utils.allocator import keep_freed_memory
 from .data_root import follow_data_root
 from .options import OptionAction, apply_options, warn_of_misspelt
 from .settings import DATALOADERS

@@ -5,8 +5,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..config.loading import read_config
-from ..data.outputs import check_new
 from ..errors import UserError
+from ..utils.files import check_new
 
 
 def check_work_dir(cfg: Config) -> None:

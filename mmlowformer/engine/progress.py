@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from ..errors import printable
-from .console import console, set_bar, show, wrapped
+from ..utils.console import console, set_bar, show, wrapped
 from .scores import shown_metrics
 
 # Iterations that the loss is averaged over.

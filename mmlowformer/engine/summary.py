@@ -17,7 +17,7 @@ from ..errors import UserError, printable
 from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
 from ..tracking.detectors import follows_many
-from .console import WIDTH, say, show, wrapped
+from ..utils.console import WIDTH, say, show, wrapped
 from .launch import device_name
 from .progress import by_iteration, hours
 from .scores import best_scores, shown

@@ -12,10 +12,10 @@ from ..errors import UserError
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import follows_many
 from ..tracking.packages import require_packages
+from ..utils.console import QuietRunner
+from ..utils.safe_load import check_checkpoint
 from ..weights.embedded import check_trained_classes, compare_with_training
 from ..weights.fitting import LoadAnyLayout, check_fits
-from ..weights.reading import check_checkpoint
-from .console import QuietRunner
 from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
 from .outputs import check_work_dir

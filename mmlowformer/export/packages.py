@@ -5,7 +5,7 @@ lacks.
 """
 from types import ModuleType
 
-from ..optional import need
+from ..utils.imports import need
 
 # Modules, and the distributions that have them.
 Needs = tuple[tuple[str, str], ...]

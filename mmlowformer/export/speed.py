@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..benchmark.timing import Candidate, Timer, median, take_turns, warm_up
 from ..runtime.description import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
+from ..utils.timing import Candidate, Timer, median, take_turns, warm_up
 from .networks import Network
 
 TURNS, TURN_SECONDS = 5, 0.2

@@ -1,4 +1,4 @@
-from ..weights import sources  # registers the loaders
+from ..utils import checkpoint_schemes as sources  # registers the loaders
 from .lowformer import LowFormer
 from .search import bare, find_lowformers
 

@@ -18,13 +18,13 @@ from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import detector_config
+from ..utils.safe_load import check_checkpoint, never_running_code
 from ..weights.embedded import (
     allowed_pipeline,
     compare_with_training,
     embedded_config,
 )
 from ..weights.fitting import check_finite, fitting_state_dict
-from ..weights.reading import check_checkpoint, never_running_code
 
 # Of models that do not say how many classes they know.
 NUMBERS = 1000

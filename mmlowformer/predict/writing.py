@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ..data.outputs import check_new_folder
 from ..errors import UserError
+from ..utils.files import check_new_folder
 from .inputs import RECORDS
 from .results import Detections, Result, Segmentation
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import UserError, first_line
-from ..optional import need
+from ..utils.imports import need
 from .schema import PIXELS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, first_line
-from ..optional import need
+from ..utils.imports import need
 from .description import Description, is_own
 from .onnx_files import check_onnx
 from .terminal import silent

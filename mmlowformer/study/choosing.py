@@ -12,11 +12,11 @@ from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
 from ..benchmark.run import Progress, Settings, measure
-from ..benchmark.timing import Timer
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.arguments import check_arch
+from ..utils.timing import Timer
 from .operators import Work, count_work
 from .predicting import costs_of, fit, hold_out, line_costs
 from .sweep import Cell, SweepProgress, run, write

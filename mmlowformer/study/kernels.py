@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..benchmark.timing import median
 from ..errors import UserError
+from ..utils.timing import median
 
 WHOLE = '(itself)'
 

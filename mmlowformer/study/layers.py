@@ -5,8 +5,8 @@ from functools import partial
 
 from ..benchmark.models import Spec
 from ..benchmark.run import Progress, Settings
-from ..benchmark.timing import Timer
 from ..benchmark.variants import DTYPES
+from ..utils.timing import Timer
 from .designs import DESIGNS, Plan, common_work, plan
 from .sweep import Cell, measure_or_note
 

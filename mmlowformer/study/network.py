@@ -16,7 +16,11 @@ from ..benchmark.run import (
     set_up,
     timer_for,
 )
-from ..benchmark.timing import (
+from ..benchmark.variants import Options, Variant, checked_errors, prepare
+from ..deployment.watching import tensors_in
+from ..errors import UserError
+from ..export.model import ExportedNetwork
+from ..utils.timing import (
     Candidate,
     Timer,
     median,
@@ -24,10 +28,6 @@ from ..benchmark.timing import (
     take_turns,
     warm_up,
 )
-from ..benchmark.variants import Options, Variant, checked_errors, prepare
-from ..deployment.watching import tensors_in
-from ..errors import UserError
-from ..export.model import ExportedNetwork
 from .kernels import WHOLE, Profiler, rows_of
 from .runtimes import OnnxKernels, OpenVinoKernels
 from .sweep import Cell

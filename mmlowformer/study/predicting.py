@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..optional import need
+from ..utils.imports import need
 from .operators import Work
 
 # Multiply-accumulates, or values moved, that are counted together.

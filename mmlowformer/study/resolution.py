@@ -5,7 +5,7 @@ from functools import partial
 
 from ..benchmark.models import find_models
 from ..benchmark.run import Progress, Settings
-from ..benchmark.timing import Timer
+from ..utils.timing import Timer
 from .sweep import Cell, measure_or_note
 
 SIZES = (224, 320, 512, 768, 1024, 1536)

@@ -16,7 +16,7 @@ from ..benchmark.variants import (
     openvino_model,
 )
 from ..deployment.folding import fold_batch_norms
-from ..optional import need
+from ..utils.imports import need
 from .kernels import Kernel, enclosing
 
 # Types of ONNX, and what ONNX Runtime makes of them.

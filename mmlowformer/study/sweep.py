@@ -8,9 +8,9 @@ from ..benchmark.environment import describe_environment
 from ..benchmark.models import Spec
 from ..benchmark.report import HARMLESS, flat, ways
 from ..benchmark.run import Progress, Settings, measure
-from ..benchmark.timing import Timer
-from ..data.outputs import replace_text
 from ..errors import UserError, damage_errors, first_line
+from ..utils.files import replace_text
+from ..utils.timing import Timer
 
 SCHEMA = 1
 KEYS = {'complete', 'settings', 'environment', 'cells'}

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..benchmark.report import as_csv, markdown
-from ..benchmark.timing import WIDE_SPREAD
+from ..utils.timing import WIDE_SPREAD
 from . import layers
 from .choosing import ACCURACIES
 from .designs import BLOCKS, DESIGNS

@@ -7,9 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from ..engine.console import say
 from ..predict.identities import Identified, Trails
 from ..predict.video import FRAMES_PER_SECOND, VideoWriter
+from ..utils.console import say
 
 
 class DrawIdentities(Hook):

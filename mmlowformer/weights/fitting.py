@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer, bare, find_lowformers
+from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
 from .layouts import by_own_name, own_name
 from .loading import DEPLOYED_MISFIT, NOTHING_THERE, is_deployed
-from .reading import check_checkpoint, first_nonfinite, state_dict_of
 
 
 def check_pretrained(model: dict) -> None:

@@ -6,8 +6,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
+from ..utils.safe_load import never_running_code
 from .layouts import OWN_LAYOUT, by_own_name, layout_of
-from .reading import never_running_code
 
 # By whether the network is the deployed one.
 DEPLOYED_MISFIT = {

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from ..errors import UserError
-from .reading import check_checkpoint
+from ..utils.safe_load import check_checkpoint
 from .states import check_states
 
 # What is in the file of a run in training, beside the weights.

@@ -12,7 +12,6 @@ from mmlowformer.benchmark import report
 from mmlowformer.benchmark import run as running
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import Progress, Settings, measure
-from mmlowformer.benchmark.timing import Timer
 from mmlowformer.benchmark.variants import (
     Options,
     onnx_session,
@@ -20,6 +19,7 @@ from mmlowformer.benchmark.variants import (
 )
 from mmlowformer.deployment.packed import PackedConv2d, can_pack
 from mmlowformer.engine import UserError
+from mmlowformer.utils.timing import Timer
 
 from ..conftest import ROOT
 from ..models.test_lowformer import SMALL

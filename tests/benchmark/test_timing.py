@@ -4,7 +4,7 @@ import itertools
 import pytest
 import torch
 
-from mmlowformer.benchmark.timing import (
+from mmlowformer.utils.timing import (
     Candidate,
     CudaTimer,
     Timer,

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from mmlowformer.data.outputs import fill_once, replace_text
+from mmlowformer.utils.files import fill_once, replace_text
 
 
 @pytest.mark.parametrize('name', ['out.txt', 'out.txt.part'])

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mmlowformer.engine import allocator
+from mmlowformer.utils import allocator
 
 # The pages of a block of 16 MiB fault when it is filled for the first time,
 # and again each time that it was given back in between.

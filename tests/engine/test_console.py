@@ -17,9 +17,10 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmlowformer.analysis.confusion import draw_accuracies, draw_confusion
-from mmlowformer.engine import console, pictures
+from mmlowformer.engine import pictures
 from mmlowformer.engine.pictures import Boxes
 from mmlowformer.errors import UserError, one_line_errors
+from mmlowformer.utils import console
 
 
 @pytest.fixture

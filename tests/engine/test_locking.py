@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from mmlowformer.engine import UserError, check_free, locking, only_training_in
+from mmlowformer.engine import UserError, check_free, only_training_in
+from mmlowformer.utils import file_lock as locking
 
 HOLDER = """
 import multiprocessing, sys, time
-from mmlowformer.engine.locking import only_training_in
+from mmlowformer.utils.file_lock import only_training_in
 with only_training_in(sys.argv[1]):
     # As the workers of a data loader.
     multiprocessing.get_context('fork').Process(

@@ -7,10 +7,10 @@ import pytest
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
 from mmlowformer.benchmark.run import Settings
-from mmlowformer.benchmark.timing import Timer
 from mmlowformer.errors import UserError
 from mmlowformer.models import LowFormer
 from mmlowformer.study import choosing, sweep, tables
+from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401
 from ..conftest import ROOT

@@ -7,11 +7,11 @@ from mmlowformer import LowFormer
 from mmlowformer.benchmark import run as running
 from mmlowformer.benchmark.models import Spec, facts_of
 from mmlowformer.benchmark.run import Progress, Settings
-from mmlowformer.benchmark.timing import Timer
 from mmlowformer.benchmark.variants import Options
 from mmlowformer.errors import UserError
 from mmlowformer.export.model import ExportedNetwork
 from mmlowformer.study import network
+from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Clock
 from ..models.test_lowformer import SMALL

@@ -6,7 +6,6 @@ import pytest
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
 from mmlowformer.benchmark.run import Settings, measure
-from mmlowformer.benchmark.timing import Timer
 from mmlowformer.study.operators import Work
 from mmlowformer.study.predicting import (
     COSTS,
@@ -15,6 +14,7 @@ from mmlowformer.study.predicting import (
     hold_out,
     line_costs,
 )
+from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401
 

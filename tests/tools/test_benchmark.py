@@ -9,8 +9,9 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from mmlowformer.benchmark import claims, timing
+from mmlowformer.benchmark import claims
 from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.utils import timing
 
 from ..conftest import ROOT
 from .test_train_and_test import run

@@ -16,7 +16,8 @@ from mmlowformer import LowFormer, __version__
 from mmlowformer.engine import UserError
 from mmlowformer.models.classifier import Classifier
 from mmlowformer.registry import MODELS
-from mmlowformer.weights import conversion, reading
+from mmlowformer.utils import safe_load as reading
+from mmlowformer.weights import conversion
 from mmlowformer.weights.conversion import convert
 from mmlowformer.weights.layouts import CLASSIFIER, own_name
 

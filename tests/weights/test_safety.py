@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
+from mmlowformer.utils.safe_load import first_nonfinite
 from mmlowformer.weights.conversion import convert
-from mmlowformer.weights.reading import first_nonfinite
 
 from ..models.test_lowformer import SMALL
 from .test_checkpoints import RUNNER_CHECKPOINT, RunsCode
@@ -191,7 +191,7 @@ def test_python_config(attempt, tmp_path, way, by_url):
 
 def test_the_config_would_be_executed(attempt, tmp_path, monkeypatch):
     """Without the protection this is what resuming does."""
-    monkeypatch.setattr('mmlowformer.weights.reading.without_code',
+    monkeypatch.setattr('mmlowformer.utils.safe_load.without_code',
                         lambda content: content)
     with pytest.raises(AssertionError, match='trace'):
         attempt('resume', False, meta=dict(
@@ -234,7 +234,7 @@ def test_url_without_its_server(url_of, tmp_path, monkeypatch, log):
     def refuse(*_, **__):
         raise URLError(ConnectionRefusedError(111, 'Connection refused'))
 
-    monkeypatch.setattr('mmlowformer.weights.sources.urlopen', refuse)
+    monkeypatch.setattr('mmlowformer.utils.checkpoint_schemes.urlopen', refuse)
     assert by_the_tools(url_of(file))['weight'][0] == 0
     assert 'not compared with the server (Connection refused)' in log.text
     with pytest.raises(UserError, match='other.pth could not be fetched'):

@@ -15,7 +15,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from ..errors import UserError, first_line
-from .sources import (
+from .checkpoint_schemes import (
     HUB_PREFIX,
     fetched,
     load_from_hub,

@@ -2,7 +2,7 @@
 import importlib
 from types import ModuleType
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def need(module: str, packages: str) -> ModuleType:

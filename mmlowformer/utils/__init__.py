@@ -1,0 +1,1 @@
+"""What several folders use: files, console, timing, safe reading."""
