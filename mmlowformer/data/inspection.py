@@ -17,7 +17,8 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from ..config.loading import dicts_in, kind_of
-from ..engine.pictures import (
+from ..errors import UserError, first_line, printable, shown, some_of
+from ..visualization.drawing import (
     Boxes,
     captioned,
     colours,
@@ -25,7 +26,6 @@ from ..engine.pictures import (
     draw_boxes,
     draw_mask,
 )
-from ..errors import UserError, first_line, printable, shown, some_of
 from .cutting import read_scene
 from .folders import class_folders, misnumbered, read_labels
 from .formats.records import Faults, ImageFolder, Picture

@@ -12,11 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from ..analysis.confusion import draw_accuracies, draw_confusion
 from ..errors import UserError, printable
 from ..tracking.detectors import follows_many
 from ..utils.console import say
-from .pictures import (
+from ..visualization.confusion_matrix import draw_accuracies, draw_confusion
+from ..visualization.drawing import (
     RIGHT,
     WRONG,
     Boxes,

@@ -6,10 +6,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from ..engine.pictures import captioned
 from ..predict.model import TrainedModel
 from ..predict.pipeline import Pipeline
 from ..predict.results import result_of
+from ..visualization.drawing import captioned
 from .model import ExportedModel
 
 

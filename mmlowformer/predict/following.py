@@ -12,12 +12,12 @@ import torch
 from mmengine.model import BaseModel
 from PIL import Image
 
-from ..engine.pictures import Boxes, draw_boxes
 from ..errors import UserError
 from ..tracking.sequences import images_in
 from ..tracking.tracker import LowFormerTracker
 from ..tracking.video import FrameFiles
 from ..tracking.video import Video as FrameVideo
+from ..visualization.drawing import Boxes, draw_boxes
 from .results import Result
 from .video import FRAMES_PER_SECOND, Video
 

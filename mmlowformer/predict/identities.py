@@ -13,9 +13,9 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
-from ..engine.pictures import Boxes, colours, draw_boxes
 from ..errors import UserError
 from ..tracking.packages import require_packages
+from ..visualization.drawing import Boxes, colours, draw_boxes
 from .predictor import Predictor
 from .results import Detections, Result
 

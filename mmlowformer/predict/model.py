@@ -14,11 +14,11 @@ from ..data.checks import datasets_in
 from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope
-from ..engine.pictures import colours
 from ..errors import UserError, first_line
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import detector_config
 from ..utils.safe_load import check_checkpoint, never_running_code
+from ..visualization.drawing import colours
 from ..weights.embedded import (
     allowed_pipeline,
     compare_with_training,

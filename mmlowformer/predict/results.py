@@ -11,7 +11,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from ..engine.pictures import (
+from ..errors import UserError, printable
+from ..runtime.images import OPENCV, read
+from ..visualization.drawing import (
     Boxes,
     captioned,
     contact_sheet,
@@ -20,8 +22,6 @@ from ..engine.pictures import (
     draw_mask,
     outlined,
 )
-from ..errors import UserError, printable
-from ..runtime.images import OPENCV, read
 
 # Labels of an image that are told.
 TOP = 5

@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from ..engine.pictures import RIGHT, WRONG
 from ..predict.video import FRAMES_PER_SECOND, VideoWriter
 from ..utils.console import say
+from ..visualization.drawing import RIGHT, WRONG
 from .metric import judge_sample
 from .scores import OVERLAPS, PIXELS, SIZES, Track, mean_curves, summarize
 from .video import Video

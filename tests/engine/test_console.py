@@ -16,11 +16,14 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmlowformer.analysis.confusion import draw_accuracies, draw_confusion
-from mmlowformer.engine import pictures
-from mmlowformer.engine.pictures import Boxes
 from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils import console
+from mmlowformer.visualization import drawing as pictures
+from mmlowformer.visualization.confusion_matrix import (
+    draw_accuracies,
+    draw_confusion,
+)
+from mmlowformer.visualization.drawing import Boxes
 
 
 @pytest.fixture

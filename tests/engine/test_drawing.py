@@ -7,8 +7,12 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmlowformer.analysis.confusion import draw_accuracies, draw_confusion
-from mmlowformer.engine import drawing, pictures
+from mmlowformer.engine import drawing
+from mmlowformer.visualization import drawing as pictures
+from mmlowformer.visualization.confusion_matrix import (
+    draw_accuracies,
+    draw_confusion,
+)
 
 CLASSES = ('circle', 'square')
 RED, GREEN = (255, 0, 0), (0, 255, 0)
