@@ -23,10 +23,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UserError
 from ..models.blocks import FusedMBConv, Lowtention, Residual
+from ..ops.chunking import count_parts, is_exported, join, may_loop
+from ..ops.packed_conv import PackedConv2d
+from ..ops.winograd_conv import WinogradConv2d
 from .mmcv_ops import wants_contiguous
-from .packed import PackedConv2d
-from .partwise import count_parts, is_exported, join, may_loop
-from .winograd import WinogradConv2d
 
 # Values of a hidden map that are computed at once: 4 MiB in float32.
 PART_SIZE = 2**20

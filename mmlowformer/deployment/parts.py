@@ -8,8 +8,8 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .choosing import Seconds, fewest_seconds
-from .packed import forget_packed
+from ..ops.conv_autotune import Seconds, fewest_seconds
+from ..ops.packed_conv import forget_packed
 from .watching import map_tensors, tensors_in
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of

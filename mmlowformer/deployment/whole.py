@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 
 from ..errors import UserError, first_line
-from .choosing import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
+from ..ops.conv_autotune import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
+from ..ops.packed_conv import PackedConv2d, forget_packed
+from ..ops.winograd_conv import WinogradConv2d
 from .folding import fold_batch_norms
 from .fusion import check_changeable, replace_modules, to_channels_last
-from .packed import PackedConv2d, forget_packed
 from .parts import PartForward
 from .watching import (
     LARGE_NOISE,
@@ -23,7 +24,6 @@ from .watching import (
     noise_for,
     tensors_in,
 )
-from .winograd import WinogradConv2d
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # Largest differences that pass, over the largest value. What is wrong differs

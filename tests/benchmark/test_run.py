@@ -17,8 +17,8 @@ from mmlowformer.benchmark.variants import (
     onnx_session,
     options_for,
 )
-from mmlowformer.deployment.packed import PackedConv2d, can_pack
 from mmlowformer.engine import UserError
+from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
 from mmlowformer.utils.timing import Timer
 
 from ..conftest import ROOT

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmlowformer.deployment import choosing
-from mmlowformer.deployment.choosing import pays_by_constants, pays_here
+from mmlowformer.ops import conv_autotune as choosing
+from mmlowformer.ops.conv_autotune import pays_by_constants, pays_here
 
 LARGE = (128, 64, 1, 32, 32)
 

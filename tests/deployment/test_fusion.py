@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.deployment.fusion import ImageNorm, PartwiseFusedMBConv
-from mmlowformer.deployment.winograd import WinogradConv2d
+from mmlowformer.ops.winograd_conv import WinogradConv2d
 
 from ..models.test_lowformer import (
     SMALL,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mmlowformer.benchmark.memory import _resident
-from mmlowformer.deployment import packed
-from mmlowformer.deployment.packed import PackedConv2d
+from mmlowformer.ops import packed_conv as packed
+from mmlowformer.ops.packed_conv import PackedConv2d
 
 pytestmark = pytest.mark.skipif(not packed.can_pack(), reason='x86 only')
 

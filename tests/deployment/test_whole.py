@@ -14,11 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import mmlowformer
 from mmlowformer import LowFormer, deploy, get_config
 from mmlowformer.deployment import parts, whole
-from mmlowformer.deployment.packed import PackedConv2d
 from mmlowformer.deployment.watching import run_network, tensors_in
 from mmlowformer.deployment.whole import deployed_forwards
-from mmlowformer.deployment.winograd import WinogradConv2d
 from mmlowformer.errors import UserError
+from mmlowformer.ops.packed_conv import PackedConv2d
+from mmlowformer.ops.winograd_conv import WinogradConv2d
 
 from ..models.test_lowformer import SMALL
 from .test_folding import randomise

@@ -10,9 +10,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mmlowformer.deployment import choosing, partwise, winograd
-from mmlowformer.deployment.packed import can_pack, layout_of
-from mmlowformer.deployment.winograd import WinogradConv2d, pack_kernels
+from mmlowformer.ops import (
+    chunking as partwise,
+)
+from mmlowformer.ops import (
+    conv_autotune as choosing,
+)
+from mmlowformer.ops import (
+    winograd_conv as winograd,
+)
+from mmlowformer.ops.packed_conv import can_pack, layout_of
+from mmlowformer.ops.winograd_conv import WinogradConv2d, pack_kernels
 
 
 def build(in_channels=128, out_channels=24, **kwargs):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .partwise import is_exported
+from .chunking import is_exported
 
 # Of a weight so many values are compared, to see whether they changed.
 SAMPLE_SIZE = 16

@@ -22,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .choosing import MIN_CHANNELS, pays_by_constants
-from .packed import (
+from .chunking import count_parts, join, may_loop
+from .conv_autotune import MIN_CHANNELS, pays_by_constants
+from .packed_conv import (
     DTYPES,
     ConvSettings,
     PackedConv2d,
@@ -34,7 +35,6 @@ from .packed import (
     layout_of,
     pack_weight,
 )
-from .partwise import count_parts, join, may_loop
 
 KERNEL = 3
 TILE = 4

@@ -1,0 +1,1 @@
+"""Convolutions of deployed networks: packed, Winograd, in chunks."""
