@@ -3,7 +3,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mmlowformer import LowFormer
-from mmlowformer.models.arguments import ARCH_DEFAULTS
+from mmlowformer.models.arch_validation import ARCH_DEFAULTS
 from mmlowformer.models.blocks import MLP_RATIO
 
 FILE = Path(__file__).with_name('architecture.svg')

@@ -20,7 +20,7 @@ from mmengine.registry import Registry
 # asked for.
 HOST_MODULES = dict(
     ClassAgnosticByteTracker='mmlowformer.tracking.bytetrack',
-    ExportedModel='mmlowformer.export.model',
+    ExportedModel='mmlowformer.models.exported_model',
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
     LowFormerTracker='mmlowformer.tracking.tracker',

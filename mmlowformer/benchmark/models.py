@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config.loading import read_config
 from ..deployment.watching import tensors_in
 from ..errors import UserError
-from ..export.model import ExportedNetwork
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
+from ..models.exported_model import ExportedNetwork
 from ..runtime.description import is_exported
 from ..utils.imports import need
 from . import fat

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..deployment.fusion import to_channels_last
 from ..deployment.watching import tensors_in
 from ..errors import UserError
+from ..models.reparameterize import to_channels_last
 from ..utils.timing import (
     WIDE_SPREAD,
     Candidate,

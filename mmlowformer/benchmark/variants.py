@@ -15,11 +15,11 @@ import torch._inductor.config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..deployment.fusion import to_channels_last
 from ..deployment.watching import tensors_in
 from ..deployment.whole import deploy_in_place
 from ..errors import UserError
 from ..models import LowFormer
+from ..models.reparameterize import to_channels_last
 from .models import need
 
 DTYPES = dict(fp32=torch.float32, tf32=torch.float32, fp16=torch.float16,

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 
 from ..errors import UserError, first_line
+from ..models.reparameterize import (
+    check_changeable,
+    replace_modules,
+    to_channels_last,
+)
 from ..ops.conv_autotune import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from ..ops.packed_conv import PackedConv2d, forget_packed
 from ..ops.winograd_conv import WinogradConv2d
 from .folding import fold_batch_norms
-from .fusion import check_changeable, replace_modules, to_channels_last
 from .parts import PartForward
 from .watching import (
     LARGE_NOISE,

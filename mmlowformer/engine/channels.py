@@ -4,7 +4,7 @@ from functools import reduce
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer
-from ..models.arguments import check_arch, check_out_indices
+from ..models.arch_validation import check_arch, check_out_indices
 
 # Classifiers' heads get as many channels as the last map has.
 KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')

@@ -14,8 +14,8 @@ from torch import nn
 from ..analysis.curves import read_logs
 from ..config.loading import kind_of
 from ..errors import UserError, printable
-from ..export.model import ExportedModel
 from ..models import bare, find_lowformers
+from ..models.exported_model import ExportedModel
 from ..tracking.detectors import follows_many
 from ..utils.console import WIDTH, say, show, wrapped
 from .launch import device_name

@@ -17,6 +17,7 @@ from ..config.loading import find_config, read_config
 from ..data.shapes import make_dataset
 from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
+from ..models.exported_model import ExportedModel
 from ..predict.model import load_model
 from ..runtime.description import (
     UNVERIFIED,
@@ -33,7 +34,6 @@ from .describing import describe
 from .formats import PRECISIONS, Format, Source, check_format
 from .inputs import prepare_steps, usual_size
 from .metric import Metric, deciding, training_images
-from .model import ExportedModel
 from .networks import Network, network_of
 from .picture import draw_comparison
 from .program import Shape

@@ -6,11 +6,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from ..models.exported_model import ExportedModel
 from ..predict.model import TrainedModel
 from ..predict.pipeline import Pipeline
 from ..predict.results import result_of
 from ..visualization.drawing import captioned
-from .model import ExportedModel
 
 
 def draw_comparison(trained: TrainedModel, folder: str | Path, image: str

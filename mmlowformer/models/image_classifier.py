@@ -5,7 +5,7 @@ It imports a host library; the registry imports it when a config names it.
 from mmpretrain.models.classifiers import ImageClassifier
 
 from ..registry import MODELS
-from ..weights.layouts import by_own_name
+from .state_dict_keys import by_own_name
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
-from .search import find_lowformers
+from .model_utils import find_lowformers
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

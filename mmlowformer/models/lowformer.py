@@ -8,16 +8,16 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .arguments import (
+from .activation_checkpointing import RecomputedSequential
+from .arch_validation import (
     ARCH_DEFAULTS,
     check_arch,
     check_drop_path_rate,
     check_out_indices,
     init_cfg_for,
 )
+from .base_backbone import StagedBackbone
 from .blocks import CONV_BLOCKS, ConvNormAct, LowFormerBlock, Residual
-from .recomputing import RecomputedSequential
-from .staged import StagedBackbone
 
 # Of the residual convolutional blocks in stages 1 and 2.
 STAGE_EXPAND_RATIO = 4

@@ -272,7 +272,7 @@ def fewest_seconds(ways: Mapping[str, Callable[[], object]],
 
 
 def _ways(size: Size) -> dict[str, Callable]:
-    from ..deployment.fusion import to_channels_last
+    from ..models.reparameterize import to_channels_last
     from .packed_conv import PackedConv2d
     from .winograd_conv import WinogradConv2d
     conv = nn.Conv2d(size.in_channels, size.out_channels, 3, padding=1,

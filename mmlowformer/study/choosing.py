@@ -15,7 +15,7 @@ from ..benchmark.run import Progress, Settings, measure
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
-from ..models.arguments import check_arch
+from ..models.arch_validation import check_arch
 from ..utils.timing import Timer
 from .operators import Work, count_work
 from .predicting import costs_of, fit, hold_out, line_costs

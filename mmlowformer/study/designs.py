@@ -15,7 +15,6 @@ from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from ..deployment.fusion import fuse_for_inference
 from ..models.blocks import (
     FusedMBConv,
     LowFormerBlock,
@@ -23,6 +22,7 @@ from ..models.blocks import (
     MBConv,
     Residual,
 )
+from ..models.reparameterize import fuse_for_inference
 from .operators import Work, count_work
 
 # In 1x1 convolutions, each with channels squared multiply-accumulates a pixel.

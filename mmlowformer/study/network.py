@@ -19,7 +19,7 @@ from ..benchmark.run import (
 from ..benchmark.variants import Options, Variant, checked_errors, prepare
 from ..deployment.watching import tensors_in
 from ..errors import UserError
-from ..export.model import ExportedNetwork
+from ..models.exported_model import ExportedNetwork
 from ..utils.timing import (
     Candidate,
     Timer,

@@ -89,7 +89,7 @@ class TrackerHead(BaseModule):
         """Rewrite the blocks for inference, as ``LowFormer`` does."""
         if self.deployed:
             return
-        from ..deployment.fusion import fuse_for_inference
+        from ..models.reparameterize import fuse_for_inference
         fuse_for_inference(self)
         self.deployed = True
 

@@ -5,7 +5,7 @@ tensors of a training under ``net``.
 """
 import re
 
-from ..weights.layouts import own_name
+from ..models.state_dict_keys import own_name
 
 _BACKBONE = re.compile(r'^backbone\.backbone\.(?=input_stem\.|stages\.)')
 _BLOCK = re.compile(r'^box_head\.global_rep_(cls|reg)\.(\d+)\.')

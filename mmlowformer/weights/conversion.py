@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.classifier import Classifier
-from ..utils.safe_load import check_checkpoint
-from ..version import __version__
-from .layouts import (
+from ..models.state_dict_keys import (
     CLASSIFIER,
     CLASSIFIER_PARTS,
     authors_names,
@@ -31,6 +29,8 @@ from .layouts import (
     model_names,
     timm_names,
 )
+from ..utils.safe_load import check_checkpoint
+from ..version import __version__
 
 # A file's names of the tensors, by ours.
 LAYOUTS = dict(own=model_names, authors=authors_names, timm=timm_names)

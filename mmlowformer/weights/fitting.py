@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer, bare, find_lowformers
+from ..models.state_dict_keys import by_own_name, own_name
+from ..models.state_dict_loading import (
+    DEPLOYED_MISFIT,
+    NOTHING_THERE,
+    is_deployed,
+)
 from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
-from .layouts import by_own_name, own_name
-from .loading import DEPLOYED_MISFIT, NOTHING_THERE, is_deployed
 
 
 def check_pretrained(model: dict) -> None:

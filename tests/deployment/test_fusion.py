@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.deployment.fusion import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.models.reparameterize import ImageNorm, PartwiseFusedMBConv
 from mmlowformer.ops.winograd_conv import WinogradConv2d
 
 from ..models.test_lowformer import (

@@ -11,8 +11,8 @@ from mmdet.models.roi_heads import SingleRoIExtractor
 from torch import nn
 
 from mmlowformer import LowFormer, deploy
-from mmlowformer.deployment.fusion import to_channels_last
 from mmlowformer.deployment.mmcv_ops import _with_contiguous, wants_contiguous
+from mmlowformer.models.reparameterize import to_channels_last
 
 from ..models.test_lowformer import SMALL
 

@@ -9,7 +9,7 @@ from mmlowformer.benchmark.models import Spec, facts_of
 from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.benchmark.variants import Options
 from mmlowformer.errors import UserError
-from mmlowformer.export.model import ExportedNetwork
+from mmlowformer.models.exported_model import ExportedNetwork
 from mmlowformer.study import network
 from mmlowformer.utils.timing import Timer
 

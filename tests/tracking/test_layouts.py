@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mmlowformer.errors import UserError
+from mmlowformer.models.state_dict_keys import authors_names
 from mmlowformer.weights.fitting import fitting_state_dict
-from mmlowformer.weights.layouts import authors_names
 
 from .test_tracker import make_tracker
 

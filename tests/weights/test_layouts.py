@@ -17,7 +17,7 @@ from timm.models.lowformer import checkpoint_filter_fn
 
 from mmlowformer import LowFormer
 from mmlowformer.models.classifier import Classifier
-from mmlowformer.weights.layouts import (
+from mmlowformer.models.state_dict_keys import (
     CLASSIFIER,
     authors_names,
     model_names,

@@ -13,12 +13,7 @@ from ..runtime.description import read_description
 from ..runtime.finding import Geometry, find
 from ..runtime.images import prepare
 from ..runtime.predictor import compute, fitting, tensor
-from ..runtime.results import (
-    Classification,
-    Detections,
-    Result,
-    Segmentation,
-)
+from ..runtime.results import Classification, Detections, Result, Segmentation
 from ..runtime.sessions import open_session
 
 

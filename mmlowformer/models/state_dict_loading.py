@@ -7,7 +7,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
 from ..utils.safe_load import never_running_code
-from .layouts import OWN_LAYOUT, by_own_name, layout_of
+from .state_dict_keys import OWN_LAYOUT, by_own_name, layout_of
 
 # By whether the network is the deployed one.
 DEPLOYED_MISFIT = {

@@ -21,12 +21,12 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..deployment.mmcv_ops import wants_contiguous
 from ..errors import UserError
-from ..models.blocks import FusedMBConv, Lowtention, Residual
 from ..ops.chunking import count_parts, is_exported, join, may_loop
 from ..ops.packed_conv import PackedConv2d
 from ..ops.winograd_conv import WinogradConv2d
-from .mmcv_ops import wants_contiguous
+from .blocks import FusedMBConv, Lowtention, Residual
 
 # Values of a hidden map that are computed at once: 4 MiB in float32.
 PART_SIZE = 2**20

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..weights.loading import LoadsAnyLayout
-from .arguments import check_frozen_stages
+from .arch_validation import check_frozen_stages
+from .state_dict_loading import LoadsAnyLayout
 
 if TYPE_CHECKING:
     from mmengine.model import ModuleList, Sequential
@@ -91,7 +91,7 @@ class StagedBackbone(LoadsAnyLayout):
             raise RuntimeError('LowFormer is in training mode; call eval() '
                                'before switch_to_deploy().')
         # Deployment knows the network; the network asks for it when told to.
-        from ..deployment.fusion import fuse_for_inference
+        from .reparameterize import fuse_for_inference
         fuse_for_inference(self)
         self.deployed = True
         return self
