@@ -17,7 +17,7 @@ weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
 # All that follows is made of it, also if --cfg-options or a config that
 # builds upon this one say it.
-from mmlowformer.data.own import own_masks
+from mmlowformer.datasets.custom_config import own_masks
 
 globals().update(own_masks(globals()))
 

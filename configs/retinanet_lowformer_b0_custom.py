@@ -18,7 +18,7 @@ weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 # builds upon this one say it.
 import os
 
-from mmlowformer.data.own import own_boxes
+from mmlowformer.datasets.custom_config import own_boxes
 
 globals().update(own_boxes(globals()))
 

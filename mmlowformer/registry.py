@@ -30,8 +30,8 @@ HOST_MODULES = dict(
                      'UAV123', 'CocoObjects'),
                     'mmlowformer.tracking.sequences'),
     TrackingPairs='mmlowformer.tracking.pairs',
-    ListedMasks='mmlowformer.data.listed_masks',
-    RetrievalQueries='mmlowformer.data.retrieval')
+    ListedMasks='mmlowformer.datasets.listed_masks',
+    RetrievalQueries='mmlowformer.datasets.retrieval')
 
 
 class HostRegistry(Registry):

@@ -18,7 +18,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.utils import ManagerMixin
 
 from mmlowformer import engine, get_config
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.shapes import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where Python looks for what a tool that it runs imports.

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from mmlowformer import engine
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.shapes import make_dataset
 
 from .conftest import ROOT
 from .own_data import write_own_data

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmlowformer import get_config_path
 from mmlowformer.config.loading import read_config
-from mmlowformer.data.own import own_boxes
+from mmlowformer.datasets.custom_config import own_boxes
 from mmlowformer.engine.options import apply_options
 from mmlowformer.errors import UserError
 

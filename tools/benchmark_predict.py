@@ -18,7 +18,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmlowformer import Predictor, engine
 from mmlowformer.config.loading import dicts_in, find_config, read_config
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.predict.writing import Numbering, Writer

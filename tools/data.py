@@ -11,20 +11,22 @@ from PIL import Image
 
 from mmlowformer import engine
 from mmlowformer.config.loading import find_config, read_config
-from mmlowformer.data.checks import datasets_in
-from mmlowformer.data.coco import check_trainable, parts_of, read_coco
-from mmlowformer.data.cutting import cut_pictures
-from mmlowformer.data.drawn_masks import write_masks
-from mmlowformer.data.folders import class_folders
-from mmlowformer.data.formats import (
+from mmlowformer.datasets.checks.check_datasets import datasets_in
+from mmlowformer.datasets.checks.class_folders import class_folders
+from mmlowformer.datasets.checks.coco import (
+    check_trainable,
+    parts_of,
+    read_coco,
+)
+from mmlowformer.datasets.formats import (
     READERS,
     Faults,
     ImageFolder,
     as_coco,
     checked_pictures,
 )
-from mmlowformer.data.formats.records import BEYOND
-from mmlowformer.data.inspection import (
+from mmlowformer.datasets.formats.annotations import BEYOND
+from mmlowformer.datasets.inspection import (
     Findings,
     class_lines,
     hidden_note,
@@ -33,8 +35,10 @@ from mmlowformer.data.inspection import (
     inspect_masks,
     write_sheet,
 )
-from mmlowformer.data.paths import CLASSES_FILE, check_names, check_unlike
-from mmlowformer.data.splitting import deal_out, group_by
+from mmlowformer.datasets.paths import CLASSES_FILE, check_names, check_unlike
+from mmlowformer.datasets.polygon_masks import write_masks
+from mmlowformer.datasets.splitting import deal_out, group_by
+from mmlowformer.datasets.tiling import cut_pictures
 from mmlowformer.engine import UserError
 from mmlowformer.errors import shown, some_of
 from mmlowformer.predict.tiling import Tiling

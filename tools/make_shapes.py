@@ -3,9 +3,9 @@ import argparse
 
 import _ctrl_c  # noqa: F401
 
-from mmlowformer.data.crossing_shapes import make_crossings
-from mmlowformer.data.moving_shapes import make_videos
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.mot_videos import make_crossings
+from mmlowformer.datasets.synthetic.shapes import make_dataset
+from mmlowformer.datasets.synthetic.sot_videos import make_videos
 from mmlowformer.errors import UserError, one_line_errors
 
 

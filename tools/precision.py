@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
-from mmlowformer.data.images import name_images
+from mmlowformer.datasets.image_errors import name_images
 from mmlowformer.engine import UserError
 
 

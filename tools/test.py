@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from mmlowformer import engine
 from mmlowformer.config.loading import dicts_in, kind_of
-from mmlowformer.data.checks import datasets_in
+from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.description import is_exported

@@ -1,7 +1,7 @@
 """What the command line tools share, for every task."""
 from ..config.build_errors import config_mistakes
-from ..data.checks import check_datasets
-from ..data.images import NameImages
+from ..datasets.checks.check_datasets import check_datasets
+from ..datasets.image_errors import NameImages
 from ..errors import UserError, one_line_errors
 from ..utils.console import (
     QuietRunner,

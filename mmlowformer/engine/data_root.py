@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mmengine.config import Config, ConfigDict
 
 from ..config.variables import read_bases
-from ..data.checks import datasets_in
+from ..datasets.checks.check_datasets import datasets_in
 from ..errors import UserError
 from ..utils.console import say, wrapped
 from .settings import DATALOADERS

@@ -15,7 +15,7 @@ from mmengine.dist import is_distributed
 from torch import distributed
 
 from ..config.loading import find_config, read_config
-from ..data.checks import datasets_in
+from ..datasets.checks.check_datasets import datasets_in
 from ..errors import DEBUG, UserError
 from ..utils.allocator import keep_freed_memory
 from .data_root import follow_data_root

@@ -6,8 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..data.checks import check_datasets
-from ..data.images import NameImages
+from ..datasets.checks.check_datasets import check_datasets
+from ..datasets.image_errors import NameImages
 from ..errors import UserError
 from ..runtime.description import is_exported, read_description
 from ..tracking.detectors import follows_many

@@ -14,7 +14,7 @@ import torch
 from mmengine.model import BaseModel
 
 from ..config.loading import find_config, read_config
-from ..data.shapes import make_dataset
+from ..datasets.synthetic.shapes import make_dataset
 from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel

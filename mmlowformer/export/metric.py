@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..data.checks import datasets_in
+from ..datasets.checks.check_datasets import datasets_in
 from ..tracking.detectors import follows_many
 
 # The one that decides, of each evaluator, and what it counts in.

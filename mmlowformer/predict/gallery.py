@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from ..data.images import name_images
+from ..datasets.image_errors import name_images
 from ..errors import UserError
 
 BATCH_SIZE = 8

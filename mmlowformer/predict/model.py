@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from ..config.build_errors import config_mistakes
 from ..config.loading import dicts_in, find_config, kind_of, read_config
-from ..data.checks import datasets_in
+from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope

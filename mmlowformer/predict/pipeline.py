@@ -12,7 +12,7 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image
 
 from ..config.loading import kind_of
-from ..data.images import LIBRARIES, NamingPipeline, unprocessable
+from ..datasets.image_errors import LIBRARIES, NamingPipeline, unprocessable
 from ..errors import UserError, first_line
 from ..runtime.images import decode, from_pillow
 

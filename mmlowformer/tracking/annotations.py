@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.coco import LARGEST
-from ..data.paths import check_names, read_text
+from ..datasets.checks.coco import LARGEST
+from ..datasets.paths import check_names, read_text
 from ..errors import UserError, shown
 
 SHOWN_LENGTH = 40

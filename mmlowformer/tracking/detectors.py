@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from ..config.loading import kind_of
-from ..data.checks import datasets_in
+from ..datasets.checks.check_datasets import datasets_in
 from ..errors import UserError
 
 # Trackers that look at nothing but the boxes of a frame.

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..data.coco import faults_of, read_coco, refuse_faults
-from ..data.own import read_lines
-from ..data.paths import IMAGES
+from ..datasets.checks.coco import faults_of, read_coco, refuse_faults
+from ..datasets.custom_config import read_lines
+from ..datasets.paths import IMAGES
 from ..errors import UserError, shown
 from ..registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names

@@ -7,7 +7,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.loading import dicts_in, kind_of
-from ..data.checks import check_order, class_names, datasets_in, names_in
+from ..datasets.checks.check_datasets import (
+    check_order,
+    class_names,
+    datasets_in,
+    names_in,
+)
 from ..errors import UserError, first_line, shown
 from .allowed_types import (
     NotAllowed,

@@ -7,8 +7,8 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from mmlowformer import engine, get_config
-from mmlowformer.data.coco import run_lengths
-from mmlowformer.data.shapes import CLASSES
+from mmlowformer.datasets.checks.coco import run_lengths
+from mmlowformer.datasets.synthetic.shapes import CLASSES
 from mmlowformer.engine import UserError
 
 

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlowformer.data.crossing_shapes import (
+from mmlowformer.datasets.synthetic.mot_videos import (
     LEAST_SEEN,
     make_crossing,
     make_crossings,
 )
-from mmlowformer.data.shapes import CLASSES
+from mmlowformer.datasets.synthetic.shapes import CLASSES
 
 
 @pytest.fixture(scope='module')

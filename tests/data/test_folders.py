@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from mmlowformer import engine, get_config
-from mmlowformer.data.folders import class_folders
+from mmlowformer.datasets.checks.class_folders import class_folders
 from mmlowformer.engine import UserError
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmlowformer.data.coco import parts_of
-from mmlowformer.data.drawn_masks import mask_of_shapes
-from mmlowformer.data.formats import (
+from mmlowformer.datasets.checks.coco import parts_of
+from mmlowformer.datasets.formats import (
     READERS,
     Faults,
     ImageFolder,
@@ -18,6 +17,7 @@ from mmlowformer.data.formats import (
     as_coco,
     checked_pictures,
 )
+from mmlowformer.datasets.polygon_masks import mask_of_shapes
 from mmlowformer.errors import UserError
 
 from ..mutations import check_message, mutated

@@ -5,7 +5,7 @@ import pytest
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from torch.utils.data import DataLoader
 
-from mmlowformer.data.images import NamingPipeline, name_images
+from mmlowformer.datasets.image_errors import NamingPipeline, name_images
 from mmlowformer.engine import UserError
 
 

@@ -13,9 +13,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 import mmlowformer.tracking  # noqa: F401
-from mmlowformer.data.checks import check_datasets
-from mmlowformer.data.formats import ImageFolder
-from mmlowformer.data.inspection import inspect_folders, inspect_masks
+from mmlowformer.datasets.checks.check_datasets import check_datasets
+from mmlowformer.datasets.formats import ImageFolder
+from mmlowformer.datasets.inspection import inspect_folders, inspect_masks
 from mmlowformer.errors import UserError
 
 from ..mutations import check_message, mutated

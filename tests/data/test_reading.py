@@ -8,9 +8,9 @@ import pytest
 from mmcv.transforms import Compose, LoadImageFromFile
 from PIL import Image
 
-from mmlowformer.data.cutting import read_scene
-from mmlowformer.data.formats.records import Faults, ImageFolder
-from mmlowformer.data.images import NamingPipeline
+from mmlowformer.datasets.formats.annotations import Faults, ImageFolder
+from mmlowformer.datasets.image_errors import NamingPipeline
+from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.runtime.images import OPENCV, PILLOW, read

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlowformer.data.shapes import (
+from mmlowformer.datasets.synthetic.shapes import (
     CLASSES,
     RADIUS_OF_A_SINGLE_SHAPE,
     make_dataset,

@@ -1,6 +1,6 @@
 import pytest
 
-from mmlowformer.data.splitting import deal_out, group_by
+from mmlowformer.datasets.splitting import deal_out, group_by
 from mmlowformer.errors import UserError
 
 GROUPS = [f'g{index % 10}' for index in range(100)]

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, get_config
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.export.comparing import relative_error
 from mmlowformer.export.formats import (
     FORMATS,

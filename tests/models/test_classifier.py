@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer, engine, get_config
-from mmlowformer.data.shapes import make_scene
+from mmlowformer.datasets.synthetic.shapes import make_scene
 
 from .test_lowformer import VARIANTS, randomise
 

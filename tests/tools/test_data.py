@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from mmlowformer.data import cutting
-from mmlowformer.data.coco import check_coco
+from mmlowformer.datasets import tiling as cutting
+from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
 from ..conftest import ROOT

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmlowformer import Predictor, get_config
-from mmlowformer.data.shapes import make_dataset
+from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.predict import writing
 
 from ..conftest import ROOT

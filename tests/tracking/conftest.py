@@ -1,8 +1,8 @@
 """Videos that tests of tracking share."""
 import pytest
 
-from mmlowformer.data.crossing_shapes import make_crossings
-from mmlowformer.data.moving_shapes import make_videos
+from mmlowformer.datasets.synthetic.mot_videos import make_crossings
+from mmlowformer.datasets.synthetic.sot_videos import make_videos
 
 
 @pytest.fixture(scope='session')

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from mmlowformer import get_config
-from mmlowformer.data.checks import check_datasets
-from mmlowformer.data.moving_shapes import make_video, make_videos
+from mmlowformer.datasets.checks.check_datasets import check_datasets
+from mmlowformer.datasets.synthetic.sot_videos import make_video, make_videos
 from mmlowformer.errors import UserError
 from mmlowformer.tracking.annotations import read_boxes
 

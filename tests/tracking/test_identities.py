@@ -17,7 +17,7 @@ from mmengine.registry import (
 from mmengine.structures import InstanceData
 
 from mmlowformer import get_config
-from mmlowformer.data.checks import check_datasets
+from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.identities import (
     PALETTE,

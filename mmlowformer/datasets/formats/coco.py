@@ -1,8 +1,8 @@
 """COCO's own format, with masks to be made of it."""
 from collections import defaultdict
 
-from ..coco import faults_of, read_coco
-from .records import Faults, ImageFolder, Picture, Shape
+from ..checks.coco import faults_of, read_coco
+from .annotations import Faults, ImageFolder, Picture, Shape
 
 
 def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_

@@ -11,11 +11,11 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
-from ..config.loading import kind_of
-from ..errors import UserError, first_line, shown, some_of
-from ..runtime.images import check_depth
-from .folders import warn_of_unused
-from .paths import CLASSES_FILE, check_regular, paths_of, read_lines
+from ...config.loading import kind_of
+from ...errors import UserError, first_line, shown, some_of
+from ...runtime.images import check_depth
+from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
+from .class_folders import warn_of_unused
 
 IGNORED = 255
 # Decoding so many takes half a minute; of more, evenly spaced ones are read.

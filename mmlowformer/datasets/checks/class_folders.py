@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..config.loading import kind_of
-from ..errors import UserError, printable, shown, some_of
-from .paths import check_names, check_unlike, paths_of, read_text
+from ...config.loading import kind_of
+from ...errors import UserError, printable, shown, some_of
+from ..paths import check_names, check_unlike, paths_of, read_text
 
 # Looking for so many files takes seconds; of more, evenly spaced ones are
 # looked for.

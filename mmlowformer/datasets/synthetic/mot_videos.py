@@ -1,7 +1,7 @@
 """Synthetic videos of many shapes that cross, enter and leave.
 
 Laid out like MOT17, so that tracking many objects can be tried without a
-download. The shapes look like those of :mod:`mmlowformer.data.shapes`, so that
+download. The shapes look like those of :mod:`mmlowformer.datasets.shapes`, so that
 a detector of these finds them.
 """
 import json
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..utils.files import check_at_least, fill_once
-from .moving_shapes import Ground, Shape, visible_share, with_randomness
+from ...utils.files import check_at_least, fill_once
 from .shapes import CLASSES
+from .sot_videos import Ground, Shape, visible_share, with_randomness
 
 # Folders of the training videos, and of those that are kept from it.
 SPLITS = dict(train='train', val='test')

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from ..errors import UserError, is_first_process, shown
+from ...errors import UserError, is_first_process, shown
+from ..paths import check_paths, read_lines
+from .class_folders import check_folders, numbers_of
 from .coco import check_coco, check_coco_boxes
-from .folders import check_folders, numbers_of
-from .identities import check_identities
 from .masks import check_masks
-from .paths import check_paths, read_lines
-from .sequences import check_sequences
+from .mot import check_identities
+from .sot import check_sequences
 
 # By where a data set's annotations are read; subclasses mostly inherit that.
 CHECKS = {

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from ..utils.files import check_at_least, fill_once
+from ...utils.files import check_at_least, fill_once
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
 # Fraction of a shape that has to stay visible behind those drawn later.

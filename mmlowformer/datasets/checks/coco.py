@@ -9,9 +9,9 @@ from functools import partial
 
 from mmengine.config import Config
 
-from ..errors import UserError, first_line, is_printable, shown
+from ...errors import UserError, first_line, is_printable, shown
+from ..paths import check_regular, check_unlike, leads_out, paths_of
 from .masks import upright_size
-from .paths import check_regular, check_unlike, leads_out, paths_of
 
 # Coordinates and lengths in pixels are below; others are no such.
 LARGEST = 1e9

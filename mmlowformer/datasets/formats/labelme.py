@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from ...errors import first_line, shown
-from .records import (
+from .annotations import (
     Faults,
     ImageFolder,
     Picture,

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.progress import track
 
-from ..config.loading import kind_of
-from ..errors import UserError
+from ...config.loading import kind_of
+from ...errors import UserError
 
 # So many of them are named.
 SHOWN = 3

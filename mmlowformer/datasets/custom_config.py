@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
-from .coco import read_coco
-from .folders import class_folders
+from .checks.class_folders import class_folders
+from .checks.coco import read_coco
 from .paths import CLASSES_FILE, check_unlike, images_below, read_lines
 
 # What stands for classes that are not known yet.

@@ -26,16 +26,15 @@ from ..visualization.drawing import (
     draw_boxes,
     draw_mask,
 )
-from .cutting import read_scene
-from .folders import class_folders, misnumbered, read_labels
-from .formats.records import Faults, ImageFolder, Picture
-from .masks import (
+from .checks.class_folders import class_folders, misnumbered, read_labels
+from .checks.masks import (
     IGNORED,
     TWO_VALUES,
     fault_of_values,
     only_first_and_ignored,
     read_mask,
 )
+from .formats.annotations import Faults, ImageFolder, Picture
 from .paths import (
     CLASSES_FILE,
     check_unlike,
@@ -43,6 +42,7 @@ from .paths import (
     read_lines,
     shared_masks,
 )
+from .tiling import read_scene
 
 # Pictures on the sheet.
 MOST_SHOWN = 24

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..config.loading import kind_of
-from ..errors import shown
+from ...config.loading import kind_of
+from ...errors import shown
+from ..paths import paths_of
 from .coco import check_content, is_number, read_coco, refuse_faults
-from .paths import paths_of
 
 # What the metrics of MOTChallenge count is of this category.
 COUNTED = 1

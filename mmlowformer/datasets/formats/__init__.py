@@ -1,7 +1,5 @@
 """Annotations in other tools' formats, read for COCO's."""
-from .coco import read_coco_shapes
-from .labelme import read_labelme
-from .records import (
+from .annotations import (
     Faults,
     ImageFolder,
     Picture,
@@ -9,8 +7,10 @@ from .records import (
     as_coco,
     checked_pictures,
 )
-from .table import read_table
-from .voc import read_voc
+from .coco import read_coco_shapes
+from .csv_boxes import read_table
+from .labelme import read_labelme
+from .pascal_voc import read_voc
 from .yolo import read_yolo
 
 # Each takes the source, the images and faults to add to, and returns pictures

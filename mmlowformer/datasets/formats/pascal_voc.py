@@ -3,7 +3,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import first_line
-from .records import (
+from .annotations import (
     Faults,
     ImageFolder,
     Picture,

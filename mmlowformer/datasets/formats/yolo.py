@@ -9,7 +9,7 @@ import yaml
 
 from ...errors import UserError, first_line, shown
 from ..paths import check_regular, check_unlike, read_lines
-from .records import (
+from .annotations import (
     Faults,
     ImageFolder,
     Picture,

@@ -9,9 +9,9 @@ from PIL import Image
 
 from ..predict.tiling import Tile, tiles_of
 from ..runtime.images import OPENCV, read
-from .coco import run_lengths
-from .drawn_masks import region
-from .formats.records import ImageFolder, Picture, Shape
+from .checks.coco import run_lengths
+from .formats.annotations import ImageFolder, Picture, Shape
+from .polygon_masks import region
 
 
 def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,

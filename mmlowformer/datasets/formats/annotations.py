@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from ...errors import UserError, first_line, shown
-from ..coco import LARGEST, run_lengths
-from ..masks import upright_size
+from ..checks.coco import LARGEST, run_lengths
+from ..checks.masks import upright_size
 from ..paths import IMAGES, files_below
 
 # The fault that clipping mends.

@@ -7,8 +7,8 @@ from PIL import Image
 
 from ..errors import UserError
 from ..utils.files import new_folder, write_lines
-from .formats.records import Picture, Shape
-from .masks import IGNORED
+from .checks.masks import IGNORED
+from .formats.annotations import Picture, Shape
 from .paths import CLASSES_FILE
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from ..utils.files import check_at_least, fill_once
+from ...utils.files import check_at_least, fill_once
 from .shapes import CLASSES
 
 SPLITS = dict(train='Train', val='Val')
