@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.exported_model import ExportedNetwork
-from ..runtime.description import is_exported
+from ..runtime.model_spec import is_exported
 from ..utils.imports import need
 from . import fat
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..predict.tiling import Tile, tiles_of
-from ..runtime.images import OPENCV, read
+from ..runtime.preprocess import OPENCV, read
 from .checks.coco import run_lengths
 from .formats.annotations import ImageFolder, Picture, Shape
 from .polygon_masks import region

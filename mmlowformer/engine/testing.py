@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..errors import UserError
-from ..runtime.description import is_exported, read_description
+from ..runtime.model_spec import is_exported, read_description
 from ..tracking.detectors import follows_many
 from ..tracking.packages import require_packages
 from ..utils.console import QuietRunner

@@ -10,7 +10,7 @@ from ..config.loading import kind_of
 from ..models import find_lowformers
 from ..predict.model import TrainedModel
 from ..predict.predictor import SCORE
-from ..runtime.description import Description
+from ..runtime.model_spec import Description
 from ..version import __version__
 from .formats import Format
 from .inputs import prepare_steps

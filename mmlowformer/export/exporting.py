@@ -19,14 +19,14 @@ from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel
 from ..predict.model import load_model
-from ..runtime.description import (
+from ..runtime.model_spec import (
     UNVERIFIED,
     Description,
     being_verified,
     sha256,
 )
-from ..runtime.images import prepare, read
 from ..runtime.predictor import fitting, tensor
+from ..runtime.preprocess import prepare, read
 from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
 from ..runtime.sessions import RuntimeFails
 from .comparing import Row

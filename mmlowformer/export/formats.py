@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ..errors import UserError
-from ..runtime.description import Description
+from ..runtime.model_spec import Description
 from .comparing import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,

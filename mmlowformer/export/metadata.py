@@ -2,7 +2,7 @@
 import json
 from dataclasses import replace
 
-from ..runtime.description import Description
+from ..runtime.model_spec import Description
 
 # Of ours in the files' own metadata.
 KEY = 'mmlowformer'

@@ -16,7 +16,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
-from ..runtime.terminal import silent
+from ..runtime.silence import silent
 from .networks import Network
 
 # Below, maps of one pixel would be a case of their own.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..runtime.description import read_description
+from ..runtime.model_spec import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
 from ..utils.timing import Candidate, Timer, median, take_turns, warm_up

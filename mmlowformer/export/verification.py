@@ -10,9 +10,9 @@ import torch
 from ..errors import UserError
 from ..predict.model import TrainedModel
 from ..runtime import Predictor
-from ..runtime.finding import Geometry, find
-from ..runtime.images import read
+from ..runtime.postprocess import Geometry, find
 from ..runtime.predictor import compute, tensor
+from ..runtime.preprocess import read
 from .comparing import Row, compare_outputs, compare_results
 from .formats import FORMATS
 from .program import LEAST_SIDE

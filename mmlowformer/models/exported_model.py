@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..registry import MODELS
-from ..runtime.description import read_description
-from ..runtime.finding import Geometry, find
-from ..runtime.images import prepare
+from ..runtime.model_spec import read_description
+from ..runtime.postprocess import Geometry, find
 from ..runtime.predictor import compute, fitting, tensor
+from ..runtime.preprocess import prepare
 from ..runtime.results import Classification, Detections, Result, Segmentation
 from ..runtime.sessions import open_session
 

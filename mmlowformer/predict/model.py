@@ -15,7 +15,7 @@ from ..deployment.whole import deploy_in_place
 from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope
 from ..errors import UserError, first_line
-from ..runtime.description import is_exported, read_description
+from ..runtime.model_spec import is_exported, read_description
 from ..tracking.detectors import detector_config
 from ..utils.safe_load import check_checkpoint, never_running_code
 from ..visualization.drawing import colours

@@ -18,7 +18,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from ..errors import UserError, first_line
-from ..runtime.description import is_exported
+from ..runtime.model_spec import is_exported
 from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
 from .model import load_model

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from ..errors import UserError
-from .description import Description, read_description
-from .finding import Geometry, find
-from .images import Prepared, prepare, read
+from .model_spec import Description, read_description
+from .postprocess import Geometry, find
+from .preprocess import Prepared, prepare, read
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
 
 if TYPE_CHECKING:
-    from .images import Source
+    from .preprocess import Source
 
 
 class Predictor:

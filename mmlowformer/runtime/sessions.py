@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import UserError, first_line
 from ..utils.imports import need
-from .description import Description, is_own
+from .model_spec import Description, is_own
 from .onnx_files import check_onnx
-from .terminal import silent
+from .silence import silent
 
 # For a runtime's choice instead of float32.
 DEFAULT = 'default'

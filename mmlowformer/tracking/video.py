@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..runtime.images import OPENCV, decode
+from ..runtime.preprocess import OPENCV, decode
 
 
 class FrameFiles:

@@ -20,7 +20,7 @@ from mmlowformer.export.formats import (
 )
 from mmlowformer.export.networks import network_of
 from mmlowformer.export.program import Shape
-from mmlowformer.runtime.description import Description
+from mmlowformer.runtime.model_spec import Description
 
 from ..conftest import ROOT, untrained
 from .exports import make_export

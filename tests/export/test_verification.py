@@ -17,7 +17,7 @@ from mmlowformer.export.comparing import (
 from mmlowformer.export.verification import Verifier, sizes_for
 from mmlowformer.predict.model import load_model
 from mmlowformer.runtime import Predictor
-from mmlowformer.runtime.description import sha256
+from mmlowformer.runtime.model_spec import sha256
 
 from .exports import make_export
 

@@ -14,7 +14,7 @@ from mmlowformer import Predictor as HostPredictor
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.__main__ import main
-from mmlowformer.runtime.description import read_description, sha256
+from mmlowformer.runtime.model_spec import read_description, sha256
 
 TASKS = ('detection', 'classification', 'segmentation')
 

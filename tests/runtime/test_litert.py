@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mmlowformer.runtime.description import Description, sha256
+from mmlowformer.runtime.model_spec import Description, sha256
 
 from ..conftest import ROOT
 

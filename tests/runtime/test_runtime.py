@@ -15,9 +15,9 @@ from mmlowformer.export.inputs import prepare_steps
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.__main__ import main
-from mmlowformer.runtime.boxes import suppress
-from mmlowformer.runtime.finding import resized
-from mmlowformer.runtime.images import prepare, read
+from mmlowformer.runtime.box_decoding import suppress
+from mmlowformer.runtime.postprocess import resized
+from mmlowformer.runtime.preprocess import prepare, read
 
 from ..conftest import ROOT
 

@@ -13,7 +13,7 @@ from torch import nn
 from mmlowformer import Predictor as HostPredictor
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import Predictor
-from mmlowformer.runtime.description import Description, sha256
+from mmlowformer.runtime.model_spec import Description, sha256
 from mmlowformer.runtime.sessions import ExecuTorchSession
 
 SIDE = 128

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, DefaultScope
 
 from mmlowformer import Predictor, get_config
 from mmlowformer.engine import UserError
-from mmlowformer.runtime.description import sha256
+from mmlowformer.runtime.model_spec import sha256
 from mmlowformer.weights.allowed_types import TYPES
 from mmlowformer.weights.embedded import allowed_pipeline, embedded_config
 

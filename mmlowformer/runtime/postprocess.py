@@ -4,15 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .boxes import decode, suppress
-from .description import Description
-from .results import (
-    Classification,
-    Detections,
-    Features,
-    Result,
-    Segmentation,
-)
+from .box_decoding import decode, suppress
+from .model_spec import Description
+from .results import Classification, Detections, Features, Result, Segmentation
 
 
 class Geometry(NamedTuple):
