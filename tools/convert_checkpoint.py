@@ -11,13 +11,13 @@ import _ctrl_c  # noqa: F401
 from mmengine.logging import MMLogger
 
 from mmlowformer import engine
-from mmlowformer.models.state_dict_keys import CLASSIFIER
-from mmlowformer.weights.conversion import (
+from mmlowformer.checkpoint.conversion import (
     IMAGE_SIZE,
     LAYOUTS,
     Conversion,
     convert,
 )
+from mmlowformer.models.state_dict_keys import CLASSIFIER
 
 
 def parse_args() -> argparse.Namespace:

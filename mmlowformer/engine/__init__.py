@@ -1,4 +1,17 @@
 """What the command line tools share, for every task."""
+from ..checkpoint.compatibility import (
+    LoadAnyLayout,
+    check_fits,
+    check_pretrained,
+    fitting_state_dict,
+)
+from ..checkpoint.download import local_checkpoint
+from ..checkpoint.pretrained import fetch_weights
+from ..checkpoint.resume import (
+    check_resumable,
+    latest_checkpoint,
+    saved_checkpoints,
+)
 from ..config.build_errors import config_mistakes
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
@@ -13,17 +26,6 @@ from ..utils.console import (
 )
 from ..utils.file_lock import check_free, only_training_in
 from ..utils.safe_load import check_checkpoint, load_safely
-from ..weights.fitting import (
-    LoadAnyLayout,
-    check_fits,
-    check_pretrained,
-    fitting_state_dict,
-)
-from ..weights.resuming import (
-    check_resumable,
-    latest_checkpoint,
-    saved_checkpoints,
-)
 from .batch_size import describe_batch, scale_learning_rate
 from .deploying import (
     add_deploy_arguments,
@@ -31,9 +33,7 @@ from .deploying import (
     tell_of_compiling,
 )
 from .drawing import draw_predictions
-from .fetching import local_checkpoint
 from .finite import StopAtNaN
-from .given_weights import fetch_weights
 from .launch import (
     Debug,
     adapt_to_device,

@@ -11,8 +11,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from ..checkpoint.resume import latest_checkpoint
 from ..errors import UserError
-from ..weights.resuming import latest_checkpoint
 from .validation import RECORD
 
 BACKEND = 'mmlowformer.whole_files'

@@ -6,6 +6,12 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ..checkpoint.compatibility import LoadAnyLayout, check_fits
+from ..checkpoint.download import local_checkpoint
+from ..checkpoint.embedded_config import (
+    check_trained_classes,
+    compare_with_training,
+)
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..errors import UserError
@@ -14,9 +20,6 @@ from ..tracking.detectors import follows_many
 from ..tracking.packages import require_packages
 from ..utils.console import QuietRunner
 from ..utils.safe_load import check_checkpoint
-from ..weights.embedded import check_trained_classes, compare_with_training
-from ..weights.fitting import LoadAnyLayout, check_fits
-from .fetching import local_checkpoint
 from .launch import adapt_to_device, load_config, require_scope
 from .outputs import check_work_dir
 from .settings import check_settings, check_testing

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 
+from ..checkpoint.download import local_checkpoint
 from ..config.loading import find_config, read_config
 from ..datasets.synthetic.shapes import make_dataset
-from ..engine.fetching import local_checkpoint
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel
 from ..predict.model import load_model

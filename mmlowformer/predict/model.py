@@ -8,23 +8,23 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
+from ..checkpoint.compatibility import check_finite, fitting_state_dict
+from ..checkpoint.download import local_checkpoint
+from ..checkpoint.embedded_config import (
+    allowed_pipeline,
+    compare_with_training,
+    embedded_config,
+)
 from ..config.build_errors import config_mistakes
 from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.whole import deploy_in_place
-from ..engine.fetching import local_checkpoint
 from ..engine.launch import require_scope
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
 from ..tracking.detectors import detector_config
 from ..utils.safe_load import check_checkpoint, never_running_code
 from ..visualization.drawing import colours
-from ..weights.embedded import (
-    allowed_pipeline,
-    compare_with_training,
-    embedded_config,
-)
-from ..weights.fitting import check_finite, fitting_state_dict
 
 # Of models that do not say how many classes they know.
 NUMBERS = 1000

@@ -17,6 +17,7 @@ from mmengine.registry import (
 from mmengine.structures import InstanceData
 
 from mmlowformer import get_config
+from mmlowformer.checkpoint.compatibility import check_fits
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.identities import (
@@ -30,7 +31,6 @@ from mmlowformer.predict.model import load_model
 from mmlowformer.predict.results import Detections
 from mmlowformer.tracking import packages
 from mmlowformer.tracking.versions import VERSIONS
-from mmlowformer.weights.fitting import check_fits
 
 from ..conftest import ROOT, untrained
 

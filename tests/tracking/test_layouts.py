@@ -4,9 +4,9 @@ import re
 import pytest
 import torch
 
+from mmlowformer.checkpoint.compatibility import fitting_state_dict
 from mmlowformer.errors import UserError
 from mmlowformer.models.state_dict_keys import authors_names
-from mmlowformer.weights.fitting import fitting_state_dict
 
 from .test_tracker import make_tracker
 

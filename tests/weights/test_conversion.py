@@ -13,13 +13,13 @@ from mmengine.runner import load_checkpoint
 from safetensors.torch import load_file, save_file
 
 from mmlowformer import LowFormer, __version__
+from mmlowformer.checkpoint import conversion
+from mmlowformer.checkpoint.conversion import convert
 from mmlowformer.engine import UserError
 from mmlowformer.models.classifier import Classifier
 from mmlowformer.models.state_dict_keys import CLASSIFIER, own_name
 from mmlowformer.registry import MODELS
 from mmlowformer.utils import safe_load as reading
-from mmlowformer.weights import conversion
-from mmlowformer.weights.conversion import convert
 
 from ..models.test_lowformer import VARIANTS, randomise
 from .test_layouts import authors_name

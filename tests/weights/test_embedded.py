@@ -2,8 +2,8 @@
 import pytest
 
 from mmlowformer import get_config
+from mmlowformer.checkpoint.embedded_config import embedded_config
 from mmlowformer.errors import UserError
-from mmlowformer.weights.embedded import embedded_config
 
 
 def content(text):

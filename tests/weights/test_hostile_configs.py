@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, DefaultScope
+from mmlowformer.checkpoint.allowed_types import TYPES
 
 from mmlowformer import Predictor, get_config
+from mmlowformer.checkpoint.embedded_config import (
+    allowed_pipeline,
+    embedded_config,
+)
 from mmlowformer.engine import UserError
 from mmlowformer.runtime.model_spec import sha256
-from mmlowformer.weights.allowed_types import TYPES
-from mmlowformer.weights.embedded import allowed_pipeline, embedded_config
 
 from ..tools.test_broken_inputs import run_tool
 from .test_checkpoints import RunsCode

@@ -17,9 +17,9 @@ from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import DataLoader
 
 from mmlowformer import LowFormer, engine
+from mmlowformer.checkpoint.conversion import convert
 from mmlowformer.engine import UserError
 from mmlowformer.utils.safe_load import first_nonfinite
-from mmlowformer.weights.conversion import convert
 
 from ..models.test_lowformer import SMALL
 from .test_checkpoints import RUNNER_CHECKPOINT, RunsCode

@@ -5,8 +5,8 @@ from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..utils.console import warn
 from ..utils.safe_load import check_checkpoint, state_dict_of
-from ..weights.embedded import check_trained_classes, trained_classes
-from .fetching import local_checkpoint
+from .download import local_checkpoint
+from .embedded_config import check_trained_classes, trained_classes
 
 MOST_PREFIXES = 5
 
