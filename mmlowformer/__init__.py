@@ -58,7 +58,7 @@ def __getattr__(name: str):
         from .predict import Predictor
         return Predictor
     if name == 'deploy':
-        from .deployment.whole import deploy
+        from .deployment.deploy import deploy
         return deploy
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 

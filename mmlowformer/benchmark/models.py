@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.loading import read_config
-from ..deployment.watching import tensors_in
+from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..deployment.watching import tensors_in
+from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models.reparameterize import to_channels_last
 from ..utils.timing import (

@@ -15,8 +15,8 @@ import torch._inductor.config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..deployment.watching import tensors_in
-from ..deployment.whole import deploy_in_place
+from ..deployment.deploy import deploy_in_place
+from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.reparameterize import to_channels_last

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..models import bare
 from ..registry import HOOKS
-from .whole import deploy_in_place, deployed_forwards
+from .deploy import deploy_in_place, deployed_forwards
 
 
 @HOOKS.register_module()

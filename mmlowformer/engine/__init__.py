@@ -15,6 +15,11 @@ from ..checkpoint.resume import (
 from ..config.build_errors import config_mistakes
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
+from ..deployment.arguments import (
+    add_deploy_arguments,
+    deploy_settings,
+    tell_of_compiling,
+)
 from ..errors import UserError, one_line_errors
 from ..utils.console import (
     QuietRunner,
@@ -27,11 +32,6 @@ from ..utils.console import (
 from ..utils.file_lock import check_free, only_training_in
 from ..utils.safe_load import check_checkpoint, load_safely
 from .batch_size import describe_batch, scale_learning_rate
-from .deploying import (
-    add_deploy_arguments,
-    deploy_settings,
-    tell_of_compiling,
-)
 from .drawing import draw_predictions
 from .finite import StopAtNaN
 from .launch import (

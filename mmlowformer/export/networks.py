@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..deployment.whole import deployed_forwards
+from ..deployment.deploy import deployed_forwards
 from ..errors import UserError
 from ..models import find_lowformers
 from ..predict.gallery import is_retriever

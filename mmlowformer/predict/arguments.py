@@ -1,7 +1,7 @@
 """What the tools that predict are told about the model."""
 import argparse
 
-from ..engine.deploying import add_deploy_arguments, deploy_settings
+from ..deployment.arguments import add_deploy_arguments, deploy_settings
 from .predictor import Predictor
 
 

@@ -18,7 +18,7 @@ from ..checkpoint.embedded_config import (
 from ..config.build_errors import config_mistakes
 from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..datasets.checks.check_datasets import datasets_in
-from ..deployment.whole import deploy_in_place
+from ..deployment.deploy import deploy_in_place
 from ..engine.launch import require_scope
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description

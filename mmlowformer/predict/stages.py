@@ -6,8 +6,8 @@ from statistics import median
 import torch
 from torch import nn
 
-from ..deployment.watching import find_parts, noise_for, watched
-from ..deployment.whole import deployed_forwards
+from ..deployment.deploy import deployed_forwards
+from ..deployment.tracing import find_parts, noise_for, watched
 from .pipeline import Pipeline, Source
 
 # So many images are enough for a median.

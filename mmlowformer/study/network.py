@@ -17,7 +17,7 @@ from ..benchmark.run import (
     timer_for,
 )
 from ..benchmark.variants import Options, Variant, checked_errors, prepare
-from ..deployment.watching import tensors_in
+from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork
 from ..utils.timing import (

@@ -15,7 +15,7 @@ from ..benchmark.variants import (
     onnx_session,
     openvino_model,
 )
-from ..deployment.folding import fold_batch_norms
+from ..deployment.bn_folding import fold_batch_norms
 from ..utils.imports import need
 from .kernels import Kernel, enclosing
 

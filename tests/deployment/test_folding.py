@@ -9,7 +9,7 @@ from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmlowformer.deployment.folding import fold_batch_norms
+from mmlowformer.deployment.bn_folding import fold_batch_norms
 
 NORM = dict(type='BN')
 

@@ -10,7 +10,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
 from mmlowformer import deploy
-from mmlowformer.deployment.watching import noise_for
+from mmlowformer.deployment.tracing import noise_for
 
 DETECTORS = [
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',

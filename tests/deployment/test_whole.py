@@ -13,9 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmlowformer
 from mmlowformer import LowFormer, deploy, get_config
-from mmlowformer.deployment import parts, whole
-from mmlowformer.deployment.watching import run_network, tensors_in
-from mmlowformer.deployment.whole import deployed_forwards
+from mmlowformer.deployment import deploy as whole
+from mmlowformer.deployment import deployed_part as parts
+from mmlowformer.deployment.deploy import deployed_forwards
+from mmlowformer.deployment.tracing import run_network, tensors_in
 from mmlowformer.errors import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d
 from mmlowformer.ops.winograd_conv import WinogradConv2d

@@ -3,7 +3,7 @@ import argparse
 
 import pytest
 
-from mmlowformer.engine.deploying import (
+from mmlowformer.deployment.arguments import (
     add_deploy_arguments,
     tell_of_compiling,
 )

@@ -18,9 +18,9 @@ from ..models.reparameterize import (
 from ..ops.conv_autotune import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
 from ..ops.packed_conv import PackedConv2d, forget_packed
 from ..ops.winograd_conv import WinogradConv2d
-from .folding import fold_batch_norms
-from .parts import PartForward
-from .watching import (
+from .bn_folding import fold_batch_norms
+from .deployed_part import PartForward
+from .tracing import (
     LARGE_NOISE,
     Call,
     find_parts,

@@ -1,10 +1,10 @@
 """What the tools ask about deployment."""
 import argparse
 
-from ..deployment.whole import DTYPES
+from ..engine.summary import line
 from ..errors import UserError
 from ..utils.console import show
-from .summary import line
+from .deploy import DTYPES
 
 
 def add_deploy_arguments(parser: argparse.ArgumentParser) -> None:
