@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import claims, report
+from mmlowformer.benchmark import paper_claims as claims
+from mmlowformer.benchmark import report
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import MODELS
 from mmlowformer.study import tables

@@ -19,17 +19,22 @@ from pathlib import Path
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.benchmark import claims, report
+from mmlowformer.benchmark import paper_claims as claims
+from mmlowformer.benchmark import report
 from mmlowformer.benchmark.arguments import (
     add_timing,
     add_ways,
     check_ways,
     options_of,
 )
+from mmlowformer.benchmark.execution import Options, options_for
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.run import MODES, Settings, measure
-from mmlowformer.benchmark.screen import ProgressBar, console_of, table_of
-from mmlowformer.benchmark.variants import Options, options_for
+from mmlowformer.benchmark.terminal_report import (
+    ProgressBar,
+    console_of,
+    table_of,
+)
 from mmlowformer.engine import UserError
 from mmlowformer.utils.files import check_new, write_text
 

@@ -31,7 +31,7 @@ from mmlowformer.benchmark.arguments import (
 )
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
-from mmlowformer.benchmark.screen import console_of, table_of
+from mmlowformer.benchmark.terminal_report import console_of, table_of
 from mmlowformer.engine import UserError
 from mmlowformer.errors import damage_errors
 from mmlowformer.study import choosing, layers, network, resolution, sweep

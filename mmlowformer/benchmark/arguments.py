@@ -5,7 +5,7 @@ from dataclasses import fields
 import torch
 
 from ..errors import UserError
-from .variants import BACKENDS, DTYPES, Options, check_backend
+from .execution import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:

@@ -26,10 +26,7 @@ from ..utils.timing import (
     warm_up,
 )
 from .environment import describe_environment
-from .memory import PeakMemory
-from .models import Facts, Spec, facts_of
-from .profiling import Share, profile
-from .variants import (
+from .execution import (
     DTYPES,
     Options,
     Variant,
@@ -37,6 +34,9 @@ from .variants import (
     options_for,
     prepare,
 )
+from .memory import PeakMemory
+from .models import Facts, Spec, facts_of
+from .profiling import Share, profile
 
 SCHEMA = 2
 MODES = ('throughput', 'latency', 'train')

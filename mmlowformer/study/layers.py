@@ -3,9 +3,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
+from ..benchmark.execution import DTYPES
 from ..benchmark.models import Spec
 from ..benchmark.run import Progress, Settings
-from ..benchmark.variants import DTYPES
 from ..utils.timing import Timer
 from .designs import DESIGNS, Plan, common_work, plan
 from .sweep import Cell, measure_or_note

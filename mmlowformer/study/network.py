@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..benchmark.execution import Options, Variant, checked_errors, prepare
 from ..benchmark.models import Spec
 from ..benchmark.run import (
     Progress,
@@ -16,7 +17,6 @@ from ..benchmark.run import (
     set_up,
     timer_for,
 )
-from ..benchmark.variants import Options, Variant, checked_errors, prepare
 from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..benchmark.variants import (
+from ..benchmark.execution import (
     Options,
     onnx_bytes,
     onnx_session,

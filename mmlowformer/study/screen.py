@@ -7,7 +7,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..benchmark.screen import PlainConsole
+from ..benchmark.terminal_report import PlainConsole
 from .sweep import SweepProgress
 
 

@@ -1,7 +1,7 @@
 """What the authors claim, set beside measurements."""
 import pytest
 
-from mmlowformer.benchmark import claims
+from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.models import find_models
 
 WAYS = (claims.PAPER, claims.DEPLOYED)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from mmlowformer.benchmark import claims
+from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.run import SCHEMA
 from mmlowformer.utils import timing
 
