@@ -34,10 +34,24 @@ from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.terminal_report import console_of, table_of
 from mmlowformer.engine import UserError
 from mmlowformer.errors import damage_errors
-from mmlowformer.study import choosing, layers, network, resolution, sweep
-from mmlowformer.study.designs import DESIGNS
-from mmlowformer.study.pictures import DRAW, PLAIN_TEXT
-from mmlowformer.study.screen import SweepBar
+from mmlowformer.study import (
+    architecture_search as choosing,
+)
+from mmlowformer.study import (
+    block_sweep as layers,
+)
+from mmlowformer.study import (
+    layer_profile as network,
+)
+from mmlowformer.study import (
+    resolution_sweep as resolution,
+)
+from mmlowformer.study import (
+    sweep,
+)
+from mmlowformer.study.block_designs import DESIGNS
+from mmlowformer.study.plots import DRAW, PLAIN_TEXT
+from mmlowformer.study.progress_bar import SweepBar
 from mmlowformer.study.tables import (
     as_markdown,
     csv_of,

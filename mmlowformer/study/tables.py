@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from ..benchmark.report import as_csv, markdown
 from ..utils.timing import WIDE_SPREAD
-from . import layers
-from .choosing import ACCURACIES
-from .designs import BLOCKS, DESIGNS
+from . import block_sweep as layers
+from .architecture_search import ACCURACIES
+from .block_designs import BLOCKS, DESIGNS
 from .sweep import describe, rows_of
 
 # Layers of a network that the tables name one by one.

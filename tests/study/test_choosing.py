@@ -9,7 +9,8 @@ from mmlowformer.benchmark.models import Spec
 from mmlowformer.benchmark.run import Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models import LowFormer
-from mmlowformer.study import choosing, sweep, tables
+from mmlowformer.study import architecture_search as choosing
+from mmlowformer.study import sweep, tables
 from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401

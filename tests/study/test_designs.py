@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmlowformer.benchmark.models import facts_of
-from mmlowformer.study.designs import (
+from mmlowformer.study.block_designs import (
     DESIGNS,
     MOST_BLOCKS,
     TOLERANCE,

@@ -2,7 +2,12 @@
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.study.kernels import Kernel, blocks_of, enclosing, rows_of
+from mmlowformer.study.kernel_profile import (
+    Kernel,
+    blocks_of,
+    enclosing,
+    rows_of,
+)
 
 NAMES = ('', 'stem', 'stem.0', 'stages.2', 'stages.2.1', 'stages.2.1.mlp',
          'stages.2.1.mlp.branch', 'stages.2.1.mlp.branch.0')

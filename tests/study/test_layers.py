@@ -1,8 +1,8 @@
 """Where fusing pays, and which places of a grid are measured."""
 import pytest
 
-from mmlowformer.study import layers
-from mmlowformer.study.designs import common_work
+from mmlowformer.study import block_sweep as layers
+from mmlowformer.study.block_designs import common_work
 
 
 def study(rates):

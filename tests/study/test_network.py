@@ -10,7 +10,7 @@ from mmlowformer.benchmark.models import Spec, facts_of
 from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models.exported_model import ExportedNetwork
-from mmlowformer.study import network
+from mmlowformer.study import layer_profile as network
 from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Clock

@@ -6,14 +6,14 @@ import pytest
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
 from mmlowformer.benchmark.run import Settings, measure
-from mmlowformer.study.operators import Work
-from mmlowformer.study.predicting import (
+from mmlowformer.study.latency_model import (
     COSTS,
     costs_of,
     fit,
     hold_out,
     line_costs,
 )
+from mmlowformer.study.op_counter import Work
 from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401

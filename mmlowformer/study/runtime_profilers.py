@@ -17,7 +17,7 @@ from ..benchmark.execution import (
 )
 from ..deployment.bn_folding import fold_batch_norms
 from ..utils.imports import need
-from .kernels import Kernel, enclosing
+from .kernel_profile import Kernel, enclosing
 
 # Types of ONNX, and what ONNX Runtime makes of them.
 ONNX_PRODUCTS = ('Conv', 'FusedConv', 'ConvTranspose', 'MatMul', 'FusedMatMul',

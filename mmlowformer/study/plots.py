@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .layers import fusing
+from .block_sweep import fusing
 from .sweep import describe, rows_of
 
 # Settings of matplotlib, for names that hold dollars.

@@ -17,8 +17,8 @@ from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.arch_validation import check_arch
 from ..utils.timing import Timer
-from .operators import Work, count_work
-from .predicting import costs_of, fit, hold_out, line_costs
+from .latency_model import costs_of, fit, hold_out, line_costs
+from .op_counter import Work, count_work
 from .sweep import Cell, SweepProgress, run, write
 
 # Per cent of ImageNet's validation set that the authors report as right.

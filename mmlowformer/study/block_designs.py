@@ -23,7 +23,7 @@ from ..models.blocks import (
     Residual,
 )
 from ..models.reparameterize import fuse_for_inference
-from .operators import Work, count_work
+from .op_counter import Work, count_work
 
 # In 1x1 convolutions, each with channels squared multiply-accumulates a pixel.
 BUDGET = 100

@@ -7,7 +7,7 @@ from ..benchmark.execution import DTYPES
 from ..benchmark.models import Spec
 from ..benchmark.run import Progress, Settings
 from ..utils.timing import Timer
-from .designs import DESIGNS, Plan, common_work, plan
+from .block_designs import DESIGNS, Plan, common_work, plan
 from .sweep import Cell, measure_or_note
 
 CHANNELS = (32, 64, 128, 256, 512)

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..benchmark.execution import DTYPES, Options
 from ..errors import UserError
-from .kernels import Kernel
+from .kernel_profile import Kernel
 
 PRODUCTS = re.compile(
     r'conv|^b?(add)?b?mm\.|^(_mkl)?_?linear|scaled_dot_product|attention')

@@ -28,8 +28,8 @@ from ..utils.timing import (
     take_turns,
     warm_up,
 )
-from .kernels import WHOLE, Profiler, rows_of
-from .runtimes import OnnxKernels, OpenVinoKernels
+from .kernel_profile import WHOLE, Profiler, rows_of
+from .runtime_profilers import OnnxKernels, OpenVinoKernels
 from .sweep import Cell
 
 # Values that are copied to find out how fast memory is: more than any cache.
@@ -283,7 +283,7 @@ def _profiler(network: nn.Module, images: Tensor,
               options: Options) -> Profiler:
     if options.compile:
         # It imports a compiler.
-        from .compiled import CompiledKernels
+        from .inductor_profiler import CompiledKernels
         return CompiledKernels(network, images, options)
     made: Callable[..., Profiler] = (
         OnnxKernels if options.backend == 'onnxruntime' else OpenVinoKernels)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..utils.imports import need
-from .operators import Work
+from .op_counter import Work
 
 # Multiply-accumulates, or values moved, that are counted together.
 MACS = dict(dense=('dense', 'narrow dense'), pointwise=('1x1', 'narrow 1x1'),
