@@ -21,7 +21,7 @@ from mmlowformer.config.loading import dicts_in, find_config, read_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.predict.writing import Numbering, Writer
+from mmlowformer.predict.writer import Numbering, Writer
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,

@@ -41,7 +41,7 @@ from mmlowformer.datasets.splitting import deal_out, group_by
 from mmlowformer.datasets.tiling import cut_pictures
 from mmlowformer.engine import UserError
 from mmlowformer.errors import shown, some_of
-from mmlowformer.predict.tiling import Tiling
+from mmlowformer.predict.tile_merging import Tiling
 from mmlowformer.utils.files import (
     check_new,
     check_new_folder,

@@ -33,14 +33,14 @@ from mmlowformer.predict.following import (
 )
 from mmlowformer.predict.identities import TRACKS, Identified, identify
 from mmlowformer.predict.inputs import Inputs, collect, short_names
-from mmlowformer.predict.model import load_model
+from mmlowformer.predict.trained_model import load_model
 from mmlowformer.predict.video import (
     FORMAT,
     Video,
     VideoWriter,
     video_names,
 )
-from mmlowformer.predict.writing import Numbering, Writer, output_folder
+from mmlowformer.predict.writer import Numbering, Writer, output_folder
 from mmlowformer.tracking.following import check_box
 from mmlowformer.utils.files import check_new
 

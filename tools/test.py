@@ -16,8 +16,8 @@ from mmlowformer.config.loading import dicts_in, kind_of
 from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
+from mmlowformer.predict.detector_config import follows_many
 from mmlowformer.runtime.model_spec import is_exported
-from mmlowformer.tracking.detectors import follows_many
 from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
 from mmlowformer.tracking.submission import WriteSubmission, check_submission
 from mmlowformer.utils.files import check_new, check_new_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..predict.tiling import Tile, tiles_of
+from ..predict.tile_merging import Tile, tiles_of
 from ..runtime.preprocess import OPENCV, read
 from .checks.coco import run_lengths
 from .formats.annotations import ImageFolder, Picture, Shape

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from ..errors import UserError, printable
-from ..tracking.detectors import follows_many
+from ..predict.detector_config import follows_many
 from ..utils.console import say
 from ..visualization.confusion_matrix import draw_accuracies, draw_confusion
 from ..visualization.drawing import (

@@ -16,7 +16,7 @@ from ..config.loading import kind_of
 from ..errors import UserError, printable
 from ..models import bare, find_lowformers
 from ..models.exported_model import ExportedModel
-from ..tracking.detectors import follows_many
+from ..predict.detector_config import follows_many
 from ..utils.console import WIDTH, say, show, wrapped
 from .launch import device_name
 from .progress import by_iteration, hours

@@ -15,8 +15,8 @@ from ..checkpoint.embedded_config import (
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..errors import UserError
+from ..predict.detector_config import follows_many
 from ..runtime.model_spec import is_exported, read_description
-from ..tracking.detectors import follows_many
 from ..tracking.packages import require_packages
 from ..utils.console import QuietRunner
 from ..utils.safe_load import check_checkpoint

@@ -8,8 +8,8 @@ from torch import nn
 
 from ..config.loading import kind_of
 from ..models import find_lowformers
-from ..predict.model import TrainedModel
 from ..predict.predictor import SCORE
+from ..predict.trained_model import TrainedModel
 from ..runtime.model_spec import Description
 from ..version import __version__
 from .formats import Format

@@ -18,7 +18,7 @@ from ..config.loading import find_config, read_config
 from ..datasets.synthetic.shapes import make_dataset
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel
-from ..predict.model import load_model
+from ..predict.trained_model import load_model
 from ..runtime.model_spec import (
     UNVERIFIED,
     Description,

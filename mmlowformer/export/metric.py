@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from ..datasets.checks.check_datasets import datasets_in
-from ..tracking.detectors import follows_many
+from ..predict.detector_config import follows_many
 
 # The one that decides, of each evaluator, and what it counts in.
 DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))

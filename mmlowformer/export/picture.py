@@ -7,9 +7,9 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from ..models.exported_model import ExportedModel
-from ..predict.model import TrainedModel
 from ..predict.pipeline import Pipeline
 from ..predict.results import result_of
+from ..predict.trained_model import TrainedModel
 from ..visualization.drawing import captioned
 
 

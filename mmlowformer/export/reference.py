@@ -7,8 +7,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
-from ..predict.model import TrainedModel
 from ..predict.pipeline import Pipeline
+from ..predict.trained_model import TrainedModel
 
 Outputs = dict[str, np.ndarray]
 

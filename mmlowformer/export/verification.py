@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..predict.model import TrainedModel
+from ..predict.trained_model import TrainedModel
 from ..runtime import Predictor
 from ..runtime.postprocess import Geometry, find
 from ..runtime.predictor import compute, tensor

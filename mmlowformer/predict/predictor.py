@@ -21,11 +21,11 @@ from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported
 from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
-from .model import load_model
 from .pipeline import CONTENT, Pipeline, Prepared, Source
 from .results import Result, result_of
-from .stages import time_stages
-from .tiling import Tiling
+from .stage_timing import time_stages
+from .tile_merging import Tiling
+from .trained_model import load_model
 
 Item = TypeVar('Item')
 # The least score of a box, as MMDetection's pictures have it.
@@ -180,7 +180,7 @@ class Predictor:
 
         Returns:
             dict[str, float]: Medians in seconds, see
-            :func:`mmlowformer.predict.stages.time_stages`.
+            :func:`mmlowformer.predict.stage_timing.time_stages`.
         """
         with DefaultScope.overwrite_default_scope(self._scope):
             return time_stages(self.pipeline, self._model, self._run, images)

@@ -10,7 +10,7 @@ from PIL import Image
 from ..errors import UserError
 from .inputs import short_names
 from .results import Result
-from .writing import file_name
+from .writer import file_name
 
 # Of cameras and files that do not say.
 FRAMES_PER_SECOND = 25.

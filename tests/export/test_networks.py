@@ -17,7 +17,7 @@ from mmlowformer.export.inputs import (
 from mmlowformer.export.networks import FeatureNetwork, network_of
 from mmlowformer.export.program import Shape, program_of
 from mmlowformer.export.reference import Reference
-from mmlowformer.predict.model import load_model
+from mmlowformer.predict.trained_model import load_model
 
 from ..conftest import ANY_BOX, untrained
 from .exports import PYRAMID, TINY

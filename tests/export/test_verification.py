@@ -15,7 +15,7 @@ from mmlowformer.export.comparing import (
     relative_error,
 )
 from mmlowformer.export.verification import Verifier, sizes_for
-from mmlowformer.predict.model import load_model
+from mmlowformer.predict.trained_model import load_model
 from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.model_spec import sha256
 

@@ -5,7 +5,7 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.predict.inputs import collect, short_names
-from mmlowformer.predict.writing import short_path
+from mmlowformer.predict.writer import short_path
 from mmlowformer.tracking.sequences import images_in
 
 

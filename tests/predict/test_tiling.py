@@ -6,7 +6,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.predict.tiling import (
+from mmlowformer.predict.tile_merging import (
     Merger,
     Tiling,
     merge_boxes,

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.predict import writing
+from mmlowformer.predict import writer as writing
 
 from ..conftest import ROOT
 

@@ -27,8 +27,8 @@ from mmlowformer.predict.identities import (
     Trails,
     tracker_settings,
 )
-from mmlowformer.predict.model import load_model
 from mmlowformer.predict.results import Detections
+from mmlowformer.predict.trained_model import load_model
 from mmlowformer.tracking import packages
 from mmlowformer.tracking.versions import VERSIONS
 

@@ -22,9 +22,9 @@ from ..deployment.deploy import deploy_in_place
 from ..engine.launch import require_scope
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
-from ..tracking.detectors import detector_config
 from ..utils.safe_load import check_checkpoint, never_running_code
 from ..visualization.drawing import colours
+from .detector_config import detector_config
 
 # Of models that do not say how many classes they know.
 NUMBERS = 1000
