@@ -21,17 +21,6 @@ from mmlowformer.engine import UserError
 from mmlowformer.errors import LONGEST_MESSAGE, printable
 from mmlowformer.predict import Predictor
 from mmlowformer.predict.arguments import add_model_arguments, predictor_of
-from mmlowformer.predict.following import (
-    BOXES,
-    FrameFolder,
-    Tracked,
-    draw_box,
-    follow,
-    open_frames,
-    parse_box,
-    require_tracker,
-)
-from mmlowformer.predict.identities import TRACKS, Identified, identify
 from mmlowformer.predict.inputs import Inputs, collect, short_names
 from mmlowformer.predict.trained_model import load_model
 from mmlowformer.predict.video import (
@@ -41,7 +30,18 @@ from mmlowformer.predict.video import (
     video_names,
 )
 from mmlowformer.predict.writer import Numbering, Writer, output_folder
-from mmlowformer.tracking.following import check_box
+from mmlowformer.tracking.predict_mot import TRACKS, Identified, identify
+from mmlowformer.tracking.predict_sot import (
+    BOXES,
+    FrameFolder,
+    Tracked,
+    draw_box,
+    follow,
+    open_frames,
+    parse_box,
+    require_tracker,
+)
+from mmlowformer.tracking.template_tracker import check_box
 from mmlowformer.utils.files import check_new
 
 

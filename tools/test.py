@@ -18,7 +18,11 @@ from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.predict.detector_config import follows_many
 from mmlowformer.runtime.model_spec import is_exported
-from mmlowformer.tracking.keeping import KeepTracks, check_kept, start_over
+from mmlowformer.tracking.saved_tracks import (
+    KeepTracks,
+    check_kept,
+    start_over,
+)
 from mmlowformer.tracking.submission import WriteSubmission, check_submission
 from mmlowformer.utils.files import check_new, check_new_folder
 

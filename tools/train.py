@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
-from mmlowformer.tracking.packages import require_packages
+from mmlowformer.tracking.requirements import require_packages
 
 
 def parse_args() -> argparse.Namespace:

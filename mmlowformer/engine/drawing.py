@@ -254,11 +254,11 @@ def draw_predictions(runner: Runner, folder: str,
                         'gallery, there is no picture of that')
     if is_tracker(runner.cfg):
         # It knows the console of this package.
-        from ..tracking.drawing import DrawTracks
+        from ..tracking.sot_visualization import DrawTracks
         runner.register_hook(DrawTracks(folder))
         return
     if follows_many(runner.cfg):
-        from ..tracking.drawing_many import DrawIdentities
+        from ..tracking.mot_visualization import DrawIdentities
         runner.register_hook(DrawIdentities(folder))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}

@@ -17,7 +17,7 @@ from ..datasets.image_errors import NameImages
 from ..errors import UserError
 from ..predict.detector_config import follows_many
 from ..runtime.model_spec import is_exported, read_description
-from ..tracking.packages import require_packages
+from ..tracking.requirements import require_packages
 from ..utils.console import QuietRunner
 from ..utils.safe_load import check_checkpoint
 from .launch import adapt_to_device, load_config, require_scope

@@ -5,7 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from ..registry import METRICS
-from .scores import Track, judge, summarize
+from .sot_metrics import Track, judge, summarize
 
 
 def judge_sample(sample: dict) -> Track | None:

@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from .keeping import read_track
-from .sequences import GOT10k, Sequences, TrackingNet
+from .datasets import GOT10k, Sequences, TrackingNet
+from .saved_tracks import read_track
 
 Files = Iterator[tuple[str, str]]
 

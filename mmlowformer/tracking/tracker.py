@@ -14,10 +14,10 @@ from ..models import LowFormer
 from ..registry import MODELS
 from .correlation import PixelCorrelation
 from .decoding import Maps, best_cells, boxes_at, corners, hann_window
-from .following import Follower
-from .layouts import tracker_name
+from .frames import Video
 from .losses import box_losses, centre_cells, focal_loss, heat_maps
-from .video import Video
+from .state_dict_keys import tracker_name
+from .template_tracker import Follower
 
 STRIDE = 16
 LOSS_WEIGHTS = dict(giou=2., l1=5., focal=1.)

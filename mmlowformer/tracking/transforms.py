@@ -11,9 +11,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from ..registry import TRANSFORMS
-from .keeping import read_track
-from .region import Region
-from .video import Video, read_frame
+from .crop_region import Region
+from .frames import Video, read_frame
+from .saved_tracks import read_track
 
 PARTS = ('template', 'search')
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.predict import following
+from mmlowformer.tracking import predict_sot as following
 
 FRAME = np.zeros((40, 60, 3), np.uint8)
 

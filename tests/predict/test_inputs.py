@@ -6,7 +6,7 @@ import pytest
 from mmlowformer.errors import UserError
 from mmlowformer.predict.inputs import collect, short_names
 from mmlowformer.predict.writer import short_path
-from mmlowformer.tracking.sequences import images_in
+from mmlowformer.tracking.datasets import images_in
 
 
 @pytest.fixture

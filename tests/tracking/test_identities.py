@@ -20,16 +20,16 @@ from mmlowformer import get_config
 from mmlowformer.checkpoint.compatibility import check_fits
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
-from mmlowformer.predict.identities import (
+from mmlowformer.predict.results import Detections
+from mmlowformer.predict.trained_model import load_model
+from mmlowformer.tracking import requirements as packages
+from mmlowformer.tracking.predict_mot import (
     PALETTE,
     Identified,
     Identifier,
     Trails,
     tracker_settings,
 )
-from mmlowformer.predict.results import Detections
-from mmlowformer.predict.trained_model import load_model
-from mmlowformer.tracking import packages
 from mmlowformer.tracking.versions import VERSIONS
 
 from ..conftest import ROOT, untrained

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.tracking.keeping import (
+from mmlowformer.tracking.saved_tracks import (
     KEYS,
     RECORD,
     read_track,

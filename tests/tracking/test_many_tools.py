@@ -196,7 +196,7 @@ def test_predicting(run_here, sure, film, tmp_path):
 
 def test_interrupted_prediction_is_kept(run_here, sure, film, tmp_path,
                                         monkeypatch):
-    from mmlowformer.predict import identities
+    from mmlowformer.tracking import predict_mot as identities
     step = identities.Identifier.__call__
 
     def interrupted(self, found):

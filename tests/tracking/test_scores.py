@@ -6,9 +6,9 @@ import pytest
 from got10k.experiments import ExperimentGOT10k
 from got10k.utils.metrics import rect_iou
 
-from mmlowformer.tracking import scores
+from mmlowformer.tracking import sot_metrics as scores
+from mmlowformer.tracking.datasets import GOT10k
 from mmlowformer.tracking.metric import TrackingMetric
-from mmlowformer.tracking.sequences import GOT10k
 
 
 def some_boxes(rng, count):

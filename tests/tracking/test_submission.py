@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmlowformer.errors import UserError
-from mmlowformer.tracking.keeping import KEYS, track_file
+from mmlowformer.tracking.saved_tracks import KEYS, track_file
 from mmlowformer.tracking.submission import write_submission
 
 

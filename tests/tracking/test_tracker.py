@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmlowformer import LowFormer, deploy
 from mmlowformer.errors import UserError
 from mmlowformer.tracking import decoding, losses, tracker
-from mmlowformer.tracking.region import Region, clip
+from mmlowformer.tracking.crop_region import Region, clip
 
 TINY = dict(widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0), variant='b0')
 LIGHT = dict(type='mmlowformer.TrackerHead', depths=(1, 2),

@@ -14,10 +14,10 @@ from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
 from ..errors import UserError
-from ..tracking.packages import require_packages
+from ..predict.predictor import Predictor
+from ..predict.results import Detections, Result
 from ..visualization.drawing import Boxes, colours, draw_boxes
-from .predictor import Predictor
-from .results import Detections, Result
+from .requirements import require_packages
 
 # A line for each object of each frame, as MOTChallenge wants it.
 TRACKS = 'tracks.txt'

@@ -20,7 +20,7 @@ from ..datasets.paths import IMAGES
 from ..errors import UserError, shown
 from ..registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
-from .video import FrameFiles
+from .frames import FrameFiles
 
 # GOT-10k's label of an object of which all can be seen.
 WHOLE = 8

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .crop_region import Region, clip
 from .decoding import best_cells, boxes_at
-from .region import Region, clip
 
 if TYPE_CHECKING:
     from .tracker import LowFormerTracker

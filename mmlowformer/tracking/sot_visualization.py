@@ -15,9 +15,9 @@ from PIL import Image
 from ..predict.video import FRAMES_PER_SECOND, VideoWriter
 from ..utils.console import say
 from ..visualization.drawing import RIGHT, WRONG
+from .frames import Video
 from .metric import judge_sample
-from .scores import OVERLAPS, PIXELS, SIZES, Track, mean_curves, summarize
-from .video import Video
+from .sot_metrics import OVERLAPS, PIXELS, SIZES, Track, mean_curves, summarize
 
 CURVES = 'curves.png'
 TABLE = 'videos.json'

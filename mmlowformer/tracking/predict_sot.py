@@ -13,13 +13,13 @@ from mmengine.model import BaseModel
 from PIL import Image
 
 from ..errors import UserError
-from ..tracking.sequences import images_in
-from ..tracking.tracker import LowFormerTracker
-from ..tracking.video import FrameFiles
-from ..tracking.video import Video as FrameVideo
+from ..predict.results import Result
+from ..predict.video import FRAMES_PER_SECOND, Video
 from ..visualization.drawing import Boxes, draw_boxes
-from .results import Result
-from .video import FRAMES_PER_SECOND, Video
+from .datasets import images_in
+from .frames import FrameFiles
+from .frames import Video as FrameVideo
+from .tracker import LowFormerTracker
 
 # The red of what is followed.
 COLOUR = (214, 40, 40)

@@ -7,9 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from ..predict.identities import Identified, Trails
 from ..predict.video import FRAMES_PER_SECOND, VideoWriter
 from ..utils.console import say
+from .predict_mot import Identified, Trails
 
 
 class DrawIdentities(Hook):
