@@ -8,8 +8,9 @@ import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
-from mmlowformer.export.comparing import Row
-from mmlowformer.export.exporting import (
+from mmlowformer.export.comparison import Row
+from mmlowformer.export.evaluation import deciding
+from mmlowformer.export.exporter import (
     FAILED,
     PICTURE,
     Exporter,
@@ -19,7 +20,6 @@ from mmlowformer.export.exporting import (
     unverified,
 )
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
-from mmlowformer.export.metric import deciding
 from mmlowformer.predict.arguments import add_trust_argument
 from mmlowformer.predict.inputs import collect
 from mmlowformer.utils.files import check_new

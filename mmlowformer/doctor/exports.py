@@ -1,7 +1,7 @@
 """Checks of what models can be exported to."""
 from collections.abc import Iterator
 
-from ..export.packages import FOR_INT8, MADE_FOR, NEEDS, UNVERIFIED
+from ..export.requirements import FOR_INT8, MADE_FOR, NEEDS, UNVERIFIED
 from .facts import Facts
 from .results import Result, missing, ok, warning
 from .stack import release

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .inputs import Preparation
 from .metadata import KEY, metadata
-from .networks import Network
-from .packages import need_pinned
+from .preprocessing import Preparation
 from .program import example, quiet_programs
 from .quantization import quantize_tflite
+from .requirements import need_pinned
+from .wrappers import Network
 
 if TYPE_CHECKING:
     from .formats import Source

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from ..errors import UserError
 from ..runtime.model_spec import Description
-from .comparing import EDGE_MAP_ERROR, MAP_ERROR
+from .comparison import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,
     write_executorch,
@@ -19,9 +19,9 @@ from .edge import (
     write_tflite,
 )
 from .metadata import KEY, metadata
-from .networks import Network
-from .packages import FOR_INT8, NEEDS, UNVERIFIED, Needs, need_pinned
 from .program import Shape, program_of, quiet
+from .requirements import FOR_INT8, NEEDS, UNVERIFIED, Needs, need_pinned
+from .wrappers import Network
 
 OPSET = 18
 PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}

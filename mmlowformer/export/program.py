@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
 from ..runtime.silence import silent
-from .networks import Network
+from .wrappers import Network
 
 # Below, maps of one pixel would be a case of their own.
 LEAST_SIDE = 33

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from .packages import need_pinned
 from .program import quiet, quiet_programs
+from .requirements import need_pinned
 
 if TYPE_CHECKING:
     from .formats import Source

@@ -11,7 +11,7 @@ from ..runtime.model_spec import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
 from ..utils.timing import Candidate, Timer, median, take_turns, warm_up
-from .networks import Network
+from .wrappers import Network
 
 TURNS, TURN_SECONDS = 5, 0.2
 

@@ -13,7 +13,7 @@ from ..runtime import Predictor
 from ..runtime.postprocess import Geometry, find
 from ..runtime.predictor import compute, tensor
 from ..runtime.preprocess import read
-from .comparing import Row, compare_outputs, compare_results
+from .comparison import Row, compare_outputs, compare_results
 from .formats import FORMATS
 from .program import LEAST_SIDE
 from .reference import Outputs, Reference

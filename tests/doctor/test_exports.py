@@ -1,7 +1,7 @@
 """Which formats models can be exported to."""
 from mmlowformer.doctor.probes import DISTRIBUTIONS
 from mmlowformer.export.formats import FORMATS
-from mmlowformer.export.packages import FOR_INT8, NEEDS
+from mmlowformer.export.requirements import FOR_INT8, NEEDS
 
 from ..conftest import ROOT
 from .conftest import describe, judge

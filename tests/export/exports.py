@@ -3,7 +3,7 @@ import copy
 from unittest import mock
 
 from mmlowformer.export import speed
-from mmlowformer.export.exporting import Exporter, Wishes
+from mmlowformer.export.exporter import Exporter, Wishes
 from mmlowformer.export.formats import FORMATS
 
 from ..conftest import ANY_BOX, untrained

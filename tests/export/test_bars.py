@@ -12,14 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.export.comparing import relative_error
+from mmlowformer.export.comparison import relative_error
 from mmlowformer.export.formats import (
     FORMATS,
     Source,
     write_float32_onnx,
 )
-from mmlowformer.export.networks import network_of
 from mmlowformer.export.program import Shape
+from mmlowformer.export.wrappers import network_of
 from mmlowformer.runtime.model_spec import Description
 
 from ..conftest import ROOT, untrained

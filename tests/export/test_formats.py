@@ -8,12 +8,7 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import formats
-from mmlowformer.export.exporting import (
-    VERIFIED,
-    Exporter,
-    Outcome,
-    Wishes,
-)
+from mmlowformer.export.exporter import VERIFIED, Exporter, Outcome, Wishes
 from mmlowformer.export.formats import FORMATS, find_formats
 from mmlowformer.runtime import Predictor
 

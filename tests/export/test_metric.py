@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch.utils.data import DataLoader
 
-from mmlowformer.export.metric import Metric
+from mmlowformer.export.evaluation import Metric
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import torch
 
 from mmlowformer import LowFormer
 from mmlowformer.errors import UserError
-from mmlowformer.export.comparing import compare_outputs
-from mmlowformer.export.inputs import (
+from mmlowformer.export.comparison import compare_outputs
+from mmlowformer.export.preprocessing import (
     InputRule,
     Preparation,
     input_rule,
     usual_size,
 )
-from mmlowformer.export.networks import FeatureNetwork, network_of
 from mmlowformer.export.program import Shape, program_of
 from mmlowformer.export.reference import Reference
+from mmlowformer.export.wrappers import FeatureNetwork, network_of
 from mmlowformer.predict.trained_model import load_model
 
 from ..conftest import ANY_BOX, untrained

@@ -8,8 +8,9 @@ import pytest
 import torch.nn.functional as F
 
 from mmlowformer.errors import UserError
-from mmlowformer.export import exporting, networks
-from mmlowformer.export.comparing import (
+from mmlowformer.export import exporter as exporting
+from mmlowformer.export import wrappers as networks
+from mmlowformer.export.comparison import (
     compare_boxes,
     compare_outputs,
     relative_error,

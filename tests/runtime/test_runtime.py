@@ -11,7 +11,7 @@ from torchvision.ops import nms
 
 from mmlowformer import Predictor as HostPredictor
 from mmlowformer.errors import UserError
-from mmlowformer.export.inputs import prepare_steps
+from mmlowformer.export.preprocessing import prepare_steps
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.__main__ import main

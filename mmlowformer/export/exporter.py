@@ -29,16 +29,16 @@ from ..runtime.predictor import fitting, tensor
 from ..runtime.preprocess import prepare, read
 from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
 from ..runtime.sessions import RuntimeFails
-from .comparing import Row
-from .describing import describe
+from .comparison import Row
+from .comparison_image import draw_comparison
+from .evaluation import Metric, deciding, training_images
 from .formats import PRECISIONS, Format, Source, check_format
-from .inputs import prepare_steps, usual_size
-from .metric import Metric, deciding, training_images
-from .networks import Network, network_of
-from .picture import draw_comparison
+from .model_spec import describe
+from .preprocessing import prepare_steps, usual_size
 from .program import Shape
 from .speed import speeds
 from .verification import Verifier
+from .wrappers import Network, network_of
 
 PICTURE = 'comparison.png'
 # Of the test images, if none are named.

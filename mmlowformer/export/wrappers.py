@@ -11,7 +11,7 @@ from ..deployment.deploy import deployed_forwards
 from ..errors import UserError
 from ..models import find_lowformers
 from ..predict.gallery import is_retriever
-from .inputs import InputRule, Preparation, input_rule
+from .preprocessing import InputRule, Preparation, input_rule
 
 # No box is there: behind all others in the order of scores, and all such are
 # one to the non-maximum suppression.

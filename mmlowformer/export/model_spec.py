@@ -13,9 +13,9 @@ from ..predict.trained_model import TrainedModel
 from ..runtime.model_spec import Description
 from ..version import __version__
 from .formats import Format
-from .inputs import prepare_steps
-from .networks import Network
+from .preprocessing import prepare_steps
 from .program import LEAST_SIDE, Shape
+from .wrappers import Network
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'onnx', 'onnxscript',
