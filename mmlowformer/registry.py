@@ -48,13 +48,13 @@ class HostRegistry(Registry):
 MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                 locations=['mmlowformer.deployment.hook'])
+                 locations=['mmlowformer.engine.hooks.deploy'])
 DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',
-    locations=['mmlowformer.models.layer_decay'])
+    locations=['mmlowformer.engine.optimizers.layer_decay'])
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS,
                       scope='mmlowformer',
                       locations=['mmlowformer.tracking.transforms'])

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmlowformer import get_config_path
 from mmlowformer.config.loading import read_config
 from mmlowformer.datasets.custom_config import own_boxes
-from mmlowformer.engine.options import apply_options
+from mmlowformer.engine.config_overrides import apply_options
 from mmlowformer.errors import UserError
 
 NAMES = ('retinanet_lowformer_b0_custom', 'fpn_lowformer_b0_custom',

@@ -1,7 +1,7 @@
 """What the tools ask about deployment."""
 import argparse
 
-from ..engine.summary import line
+from ..engine.run_summary import line
 from ..errors import UserError
 from ..utils.console import show
 from .deploy import DTYPES

@@ -31,10 +31,8 @@ from ..utils.console import (
 )
 from ..utils.file_lock import check_free, only_training_in
 from ..utils.safe_load import check_checkpoint, load_safely
-from .batch_size import describe_batch, scale_learning_rate
-from .drawing import draw_predictions
-from .finite import StopAtNaN
-from .launch import (
+from .best_metrics import shown
+from .cli import (
     Debug,
     adapt_to_device,
     add_common_arguments,
@@ -44,13 +42,16 @@ from .launch import (
     require_scope,
     use_tta,
 )
+from .config_checks import check_settings, check_testing, check_training
+from .hooks.check_nan import StopAtNaN
+from .hooks.config_warnings import WarnOfOddSettings
+from .hooks.progress import ShowProgress, counting_bar, hours
+from .hooks.resume_validation import MakeUpValidation
+from .hooks.safe_checkpoint import SaveSafely, check_places, full_disk_errors
+from .hooks.visualization import draw_predictions
+from .lr_scaling import describe_batch, scale_learning_rate
 from .outputs import check_outputs, check_work_dir
-from .plausibility import WarnOfOddSettings
-from .progress import ShowProgress, counting_bar, hours
-from .saving import SaveSafely, check_places, full_disk_errors
-from .scores import shown
-from .settings import check_settings, check_testing, check_training
-from .summary import (
+from .run_summary import (
     Describe,
     command,
     conclude,
@@ -61,8 +62,7 @@ from .summary import (
     short,
     suggest_prediction,
 )
-from .testing import build_tester, prepare_test
-from .validation import MakeUpValidation
+from .test_setup import build_tester, prepare_test
 
 __all__ = [
     'Debug', 'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'NameImages',

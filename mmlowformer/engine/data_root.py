@@ -9,7 +9,7 @@ from ..config.variables import read_bases
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import UserError
 from ..utils.console import say, wrapped
-from .settings import DATALOADERS
+from .config_checks import DATALOADERS
 
 
 def follow_data_root(cfg: Config, options: dict[str, object]) -> None:

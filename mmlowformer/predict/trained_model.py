@@ -19,7 +19,7 @@ from ..config.build_errors import config_mistakes
 from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.deploy import deploy_in_place
-from ..engine.launch import require_scope
+from ..engine.cli import require_scope
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint, never_running_code

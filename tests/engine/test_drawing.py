@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmlowformer.engine import drawing
+from mmlowformer.engine.hooks import visualization as drawing
 from mmlowformer.visualization import drawing as pictures
 from mmlowformer.visualization.confusion_matrix import (
     draw_accuracies,

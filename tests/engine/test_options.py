@@ -7,7 +7,7 @@ import pytest
 
 from mmlowformer import get_config
 from mmlowformer.engine import UserError
-from mmlowformer.engine.options import (
+from mmlowformer.engine.config_overrides import (
     OptionAction,
     apply_options,
     parse_value,

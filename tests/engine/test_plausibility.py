@@ -7,8 +7,8 @@ from mmengine.hooks import LoggerHook
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmlowformer import get_config
-from mmlowformer.engine import plausibility
-from mmlowformer.engine.launch import use_tta
+from mmlowformer.engine.cli import use_tta
+from mmlowformer.engine.hooks import config_warnings as plausibility
 
 
 @pytest.fixture

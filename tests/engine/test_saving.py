@@ -10,8 +10,8 @@ from mmlowformer.engine import (
     full_disk_errors,
     latest_checkpoint,
     saved_checkpoints,
-    validation,
 )
+from mmlowformer.engine.hooks import resume_validation as validation
 
 
 @pytest.mark.parametrize(('name', 'make'), [

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import EarlyStoppingHook
 
-from mmlowformer.engine import summary
+from mmlowformer.engine import run_summary as summary
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.engine import UserError, saving
+from mmlowformer.engine import UserError
+from mmlowformer.engine.hooks import safe_checkpoint as saving
 
 from ..conftest import ROOT
 from .test_train_and_test import TEST, TRAIN, run

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import ValLoop
 
-from mmlowformer.engine import summary
+from mmlowformer.engine import run_summary as summary
 
 from ..conftest import ROOT, forget_runs
 

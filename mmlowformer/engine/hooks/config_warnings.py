@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..config.loading import kind_of
-from ..utils.console import warn
-from .batch_size import check_last_batch
+from ...config.loading import kind_of
+from ...utils.console import warn
+from ..lr_scaling import check_last_batch
 from .progress import by_iteration, log_interval
 
 # A test at scales this many times the training's.

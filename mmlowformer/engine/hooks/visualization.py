@@ -12,11 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from ..errors import UserError, printable
-from ..predict.detector_config import follows_many
-from ..utils.console import say
-from ..visualization.confusion_matrix import draw_accuracies, draw_confusion
-from ..visualization.drawing import (
+from ...errors import UserError, printable
+from ...predict.detector_config import follows_many
+from ...utils.console import say
+from ...visualization.confusion_matrix import draw_accuracies, draw_confusion
+from ...visualization.drawing import (
     RIGHT,
     WRONG,
     Boxes,
@@ -27,7 +27,7 @@ from ..visualization.drawing import (
     draw_mask,
     match,
 )
-from .summary import is_tracker
+from ..run_summary import is_tracker
 
 # The least score of a box that is drawn, as MMDetection has it.
 SCORE = 0.3
@@ -254,11 +254,11 @@ def draw_predictions(runner: Runner, folder: str,
                         'gallery, there is no picture of that')
     if is_tracker(runner.cfg):
         # It knows the console of this package.
-        from ..tracking.sot_visualization import DrawTracks
+        from ...tracking.sot_visualization import DrawTracks
         runner.register_hook(DrawTracks(folder))
         return
     if follows_many(runner.cfg):
-        from ..tracking.mot_visualization import DrawIdentities
+        from ...tracking.mot_visualization import DrawIdentities
         runner.register_hook(DrawIdentities(folder))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}

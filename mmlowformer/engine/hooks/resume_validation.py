@@ -5,8 +5,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..utils.console import say
-from ..utils.files import replace_text
+from ...utils.console import say
+from ...utils.files import replace_text
 from .progress import by_iteration
 
 # Beside MMEngine's own "last_checkpoint".

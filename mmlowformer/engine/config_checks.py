@@ -12,7 +12,7 @@ from ..config.build_errors import arguments_of, registered, similar
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..utils.console import warn
-from .channels import check_channels, check_strides
+from .channel_checks import check_channels, check_strides
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LARGEST_SEED = 2**32 - 1

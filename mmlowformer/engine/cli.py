@@ -18,9 +18,9 @@ from ..config.loading import find_config, read_config
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import DEBUG, UserError
 from ..utils.allocator import keep_freed_memory
+from .config_checks import DATALOADERS
+from .config_overrides import OptionAction, apply_options, warn_of_misspelt
 from .data_root import follow_data_root
-from .options import OptionAction, apply_options, warn_of_misspelt
-from .settings import DATALOADERS
 
 INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 

@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ..models import bare
-from ..registry import HOOKS
-from .deploy import deploy_in_place, deployed_forwards
+from ...deployment.deploy import deploy_in_place, deployed_forwards
+from ...models import bare
+from ...registry import HOOKS
 
 
 @HOOKS.register_module()

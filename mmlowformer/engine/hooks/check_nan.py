@@ -5,8 +5,8 @@ import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from ..errors import UserError
-from ..utils.safe_load import first_nonfinite
+from ...errors import UserError
+from ...utils.safe_load import first_nonfinite
 
 # float16 training skips steps whose gradients overflow, and goes on.
 PATIENCE = 50

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
-from .progress import by_iteration
+from .hooks.progress import by_iteration
 
 
 def effective_batch_size(cfg: Config, world_size: int) -> int:

@@ -18,9 +18,9 @@ from ..models import bare, find_lowformers
 from ..models.exported_model import ExportedModel
 from ..predict.detector_config import follows_many
 from ..utils.console import WIDTH, say, show, wrapped
-from .launch import device_name
-from .progress import by_iteration, hours
-from .scores import best_scores, shown
+from .best_metrics import best_scores, shown
+from .cli import device_name
+from .hooks.progress import by_iteration, hours
 
 LABEL = 12
 SHOWN_CLASSES = 5

@@ -11,9 +11,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from ..checkpoint.resume import latest_checkpoint
-from ..errors import UserError
-from .validation import RECORD
+from ...checkpoint.resume import latest_checkpoint
+from ...errors import UserError
+from .resume_validation import RECORD
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'

@@ -20,9 +20,9 @@ from ..runtime.model_spec import is_exported, read_description
 from ..tracking.requirements import require_packages
 from ..utils.console import QuietRunner
 from ..utils.safe_load import check_checkpoint
-from .launch import adapt_to_device, load_config, require_scope
+from .cli import adapt_to_device, load_config, require_scope
+from .config_checks import check_settings, check_testing
 from .outputs import check_work_dir
-from .settings import check_settings, check_testing
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:

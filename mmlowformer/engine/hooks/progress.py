@@ -16,9 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..errors import printable
-from ..utils.console import console, set_bar, show, wrapped
-from .scores import shown_metrics
+from ...errors import printable
+from ...utils.console import console, set_bar, show, wrapped
+from ..best_metrics import shown_metrics
 
 # Iterations that the loss is averaged over.
 SMOOTHED = 10
