@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from . import remedies
+from . import fixes as remedies
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped, warning
 

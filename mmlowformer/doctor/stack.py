@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import remedies
+from . import fixes as remedies
 from .facts import PACKAGE, Facts, Outcome
 from .results import Result, broken, missing, ok, skipped, warning
 

@@ -2,7 +2,21 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from . import exports, hosts, machine, network, ops, stack, trackers
+from . import (
+    backbone as network,
+)
+from . import (
+    exports,
+    machine,
+    ops,
+    stack,
+)
+from . import (
+    mot as trackers,
+)
+from . import (
+    openmmlab as hosts,
+)
 from .facts import NOT_REACHED, Facts
 from .results import BROKEN, MISSING, SKIPPED, Result, skipped
 

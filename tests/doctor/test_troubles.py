@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from mmlowformer.doctor import machine, ops, remedies, results
+from mmlowformer.doctor import fixes as remedies
+from mmlowformer.doctor import machine, ops, results
 from mmlowformer.doctor.report import format_result
 
 from ..conftest import ROOT

@@ -1,7 +1,7 @@
 """Checks of the libraries that a backbone is used in."""
 from collections.abc import Callable, Iterator
 
-from . import remedies
+from . import fixes as remedies
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped
 

@@ -1,7 +1,7 @@
 """Checks of LowFormer itself."""
 from collections.abc import Iterator
 
-from . import remedies
+from . import fixes as remedies
 from .facts import Facts
 from .results import Result, broken, ok, skipped
 
