@@ -14,7 +14,7 @@ from ..datasets.checks.check_datasets import (
     names_in,
 )
 from ..errors import UserError, first_line, shown
-from ..weights.allowed_types import (
+from .allowed_types import (
     NotAllowed,
     allowed,
     allowed_dataset,

@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..utils.safe_load import check_checkpoint
-from ..weights.states import check_states
+from .states import check_states
 
 # What is in the file of a run in training, beside the weights.
 RESUME_KEYS = ('meta', 'message_hub', 'optimizer')

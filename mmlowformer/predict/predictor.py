@@ -77,7 +77,7 @@ class Predictor:
             images among which it looks for similar ones.
         trust_config (bool): Whether the config in the checkpoint may build
             anything, and so run code; else it may build what is listed in
-            ``mmlowformer/weights/allowed_types.py``. Defaults to False.
+            ``mmlowformer/checkpoint/allowed_types.py``. Defaults to False.
 
     Attributes:
         classes (list[str]): Names of the classes, by label.
