@@ -3,8 +3,8 @@
 The libraries evaluate some texts of a config, open files that others name,
 and import any package that a name begins with. So this is a list of what is
 allowed: classes that were read for such things, the texts that each of them
-may get, and nothing else. ``tests/weights/test_hostile_configs.py`` looks for
-new places in the libraries that evaluate, import or unpickle.
+may get, and nothing else. ``tests/checkpoint/test_hostile_configs.py`` looks
+for new places in the libraries that evaluate, import or unpickle.
 """
 import re
 from collections.abc import Iterator

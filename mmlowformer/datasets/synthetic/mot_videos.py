@@ -1,8 +1,9 @@
 """Synthetic videos of many shapes that cross, enter and leave.
 
 Laid out like MOT17, so that tracking many objects can be tried without a
-download. The shapes look like those of :mod:`mmlowformer.datasets.shapes`, so that
-a detector of these finds them.
+download. The shapes look like those of
+:mod:`mmlowformer.datasets.synthetic.shapes`, so that a detector of these
+finds them.
 """
 import json
 from collections.abc import Iterator, Sequence

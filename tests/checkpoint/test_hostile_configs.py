@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, DefaultScope
-from mmlowformer.checkpoint.allowed_types import TYPES
 
 from mmlowformer import Predictor, get_config
+from mmlowformer.checkpoint.allowed_types import TYPES
 from mmlowformer.checkpoint.embedded_config import (
     allowed_pipeline,
     embedded_config,

@@ -1,0 +1,1 @@
+"""The old name of datasets/, for configs that users have copied."""
