@@ -62,7 +62,7 @@ from .run_summary import (
     short,
     suggest_prediction,
 )
-from .test_setup import build_tester, prepare_test
+from .testing import build_tester, prepare_test
 
 __all__ = [
     'Debug', 'Describe', 'LoadAnyLayout', 'MakeUpValidation', 'NameImages',
