@@ -27,8 +27,8 @@ from mmlowformer.benchmark.arguments import (
     check_ways,
     options_of,
 )
-from mmlowformer.benchmark.execution import Options, options_for
 from mmlowformer.benchmark.models import Spec, find_models
+from mmlowformer.benchmark.options import Options, options_for
 from mmlowformer.benchmark.run import MODES, Settings, measure
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmlowformer.benchmark.execution import relative_errors
+from mmlowformer.benchmark.output_errors import relative_errors
 from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,

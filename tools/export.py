@@ -10,16 +10,9 @@ from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.export.comparison import Row
 from mmlowformer.export.evaluation import deciding
-from mmlowformer.export.exporter import (
-    FAILED,
-    PICTURE,
-    Exporter,
-    Outcome,
-    Progress,
-    Wishes,
-    unverified,
-)
+from mmlowformer.export.exporter import FAILED, PICTURE, Exporter, unverified
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
+from mmlowformer.export.plan import Outcome, Progress, Wishes
 from mmlowformer.predict.arguments import add_trust_argument
 from mmlowformer.predict.inputs import collect
 from mmlowformer.utils.files import check_new

@@ -13,10 +13,10 @@ from mmengine.runner import Runner
 
 from mmlowformer import engine
 from mmlowformer.config.loading import dicts_in, kind_of
+from mmlowformer.config.model_kind import follows_many
 from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
-from mmlowformer.predict.detector_config import follows_many
 from mmlowformer.runtime.model_spec import is_exported
 from mmlowformer.tracking.saved_tracks import (
     KeepTracks,

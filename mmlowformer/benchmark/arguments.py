@@ -5,7 +5,7 @@ from dataclasses import fields
 import torch
 
 from ..errors import UserError
-from .execution import BACKENDS, DTYPES, Options, check_backend
+from .options import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from ..utils.cpu import cpu_name
+
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'timm', 'onnxruntime', 'openvino')
 # Of the process's environment, what changes how fast it is.
@@ -43,17 +45,6 @@ def describe_environment(device: str) -> dict:
         variables={name: value for name, value in sorted(os.environ.items())
                    if name in VARIABLES or name.startswith(PREFIXES)},
         commit=_commit())
-
-
-def cpu_name() -> str:
-    """What the processor is called."""
-    try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':')[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _driver() -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..ops.packed_conv import return_free_memory
+from ..utils.allocator import return_free_memory
 
 _STATUS = Path('/proc/self/status')
 _RESET = Path('/proc/self/clear_refs')

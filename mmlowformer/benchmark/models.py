@@ -15,13 +15,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.loading import read_config
-from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.exported_model import ExportedNetwork
 from ..runtime.model_spec import is_exported
 from ..utils.imports import need
+from ..utils.tensors import tensors_in
 from . import fat
 
 PREFIX = 'lowformer_'

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..deployment.tracing import tensors_in
 from ..errors import UserError
-from ..models.reparameterize import to_channels_last
+from ..ops.module_utils import to_channels_last
+from ..utils.tensors import tensors_in
 from ..utils.timing import (
     WIDE_SPREAD,
     Candidate,
@@ -26,16 +26,11 @@ from ..utils.timing import (
     warm_up,
 )
 from .environment import describe_environment
-from .execution import (
-    DTYPES,
-    Options,
-    Variant,
-    checked_errors,
-    options_for,
-    prepare,
-)
+from .execution import Variant, prepare
 from .memory import PeakMemory
 from .models import Facts, Spec, facts_of
+from .options import DTYPES, Options, options_for
+from .output_errors import checked_errors
 from .profiling import Share, profile
 
 SCHEMA = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..predict.tile_merging import Tile, tiles_of
 from ..runtime.preprocess import OPENCV, read
+from ..utils.tiles import Tile, tiles_of
 from .checks.coco import run_lengths
 from .formats.annotations import ImageFolder, Picture, Shape
 from .polygon_masks import region

@@ -1,9 +1,9 @@
 """What the tools ask about deployment."""
 import argparse
 
-from ..engine.run_summary import line
 from ..errors import UserError
 from ..utils.console import show
+from ..utils.text import line
 from .deploy import DTYPES
 
 

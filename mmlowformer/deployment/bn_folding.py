@@ -15,7 +15,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
-from .tracing import run_network, tensors_in, watched
+from ..utils.tensors import tensors_in
+from .tracing import run_network, watched
 
 # Subclasses may do something else with their weights.
 LINEAR = (nn.Linear, mmcv.cnn.Linear)

@@ -10,24 +10,16 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 
 from ..errors import UserError, first_line
-from ..models.reparameterize import (
-    check_changeable,
-    replace_modules,
-    to_channels_last,
-)
-from ..ops.conv_autotune import MIN_CHANNELS, MIN_TIMED_CHANNELS, pays_here
+from ..models.reparameterize import check_changeable
+from ..ops.conv_autotune import MIN_TIMED_CHANNELS, pays_here
+from ..ops.conv_heuristics import MIN_CHANNELS
+from ..ops.module_utils import replace_modules, to_channels_last
 from ..ops.packed_conv import PackedConv2d, forget_packed
 from ..ops.winograd_conv import WinogradConv2d
+from ..utils.tensors import map_tensors, tensors_in
 from .bn_folding import fold_batch_norms
 from .deployed_part import PartForward
-from .tracing import (
-    LARGE_NOISE,
-    Call,
-    find_parts,
-    map_tensors,
-    noise_for,
-    tensors_in,
-)
+from .tracing import LARGE_NOISE, Call, find_parts, noise_for
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # Largest differences that pass, over the largest value. What is wrong differs

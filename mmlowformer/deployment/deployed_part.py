@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..ops.conv_autotune import Seconds, fewest_seconds
 from ..ops.packed_conv import forget_packed
-from .tracing import map_tensors, tensors_in
+from ..utils.tensors import map_tensors, tensors_in
 
 # What won in the measurements of docs/benchmark.md. Weights are constants of
 # an inference; between the kernels C++ takes less time than Python.

@@ -10,6 +10,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
+from ..utils.tensors import map_tensors
+
 NOISE_SIZE = 128
 # DINO and others take hundreds of positions as queries.
 LARGE_NOISE = 512
@@ -27,39 +29,6 @@ class Call(NamedTuple):
 
     inputs: tuple
     outputs: object
-
-
-def map_tensors(function: Callable[[Tensor], object], value):
-    """Apply a function to each tensor in lists, tuples and dicts.
-
-    Args:
-        function (Callable): From a tensor to anything.
-        value: The tensors.
-
-    Returns:
-        The same structure, of what the function returned.
-
-    Raises:
-        TypeError: If there is something else than tensors in it.
-    """
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: map_tensors(function, item)
-                for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(function, item) for item in value)
-    raise TypeError(f'{type(value).__name__} is no tensor')
-
-
-def tensors_in(value) -> list[Tensor]:
-    """The tensors in lists, tuples and dicts, whatever else is in there."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for item in value for tensor in tensors_in(item)] \
-        if isinstance(value, (list, tuple)) else []
 
 
 def run_network(model: nn.Module, images: Tensor) -> object:

@@ -13,6 +13,8 @@ from ..checkpoint.resume import (
     saved_checkpoints,
 )
 from ..config.build_errors import config_mistakes
+from ..config.model_kind import is_tracker
+from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..deployment.arguments import (
@@ -21,31 +23,25 @@ from ..deployment.arguments import (
     tell_of_compiling,
 )
 from ..errors import UserError, one_line_errors
-from ..utils.console import (
-    QuietRunner,
-    exit_on_interrupt,
-    quiet_screen,
-    show,
-    warn,
-    wrapped,
-)
+from ..utils.console import exit_on_interrupt, quiet_screen, show, warn
+from ..utils.device import device_name
 from ..utils.file_lock import check_free, only_training_in
+from ..utils.progress_bar import counting_bar, hours
 from ..utils.safe_load import check_checkpoint, load_safely
+from ..utils.text import command, line, short, wrapped
 from .best_metrics import shown
 from .cli import (
     Debug,
     adapt_to_device,
     add_common_arguments,
-    device_name,
     leave_processes,
     load_config,
-    require_scope,
     use_tta,
 )
 from .config_checks import check_settings, check_testing, check_training
 from .hooks.check_nan import StopAtNaN
 from .hooks.config_warnings import WarnOfOddSettings
-from .hooks.progress import ShowProgress, counting_bar, hours
+from .hooks.progress import ShowProgress
 from .hooks.resume_validation import MakeUpValidation
 from .hooks.safe_checkpoint import SaveSafely, check_places, full_disk_errors
 from .hooks.visualization import draw_predictions
@@ -53,15 +49,12 @@ from .lr_scaling import describe_batch, scale_learning_rate
 from .outputs import check_outputs, check_work_dir
 from .run_summary import (
     Describe,
-    command,
     conclude,
     describe_model,
     describe_runner,
-    is_tracker,
-    line,
-    short,
     suggest_prediction,
 )
+from .runner import QuietRunner
 from .testing import build_tester, prepare_test
 
 __all__ = [

@@ -1,14 +1,12 @@
 """From the command line to a config that Runner can be built from."""
 import argparse
 import gc
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
@@ -21,8 +19,6 @@ from ..utils.allocator import keep_freed_memory
 from .config_checks import DATALOADERS
 from .config_overrides import OptionAction, apply_options, warn_of_misspelt
 from .data_root import follow_data_root
-
-INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,36 +85,6 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def require_scope(cfg: Config) -> str:
-    """The library that a config is for.
-
-    Args:
-        cfg (Config): The config.
-
-    Returns:
-        str: ``mmdet``, ``mmseg`` or ``mmpretrain``, or the scope of another.
-
-    Raises:
-        UserError: If the config names none, or it is not installed.
-    """
-    scope = cfg.get('default_scope')
-    if not scope:
-        raise UserError('the config has no default_scope, so it is not clear '
-                        "which library it is for; add default_scope='mmdet'")
-    if not _is_installed(scope):
-        raise UserError(f'the config is for {scope}, which is not installed: '
-                        f'pip install {INSTALL.get(scope, scope)}')
-    return scope
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    # Of "a.b", a is imported; "a..b" is no name.
-    except (ImportError, ValueError):
-        return False
-
-
 def use_tta(cfg: Config) -> None:
     """Test with the config's test-time augmentation.
 
@@ -178,11 +144,3 @@ def leave_processes() -> Iterator[None]:
         # Models that hold the group would keep it, and its threads.
         gc.collect()
         distributed.destroy_process_group()
-
-
-def device_name() -> str:
-    """The device in words, for example ``cuda (NVIDIA A100)``."""
-    device = get_device()
-    if device == 'cuda':
-        return f'cuda ({torch.cuda.get_device_name()})'
-    return f'{device} ({torch.get_num_threads()} threads)'

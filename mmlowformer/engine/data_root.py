@@ -8,7 +8,8 @@ from mmengine.config import Config, ConfigDict
 from ..config.variables import read_bases
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import UserError
-from ..utils.console import say, wrapped
+from ..utils.console import say
+from ..utils.text import wrapped
 from .config_checks import DATALOADERS
 
 

@@ -1,6 +1,5 @@
 """What a run is going to do, before work begins, and what came of it."""
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -12,62 +11,18 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..analysis.curves import read_logs
-from ..config.loading import kind_of
+from ..config.model_kind import follows_many, is_tracker
 from ..errors import UserError, printable
 from ..models import bare, find_lowformers
 from ..models.exported_model import ExportedModel
-from ..predict.detector_config import follows_many
-from ..utils.console import WIDTH, say, show, wrapped
+from ..utils.console import say, show
+from ..utils.device import device_name
+from ..utils.progress_bar import hours
+from ..utils.text import command, line, short, wrapped
 from .best_metrics import best_scores, shown
-from .cli import device_name
-from .hooks.progress import by_iteration, hours
+from .hooks.progress import by_iteration
 
-LABEL = 12
 SHOWN_CLASSES = 5
-
-
-def line(label: str, text: str) -> str:
-    """A labelled entry, continued below itself.
-
-    Args:
-        label (str): One word or two.
-        text (str): What it is.
-
-    Returns:
-        str: The lines.
-    """
-    return wrapped(f'{label:<{LABEL}}{text}', ' ' * LABEL)
-
-
-def command(*words: str) -> str:
-    """A command to copy, over several lines if it is long.
-
-    Args:
-        *words (str): The program and its arguments.
-
-    Returns:
-        str: The command, as a shell reads it.
-    """
-    lines = ['']
-    for word in map(shlex.quote, words):
-        # Two columns are for what marks a line that goes on.
-        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDTH - 2:
-            lines.append('   ')
-        lines[-1] += f' {word}' if lines[-1] else word
-    return ' \\\n'.join(lines)
-
-
-def short(path: str | Path) -> str:
-    """A path as seen from the current folder, if it is in there.
-
-    Args:
-        path (str | Path): The path.
-
-    Returns:
-        str: The relative path, or the path itself.
-    """
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative
 
 
 def describe_runner(runner: Runner, config: str, *,
@@ -328,11 +283,6 @@ def suggest_prediction(checkpoint: str | Path,
         _python(), _tool('predict.py'), short(checkpoint), *words))
 
 
-def is_tracker(cfg: Config) -> bool:
-    """Whether a config is of a model that follows one object."""
-    return kind_of(cfg.model) == 'LowFormerTracker'
-
-
 def _python() -> str:
     """What starts the Python that runs: its path, where it is not the first.
 
@@ -346,4 +296,3 @@ def _python() -> str:
 
 def _tool(name: str) -> str:
     return short(Path(sys.argv[0]).resolve().with_name(name))
-

@@ -12,17 +12,18 @@ from ..checkpoint.embedded_config import (
     check_trained_classes,
     compare_with_training,
 )
+from ..config.model_kind import follows_many
+from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..errors import UserError
-from ..predict.detector_config import follows_many
 from ..runtime.model_spec import is_exported, read_description
 from ..tracking.requirements import require_packages
-from ..utils.console import QuietRunner
 from ..utils.safe_load import check_checkpoint
-from .cli import adapt_to_device, load_config, require_scope
+from .cli import adapt_to_device, load_config
 from .config_checks import check_settings, check_testing
 from .outputs import check_work_dir
+from .runner import QuietRunner
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:

@@ -21,7 +21,7 @@ from .requirements import need_pinned
 from .wrappers import Network
 
 if TYPE_CHECKING:
-    from .formats import Source
+    from .source import Source
 
 
 def without_padding(network: Network) -> Network:

@@ -11,8 +11,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..config.model_kind import follows_many
 from ..datasets.checks.check_datasets import datasets_in
-from ..predict.detector_config import follows_many
 
 # The one that decides, of each evaluator, and what it counts in.
 DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))

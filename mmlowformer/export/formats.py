@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 
 from ..errors import UserError
-from ..runtime.model_spec import Description
 from .comparison import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,
@@ -19,37 +17,12 @@ from .edge import (
     write_tflite,
 )
 from .metadata import KEY, metadata
-from .program import Shape, program_of, quiet
+from .program import quiet
 from .requirements import FOR_INT8, NEEDS, UNVERIFIED, Needs, need_pinned
-from .wrappers import Network
+from .source import Source
 
 OPSET = 18
 PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}
-
-
-@dataclass
-class Source:
-    """What is exported, in the steps that formats share.
-
-    Attributes:
-        network (Network): The whole model.
-        shape (Shape): Of its input.
-        description (Description): What is known of it by now.
-        calibration (Callable, optional): Yields images for the network, each
-            ``(1, 3, h, w)``.
-    """
-
-    network: Network
-    shape: Shape
-    description: Description
-    calibration: Callable | None = None
-
-    def make_program(self) -> ExportedProgram:
-        """That of torch.export, anew for each file.
-
-        One with non-maximum suppression cannot be written as ONNX twice.
-        """
-        return program_of(self.network, self.shape)
 
 
 @dataclass(frozen=True)

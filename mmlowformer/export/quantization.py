@@ -11,7 +11,7 @@ from .program import quiet, quiet_programs
 from .requirements import need_pinned
 
 if TYPE_CHECKING:
-    from .formats import Source
+    from .source import Source
 
 CPU_FACTS = Path('/proc/cpuinfo')
 # With them products of 8 bits are summed up in 32; without, two at a time in

@@ -13,7 +13,6 @@ transposed convolution of stride 2. As a convolution that makes the four pixels
 of each position, it multiplies 9/4 times as much, and took about twice as long
 on a CPU.
 """
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +20,9 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..deployment.mmcv_ops import wants_contiguous
 from ..errors import UserError
 from ..ops.chunking import count_parts, is_exported, join, may_loop
+from ..ops.module_utils import replace_modules, to_channels_last
 from ..ops.packed_conv import PackedConv2d
 from ..ops.winograd_conv import WinogradConv2d
 from .blocks import FusedMBConv, Lowtention, Residual
@@ -106,21 +105,6 @@ def _fuse(network: nn.Module) -> None:
                     PartwiseFusedMBConv)
     replace_modules(network, WinogradConv2d.can_replace, WinogradConv2d)
     replace_modules(network, PackedConv2d.can_replace, PackedConv2d)
-
-
-def to_channels_last(module: nn.Module) -> None:
-    """Lay out a module's weights as convolutions want them.
-
-    But for the weights of mmcv's operators, see :mod:`.mmcv_ops`.
-
-    Args:
-        module (nn.Module): The module, changed in place.
-    """
-    # torch's annotations lack this overload.
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for part in filter(wants_contiguous, module.modules()):
-        for weight in part.parameters(recurse=False):
-            weight.data = weight.data.contiguous()
 
 
 def _fold_affine(residual: Residual) -> None:
@@ -239,23 +223,3 @@ class PartwiseFusedMBConv(nn.Module):
 
     def _behind_conv(self, x: Tensor) -> Tensor:
         return self.point_conv(self.spatial_conv.activate(x))
-
-
-def replace_modules(network: nn.Module,
-                    can_replace: Callable[[nn.Module], bool],
-                    replacement: Callable[..., nn.Module]) -> None:
-    """Put a module of a kind in the place of each that it can replace.
-
-    Args:
-        network (nn.Module): Where to look, changed in place.
-        can_replace (Callable): Whether a module is one to be replaced.
-        replacement (Callable): Makes the new one from the old one.
-    """
-    made: dict[nn.Module, nn.Module] = {}
-    for parent in list(network.modules()):
-        for name, child in parent._modules.items():
-            if child is not None and can_replace(child):
-                # What was shared stays so.
-                if child not in made:
-                    made[child] = replacement(child)
-                parent._modules[name] = made[child]

@@ -4,8 +4,6 @@ oneDNN, which convolves for torch on x86, has layouts of its own for weights,
 and which is best depends on the size of the maps. torch converts weights to it
 in each call; compilers do so once, and with the same two operators.
 """
-import contextlib
-import ctypes
 import platform
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..utils.allocator import return_free_memory
 from .chunking import is_exported
 
 # Of a weight so many values are compared, to see whether they changed.
@@ -286,10 +285,3 @@ def forget_packed(module: nn.Module) -> None:
         if isinstance(child, PackedConv2d):
             child.forget()
     return_free_memory()
-
-
-def return_free_memory() -> None:
-    """To the system: glibc keeps hundreds of MiB between what is in use."""
-    # Other C libraries do not have it.
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

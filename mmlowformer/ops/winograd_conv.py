@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .chunking import count_parts, join, may_loop
-from .conv_autotune import MIN_CHANNELS, pays_by_constants
+from .conv_heuristics import MIN_CHANNELS, pays_by_constants
 from .packed_conv import (
     DTYPES,
     ConvSettings,

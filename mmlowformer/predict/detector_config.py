@@ -13,19 +13,6 @@ OVER_BOXES = ('ByteTrack', 'OCSORT')
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 
 
-def follows_many(cfg: Config) -> bool:
-    """Whether a config is of a model that tells the objects of a video apart.
-
-    Args:
-        cfg (Config): The config.
-
-    Returns:
-        bool: Whether it is of one of MMDetection's trackers.
-    """
-    model = cfg.get('model') or {}
-    return bool(model.get('tracker') or model.get('track_head'))
-
-
 def detector_config(cfg: Config) -> tuple[Config, dict | None]:
     """The detector of a tracker over boxes, as a config that it may have had.
 

@@ -17,9 +17,9 @@ from ..checkpoint.embedded_config import (
 )
 from ..config.build_errors import config_mistakes
 from ..config.loading import dicts_in, find_config, kind_of, read_config
+from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.deploy import deploy_in_place
-from ..engine.cli import require_scope
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint, never_running_code

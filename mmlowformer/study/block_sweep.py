@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from ..benchmark.execution import DTYPES
 from ..benchmark.models import Spec
+from ..benchmark.options import DTYPES
 from ..benchmark.run import Progress, Settings
 from ..utils.timing import Timer
 from .block_designs import DESIGNS, Plan, common_work, plan

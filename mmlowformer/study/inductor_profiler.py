@@ -13,7 +13,7 @@ from torch._inductor.graph import GraphLowering
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from ..benchmark.execution import DTYPES, Options
+from ..benchmark.options import DTYPES, Options
 from ..errors import UserError
 from .kernel_profile import Kernel
 

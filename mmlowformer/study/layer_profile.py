@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..benchmark.execution import Options, Variant, checked_errors, prepare
+from ..benchmark.execution import Variant, prepare
 from ..benchmark.models import Spec
+from ..benchmark.options import Options
+from ..benchmark.output_errors import checked_errors
 from ..benchmark.run import (
     Progress,
     Settings,
@@ -17,9 +19,9 @@ from ..benchmark.run import (
     set_up,
     timer_for,
 )
-from ..deployment.tracing import tensors_in
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork
+from ..utils.tensors import tensors_in
 from ..utils.timing import (
     Candidate,
     Timer,

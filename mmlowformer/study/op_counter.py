@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..deployment.tracing import tensors_in
+from ..utils.tensors import tensors_in
 
 # From fewer channels than these a convolution makes little use of wide
 # instructions.

@@ -9,12 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..benchmark.execution import (
-    Options,
-    onnx_bytes,
-    onnx_session,
-    openvino_model,
-)
+from ..benchmark.backends import onnx_bytes, onnx_session, openvino_model
+from ..benchmark.options import Options
 from ..deployment.bn_folding import fold_batch_norms
 from ..utils.imports import need
 from .kernel_profile import Kernel, enclosing

@@ -3,7 +3,6 @@ import io
 import logging
 import re
 import sys
-import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,11 +11,8 @@ from logging.handlers import MemoryHandler
 from typing import Any
 
 import cv2
-import torch
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
-from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
@@ -27,8 +23,8 @@ from ..errors import (
     is_interrupt,
     printable,
 )
+from .text import wrapped
 
-WIDTH = 80
 # Warnings that ask for nothing, whatever the user does.
 FALSE_ALARMS = re.compile('|'.join((
     # The libraries' own use of their own outdated names.
@@ -164,22 +160,6 @@ def set_bar(bar: Progress | None) -> None:
         bar.start()
 
 
-def wrapped(text: str, indent: str = '') -> str:
-    """Break lines between words, so that paths stay whole.
-
-    Args:
-        text (str): The text, which may have several lines.
-        indent (str): What continued lines start with. Defaults to ''.
-
-    Returns:
-        str: Lines of at most 80 columns, unless a word is longer.
-    """
-    return '\n'.join(
-        textwrap.fill(line, WIDTH, subsequent_indent=indent,
-                      break_long_words=False, break_on_hyphens=False)
-        for line in text.splitlines())
-
-
 def _visible(text: str) -> str:
     return printable(text, '\n\t', sys.maxsize)
 
@@ -231,47 +211,6 @@ def take_over(logger: MMLogger) -> None:
         _SCREEN.early.flush()
     elif _SCREEN.early not in logger.handlers:
         logger.handlers.append(_SCREEN.early)
-
-
-class QuietRunner(Runner):
-    """MMEngine's Runner, of which the log file has more than the screen.
-
-    Its training can be compiled with any ``paramwise_cfg``.
-    """
-
-    def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger, before anything is logged.
-
-        Args:
-            *args: Of ``Runner.build_logger``.
-            **kwargs: Of ``Runner.build_logger``.
-
-        Returns:
-            MMLogger: The logger.
-        """
-        logger = super().build_logger(*args, **kwargs)
-        take_over(logger)
-        return logger
-
-    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
-                            ) -> OptimWrapper:
-        """Build what updates the weights.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): Of
-                ``Runner.build_optim_wrapper``.
-
-        Returns:
-            OptimWrapper: With ``compile=True`` it is left as it is: torch
-            cannot compile groups of parameters that are ConfigDicts, and
-            would do it anew for each learning rate.
-        """
-        wrapper = super().build_optim_wrapper(optim_wrapper)
-        if self.cfg.get('compile'):
-            wrappers = getattr(wrapper, 'optim_wrappers', {'': wrapper})
-            for one in wrappers.values():
-                one.update_params = torch.compiler.disable(one.update_params)
-        return wrapper
 
 
 class _Printed(io.TextIOBase):

@@ -10,8 +10,9 @@ from torch import nn
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import report
 from mmlowformer.benchmark import run as running
-from mmlowformer.benchmark.execution import Options, onnx_session, options_for
+from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
+from mmlowformer.benchmark.options import Options, options_for
 from mmlowformer.benchmark.run import Progress, Settings, measure
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack

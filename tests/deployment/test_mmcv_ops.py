@@ -12,7 +12,7 @@ from torch import nn
 
 from mmlowformer import LowFormer, deploy
 from mmlowformer.deployment.mmcv_ops import _with_contiguous, wants_contiguous
-from mmlowformer.models.reparameterize import to_channels_last
+from mmlowformer.ops.module_utils import to_channels_last
 
 from ..models.test_lowformer import SMALL
 

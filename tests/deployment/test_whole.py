@@ -16,10 +16,11 @@ from mmlowformer import LowFormer, deploy, get_config
 from mmlowformer.deployment import deploy as whole
 from mmlowformer.deployment import deployed_part as parts
 from mmlowformer.deployment.deploy import deployed_forwards
-from mmlowformer.deployment.tracing import run_network, tensors_in
+from mmlowformer.deployment.tracing import run_network
 from mmlowformer.errors import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d
 from mmlowformer.ops.winograd_conv import WinogradConv2d
+from mmlowformer.utils.tensors import tensors_in
 
 from ..models.test_lowformer import SMALL
 from .test_folding import randomise

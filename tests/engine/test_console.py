@@ -16,8 +16,10 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmlowformer.engine.runner import QuietRunner
 from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils import console
+from mmlowformer.utils.text import wrapped
 from mmlowformer.visualization import drawing as pictures
 from mmlowformer.visualization.confusion_matrix import (
     draw_accuracies,
@@ -159,14 +161,14 @@ def test_only_the_first_process_writes(logged, monkeypatch):
 
 def test_lines_break_between_words():
     path = '/data/' + 'folder-with-a-name/' * 6
-    assert console.wrapped(f'a {path} b') == f'a\n{path}\nb'
+    assert wrapped(f'a {path} b') == f'a\n{path}\nb'
     assert all(len(line) <= 80
-               for line in console.wrapped('word ' * 60).splitlines())
+               for line in wrapped('word ' * 60).splitlines())
 
 
 def test_runner_is_quiet_from_its_first_line(tmp_path, capsys):
     arguments = dict(model=dict(type='ToyModel'), work_dir=str(tmp_path))
-    for runner in (Runner, console.QuietRunner):
+    for runner in (Runner, QuietRunner):
         with pytest.raises(KeyError):
             runner(**arguments, experiment_name=runner.__name__)
         out = capsys.readouterr().out
@@ -188,7 +190,7 @@ class Mean(BaseModel):
 
 def test_training_is_compiled_with_groups_of_parameters(tmp_path):
     """As configs have them: torch cannot compile optimizers of these."""
-    runner = console.QuietRunner(
+    runner = QuietRunner(
         Mean(), str(tmp_path), train_dataloader=dict(
             dataset=[dict(inputs=1)] * 2, batch_size=1,
             sampler=dict(type='DefaultSampler')),

@@ -3,8 +3,9 @@ import copy
 from unittest import mock
 
 from mmlowformer.export import speed
-from mmlowformer.export.exporter import Exporter, Wishes
+from mmlowformer.export.exporter import Exporter
 from mmlowformer.export.formats import FORMATS
+from mmlowformer.export.plan import Wishes
 
 from ..conftest import ANY_BOX, untrained
 

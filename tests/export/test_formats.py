@@ -8,8 +8,9 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import formats
-from mmlowformer.export.exporter import VERIFIED, Exporter, Outcome, Wishes
+from mmlowformer.export.exporter import VERIFIED, Exporter
 from mmlowformer.export.formats import FORMATS, find_formats
+from mmlowformer.export.plan import Outcome, Wishes
 from mmlowformer.runtime import Predictor
 
 from ..conftest import ROOT

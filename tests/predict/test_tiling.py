@@ -6,12 +6,8 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.predict.tile_merging import (
-    Merger,
-    Tiling,
-    merge_boxes,
-    tiles_of,
-)
+from mmlowformer.predict.tile_merging import Merger, Tiling, merge_boxes
+from mmlowformer.utils.tiles import tiles_of
 
 
 @pytest.mark.parametrize('size', [(100, 100), (64, 64), (65, 300), (10, 500)])

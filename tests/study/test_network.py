@@ -5,8 +5,8 @@ from torch import nn
 
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import run as running
-from mmlowformer.benchmark.execution import Options
 from mmlowformer.benchmark.models import Spec, facts_of
+from mmlowformer.benchmark.options import Options
 from mmlowformer.benchmark.run import Progress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models.exported_model import ExportedNetwork

@@ -1,39 +1,19 @@
 """Where a training or a test is: a live bar, or lines without a terminal."""
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
     TextColumn,
-    TimeRemainingColumn,
 )
 
-from ...errors import printable
-from ...utils.console import console, set_bar, show, wrapped
+from ...utils.console import console, set_bar, show
+from ...utils.progress_bar import _bar, hours
+from ...utils.text import wrapped
 from ..best_metrics import shown_metrics
 
 # Iterations that the loss is averaged over.
 SMOOTHED = 10
-
-
-def hours(seconds: float) -> str:
-    """A duration as ``0:01:05``.
-
-    Args:
-        seconds (float): The duration.
-
-    Returns:
-        str: Hours, minutes and seconds.
-    """
-    return str(timedelta(seconds=math.ceil(seconds)))
 
 
 class ShowProgress(Hook):
@@ -161,34 +141,6 @@ class ShowProgress(Hook):
             due = done in (1, total) or done % self._interval == 0
         if due:
             show(f'{stage}  {done}/{total}  {state}')
-
-
-def _bar(*columns: ProgressColumn) -> Progress:
-    return Progress(
-        TextColumn('{task.description}', markup=False), BarColumn(None),
-        MofNCompleteColumn(), *columns, console=console(),
-        redirect_stdout=False, transient=True,
-        disable=not console().is_terminal)
-
-
-@contextmanager
-def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
-    """A bar with the remaining time, at a terminal.
-
-    Args:
-        stage (str): What is counted.
-        total (int, optional): How many there are, if that is known.
-
-    Yields:
-        Callable: To be called after each one.
-    """
-    bar = _bar(TimeRemainingColumn())
-    task = bar.add_task(printable(stage), total=total)
-    set_bar(bar)
-    try:
-        yield lambda: bar.advance(task)
-    finally:
-        set_bar(None)
 
 
 def by_iteration(runner: Runner) -> bool:

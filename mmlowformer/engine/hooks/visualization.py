@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
+from ...config.model_kind import follows_many, is_tracker
 from ...errors import UserError, printable
-from ...predict.detector_config import follows_many
 from ...utils.console import say
 from ...visualization.confusion_matrix import draw_accuracies, draw_confusion
 from ...visualization.drawing import (
@@ -27,7 +27,6 @@ from ...visualization.drawing import (
     draw_mask,
     match,
 )
-from ..run_summary import is_tracker
 
 # The least score of a box that is drawn, as MMDetection has it.
 SCORE = 0.3

@@ -1,0 +1,143 @@
+"""Other runtimes that a model is measured in."""
+import contextlib
+import io
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch._dynamo
+import torch._inductor.config
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..utils.tensors import tensors_in
+from .models import need
+from .options import Options
+
+
+class _Flat(nn.Module):
+    """Returns a tuple of tensors, whatever the model returns."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        # An exporter restores the mode that it finds.
+        self.eval()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensors_in(self.model(x)))
+
+
+def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    """As the authors measure: traced, frozen, optimized for inference."""
+    start = time.perf_counter()
+    traced = torch.jit.trace(_Flat(model), images)
+    call = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
+    for _ in range(3):
+        call(images)
+    return call, time.perf_counter() - start
+
+
+def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
+    """Write a model as ONNX.
+
+    Args:
+        model (nn.Module): In eval mode.
+        images (Tensor): Of the shape and data type that it is going to take.
+
+    Returns:
+        bytes: The file; its input is called ``images``.
+    """
+    need('onnx', 'onnx onnxruntime')
+    with (tempfile.TemporaryDirectory() as folder,
+          contextlib.redirect_stdout(io.StringIO())):
+        file = Path(folder, 'model.onnx')
+        torch.onnx.export(_Flat(model), (images, ), file, dynamo=False,
+                          input_names=['images'], opset_version=17)
+        return file.read_bytes()
+
+
+def onnx_session(file: bytes, options: Options, profile: str | None = None):
+    """Open an ONNX file with ONNX Runtime.
+
+    Args:
+        file (bytes): From :func:`onnx_bytes`.
+        options (Options): Device and threads.
+        profile (str, optional): What the names of files begin with that the
+            times of nodes are written to. Defaults to no such file.
+
+    Returns:
+        onnxruntime.InferenceSession: Ready to run.
+
+    Raises:
+        UserError: If this ONNX Runtime does not know the device.
+    """
+    onnxruntime = need('onnxruntime', 'onnx onnxruntime')
+    provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
+        'CPUExecutionProvider'
+    # It would take the CPU instead, and say so in a warning.
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(f'this ONNX Runtime has no {provider}: pip install '
+                        'onnxruntime-gpu')
+    settings = onnxruntime.SessionOptions()
+    # Its own warnings are about what the exporter left for it to fold.
+    settings.log_severity_level = 3
+    if profile:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = profile
+    if options.threads:
+        settings.intra_op_num_threads = options.threads
+    # Or its threads would go on waiting for work, at full speed, while the
+    # next model is timed.
+    settings.add_session_config_entry('session.force_spinning_stop', '1')
+    return onnxruntime.InferenceSession(file, settings, providers=[provider])
+
+
+def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    need('onnxruntime', 'onnx onnxruntime')
+    start = time.perf_counter()
+    session = onnx_session(onnx_bytes(model, images), options)
+
+    def call(x: Tensor):
+        results = session.run(None, {'images': x.cpu().numpy()})
+        return [torch.from_numpy(result) for result in results]
+
+    return call, time.perf_counter() - start
+
+
+def openvino_model(model: nn.Module, images: Tensor, options: Options,
+                   **more):
+    """Convert a model for OpenVINO, and compile it for the CPU.
+
+    Args:
+        model (nn.Module): In eval mode; is made float32.
+        images (Tensor): Of the shape that it is going to take.
+        options (Options): Data type and threads.
+        **more: Other properties of OpenVINO.
+
+    Returns:
+        openvino.CompiledModel: Ready to run.
+    """
+    openvino = need('openvino', 'openvino')
+    converted = openvino.convert_model(_Flat(model.float()),
+                                       example_input=images.float(),
+                                       input=list(images.shape))
+    precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
+    settings = {'INFERENCE_PRECISION_HINT': precision, **more}
+    if options.threads:
+        settings['INFERENCE_NUM_THREADS'] = options.threads
+    return openvino.Core().compile_model(converted, 'CPU', settings)
+
+
+def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
+    start = time.perf_counter()
+    compiled = openvino_model(model, images, options)
+
+    def call(x: Tensor):
+        results = compiled(x.float().numpy())
+        return [torch.from_numpy(results[i]) for i in range(len(results))]
+
+    return call, time.perf_counter() - start
+EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
+               openvino=_openvino)

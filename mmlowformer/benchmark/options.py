@@ -1,0 +1,107 @@
+"""Options of the command line, for a model."""
+from dataclasses import dataclass
+
+import torch
+import torch._dynamo
+import torch._inductor.config
+
+from ..errors import UserError
+
+DTYPES = dict(fp32=torch.float32, tf32=torch.float32, fp16=torch.float16,
+              bf16=torch.bfloat16)
+BACKENDS = ('torch', 'torchscript', 'onnxruntime', 'openvino')
+# Largest relative error of an output against eager float32 that passes.
+TOLERANCES = dict(fp32=1e-3, tf32=2e-2, fp16=5e-2, bf16=3e-1)
+
+
+@dataclass
+class Options:
+    """How a model is prepared; the order of the fields is that of the steps.
+
+    Attributes:
+        deploy (bool): Fuse for inference: LowFormer's own fusions, timm's
+            reparameterization, or a model's ``switch_to_deploy``; whole
+            models of OpenMMLab by :func:`mmlowformer.deploy`.
+        channels_last (bool): Lay weights and input out channels-last.
+        dtype (str): One of :data:`DTYPES`.
+        amp (bool): Autocast instead of casting the weights.
+        compile (str, optional): Mode of ``torch.compile``.
+        cuda_graph (bool): Record and replay the calls.
+        backend (str): One of :data:`BACKENDS`.
+        device (str): ``cpu`` or ``cuda``.
+        threads (int, optional): Threads on a CPU.
+    """
+
+    deploy: bool = False
+    channels_last: bool = False
+    dtype: str = 'fp32'
+    amp: bool = False
+    compile: str | None = None
+    cuda_graph: bool = False
+    backend: str = 'torch'
+    device: str = 'cpu'
+    threads: int | None = None
+FLAGS = ('deploy', 'channels_last', 'amp', 'cuda_graph')
+# TF32 is a switch of the whole process.
+OWN_DTYPES = ('fp32', 'fp16', 'bf16')
+
+
+def options_for(options: Options, text: str | None) -> Options:
+    """The options of a single model.
+
+    Args:
+        options (Options): Those of all models.
+        text (str, optional): What is behind the ``@`` of a model's name:
+            ``eager``, or names of options, data types and backends with
+            commas between, instead of those of all models. Defaults to none.
+
+    Returns:
+        Options: Device and threads as those of all models.
+
+    Raises:
+        UserError: If there is no such option.
+    """
+    if text is None:
+        return options
+    own = Options(device=options.device, threads=options.threads)
+    for word in text.split(','):
+        if word in FLAGS:
+            setattr(own, word, True)
+        elif word in OWN_DTYPES:
+            own.dtype = word
+        elif word in BACKENDS:
+            own.backend = word
+        elif word.partition('=')[0] == 'compile':
+            own.compile = word.partition('=')[2] or 'default'
+        elif word != 'eager':
+            allowed = ('eager', *FLAGS, 'compile', *OWN_DTYPES, *BACKENDS)
+            raise UserError(f'@{text}: {word!r} is none of '
+                            f'{", ".join(allowed)}')
+    check_backend(own)
+    return own
+
+
+def check_backend(options: Options) -> None:
+    """Say what a backend cannot do before anything is built.
+
+    Args:
+        options (Options): Of a model.
+
+    Raises:
+        UserError: If the options do not go with the backend.
+    """
+    backend = options.backend
+    if backend == 'torch':
+        return
+    if options.compile:
+        raise UserError(f'the backend {backend} compiles by itself: leave '
+                        'compile out')
+    if options.amp or options.cuda_graph:
+        raise UserError('amp and cuda_graph are for torch itself: leave them '
+                        f'out, or the backend {backend}')
+    if backend == 'onnxruntime' and options.dtype == 'bf16':
+        raise UserError('ONNX Runtime convolves nothing in bf16: take fp32, '
+                        'fp16, or the backend openvino')
+    if backend == 'openvino' and options.device == 'cuda':
+        raise UserError('the backend openvino computes on the CPU: take the '
+                        'device cpu, or another backend')

@@ -1,0 +1,40 @@
+"""How far outputs are apart."""
+import math
+
+from ..errors import UserError
+from ..utils.tensors import tensors_in
+from .options import TOLERANCES
+
+
+def checked_errors(outputs, reference, dtype: str) -> list[float]:
+    """How far outputs are from those of eager float32.
+
+    Args:
+        outputs: Tensors, or lists, tuples and dicts of them.
+        reference: The same, of eager float32.
+        dtype (str): What they were computed in, one of :data:`DTYPES`.
+
+    Returns:
+        list[float]: As :func:`relative_errors`.
+
+    Raises:
+        UserError: If one is too far.
+    """
+    errors = relative_errors(outputs, reference)
+    if not all(map(math.isfinite, errors)):
+        raise UserError(f'outputs are not finite in {dtype}')
+    if max(errors) > TOLERANCES[dtype]:
+        raise UserError('outputs differ from those of eager float32 by '
+                        f'{max(errors):.1e}')
+    return errors
+
+
+def relative_errors(outputs, reference) -> list[float]:
+    """The largest difference over the largest value, for each output."""
+    pairs = [(output.float().cpu(), target.float().cpu()) for output, target
+             in zip(tensors_in(outputs), tensors_in(reference), strict=True)]
+    if not pairs:
+        raise UserError('the model returns no tensors')
+    return [((output - target).abs().max()
+             / target.abs().max().clamp_min(1e-12)).item()
+            for output, target in pairs]

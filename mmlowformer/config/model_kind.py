@@ -1,0 +1,23 @@
+"""What kind of model a config describes."""
+
+from mmengine.config import Config
+
+from .loading import kind_of
+
+
+def follows_many(cfg: Config) -> bool:
+    """Whether a config is of a model that tells the objects of a video apart.
+
+    Args:
+        cfg (Config): The config.
+
+    Returns:
+        bool: Whether it is of one of MMDetection's trackers.
+    """
+    model = cfg.get('model') or {}
+    return bool(model.get('tracker') or model.get('track_head'))
+
+
+def is_tracker(cfg: Config) -> bool:
+    """Whether a config is of a model that follows one object."""
+    return kind_of(cfg.model) == 'LowFormerTracker'

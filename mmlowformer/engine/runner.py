@@ -1,0 +1,48 @@
+"""MMEngine's Runner, without its tables on the screen."""
+import torch
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from ..utils.console import take_over
+
+
+class QuietRunner(Runner):
+    """MMEngine's Runner, of which the log file has more than the screen.
+
+    Its training can be compiled with any ``paramwise_cfg``.
+    """
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger, before anything is logged.
+
+        Args:
+            *args: Of ``Runner.build_logger``.
+            **kwargs: Of ``Runner.build_logger``.
+
+        Returns:
+            MMLogger: The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        take_over(logger)
+        return logger
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
+                            ) -> OptimWrapper:
+        """Build what updates the weights.
+
+        Args:
+            optim_wrapper (OptimWrapper | dict): Of
+                ``Runner.build_optim_wrapper``.
+
+        Returns:
+            OptimWrapper: With ``compile=True`` it is left as it is: torch
+            cannot compile groups of parameters that are ConfigDicts, and
+            would do it anew for each learning rate.
+        """
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        if self.cfg.get('compile'):
+            wrappers = getattr(wrapper, 'optim_wrappers', {'': wrapper})
+            for one in wrappers.values():
+                one.update_params = torch.compiler.disable(one.update_params)
+        return wrapper

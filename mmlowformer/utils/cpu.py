@@ -1,0 +1,14 @@
+"""The processor."""
+import platform
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    """What the processor is called."""
+    try:
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':')[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

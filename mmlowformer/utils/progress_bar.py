@@ -1,0 +1,57 @@
+"""Progress bars of work that is counted."""
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from ..errors import printable
+from .console import console, set_bar
+
+
+def hours(seconds: float) -> str:
+    """A duration as ``0:01:05``.
+
+    Args:
+        seconds (float): The duration.
+
+    Returns:
+        str: Hours, minutes and seconds.
+    """
+    return str(timedelta(seconds=math.ceil(seconds)))
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    return Progress(
+        TextColumn('{task.description}', markup=False), BarColumn(None),
+        MofNCompleteColumn(), *columns, console=console(),
+        redirect_stdout=False, transient=True,
+        disable=not console().is_terminal)
+
+
+@contextmanager
+def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
+    """A bar with the remaining time, at a terminal.
+
+    Args:
+        stage (str): What is counted.
+        total (int, optional): How many there are, if that is known.
+
+    Yields:
+        Callable: To be called after each one.
+    """
+    bar = _bar(TimeRemainingColumn())
+    task = bar.add_task(printable(stage), total=total)
+    set_bar(bar)
+    try:
+        yield lambda: bar.advance(task)
+    finally:
+        set_bar(None)

@@ -1,0 +1,37 @@
+"""Tensors inside of lists, dicts and data samples."""
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def map_tensors(function: Callable[[Tensor], object], value):
+    """Apply a function to each tensor in lists, tuples and dicts.
+
+    Args:
+        function (Callable): From a tensor to anything.
+        value: The tensors.
+
+    Returns:
+        The same structure, of what the function returned.
+
+    Raises:
+        TypeError: If there is something else than tensors in it.
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(function, item)
+                for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map_tensors(function, item) for item in value)
+    raise TypeError(f'{type(value).__name__} is no tensor')
+
+
+def tensors_in(value) -> list[Tensor]:
+    """The tensors in lists, tuples and dicts, whatever else is in there."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for item in value for tensor in tensors_in(item)] \
+        if isinstance(value, (list, tuple)) else []

@@ -1,0 +1,68 @@
+"""Text for a terminal of 80 columns."""
+import os
+import shlex
+import textwrap
+from pathlib import Path
+
+WIDTH = 80
+LABEL = 12
+
+
+def line(label: str, text: str) -> str:
+    """A labelled entry, continued below itself.
+
+    Args:
+        label (str): One word or two.
+        text (str): What it is.
+
+    Returns:
+        str: The lines.
+    """
+    return wrapped(f'{label:<{LABEL}}{text}', ' ' * LABEL)
+
+
+def command(*words: str) -> str:
+    """A command to copy, over several lines if it is long.
+
+    Args:
+        *words (str): The program and its arguments.
+
+    Returns:
+        str: The command, as a shell reads it.
+    """
+    lines = ['']
+    for word in map(shlex.quote, words):
+        # Two columns are for what marks a line that goes on.
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDTH - 2:
+            lines.append('   ')
+        lines[-1] += f' {word}' if lines[-1] else word
+    return ' \\\n'.join(lines)
+
+
+def short(path: str | Path) -> str:
+    """A path as seen from the current folder, if it is in there.
+
+    Args:
+        path (str | Path): The path.
+
+    Returns:
+        str: The relative path, or the path itself.
+    """
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative
+
+
+def wrapped(text: str, indent: str = '') -> str:
+    """Break lines between words, so that paths stay whole.
+
+    Args:
+        text (str): The text, which may have several lines.
+        indent (str): What continued lines start with. Defaults to ''.
+
+    Returns:
+        str: Lines of at most 80 columns, unless a word is longer.
+    """
+    return '\n'.join(
+        textwrap.fill(line, WIDTH, subsequent_indent=indent,
+                      break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines())
