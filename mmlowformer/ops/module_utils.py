@@ -4,7 +4,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..deployment.mmcv_ops import wants_contiguous
+from .mmcv_ops import wants_contiguous
 
 
 def to_channels_last(module: nn.Module) -> None:

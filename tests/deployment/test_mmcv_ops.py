@@ -11,7 +11,7 @@ from mmdet.models.roi_heads import SingleRoIExtractor
 from torch import nn
 
 from mmlowformer import LowFormer, deploy
-from mmlowformer.deployment.mmcv_ops import _with_contiguous, wants_contiguous
+from mmlowformer.ops.mmcv_ops import _with_contiguous, wants_contiguous
 from mmlowformer.ops.module_utils import to_channels_last
 
 from ..models.test_lowformer import SMALL
