@@ -86,6 +86,7 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
 
 docs: setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check \

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
-from ..runtime.preprocess import OPENCV, PILLOW, decode
+from ..utils.images import OPENCV, PILLOW, decode
 
 # What mmcv calls them.
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..runtime.preprocess import OPENCV, read
+from ..utils.images import OPENCV, read
 from ..utils.tiles import Tile, tiles_of
 from .checks.coco import run_lengths
 from .formats.annotations import ImageFolder, Picture, Shape

@@ -26,9 +26,10 @@ from ..runtime.model_spec import (
     sha256,
 )
 from ..runtime.predictor import fitting, tensor
-from ..runtime.preprocess import prepare, read
+from ..runtime.preprocess import prepare
 from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
 from ..runtime.sessions import RuntimeFails
+from ..utils.images import read
 from .comparison_image import draw_comparison
 from .evaluation import Metric, deciding, training_images
 from .formats import PRECISIONS, Format, check_format

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..config.loading import kind_of
 from ..errors import UserError
-from ..runtime.preprocess import OPENCV, PILLOW
+from ..utils.images import OPENCV, PILLOW
 
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
 # They add what is not needed to predict, or pack it.

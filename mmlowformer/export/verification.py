@@ -12,7 +12,7 @@ from ..predict.trained_model import TrainedModel
 from ..runtime import Predictor
 from ..runtime.postprocess import Geometry, find
 from ..runtime.predictor import compute, tensor
-from ..runtime.preprocess import read
+from ..utils.images import read
 from .comparison import Row, compare_outputs, compare_results
 from .formats import FORMATS
 from .program import LEAST_SIDE

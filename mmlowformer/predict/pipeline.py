@@ -14,7 +14,7 @@ from PIL import Image
 from ..config.loading import kind_of
 from ..datasets.image_errors import LIBRARIES, NamingPipeline, unprocessable
 from ..errors import UserError, first_line
-from ..runtime.preprocess import decode, from_pillow
+from ..utils.images import decode, from_pillow
 
 # A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
 # ``(h, w)``, grey), or a PIL image.

@@ -17,9 +17,9 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
+from ..config.model_kind import is_tracker
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported
-from ..tracking.tracker import LowFormerTracker
 from .gallery import is_retriever, set_gallery
 from .pipeline import CONTENT, Pipeline, Prepared, Source
 from .results import Result, result_of
@@ -111,7 +111,7 @@ class Predictor:
         usual = 'cpu' if is_exported(checkpoint) else get_device()
         model = load_model(checkpoint, config, device=device or usual,
                            deploy=deploy, trust_config=trust_config)
-        if isinstance(model.module, LowFormerTracker):
+        if is_tracker(model.cfg):
             raise UserError(
                 f'{checkpoint} is of a tracker: say what to follow, with '
                 'tools/predict.py --box x,y,w,h in the first frame of a video')

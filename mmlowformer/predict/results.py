@@ -12,7 +12,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from ..errors import UserError, printable
-from ..runtime.preprocess import OPENCV, read
+from ..utils.images import OPENCV, read
 from ..visualization.drawing import (
     Boxes,
     captioned,

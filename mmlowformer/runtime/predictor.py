@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from ..errors import UserError
+from ..utils.images import read
 from .model_spec import Description, read_description
 from .postprocess import Geometry, find
-from .preprocess import Prepared, prepare, read
+from .preprocess import Prepared, prepare
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
 
 if TYPE_CHECKING:
-    from .preprocess import Source
+    from ..utils.images import Source
 
 
 class Predictor:

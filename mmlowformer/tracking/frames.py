@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..runtime.preprocess import OPENCV, decode
+from ..utils.images import OPENCV, decode
 
 
 class FrameFiles:

@@ -17,7 +17,8 @@ from mmlowformer.runtime import Predictor
 from mmlowformer.runtime.__main__ import main
 from mmlowformer.runtime.box_decoding import suppress
 from mmlowformer.runtime.postprocess import resized
-from mmlowformer.runtime.preprocess import prepare, read
+from mmlowformer.runtime.preprocess import prepare
+from mmlowformer.utils.images import read
 
 from ..conftest import ROOT
 

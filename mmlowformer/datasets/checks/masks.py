@@ -13,7 +13,7 @@ from rich.progress import track
 
 from ...config.loading import kind_of
 from ...errors import UserError, first_line, shown, some_of
-from ...runtime.preprocess import check_depth
+from ...utils.images import check_depth
 from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
 from .class_folders import warn_of_unused
 
