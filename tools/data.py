@@ -13,11 +13,8 @@ from mmlowformer import engine
 from mmlowformer.config.loading import find_config, read_config
 from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.datasets.checks.class_folders import class_folders
-from mmlowformer.datasets.checks.coco import (
-    check_trainable,
-    parts_of,
-    read_coco,
-)
+from mmlowformer.datasets.checks.coco import check_trainable
+from mmlowformer.datasets.checks.coco_file import parts_of, read_coco
 from mmlowformer.datasets.formats import (
     READERS,
     Faults,

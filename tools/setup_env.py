@@ -42,6 +42,7 @@ compiled here.
 NO_VENV = """This Python cannot create virtual environments (no ensurepip).
   Debian/Ubuntu: sudo apt-get install python{version}-venv"""
 
+
 def check_machine():
     """Refuse early, naming what is missing and how to get it."""
     low, high = SUPPORTED_PYTHON

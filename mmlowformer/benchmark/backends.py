@@ -139,5 +139,7 @@ def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
         return [torch.from_numpy(results[i]) for i in range(len(results))]
 
     return call, time.perf_counter() - start
+
+
 EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
                openvino=_openvino)

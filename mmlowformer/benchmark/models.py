@@ -235,8 +235,6 @@ def _find_callable(module: str, name: str) -> Spec:
     return Spec(f'{module}:{name}', module, build, 'as it is')
 
 
-
-
 def facts_of(model: nn.Module, shape: tuple[int, int],
              image_channels: int = 3) -> Facts:
     """Count, and look at the outputs' shapes.

@@ -41,6 +41,8 @@ class Options:
     backend: str = 'torch'
     device: str = 'cpu'
     threads: int | None = None
+
+
 FLAGS = ('deploy', 'channels_last', 'amp', 'cuda_graph')
 # TF32 is a switch of the whole process.
 OWN_DTYPES = ('fp32', 'fp16', 'bf16')

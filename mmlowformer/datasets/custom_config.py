@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from ..config.variables import followed
 from ..errors import UserError, some_of
 from .checks.class_folders import class_folders
-from .checks.coco import read_coco
+from .checks.coco_file import read_coco
 from .paths import CLASSES_FILE, check_unlike, images_below, read_lines
 
 # What stands for classes that are not known yet.

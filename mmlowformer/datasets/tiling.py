@@ -9,8 +9,9 @@ from PIL import Image
 
 from ..utils.images import OPENCV, read
 from ..utils.tiles import Tile, tiles_of
-from .checks.coco import run_lengths
-from .formats.annotations import ImageFolder, Picture, Shape
+from .checks.coco_annotations import run_lengths
+from .formats.annotations import Picture, Shape
+from .formats.image_folder import ImageFolder
 from .polygon_masks import region
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.checks.coco import LARGEST
+from ..datasets.checks.coco_annotations import LARGEST
 from ..datasets.paths import check_names, read_text
 from ..errors import UserError, shown
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..datasets.checks.coco import faults_of, read_coco, refuse_faults
+from ..datasets.checks.coco_annotations import faults_of, refuse_faults
+from ..datasets.checks.coco_file import read_coco
 from ..datasets.custom_config import read_lines
 from ..datasets.paths import IMAGES
 from ..errors import UserError, shown

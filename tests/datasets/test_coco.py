@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from mmlowformer import engine, get_config
-from mmlowformer.datasets.checks.coco import run_lengths
+from mmlowformer.datasets.checks.coco_annotations import run_lengths
 from mmlowformer.datasets.synthetic.shapes import CLASSES
 from mmlowformer.engine import UserError
 

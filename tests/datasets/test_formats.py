@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmlowformer.datasets.checks.coco import parts_of
+from mmlowformer.datasets.checks.coco_file import parts_of
 from mmlowformer.datasets.formats import (
     READERS,
     Faults,
@@ -461,6 +461,7 @@ VALID = {
     'csv': {'boxes.csv': 'filename,class,xmin,ymin,xmax,ymax\n'
                          'a.jpg,dog,1,2,3,4\n'},
 }
+
 
 @pytest.mark.parametrize('kind', sorted(VALID))
 def test_mutations(kind, images, tmp_path):

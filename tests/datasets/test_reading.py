@@ -8,7 +8,7 @@ import pytest
 from mmcv.transforms import Compose, LoadImageFromFile
 from PIL import Image
 
-from mmlowformer.datasets.formats.annotations import Faults, ImageFolder
+from mmlowformer.datasets.formats.image_folder import Faults, ImageFolder
 from mmlowformer.datasets.image_errors import NamingPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError

@@ -11,7 +11,9 @@ from mmengine.config import Config
 from ...config.loading import kind_of
 from ...errors import shown
 from ..paths import paths_of
-from .coco import check_content, is_number, read_coco, refuse_faults
+from .coco import check_content
+from .coco_annotations import is_number, refuse_faults
+from .coco_file import read_coco
 
 # What the metrics of MOTChallenge count is of this category.
 COUNTED = 1

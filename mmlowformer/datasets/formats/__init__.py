@@ -1,14 +1,8 @@
 """Annotations in other tools' formats, read for COCO's."""
-from .annotations import (
-    Faults,
-    ImageFolder,
-    Picture,
-    Shape,
-    as_coco,
-    checked_pictures,
-)
+from .annotations import Picture, Shape, as_coco, checked_pictures
 from .coco import read_coco_shapes
 from .csv_boxes import read_table
+from .image_folder import Faults, ImageFolder
 from .labelme import read_labelme
 from .pascal_voc import read_voc
 from .yolo import read_yolo

@@ -1,8 +1,10 @@
 """COCO's own format, with masks to be made of it."""
 from collections import defaultdict
 
-from ..checks.coco import faults_of, read_coco
-from .annotations import Faults, ImageFolder, Picture, Shape
+from ..checks.coco_annotations import faults_of
+from ..checks.coco_file import read_coco
+from .annotations import Picture, Shape
+from .image_folder import Faults, ImageFolder
 
 
 def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from ...errors import UserError, first_line, shown
 from ..paths import check_regular
-from .annotations import Faults, ImageFolder, Picture, Shape, gathered, number
+from .annotations import Picture, Shape, gathered, number
+from .image_folder import Faults, ImageFolder
 
 FILE = ('filename', 'file_name', 'file', 'image', 'image_name', 'image_path',
         'img_path', 'path')

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from ...errors import first_line, shown
 from .annotations import (
-    Faults,
-    ImageFolder,
     Picture,
     Shape,
     agreed,
@@ -15,6 +13,7 @@ from .annotations import (
     gathered,
     number,
 )
+from .image_folder import Faults, ImageFolder
 
 # Corners that stand for a circle.
 CORNERS = 64

@@ -4,8 +4,6 @@ from xml.etree import ElementTree
 
 from ...errors import first_line
 from .annotations import (
-    Faults,
-    ImageFolder,
     Picture,
     Shape,
     agreed,
@@ -13,6 +11,7 @@ from .annotations import (
     gathered,
     number,
 )
+from .image_folder import Faults, ImageFolder
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 

@@ -10,8 +10,6 @@ import yaml
 from ...errors import UserError, first_line, shown
 from ..paths import check_regular, check_unlike, read_lines
 from .annotations import (
-    Faults,
-    ImageFolder,
     Picture,
     Shape,
     annotation_files,
@@ -19,6 +17,7 @@ from .annotations import (
     gathered,
     number,
 )
+from .image_folder import Faults, ImageFolder
 
 DESCRIPTIONS = ('data.yaml', 'data.yml')
 NAMES = (*DESCRIPTIONS, 'classes.txt', 'obj.names')
