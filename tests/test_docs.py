@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import paper_claims as claims
-from mmlowformer.benchmark import report
+from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import MODELS
 from mmlowformer.study import tables
@@ -77,8 +76,8 @@ def test_tables_are_those_of_the_studies(file):
         assert tables.as_markdown(content) in page
         assert f'--out docs/study/{file.stem}' in page
     elif 'claims' in content:
-        rows = claims.table_rows(content['claims'])
-        assert report.markdown(claims.HEADER, rows) in page
+        rows = paper_claims.table_rows(content['claims'])
+        assert report.markdown(paper_claims.HEADER, rows) in page
         assert f'--json docs/study/{file.name}' in page
     else:
         assert report.describe(report.read(str(file))) in page

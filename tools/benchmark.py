@@ -19,8 +19,7 @@ from pathlib import Path
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.benchmark import paper_claims as claims
-from mmlowformer.benchmark import report
+from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.benchmark.arguments import (
     add_timing,
     add_ways,
@@ -213,11 +212,11 @@ def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
 
 def run_claims(args: argparse.Namespace) -> bool:
     """Measure what the claims are about, and show them side by side."""
-    ways = [claims.PAPER, claims.DEPLOYED]
+    ways = [paper_claims.PAPER, paper_claims.DEPLOYED]
     if args.compile:
-        ways.append(claims.COMPILED if args.compile == 'default' else
-                    f'{claims.COMPILED}={args.compile}')
-    parts = claims.parts(ways)
+        ways.append(paper_claims.COMPILED if args.compile == 'default' else
+                    f'{paper_claims.COMPILED}={args.compile}')
+    parts = paper_claims.parts(ways)
     check_files(args, ['', *(claims_suffix(*place) for place in parts)])
     records: dict = {}
     for (mode, shape), models in parts.items():
@@ -232,20 +231,20 @@ def run_claims(args: argparse.Namespace) -> bool:
             claims_suffix(mode, shape))
         if not record['complete']:
             break
-    show_claims(claims.judge(records), args)
+    show_claims(paper_claims.judge(records), args)
     return is_measured(records.values())
 
 
 def show_claims(results: list[dict], args: argparse.Namespace) -> None:
-    rows = claims.table_rows(results)
+    rows = paper_claims.table_rows(results)
     console = console_of(args.wide)
     console.print('Ours over the peer; of latency, less is better.')
-    console.print(table_of(claims.HEADER, rows, args.wide))
+    console.print(table_of(paper_claims.HEADER, rows, args.wide))
     if args.json:
         write_text(args.json,
                    json.dumps(dict(claims=results), indent=1) + '\n')
     if args.markdown:
-        write_text(args.markdown, report.markdown(claims.HEADER, rows))
+        write_text(args.markdown, report.markdown(paper_claims.HEADER, rows))
 
 
 def run(args: argparse.Namespace) -> bool:

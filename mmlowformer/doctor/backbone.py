@@ -1,7 +1,7 @@
 """Checks of LowFormer itself."""
 from collections.abc import Iterator
 
-from . import fixes as remedies
+from . import fixes
 from .facts import Facts
 from .results import Result, broken, ok, skipped
 
@@ -24,14 +24,14 @@ def check_backbone(facts: Facts) -> Iterator[Result]:
     elif failed == 'mmlowformer':
         error = facts.error(failed)
         yield broken(name, 'importing mmlowformer fails', HIDDEN + error,
-                     remedies.install_missing(error)
-                     or remedies.install_mmlowformer('--force-reinstall'))
+                     fixes.install_missing(error)
+                     or fixes.install_mmlowformer('--force-reinstall'))
     elif failed == 'forward':
         yield broken(name, 'b0 cannot be built or computed',
-                     facts.error(failed), remedies.reinstall_torch())
+                     facts.error(failed), fixes.reinstall_torch())
     else:
         yield broken(name, 'its configs are not found', facts.error(failed),
-                     remedies.install_mmlowformer('--force-reinstall'))
+                     fixes.install_mmlowformer('--force-reinstall'))
 
 
 def check_pretrained(facts: Facts) -> Iterator[Result]:
@@ -49,7 +49,7 @@ def check_pretrained(facts: Facts) -> Iterator[Result]:
     else:
         yield broken(name, 'init_cfg does not load weights as it should',
                      facts.error('pretrained'),
-                     remedies.reinstall('mmengine', facts))
+                     fixes.reinstall('mmengine', facts))
 
 
 def _hub(name: str, facts: Facts) -> Result:
@@ -73,7 +73,7 @@ def check_checkpoint(facts: Facts) -> Iterator[Result]:
         yield skipped(name, cause)
     elif not facts.works('checkpoint'):
         yield broken(name, 'resuming and testing cannot read them',
-                     facts.error('checkpoint'), remedies.TORCH)
+                     facts.error('checkpoint'), fixes.TORCH)
     elif facts.value('checkpoint'):
         yield ok(name, "Runner's are read")
     else:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from . import fixes as remedies
+from . import fixes
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped, warning
 
@@ -59,8 +59,8 @@ def _computing(facts: Facts, gpu: dict) -> Result:
                   f'{gpu["cuda"]}', *(_TOO_HIGH_A_RATE if few else ()))
     old = 'no kernel image' in error and gpu['capability'] < [7, 5]
     return broken('GPU', f'torch does not compute on this {gpu["name"]}',
-                  error, remedies.TORCH_FOR_OLD_GPUS if old else
-                  remedies.TORCH)
+                  error, fixes.TORCH_FOR_OLD_GPUS if old else
+                  fixes.TORCH)
 
 
 _TOO_HIGH_A_RATE = ('loss: nan, with a learning rate for 8 GPUs on fewer',
@@ -81,12 +81,12 @@ def _unused(gpu: dict, driver: dict | None) -> Result:
     text = f'driver {driver["version"]} for CUDA {driver["cuda"]}'
     if gpu['cuda'] is None:
         return broken('GPU', f'{text}, but this torch is for the CPU only',
-                      CPU_TORCH, remedies.reinstall_torch())
+                      CPU_TORCH, fixes.reinstall_torch())
     major = int(driver['cuda'].split('.')[0] or 0)
     if major < int(gpu['cuda'].split('.')[0]) \
             or DRIVER_TOO_OLD in gpu['warning']:
-        remedy = (remedies.TORCH_FOR_CUDA_12 if major == 12 else
-                  remedies.NEWER_DRIVER)
+        remedy = (fixes.TORCH_FOR_CUDA_12 if major == 12 else
+                  fixes.NEWER_DRIVER)
         return broken('GPU', f'{text}, torch is for {gpu["cuda"]}',
                       DRIVER_TOO_OLD, remedy)
     return broken('GPU', f'{text}, but torch sees none',
@@ -104,7 +104,7 @@ def check_distributed(facts: Facts) -> Iterator[Result]:
     else:
         yield warning(name, 'this torch has none: one process only',
                       'RuntimeError: Default process group has not been '
-                      'initialized', remedies.TORCH)
+                      'initialized', fixes.TORCH)
 
 
 def free_space(path: str) -> float | None:
@@ -122,9 +122,9 @@ def check_shared_memory(facts: Facts) -> Iterator[Result]:
         yield ok(name, f'no {SHARED_MEMORY} on this system')
         return
     text = f'{free:.2g} GiB free in {SHARED_MEMORY}'
-    remedy = remedies.SHARED_MEMORY
+    remedy = fixes.SHARED_MEMORY
     if os.path.exists(MARK_OF_DOCKER):
-        remedy = remedies.DOCKER_SHARED_MEMORY
+        remedy = fixes.DOCKER_SHARED_MEMORY
     if free < 0.125:
         yield broken(name, f"{text}, too little for the loaders' workers",
                      BUS_ERROR, remedy)

@@ -1,7 +1,7 @@
 """Checks of the libraries that a backbone is used in."""
 from collections.abc import Callable, Iterator
 
-from . import fixes as remedies
+from . import fixes
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped
 
@@ -20,7 +20,7 @@ def check_host(host: str) -> Callable[[Facts], Iterator[Result]]:
             host, *(f'{host}.{part}' for part in PARTS))
         if facts.absent(host):
             yield missing(host, facts.error(host),
-                          remedies.install(host, facts))
+                          fixes.install(host, facts))
         elif cause:
             yield skipped(host, cause)
         elif failed is None:
@@ -42,7 +42,7 @@ def check_any_host(facts: Facts) -> Iterator[Result]:
     works = any(facts.works(f'{host} look-up') for host in HOSTS)
     if not (is_said_which or works):
         yield missing('a library', 'the config is for mmdet, which is not '
-                      'installed', remedies.install('mmdet', facts),
+                      'installed', fixes.install('mmdet', facts),
                       'none of mmdet, mmseg, mmpretrain works')
 
 
@@ -55,14 +55,14 @@ def _is_about_mmcv(facts: Facts, failed: str) -> bool:
 def _remedy(host: str, facts: Facts, failed: str) -> str:
     error, where = facts.error(failed), facts.steps[failed].where
     if 'MMCV==' in error:
-        return remedies.build_mmcv(facts)
+        return fixes.build_mmcv(facts)
     if 'MMEngine==' in error:
-        return remedies.reinstall('mmengine', facts)
+        return fixes.reinstall('mmengine', facts)
     if any('.multimodal' in module for module in where):
-        return remedies.TRANSFORMERS
+        return fixes.TRANSFORMERS
     if "'ftfy'" in error or "'regex'" in error:
-        return remedies.MMSEG_NEEDS
-    return remedies.install_missing(error) or remedies.reinstall(host, facts)
+        return fixes.MMSEG_NEEDS
+    return fixes.install_missing(error) or fixes.reinstall(host, facts)
 
 
 def _look_up(host: str, facts: Facts) -> Result:
@@ -72,7 +72,7 @@ def _look_up(host: str, facts: Facts) -> Result:
     if not facts.works('mmlowformer'):
         return skipped(host, 'mmlowformer')
     return broken(host, 'does not find mmlowformer.LowFormer', error,
-                  remedies.reinstall('mmengine', facts))
+                  fixes.reinstall('mmengine', facts))
 
 
 def _base_config(host: str, facts: Facts) -> Result:
@@ -83,4 +83,4 @@ def _base_config(host: str, facts: Facts) -> Result:
     if not error or 'pkg_resources' in error:
         return ok(host, text)
     return ok(host, f"{text}; _base_ = '{host}::...' fails", error,
-              remedies.show_configs(host))
+              fixes.show_configs(host))

@@ -5,7 +5,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import fixes as remedies
+from . import fixes
 from .facts import Facts
 from .results import Result, broken, missing, ok, skipped, warning
 
@@ -21,7 +21,7 @@ NO_CUDA_OPS = 'nms_impl: implementation for device cuda:0 not found.'
 def check_ops(facts: Facts) -> Iterator[Result]:
     """Whether the ops are there, run, and are as fast as they should be."""
     error = facts.error('mmcv._ext') or facts.error('ops')
-    build = remedies.build_mmcv(facts)
+    build = fixes.build_mmcv(facts)
     cause = facts.first_failed('torch', 'mmengine', 'mmcv')
     if cause:
         yield skipped(NAME, cause)
@@ -49,7 +49,7 @@ def _speed(facts: Facts, ratio: float | None) -> Result:
         return ok(NAME, text)
     return warning(NAME, f'slow: compiled without optimisation; {text}',
                    'testing a detector takes far longer than it should',
-                   remedies.build_mmcv(facts, flags='-O3'))
+                   fixes.build_mmcv(facts, flags='-O3'))
 
 
 def _on_gpu(facts: Facts) -> Iterator[Result]:
@@ -57,7 +57,7 @@ def _on_gpu(facts: Facts) -> Iterator[Result]:
     gpu = facts.value('gpu') or {}
     if not gpu.get('available'):
         return
-    build = remedies.build_mmcv(facts, cuda=True)
+    build = fixes.build_mmcv(facts, cuda=True)
     if not error and facts.works('focal loss in bf16'):
         yield ok(name, 'nms and focal loss run')
     elif not error:
@@ -84,7 +84,7 @@ def check_compiler(facts: Facts) -> Iterator[Result]:
     if not (shutil.which(compiler) or shutil.which('g++')):
         yield broken(name, 'none for C++, and mmcv has to be compiled',
                      "error: command 'g++' failed: No such file or directory",
-                     remedies.COMPILER)
+                     fixes.COMPILER)
     elif not header.exists():
         version = sysconfig.get_python_version()
         yield broken(name, f"Python's headers are missing: {header}",

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import fixes as remedies
+from . import fixes
 from .facts import PACKAGE, Facts, Outcome
 from .results import Result, broken, missing, ok, skipped, warning
 
@@ -37,7 +37,7 @@ def check_python(facts: Facts) -> Iterator[Result]:
     version = sys.version_info[:2]
     name, text = 'Python', '{}.{}'.format(*version)
     low, high = ('{}.{}'.format(*bound) for bound in SUPPORTED_PYTHON)
-    new = ('make setup PYTHON=python3.11' if remedies.project_environment()
+    new = ('make setup PYTHON=python3.11' if fixes.project_environment()
            else 'conda create -n lowformer python=3.11')
     if version < SUPPORTED_PYTHON[0]:
         yield broken(name, f'{text}, {low} to {high} is needed',
@@ -100,7 +100,7 @@ def _one_family(facts: Facts, present: dict, keep_forks: bool) -> str:
     staying = replace(
         facts, steps=dict(facts.steps, versions=Outcome(versions)))
     return ' && '.join([f'pip uninstall -y {" ".join(gone)}',
-                        *remedies.reinstall_all(again, staying)])
+                        *fixes.reinstall_all(again, staying)])
 
 
 def check_setuptools(facts: Facts) -> Iterator[Result]:
@@ -112,7 +112,7 @@ def check_setuptools(facts: Facts) -> Iterator[Result]:
         yield warning('setuptools', f"{version}: mmcv cannot be built, and "
                       "_base_ = 'mmdet::...' fails",
                       "ModuleNotFoundError: No module named 'pkg_resources'",
-                      remedies.SETUPTOOLS)
+                      fixes.SETUPTOOLS)
 
 
 def check_numpy(facts: Facts) -> Iterator[Result]:
@@ -120,19 +120,19 @@ def check_numpy(facts: Facts) -> Iterator[Result]:
     version = facts.value('numpy')
     if facts.absent('numpy'):
         yield missing('numpy', facts.error('numpy'),
-                      remedies.NUMPY_WITH_IN1D)
+                      fixes.NUMPY_WITH_IN1D)
     elif version is None:
         yield broken('numpy', 'importing it fails', facts.error('numpy'),
                      'pip install --force-reinstall "numpy<2.4"')
     elif facts.works('torch') and not facts.works('torch and numpy'):
         yield broken('numpy', f'{version}, but this torch is for numpy 1',
-                     facts.error('torch and numpy'), remedies.NUMPY_1)
+                     facts.error('torch and numpy'), fixes.NUMPY_1)
     elif (release(version) >= NUMPY_WITHOUT_IN1D
           and facts.versions.get('mmpretrain') == '1.2.0'):
         yield warning('numpy', f"{version}: mmpretrain's RetrievalRecall "
                       'fails',
                       "AttributeError: module 'numpy' has no attribute "
-                      "'in1d'", remedies.NUMPY_WITH_IN1D)
+                      "'in1d'", fixes.NUMPY_WITH_IN1D)
     else:
         yield ok('numpy', version)
 
@@ -141,20 +141,20 @@ def check_torch(facts: Facts) -> Iterator[Result]:
     """Torch, and whether mmcv compiles against it."""
     version = facts.value('torch')
     if facts.absent('torch'):
-        yield missing('torch', facts.error('torch'), remedies.TORCH)
+        yield missing('torch', facts.error('torch'), fixes.TORCH)
     elif version is None:
         yield broken('torch', 'importing it fails', facts.error('torch'),
-                     remedies.reinstall_torch())
+                     fixes.reinstall_torch())
     elif release(version) < OLDEST_TORCH:
         yield broken('torch', f'{version}, 2.1 or newer is needed',
                      "No module named 'torch.utils.flop_counter'",
-                     remedies.TORCH)
+                     fixes.TORCH)
     elif (release(version) >= TORCH_TOO_NEW_TO_COMPILE and not facts.forks
           and not facts.works('mmcv._ext')):
         yield broken('torch', f'{version}: mmcv 2.1.0 compiles against 2.13 '
                      'at most',
                      '#error C++20 or later compatible compiler is required',
-                     remedies.TORCH)
+                     fixes.TORCH)
     else:
         yield ok('torch', version)
 
@@ -165,8 +165,8 @@ def check_torchvision(facts: Facts) -> Iterator[Result]:
     failed = facts.first_failed(name, 'torchvision works')
     torch = release(facts.value('torch'))
     if facts.absent(name):
-        remedy = (remedies.torchvision_for(torch) if torch else
-                  remedies.TORCH)
+        remedy = (fixes.torchvision_for(torch) if torch else
+                  fixes.TORCH)
         yield missing(name, facts.error(name), remedy)
     elif not torch:
         yield skipped(name, 'torch')
@@ -175,8 +175,8 @@ def check_torchvision(facts: Facts) -> Iterator[Result]:
     else:
         belongs = release(version)[1:2] == (torch[1] + 15, )
         # Of the same release but another build: CPU-only, or another CUDA.
-        remedy = (remedies.reinstall_torch()
-                  if belongs else remedies.torchvision_for(torch))
+        remedy = (fixes.reinstall_torch()
+                  if belongs else fixes.torchvision_for(torch))
         yield broken(name, f'{version} is not that of torch '
                      f'{facts.value("torch")}', facts.error(failed), remedy)
 
@@ -191,11 +191,11 @@ def check_mmcv(facts: Facts) -> Iterator[Result]:
     error = facts.error('cv2')
     if error and facts.works('mmengine') and not facts.absent('cv2'):
         yield broken('mmcv', 'OpenCV, which it needs, cannot be imported',
-                     error, remedies.HEADLESS_OPENCV)
+                     error, fixes.HEADLESS_OPENCV)
     elif facts.works('mmcv') and release(facts.value('mmcv')) < (2, ):
         version = facts.value('mmcv')
         yield broken('mmcv', f'{version}, 2.0 or newer is needed',
-                     WRONG_MMCV.format(version), remedies.install(
+                     WRONG_MMCV.format(version), fixes.install(
                          'mmcv', facts))
     else:
         yield from _check_import('mmcv', facts)
@@ -210,20 +210,20 @@ def _check_import(module: str, facts: Facts) -> Iterator[Result]:
     elif facts.absent(module):
         yield missing(
             module, f'mmlowformer needs {module}, which is not installed',
-            remedies.LITE if lite else remedies.install(module, facts))
+            fixes.LITE if lite else fixes.install(module, facts))
     elif module == 'mmcv' and (
             failed := facts.first_failed('torch', 'mmengine')):
         yield skipped(module, failed)
     else:
-        remedy = remedies.install_missing(error)
+        remedy = fixes.install_missing(error)
         yield broken(module, 'importing it fails', error,
-                     remedy or remedies.reinstall(module, facts))
+                     remedy or fixes.reinstall(module, facts))
 
 
 def check_installed(facts: Facts) -> Iterator[Result]:
     """Whether configs find this package from any folder."""
     found, here = facts.value('installed'), str(PACKAGE)
-    remedy = remedies.install_mmlowformer('-e')
+    remedy = fixes.install_mmlowformer('-e')
     if found is None:
         yield broken('mmlowformer', 'not installed, found from this folder '
                      'only', "KeyError: 'mmlowformer.LowFormer is not in the "

@@ -3,19 +3,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from . import (
-    backbone as network,
-)
-from . import (
+    backbone,
     exports,
     machine,
+    mot,
+    openmmlab,
     ops,
     stack,
-)
-from . import (
-    mot as trackers,
-)
-from . import (
-    openmmlab as hosts,
 )
 from .facts import NOT_REACHED, Facts
 from .results import BROKEN, MISSING, SKIPPED, Result, skipped
@@ -65,19 +59,20 @@ CHECKS = (
     Check(ops.check_compiler, ('detection', 'segmentation', 'mot')),
     Check(ops.check_ops, ('detection', 'segmentation', 'mot'), ('train', )),
     Check(stack.check_installed, ALL),
-    Check(network.check_backbone, ALL),
-    Check(network.check_pretrained, ALL),
-    Check(hosts.check_host('mmdet'), ('detection', 'mot'), ('train', )),
-    Check(hosts.check_host('mmseg'), ('segmentation', ), ('train', )),
-    Check(hosts.check_host('mmpretrain'), ('classification', ), ('train', )),
-    Check(hosts.check_any_host, ('train', ), unasked=False),
-    Check(network.check_checkpoint, ('train', )),
+    Check(backbone.check_backbone, ALL),
+    Check(backbone.check_pretrained, ALL),
+    Check(openmmlab.check_host('mmdet'), ('detection', 'mot'), ('train', )),
+    Check(openmmlab.check_host('mmseg'), ('segmentation', ), ('train', )),
+    Check(openmmlab.check_host('mmpretrain'), ('classification', ),
+          ('train', )),
+    Check(openmmlab.check_any_host, ('train', ), unasked=False),
+    Check(backbone.check_checkpoint, ('train', )),
     Check(machine.check_distributed, ('train', )),
     Check(machine.check_shared_memory, ('train', )),
     Check(machine.check_disk, ('train', )),
     Check(machine.check_peers, (), ('benchmark', ), unasked=False),
     Check(exports.check_formats, (), ('export', ), unasked=False),
-    Check(trackers.check_packages, ('mot', ), unasked=False),
+    Check(mot.check_packages, ('mot', ), unasked=False),
     Check(machine.check_load, (), ('benchmark', ), unasked=False),
 )
 

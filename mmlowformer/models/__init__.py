@@ -1,5 +1,5 @@
-from ..utils import checkpoint_schemes as sources  # registers the loaders
+from ..utils import checkpoint_schemes  # registers loaders
 from .lowformer import LowFormer
 from .model_utils import bare, find_lowformers
 
-__all__ = ['LowFormer', 'bare', 'find_lowformers', 'sources']
+__all__ = ['LowFormer', 'bare', 'checkpoint_schemes', 'find_lowformers']

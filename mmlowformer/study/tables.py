@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..benchmark.report import as_csv, markdown
 from ..utils.timing import WIDE_SPREAD
-from . import block_sweep as layers
+from . import block_sweep
 from .architecture_search import ACCURACIES
 from .block_designs import BLOCKS, DESIGNS
 from .sweep import describe, rows_of
@@ -198,10 +198,10 @@ def lines_of(study: dict) -> list[str]:
     Returns:
         list[str]: A line each.
     """
-    if study['study'] != 'layers' or not layers.fusing(study):
+    if study['study'] != 'layers' or not block_sweep.fusing(study):
         return []
     return ['MBConv, fused or not, at equal work; in brackets the rate of '
-            'fused over unfused:', *layers.findings(study)]
+            'fused over unfused:', *block_sweep.findings(study)]
 
 
 def as_markdown(study: dict) -> str:

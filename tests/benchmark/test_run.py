@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import report
-from mmlowformer.benchmark import run as running
+from mmlowformer.benchmark import report, run
 from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
@@ -61,8 +60,8 @@ def clock(monkeypatch):
         clock.now += 0.5
         return matmul(one[:8, :8], other[:8, :8])
 
-    monkeypatch.setattr(running.torch, 'matmul', slow)
-    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(run.torch, 'matmul', slow)
+    monkeypatch.setattr(run, 'PEAK_SIZE', dict(cpu=64))
     return clock
 
 

@@ -19,7 +19,7 @@ from mmlowformer.engine import UserError
 from mmlowformer.models.classifier import Classifier
 from mmlowformer.models.state_dict_keys import CLASSIFIER, own_name
 from mmlowformer.registry import MODELS
-from mmlowformer.utils import safe_load as reading
+from mmlowformer.utils import safe_load
 
 from ..models.test_lowformer import VARIANTS, randomise
 from .test_layouts import authors_name
@@ -358,14 +358,14 @@ def test_unusable_files(save, target, tmp_path):
 
 def test_hub(monkeypatch, save, target):
     state = timm_state('b0')
-    monkeypatch.setattr(reading, 'load_from_hub', lambda *_: state)
+    monkeypatch.setattr(safe_load, 'load_from_hub', lambda *_: state)
     convert('hf-hub:timm/lowformer_b0.in1k', target, layout='timm')
     assert_same(load(target), state)
 
     def fail(*_):
         raise RuntimeError('get it by hand')
 
-    monkeypatch.setattr(reading, 'load_from_hub', fail)
+    monkeypatch.setattr(safe_load, 'load_from_hub', fail)
     with pytest.raises(UserError, match='get it by hand'):
         convert('hf-hub:timm/lowformer_b0.in1k', target, force=True)
 

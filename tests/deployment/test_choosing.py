@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmlowformer.ops import conv_autotune as choosing
+from mmlowformer.ops import conv_autotune
 from mmlowformer.ops.conv_autotune import pays_here
 from mmlowformer.ops.conv_heuristics import pays_by_constants
 
@@ -23,7 +23,7 @@ def timed(monkeypatch, tmp_path):
         seen.append(tuple(size))
         return dict(direct=2., winograd=1.)
 
-    monkeypatch.setattr(choosing, 'time_both_ways', time_both_ways)
+    monkeypatch.setattr(conv_autotune, 'time_both_ways', time_both_ways)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     forget()
     yield seen
@@ -31,9 +31,9 @@ def timed(monkeypatch, tmp_path):
 
 
 def forget():
-    choosing._was_faster.cache_clear()
-    choosing._remembered.cache_clear()
-    choosing._is_writable.cache_clear()
+    conv_autotune._was_faster.cache_clear()
+    conv_autotune._remembered.cache_clear()
+    conv_autotune._is_writable.cache_clear()
 
 
 def test_timed_once(timed):
@@ -52,7 +52,7 @@ def test_timed_once(timed):
 def test_what_is_kept(timed):
     pays_here(*LARGE)
     (machine, times), = json.loads(
-        choosing.cache_file().read_text()).items()
+        conv_autotune.cache_file().read_text()).items()
     assert f'torch {torch.__version__}' in machine
     assert f'{torch.get_num_threads()} threads' in machine
     assert times == {'128 to 64 channels, 64 tiles, float32':
@@ -64,7 +64,7 @@ def test_what_is_kept(timed):
     (16, 1.05, False), (16, 1.2, True)])
 def test_a_little_is_not_enough_for_few_tiles(timed, monkeypatch, side,
                                               seconds, pays):
-    monkeypatch.setattr(choosing, 'time_both_ways', lambda size: dict(
+    monkeypatch.setattr(conv_autotune, 'time_both_ways', lambda size: dict(
         direct=seconds, winograd=1.))
     assert pays_here(128, 64, 1, side, side) == pays
 
@@ -90,7 +90,7 @@ def test_threads_are_told_apart(timed):
 
 def test_other_processes_are_not_forgotten(timed):
     pays_here(*LARGE)
-    file = choosing.cache_file()
+    file = conv_autotune.cache_file()
     content = json.loads(file.read_text())
     content['another machine'] = {'some': dict(direct=1., winograd=2.)}
     file.write_text(json.dumps(content))
@@ -104,7 +104,7 @@ def test_other_processes_are_not_forgotten(timed):
                                      '"\\ud800"', '[' * 100_000, '1' * 9999,
                                      '{"x":' * 100_000])
 def test_a_broken_file(timed, content):
-    file = choosing.cache_file()
+    file = conv_autotune.cache_file()
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert pays_here(*LARGE)
@@ -123,7 +123,7 @@ def loop(file):
     lambda file: file.write_bytes(b'\xff')])
 def test_no_file_in_its_place(timed, make):
     """It is replaced, not followed, but for a folder, which stays."""
-    file = choosing.cache_file()
+    file = conv_autotune.cache_file()
     file.parent.mkdir(parents=True)
     make(file)
     with (pytest.warns(UserWarning, match='Is a directory')
@@ -136,7 +136,7 @@ def test_no_file_in_its_place(timed, make):
 
 
 def test_a_link_is_replaced(timed, tmp_path):
-    file, other = choosing.cache_file(), tmp_path / 'precious.json'
+    file, other = conv_autotune.cache_file(), tmp_path / 'precious.json'
     file.parent.mkdir(parents=True)
     other.write_text('{"precious": {}}')
     file.symlink_to(other)
@@ -150,11 +150,11 @@ def test_nothing_is_left_of_what_cannot_be_written(timed, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(choosing.json, 'dump', fail)
+    monkeypatch.setattr(conv_autotune.json, 'dump', fail)
     with (pytest.warns(UserWarning, match='XDG_CACHE_HOME')
           if error is OSError else pytest.raises(KeyboardInterrupt)):
         assert pays_here(*LARGE)
-    assert not os.listdir(choosing.cache_file().parent)
+    assert not os.listdir(conv_autotune.cache_file().parent)
 
 
 def test_without_a_home(timed, monkeypatch):
@@ -197,8 +197,8 @@ def test_small_ones_are_not_timed(timed):
 
 
 def test_times():
-    size = choosing.Size(32, 16, 1, 12, 12)
-    seconds = choosing.time_both_ways(size)
+    size = conv_autotune.Size(32, 16, 1, 12, 12)
+    seconds = conv_autotune.time_both_ways(size)
     assert list(seconds) == ['direct', 'winograd']
     assert all(0 < value < 1 for value in seconds.values())
 
@@ -206,7 +206,7 @@ def test_times():
 @pytest.mark.parametrize(('dtype', 'tolerance'),
                          [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
 def test_both_ways_compute_the_same(dtype, tolerance):
-    ways = choosing._ways(choosing.Size(32, 16, 2, 12, 9, dtype))
+    ways = conv_autotune._ways(conv_autotune.Size(32, 16, 2, 12, 9, dtype))
     with torch.no_grad():
         direct, winograd = ways['direct'](), ways['winograd']()
     assert direct.dtype == winograd.dtype == dtype

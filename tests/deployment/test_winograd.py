@@ -11,13 +11,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from mmlowformer.ops import (
-    chunking as partwise,
-)
-from mmlowformer.ops import (
-    conv_autotune as choosing,
-)
-from mmlowformer.ops import (
-    winograd_conv as winograd,
+    chunking,
+    conv_autotune,
+    winograd_conv,
 )
 from mmlowformer.ops.packed_conv import can_pack, layout_of
 from mmlowformer.ops.winograd_conv import WinogradConv2d, pack_kernels
@@ -36,7 +32,7 @@ def maps(n=2, channels=128, height=16, width=16):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(choosing, 'MIN_TILES', 16)
+    monkeypatch.setattr(conv_autotune, 'MIN_TILES', 16)
 
 
 @pytest.fixture
@@ -144,7 +140,7 @@ def test_parts_make_the_whole(pair, monkeypatch, part_size):
     x = maps(5)
     with torch.no_grad():
         whole = fast(x)
-        monkeypatch.setattr(winograd, 'PART_SIZE', part_size)
+        monkeypatch.setattr(winograd_conv, 'PART_SIZE', part_size)
         torch.testing.assert_close(fast(x), whole)
 
 
@@ -290,7 +286,7 @@ def test_copies_are_independent(pair):
 
 def test_where_nothing_can_be_packed(pair, monkeypatch):
     conv, fast = pair
-    monkeypatch.setattr(winograd, 'can_pack', lambda: False)
+    monkeypatch.setattr(winograd_conv, 'can_pack', lambda: False)
     with torch.no_grad():
         for x in (maps(), maps(3, 128, 13, 17)):
             assert error(fast(x), conv, x) <= 1e-5
@@ -301,9 +297,9 @@ def test_a_layout_is_kept_once(pair, monkeypatch):
     """That of many tiles serves them all, but few may have another one."""
     conv, fast = pair
     made = []
-    monkeypatch.setattr(winograd, 'pack_kernels', lambda kernels, tiles: (
+    monkeypatch.setattr(winograd_conv, 'pack_kernels', lambda kernels, tiles: (
         made.append(tiles), pack_kernels(kernels, tiles))[1])
-    monkeypatch.setattr(winograd, 'kernel_layout', lambda *sizes: (
+    monkeypatch.setattr(winograd_conv, 'kernel_layout', lambda *sizes: (
         b'few' if sizes[2] < 64 else b'many'))
     with torch.no_grad():
         for side in (64, 20, 32, 16, 64):
@@ -318,16 +314,16 @@ def test_layouts_are_told_apart():
              for tiles in (16, 256)]
     for size in sizes:
         kernels = torch.randn(36 * 24, size[0], 1, 1)
-        packed = winograd.pack_kernels(kernels, size[2])
-        assert winograd.kernel_layout(*size) == layout_of(packed)
-    assert len({winograd.kernel_layout(*size) for size in sizes}) > 1
+        packed = winograd_conv.pack_kernels(kernels, size[2])
+        assert winograd_conv.kernel_layout(*size) == layout_of(packed)
+    assert len({winograd_conv.kernel_layout(*size) for size in sizes}) > 1
 
 
 def test_kernels_are_made_once(pair, monkeypatch):
     _, fast = pair
     with torch.no_grad():
         fast(maps())
-        monkeypatch.setattr(winograd, 'transform_kernels', None)
+        monkeypatch.setattr(winograd_conv, 'transform_kernels', None)
         fast(maps())
 
 
@@ -365,8 +361,8 @@ def test_compiled(pair, monkeypatch):
         torch._dynamo.reset()
         expected = fast(maps())
         assert torch.equal(torch.compile(fast, **compile)(maps()), expected)
-        monkeypatch.setattr(winograd, 'PART_SIZE', 24 * 8)
-        monkeypatch.setattr(partwise, 'MAX_COMPILED_PARTS', 3)
+        monkeypatch.setattr(winograd_conv, 'PART_SIZE', 24 * 8)
+        monkeypatch.setattr(chunking, 'MAX_COMPILED_PARTS', 3)
         torch._dynamo.reset()
         direct = F.conv2d(maps(), fast.weight, fast.bias, padding=1)
         assert torch.equal(torch.compile(fast, **compile)(maps()), direct)
@@ -388,7 +384,7 @@ def test_compiled_follows_the_weights(pair):
 def test_compiled_kernels_are_shared(pair, monkeypatch):
     """By all numbers of tiles for which they are laid out alike."""
     _, fast = pair
-    monkeypatch.setattr(winograd, 'kernel_layout', lambda *sizes: (
+    monkeypatch.setattr(winograd_conv, 'kernel_layout', lambda *sizes: (
         b'few' if sizes[2] < 64 else b'many'))
     kernels = []
 

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from mmlowformer.doctor import fixes as remedies
-from mmlowformer.doctor import machine, ops, results
+from mmlowformer.doctor import fixes, machine, ops, results
 from mmlowformer.doctor.report import format_result
 
 from ..conftest import ROOT
@@ -505,7 +504,7 @@ def test_in_the_projects_own_environment(monkeypatch):
 def test_checkout_of_an_installed_package(monkeypatch, tmp_path):
     assert judge(describe(installed=None))[0]['mmlowformer'].remedy == \
         f'pip install --no-deps -e {shlex.quote(str(ROOT))}'
-    monkeypatch.setattr(remedies, 'PACKAGE', tmp_path / 'mmlowformer')
+    monkeypatch.setattr(fixes, 'PACKAGE', tmp_path / 'mmlowformer')
     assert judge(describe(installed=None))[0]['mmlowformer'].remedy == \
         'pip install --no-deps -e /path/of/the/checkout'
 
@@ -513,8 +512,8 @@ def test_checkout_of_an_installed_package(monkeypatch, tmp_path):
 def test_versions_are_those_of_the_requirements():
     pins = {line for file in (ROOT / 'requirements').glob('*.txt')
             for line in file.read_text().splitlines() if '==' in line}
-    assert set(remedies.OPENMMLAB.values()) <= pins
-    assert set(remedies.TORCH.split()[2:]) <= pins
+    assert set(fixes.OPENMMLAB.values()) <= pins
+    assert set(fixes.TORCH.split()[2:]) <= pins
 
 
 def test_hosts_that_nobody_asked_for_are_not_looked_at():

@@ -20,7 +20,7 @@ from mmlowformer.engine.runner import QuietRunner
 from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils import console
 from mmlowformer.utils.text import wrapped
-from mmlowformer.visualization import drawing as pictures
+from mmlowformer.visualization import drawing
 from mmlowformer.visualization.confusion_matrix import (
     draw_accuracies,
     draw_confusion,
@@ -297,12 +297,12 @@ def test_nothing_that_is_shown_moves_the_cursor(capsysbinary):
 
 
 @pytest.mark.parametrize('draw', [
-    lambda text: pictures.draw_boxes(np.zeros((99, 99, 3), np.uint8), Boxes(
+    lambda text: drawing.draw_boxes(np.zeros((99, 99, 3), np.uint8), Boxes(
         torch.tensor([[1., 1, 9, 9]]), [0], [text], [True]), [(9, 9, 9)]),
-    lambda text: pictures.draw_label(np.zeros((9, 9, 3), np.uint8), [text]),
-    lambda text: pictures.captioned([(text, Image.new('RGB', (9, 9)))],
+    lambda text: drawing.draw_label(np.zeros((9, 9, 3), np.uint8), [text]),
+    lambda text: drawing.captioned([(text, Image.new('RGB', (9, 9)))],
                                     [(text, (9, 9, 9))]),
-    lambda text: pictures.contact_sheet([(text, Image.new('RGB', (9, 9)))])])
+    lambda text: drawing.contact_sheet([(text, Image.new('RGB', (9, 9)))])])
 @pytest.mark.parametrize('text', ['two\nlines', HOSTILE, 'x' * 100_000],
                          ids=['lines', 'controls', 'length'])
 def test_any_name_can_be_drawn(draw, text):

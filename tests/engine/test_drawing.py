@@ -7,8 +7,8 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmlowformer.engine.hooks import visualization as drawing
-from mmlowformer.visualization import drawing as pictures
+from mmlowformer.engine.hooks import visualization
+from mmlowformer.visualization import drawing
 from mmlowformer.visualization.confusion_matrix import (
     draw_accuracies,
     draw_confusion,
@@ -36,7 +36,7 @@ class Sample(SimpleNamespace):
 def draw(tmp_path, monkeypatch):
     """Draw a prediction; the line that is said and the picture."""
     lines = []
-    monkeypatch.setattr(drawing, 'say', lines.append)
+    monkeypatch.setattr(visualization, 'say', lines.append)
 
     def run(score=0.5, truth=(), size=64, **sample):
         file = tmp_path / 'images' / 'a.png'
@@ -46,7 +46,7 @@ def draw(tmp_path, monkeypatch):
             dict(bbox=box, bbox_label=label) for box, label in truth])])
         runner = SimpleNamespace(test_dataloader=SimpleNamespace(
             dataset=dataset))
-        hook = drawing.DrawPredictions(str(tmp_path / 'out'), score)
+        hook = visualization.DrawPredictions(str(tmp_path / 'out'), score)
         hook.before_test(runner)
         hook.after_test_iter(runner, 0, None, [
             Sample(img_path=str(file), **sample)])
@@ -101,7 +101,7 @@ def test_false_alarms_are_dashed(draw):
     alarm = draw(truth=((RIGHT, 1), ), pred_instances=found)[1]
     assert 0 < share(alarm, RED) < 0.8 * share(hit, RED)
     # Truth and prediction, each enlarged, beside each other.
-    assert hit.width > 2 * pictures.SMALLEST_SIDE
+    assert hit.width > 2 * drawing.SMALLEST_SIDE
     assert share(alarm, GREEN) > 0
 
 
@@ -110,11 +110,11 @@ def test_labels_do_not_hide_small_boxes(corner):
     image = np.full((64, 64, 3), 90, np.uint8)
     x, y = corner
     box = torch.tensor([[x, y, x + 12, y + 12.]])
-    panel = np.asarray(pictures.draw_boxes(
-        image, pictures.Boxes(box, [0], ['circle 0.9'], [True]), [RED]))
-    times = pictures.scale_of(image)
+    panel = np.asarray(drawing.draw_boxes(
+        image, drawing.Boxes(box, [0], ['circle 0.9'], [True]), [RED]))
+    times = drawing.scale_of(image)
     left, top, right, bottom = (
-        (box[0] * times).int() + pictures.MARGIN).tolist()
+        (box[0] * times).int() + drawing.MARGIN).tolist()
     inside = panel[top + 4:bottom - 4, left + 4:right - 4]
     assert (inside == 90).all()
     assert (panel == RED).all(2).sum() > 0
@@ -122,10 +122,10 @@ def test_labels_do_not_hide_small_boxes(corner):
 
 def test_classes_have_colours_of_their_own():
     for count in (4, 80):
-        assert len(set(pictures.colours(count))) == count
+        assert len(set(drawing.colours(count))) == count
     # A palette for other classes is none.
-    assert pictures.colours(2, [RED, GREEN]) == [RED, GREEN]
-    assert pictures.colours(1, [RED, GREEN]) != [RED]
+    assert drawing.colours(2, [RED, GREEN]) == [RED, GREEN]
+    assert drawing.colours(1, [RED, GREEN]) != [RED]
 
 
 def test_masks(draw):
@@ -136,7 +136,7 @@ def test_masks(draw):
     line, picture = draw(pred_sem_seg=PixelData(data=found),
                          gt_sem_seg=PixelData(data=truth))
     assert line == 'a.png  50.0% of the pixels right, false alarm: square'
-    assert picture.width > 3 * pictures.SMALLEST_SIDE
+    assert picture.width > 3 * drawing.SMALLEST_SIDE
 
 
 @pytest.mark.parametrize(('label', 'words'), [
@@ -147,8 +147,8 @@ def test_classification(draw, label, words, tmp_path):
         size=32, pred_label=torch.tensor([label]),
         pred_score=torch.tensor([0.75, 0.25]), gt_label=torch.tensor([0]))
     assert line == f'a.png  {words}'
-    assert picture.width >= pictures.SMALLEST_SIDE
-    colour = pictures.WRONG if label else pictures.RIGHT
+    assert picture.width >= drawing.SMALLEST_SIDE
+    colour = drawing.WRONG if label else drawing.RIGHT
     assert share(picture, colour) > 0
     assert (tmp_path / 'out' / 'confusion_matrix.png').is_file()
     assert (tmp_path / 'out' / 'accuracy_by_class.png').is_file()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mmlowformer.engine import UserError, check_free, only_training_in
-from mmlowformer.utils import file_lock as locking
+from mmlowformer.utils import file_lock
 
 HOLDER = """
 import multiprocessing, sys, time
@@ -81,10 +81,10 @@ def test_without_locks(tmp_path, monkeypatch, log):
     def fail(*_):
         raise OSError(95, 'Operation not supported')
 
-    monkeypatch.setattr(locking.fcntl, 'flock', fail)
+    monkeypatch.setattr(file_lock.fcntl, 'flock', fail)
     with only_training_in(tmp_path):
         assert 'cannot be locked (Operation not supported)' in log.text
-    monkeypatch.setattr(locking, 'fcntl', None)
+    monkeypatch.setattr(file_lock, 'fcntl', None)
     with only_training_in(tmp_path / 'none'):
         assert not (tmp_path / 'none').exists()
 
@@ -102,7 +102,7 @@ def test_folder_that_cannot_be_made(tmp_path):
     os.mkfifo, os.mkdir])
 def test_only_a_regular_file_is_a_lock(make, tmp_path):
     (tmp_path / 'precious').write_text('precious')
-    make(tmp_path / locking.LOCK)
+    make(tmp_path / file_lock.LOCK)
     with (pytest.raises(UserError, match='lock is no regular file'),
           only_training_in(tmp_path)):
         pass

@@ -8,21 +8,21 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmlowformer import get_config
 from mmlowformer.engine.cli import use_tta
-from mmlowformer.engine.hooks import config_warnings as plausibility
+from mmlowformer.engine.hooks import config_warnings
 
 
 @pytest.fixture
 def warned(monkeypatch):
     """What is said of a training of 4 epochs of 20 iterations."""
     texts = []
-    monkeypatch.setattr(plausibility, 'warn', texts.append)
+    monkeypatch.setattr(config_warnings, 'warn', texts.append)
 
     def look(interval=10, **cfg):
         loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
         runner = SimpleNamespace(
             cfg=ConfigDict(cfg), max_epochs=4, max_iters=80, train_loop=loop,
             train_dataloader=range(20), hooks=[LoggerHook(interval)])
-        plausibility.WarnOfOddSettings().before_train(runner)
+        config_warnings.WarnOfOddSettings().before_train(runner)
         return ' '.join(texts)
 
     return look
@@ -64,7 +64,7 @@ def loader(*scales):
 def test_other_scales(trained, tested, words):
     cfg = dict(train_dataloader=loader(trained), test_dataloader=loader(
         tested))
-    assert words in next(plausibility.odd_scales(cfg, 'test_dataloader'))
+    assert words in next(config_warnings.odd_scales(cfg, 'test_dataloader'))
 
 
 @pytest.mark.parametrize('name', [
@@ -75,12 +75,12 @@ def test_the_configs_are_sound(name):
     cfg = get_config(name)
     if cfg.get('tta_model'):
         use_tta(cfg)
-    assert not list(plausibility.odd_scales(cfg, 'test_dataloader'))
+    assert not list(config_warnings.odd_scales(cfg, 'test_dataloader'))
 
 
 def test_augmented_at_other_scales():
     cfg = get_config('retinanet_lowformer_b1_coco')
     cfg.train_dataloader = loader((320, 320))
     use_tta(cfg)
-    text = next(plausibility.odd_scales(cfg, 'test_dataloader'))
+    text = next(config_warnings.odd_scales(cfg, 'test_dataloader'))
     assert 'to 666 to 2000, the training to 320: 6.2 times larger' in text

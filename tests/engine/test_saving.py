@@ -11,7 +11,7 @@ from mmlowformer.engine import (
     latest_checkpoint,
     saved_checkpoints,
 )
-from mmlowformer.engine.hooks import resume_validation as validation
+from mmlowformer.engine.hooks import resume_validation
 
 
 @pytest.mark.parametrize(('name', 'make'), [
@@ -48,6 +48,6 @@ def test_files_that_cannot_be_written_end_in_a_line(tmp_path):
 @pytest.mark.parametrize(('text', 'iteration'), [
     (b'12', 12), (b'', 0), (b'\xff\x00', 0), (b'-1', 0), (b'9' * 9999, 0)])
 def test_record_of_a_validation(text, iteration, tmp_path):
-    (tmp_path / validation.RECORD).write_bytes(text)
+    (tmp_path / resume_validation.RECORD).write_bytes(text)
     runner = SimpleNamespace(cfg={}, work_dir=tmp_path)
-    assert validation._validated(runner) == iteration
+    assert resume_validation._validated(runner) == iteration

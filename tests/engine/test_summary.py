@@ -6,14 +6,14 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import EarlyStoppingHook
 
-from mmlowformer.engine import run_summary as summary
+from mmlowformer.engine import run_summary
 
 
 @pytest.fixture
 def said(monkeypatch, tmp_path):
     """What is said in a folder that has an environment and the tools."""
     lines = []
-    monkeypatch.setattr(summary, 'say', lines.append)
+    monkeypatch.setattr(run_summary, 'say', lines.append)
     monkeypatch.chdir(tmp_path)
     environment = tmp_path / '.venv/bin'
     environment.mkdir(parents=True)
@@ -27,21 +27,21 @@ def said(monkeypatch, tmp_path):
 def test_without_the_environment(said, monkeypatch, tmp_path):
     """As after ``make demo``."""
     monkeypatch.setenv('PATH', '/usr/bin')
-    summary.suggest_prediction(tmp_path / 'work_dirs/demo/epoch_5.pth')
+    run_summary.suggest_prediction(tmp_path / 'work_dirs/demo/epoch_5.pth')
     assert said[0].splitlines()[1:] == [
         '  .venv/bin/python tools/predict.py work_dirs/demo/epoch_5.pth PHOTO']
 
 
 def test_in_the_environment(said, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path / '.venv/bin'))
-    summary.suggest_prediction('my models/epoch_5.pth')
+    run_summary.suggest_prediction('my models/epoch_5.pth')
     assert said[0].splitlines()[1:] == [
         "  python tools/predict.py 'my models/epoch_5.pth' PHOTO"]
 
 
 def test_words_with_spaces_stay_whole():
     words = ['python', 'tools/test.py', 'a  folder ' * 12, 'b c' * 9, 'd']
-    text = summary.command(*words)
+    text = run_summary.command(*words)
     assert shlex.split(text.replace('\\\n', '')) == words
 
 
@@ -64,7 +64,7 @@ class Runner:
 
 
 def test_conclusion_offers_only_what_works(said, tmp_path):
-    summary.conclude(Runner(tmp_path), 1)
+    run_summary.conclude(Runner(tmp_path), 1)
     text = ' '.join('\n'.join(said).split())
     assert 'stopped early by EarlyStoppingHook (acc), after 3 of 9' in text
     assert 'tools/' not in text
@@ -76,7 +76,7 @@ def test_conclusion_with_curves_and_a_test(said, tmp_path):
     log.write_text('{"loss": 1.0, "iter": 1, "step": 1}\n')
     runner = Runner(tmp_path, model=dict(type='X'),
                     test_dataloader=dict(batch_size=1))
-    summary.conclude(runner, 1)
+    run_summary.conclude(runner, 1)
     text = '\n'.join(said)
     assert all(f'tools/{name}.py' in text
                for name in ('analyze_log', 'test', 'predict'))

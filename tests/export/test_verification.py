@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import exporter as exporting
-from mmlowformer.export import wrappers as networks
+from mmlowformer.export import wrappers
 from mmlowformer.export.comparison import (
     compare_boxes,
     compare_outputs,
@@ -103,8 +103,8 @@ def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
         model.decode_head.register_forward_hook(
             lambda head, inputs, maps: F.interpolate(maps, (16, 16)))
 
-    follow_sizes = networks.follow_sizes
-    monkeypatch.setattr(networks, 'follow_sizes', bake_in)
+    follow_sizes = wrappers.follow_sizes
+    monkeypatch.setattr(wrappers, 'follow_sizes', bake_in)
     _, outcome = make_export(tiny('segmentation'), tmp_path / 'pt2', 'pt2',
                              images=photos)
     assert outcome.verdict == 'failed'

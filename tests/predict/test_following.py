@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.tracking import predict_sot as following
+from mmlowformer.tracking import predict_sot
 
 FRAME = np.zeros((40, 60, 3), np.uint8)
 
@@ -18,27 +18,27 @@ def test_without_a_display(monkeypatch):
     for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match='--box window needs a display'):
-        following.draw_box(FRAME)
+        predict_sot.draw_box(FRAME)
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """Let somebody draw this box."""
     def draw(*box):
-        monkeypatch.setattr(following.subprocess, 'run', lambda *args,
+        monkeypatch.setattr(predict_sot.subprocess, 'run', lambda *args,
                             **kwargs: SimpleNamespace(returncode=0))
-        monkeypatch.setattr(following.cv2, 'selectROI', lambda *args: box)
-        monkeypatch.setattr(following.cv2, 'destroyAllWindows', lambda: None)
+        monkeypatch.setattr(predict_sot.cv2, 'selectROI', lambda *args: box)
+        monkeypatch.setattr(predict_sot.cv2, 'destroyAllWindows', lambda: None)
 
     return draw
 
 
 def test_what_was_drawn(drawn):
     drawn(3, 4, 10, 20)
-    assert following.draw_box(FRAME) == [3., 4., 10., 20.]
+    assert predict_sot.draw_box(FRAME) == [3., 4., 10., 20.]
 
 
 def test_nothing_was_drawn(drawn):
     drawn(0, 0, 0, 0)
     with pytest.raises(UserError, match='no box was drawn'):
-        following.draw_box(FRAME)
+        predict_sot.draw_box(FRAME)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from mmlowformer.datasets import tiling as cutting
+from mmlowformer.datasets import tiling
 from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
@@ -555,7 +555,7 @@ def test_interrupted(run_here, tmp_path, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cutting, 'read_scene', interrupt)
+    monkeypatch.setattr(tiling, 'read_scene', interrupt)
     result = run_here(DATA, 'tile', 'all.json', '--size', 64, '--out',
                       'tiles', cwd=tmp_path)
     assert result.returncode == 130

@@ -32,7 +32,7 @@ from torch import nn
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
-from mmlowformer.engine.hooks import safe_checkpoint as saving
+from mmlowformer.engine.hooks import safe_checkpoint
 
 from ..conftest import ROOT
 from .test_train_and_test import TEST, TRAIN, run
@@ -295,7 +295,7 @@ def test_write_to_a_full_disk(tmp_path):
     with pytest.raises(UserError, match='epoch_1.pth could not be written: '
                        'No space left on device .* There is no earlier'), \
             engine.full_disk_errors(tmp_path):
-        saving.WholeFiles().put(b'new', file)
+        safe_checkpoint.WholeFiles().put(b'new', file)
     assert [entry.name for entry in tmp_path.iterdir()] == ['epoch_1.pth']
     assert file.read_bytes() == b'old'
 

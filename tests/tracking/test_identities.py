@@ -22,7 +22,7 @@ from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.results import Detections
 from mmlowformer.predict.trained_model import load_model
-from mmlowformer.tracking import requirements as packages
+from mmlowformer.tracking import requirements
 from mmlowformer.tracking.predict_mot import (
     PALETTE,
     Identified,
@@ -142,16 +142,16 @@ def test_written():
 
 def test_missing_packages_are_named(monkeypatch):
     cfg = get_config('ocsort_lowformer_b1_mot17')
-    packages.require_packages(cfg)
+    requirements.require_packages(cfg)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError) as error:
-        packages.require_packages(cfg)
+        requirements.require_packages(cfg)
     assert str(error.value).endswith(
         'pip install lap==0.5.13 motmetrics==1.4.0 trackeval==1.3.0 '
         '"numpy<2.4"')
     with pytest.raises(UserError, match='needs lap, which is not installed'):
         Identifier(tracker_settings(0.5))
-    packages.require_packages(get_config('retinanet_lowformer_b1_coco'))
+    requirements.require_packages(get_config('retinanet_lowformer_b1_coco'))
 
 
 def test_pins():

@@ -6,7 +6,7 @@ import pytest
 from got10k.experiments import ExperimentGOT10k
 from got10k.utils.metrics import rect_iou
 
-from mmlowformer.tracking import sot_metrics as scores
+from mmlowformer.tracking import sot_metrics
 from mmlowformer.tracking.datasets import GOT10k
 from mmlowformer.tracking.metric import TrackingMetric
 
@@ -22,7 +22,7 @@ def test_overlap_is_that_of_got10k():
     boxes, truth = some_boxes(rng, 500), some_boxes(rng, 500)
     for bound in (None, (320, 240)):
         np.testing.assert_allclose(
-            scores.overlap(boxes, truth, bound),
+            sot_metrics.overlap(boxes, truth, bound),
             rect_iou(boxes.copy(), truth.copy(), bound), atol=1e-12)
 
 
@@ -79,29 +79,29 @@ def test_lasot_by_hand():
     truth = np.array([[0., 0, 10, 20]] * 4)
     boxes = truth + [[0, 0, 0, 0], [5, 0, 0, 0], [30, 0, 0, 0], [0, 0, 9, 9]]
     visible = np.array([True, True, True, False])
-    track = scores.judge(boxes, truth, visible, visible.astype(int),
+    track = sot_metrics.judge(boxes, truth, visible, visible.astype(int),
                          (100, 100))
     # Overlaps 1, 1/3 and 0; the last frame does not count.
     expected = [(np.array([1, 1 / 3, 0]) > level).mean()
-                for level in scores.OVERLAPS]
+                for level in sot_metrics.OVERLAPS]
     np.testing.assert_allclose(track.success, expected)
     # Distances 0, 5 and 30 pixels, and 0, 0.5 and 3 widths.
     assert track.precision[[0, 4, 5, 30]].tolist() == pytest.approx(
         [1 / 3, 1 / 3, 2 / 3, 1])
     assert track.norm_precision[[0, 49, 50]].tolist() == pytest.approx(
         [1 / 3, 1 / 3, 2 / 3])
-    summary = scores.summarize([track])
+    summary = sot_metrics.summarize([track])
     assert summary['AO'] == pytest.approx(1 / 6)
     assert summary['precision'] == pytest.approx(2 / 3)
 
 
 def test_frames_are_pooled_but_videos_are_averaged():
-    good, bad = (scores.judge(
+    good, bad = (sot_metrics.judge(
         boxes, truth, np.ones(len(truth), bool), np.ones(len(truth)),
         (50, 50)) for boxes, truth in (
             (np.array([[0., 0, 9, 9]] * 3), np.array([[0., 0, 9, 9]] * 3)),
             (np.array([[40., 40, 9, 9]] * 2), np.array([[0., 0, 9, 9]] * 2))))
-    summary = scores.summarize([good, bad])
+    summary = sot_metrics.summarize([good, bad])
     assert summary['AO'] == pytest.approx(2 / 3)
     assert summary['precision'] == pytest.approx(1 / 2)
 
