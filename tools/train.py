@@ -9,8 +9,8 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from mmlowformer import engine
+from mmlowformer.config.mot_requirements import require_packages
 from mmlowformer.engine import UserError
-from mmlowformer.tracking.requirements import require_packages
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """Checks of what trackers of many objects need."""
 from collections.abc import Iterator
 
-from ..tracking.versions import VERSIONS, install_command
+from ..config.mot_versions import VERSIONS, install_command
 from .facts import Facts
 from .results import Result, missing, ok
 

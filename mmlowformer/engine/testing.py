@@ -13,12 +13,12 @@ from ..checkpoint.embedded_config import (
     compare_with_training,
 )
 from ..config.model_kind import follows_many
+from ..config.mot_requirements import require_packages
 from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import check_datasets
 from ..datasets.image_errors import NameImages
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
-from ..tracking.requirements import require_packages
 from ..utils.safe_load import check_checkpoint
 from .cli import adapt_to_device, load_config
 from .config_checks import check_settings, check_testing

@@ -13,11 +13,11 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
+from ..config.mot_requirements import require_packages
 from ..errors import UserError
 from ..predict.predictor import Predictor
 from ..predict.results import Detections, Result
 from ..visualization.drawing import Boxes, colours, draw_boxes
-from .requirements import require_packages
 
 # A line for each object of each frame, as MOTChallenge wants it.
 TRACKS = 'tracks.txt'

@@ -1,5 +1,5 @@
 """What trackers of many objects need."""
-from mmlowformer.tracking.versions import VERSIONS
+from mmlowformer.config.mot_versions import VERSIONS
 
 from .conftest import describe, judge
 

@@ -18,11 +18,12 @@ from mmengine.structures import InstanceData
 
 from mmlowformer import get_config
 from mmlowformer.checkpoint.compatibility import check_fits
+from mmlowformer.config import mot_requirements as requirements
+from mmlowformer.config.mot_versions import VERSIONS
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.results import Detections
 from mmlowformer.predict.trained_model import load_model
-from mmlowformer.tracking import requirements
 from mmlowformer.tracking.predict_mot import (
     PALETTE,
     Identified,
@@ -30,7 +31,6 @@ from mmlowformer.tracking.predict_mot import (
     Trails,
     tracker_settings,
 )
-from mmlowformer.tracking.versions import VERSIONS
 
 from ..conftest import ROOT, untrained
 

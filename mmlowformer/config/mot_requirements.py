@@ -3,9 +3,9 @@ import importlib.util
 
 from mmengine.config import Config
 
-from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
-from .versions import install_command
+from .loading import dicts_in, kind_of
+from .mot_versions import install_command
 
 # MMDetection's classes, and the modules that they refuse to be built without.
 NEEDS: dict[str, tuple[str, ...]] = dict(
