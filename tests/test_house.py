@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from .conftest import ROOT
+
 PROBE = """
 import os, tempfile, torch
 print(tempfile.gettempdir(), os.environ['OMP_NUM_THREADS'],
@@ -19,3 +21,29 @@ def test_temporary_files_and_threads(run_python, temporary_folder):
     assert torch.get_num_threads() == 1
     result = run_python('-c', PROBE)
     assert result.stdout == f'{temporary_folder} 1 1\n', result.stderr
+
+
+LOADED = """
+import runpy, sys
+sys.path.insert(0, {folder!r})
+sys.argv = ['train.py', '--help']
+try:
+    runpy.run_path({tool!r}, run_name='__main__')
+except SystemExit:
+    print('LOADED', *sys.modules)
+"""
+
+
+def test_training_loads_no_other_job(run_python):
+    tool = ROOT / 'tools/train.py'
+    result = run_python('-c', LOADED.format(
+        tool=str(tool), folder=str(tool.parent)))
+    modules = result.stdout.split('LOADED ')[1].split()
+    own = [name for name in modules if name.startswith('mmlowformer')]
+    assert len(own) <= 45, own
+    folders = {name.split('.')[1] for name in own if '.' in name}
+    assert 'engine' in folders
+    assert not folders & {
+        'analysis', 'benchmark', 'deployment', 'export', 'predict', 'runtime',
+        'serve', 'study', 'tracking', 'visualization'}
+    assert not {'matplotlib', 'torchvision', 'mmdet'} & set(modules)

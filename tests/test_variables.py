@@ -2,6 +2,7 @@
 import ast
 import json
 import shutil
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -196,3 +197,10 @@ def test_files_without_classes(mine, tmp_path):
     with pytest.raises(UserError, match='write the name of a class'):
         read_config(str(mine / 'fpn_lowformer_b0_custom.py'),
                     dict(data_root=str(tmp_path), train_list=None))
+
+
+def test_the_old_name_in_copied_configs():
+    sys.modules.pop('mmlowformer.data.own', None)
+    with pytest.warns(DeprecationWarning, match='custom_config'):
+        from mmlowformer.data.own import own_boxes as old
+    assert old is own_boxes

@@ -9,7 +9,6 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from mmlowformer import engine
-from mmlowformer.config.mot_requirements import require_packages
 from mmlowformer.engine import UserError
 
 
@@ -76,7 +75,7 @@ def prepare(args: argparse.Namespace) -> Config:
     cfg = engine.load_config(args)
     engine.check_settings(cfg)
     engine.require_scope(cfg)
-    require_packages(cfg)
+    engine.require_packages(cfg)
     if not cfg.get('train_dataloader'):
         raise UserError(f'{args.config} has no train_dataloader')
     engine.check_training(cfg)

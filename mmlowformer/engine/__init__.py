@@ -13,6 +13,7 @@ _NAMES = {
         'check_resumable latest_checkpoint saved_checkpoints',
     '..config.build_errors': 'config_mistakes',
     '..config.model_kind': 'is_tracker',
+    '..config.mot_requirements': 'require_packages',
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
     '..datasets.image_errors': 'NameImages',
