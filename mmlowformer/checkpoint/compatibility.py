@@ -208,15 +208,7 @@ class LoadAnyLayout(Hook):
         self.partial = partial
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rename the tensors in place.
-
-        Args:
-            runner (Runner): The runner.
-            checkpoint (dict): What was read.
-
-        Raises:
-            UserError: If the tensors do not fit.
-        """
+        """Rename the tensors in place."""
         state = fitting_state_dict(
             runner.model, checkpoint, self.source, self.partial)
         if 'state_dict' not in checkpoint:

@@ -24,27 +24,15 @@ class NameImages(Hook):
     """Lets the error of an image that cannot be read or resized name it."""
 
     def before_train(self, runner: Runner) -> None:
-        """See :meth:`before_test`.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """See :meth:`before_test`."""
         name_images(runner.train_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
-        """See :meth:`before_test`.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """See :meth:`before_test`."""
         name_images(runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
-        """Watch over a data set, before its loader's workers copy it.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Watch over a data set, before its loader's workers copy it."""
         name_images(runner.test_dataloader.dataset)
 
 

@@ -221,14 +221,7 @@ def _is_original(cfg: Config, key: str) -> bool:
 
 
 def _copies(cfg: Config, key: str, options: dict) -> list[tuple]:
-    """Where a variable was copied to.
-
-    Returns:
-        list[tuple]: Containers and the keys in them.
-
-    Raises:
-        UserError: If what is equal to it may be so by chance.
-    """
+    """Where a variable was copied to."""
     name = key.split('.')[0]
     equal = [place for place in _places(cfg, cfg[name])
              if place[2].split('.')[0] in READ]

@@ -143,12 +143,7 @@ class Describe(Hook):
         self.weights = weights
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Count the tensors that fit.
-
-        Args:
-            runner (Runner): The runner.
-            checkpoint (dict): What was read.
-        """
+        """Count the tensors that fit."""
         needed = bare(runner.model).state_dict()
         given = checkpoint.get('state_dict', checkpoint)
         count = sum(name in given and given[name].shape == value.shape
@@ -157,11 +152,7 @@ class Describe(Hook):
                         f'{runner.cfg.load_from}')
 
     def before_train(self, runner: Runner) -> None:
-        """Say it for a training.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Say it for a training."""
         if self.weights:
             say(line('Weights', self.weights))
         say(line('Training', describe_data(runner.train_dataloader.dataset)))
@@ -174,11 +165,7 @@ class Describe(Hook):
             say(wrapped(_FINISHED))
 
     def before_test(self, runner: Runner) -> None:
-        """Say it for a test.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Say it for a test."""
         say(line('Weights', self.weights))
         say(line('Data', describe_data(runner.test_dataloader.dataset)))
 

@@ -62,14 +62,7 @@ class _Origins:
                 self._products.add(node.name)
 
     def kernel(self, name: str, call: str, nodes: Collection[str]) -> Kernel:
-        """The kernel that was made of some operators.
-
-        Args:
-            name (str): What it is called.
-            call (str): The line that calls it.
-            nodes (Iterable[str]): Names of the operators, as inductor notes
-                them.
-        """
+        """The kernel that was made of some operators."""
         kind = re.sub(r'_\d+$', '', name)
         owners = [self._owners[word] for word in re.findall(r'\w+', call)
                   if word in self._owners]

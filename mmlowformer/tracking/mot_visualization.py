@@ -28,26 +28,14 @@ class DrawIdentities(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
-        """Draw the frames of a batch, which follow those before.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): Not used.
-            outputs (Sequence, optional): A track data sample for each video.
-        """
+        """Draw the frames of a batch, which follow those before."""
         for sample in outputs or ():
             for frame in sample.video_data_samples:
                 self._draw(frame)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
-        """Finish the last video.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): Not used.
-        """
+        """Finish the last video."""
         self._finish()
 
     def _draw(self, frame: BaseDataElement) -> None:

@@ -29,11 +29,7 @@ class KeepTracks(Hook):
         self.checkpoint = checkpoint
 
     def before_test(self, runner: Runner) -> None:
-        """Note whose tracks they are.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Note whose tracks they are."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
             (self.folder / RECORD).write_text(
@@ -41,14 +37,7 @@ class KeepTracks(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
-        """Write those of a batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): Not used.
-            outputs (Sequence, optional): Data samples.
-        """
+        """Write those of a batch."""
         for sample in outputs or ():
             file = track_file(self.folder, sample.name)
             part = file.with_suffix('.part.npz')

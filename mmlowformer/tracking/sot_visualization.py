@@ -41,14 +41,7 @@ class DrawTracks(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
-        """Draw the videos of a batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): The batch.
-            outputs (Sequence, optional): A data sample for each video.
-        """
+        """Draw the videos of a batch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for video, sample in zip((data_batch or {}).get('inputs', ()),
                                  outputs or ()):
@@ -63,12 +56,7 @@ class DrawTracks(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
-        """Draw the curves, and write the table.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The metrics.
-        """
+        """Draw the curves, and write the table."""
         judged = {item[0]: item for part in all_gather_object(self._judged)
                   for item in part}
         if not judged or not is_main_process():

@@ -117,12 +117,7 @@ class WriteSubmission(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
-        """Write it.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The metrics.
-        """
+        """Write it."""
         if is_main_process():
             write_submission(runner.test_dataloader.dataset, self.folder,
                              self.file)

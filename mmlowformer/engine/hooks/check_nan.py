@@ -28,11 +28,7 @@ class StopAtNaN(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
-        """Look at the loss, and at the weights if they are to be saved.
-
-        Raises:
-            UserError: If the training cannot recover.
-        """
+        """Look at the loss, and at the weights if they are to be saved."""
         loss = torch.as_tensor((outputs or {}).get('loss', 0.)).item()
         if not math.isfinite(loss):
             self._losses_in_a_row += 1
@@ -48,11 +44,7 @@ class StopAtNaN(Hook):
             self._check_weights(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the weights that may be saved.
-
-        Raises:
-            UserError: If one is not finite.
-        """
+        """Look at the weights that may be saved."""
         # Counted already.
         self._check_weights(runner, runner.iter)
 

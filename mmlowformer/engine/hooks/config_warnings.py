@@ -20,22 +20,14 @@ class WarnOfOddSettings(Hook):
     priority = 'VERY_LOW'
 
     def before_train(self, runner: Runner) -> None:
-        """Look at a training.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Look at a training."""
         check_last_batch(runner)
         for text in (*_long_warm_up(runner), *_rare_log_lines(runner),
                      *odd_scales(runner.cfg, 'val_dataloader')):
             warn(text)
 
     def before_test(self, runner: Runner) -> None:
-        """Look at a test.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Look at a test."""
         for text in odd_scales(runner.cfg, 'test_dataloader'):
             warn(text)
 

@@ -33,11 +33,7 @@ class ShowProgress(Hook):
         self._interval = 1
 
     def before_run(self, runner: Runner) -> None:
-        """Take over the log file's interval.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Take over the log file's interval."""
         self._interval = log_interval(runner) or 10
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -54,14 +50,7 @@ class ShowProgress(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args,
                          **kwargs) -> None:
-        """Move on by one iteration.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the iteration.
-            *args: Not used.
-            **kwargs: Not used.
-        """
+        """Move on by one iteration."""
         loss = runner.message_hub.get_scalar('train/loss').mean(
             min(SMOOTHED, batch_idx + 1))
         total = (runner.max_iters if by_iteration(runner)
@@ -71,27 +60,13 @@ class ShowProgress(Hook):
 
     def after_val_iter(self, runner: Runner, batch_idx: int, *args,
                        **kwargs) -> None:
-        """Move on by one batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            *args: Not used.
-            **kwargs: Not used.
-        """
+        """Move on by one batch."""
         self._move(runner, 'Validation', batch_idx + 1,
                    len(runner.val_dataloader))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, *args,
                         **kwargs) -> None:
-        """Move on by one batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            *args: Not used.
-            **kwargs: Not used.
-        """
+        """Move on by one batch."""
         self._move(runner, 'Testing', batch_idx + 1,
                    len(runner.test_dataloader))
 
@@ -101,12 +76,7 @@ class ShowProgress(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None
                         ) -> None:
-        """End the bar, and show what the validation found.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The metrics.
-        """
+        """End the bar, and show what the validation found."""
         set_bar(None)
         show(wrapped(f'Validation: {shown_metrics(runner, metrics or {})}',
                      '  '))

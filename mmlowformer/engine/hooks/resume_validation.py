@@ -25,11 +25,7 @@ class MakeUpValidation(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Validate, if that is due and was not done.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Validate, if that is due and was not done."""
         if (runner.iter and runner.val_loop is not None and _is_due(runner)
                 and runner.iter > _validated(runner)):
             say('The validation of this checkpoint was not completed; it is '
@@ -38,12 +34,7 @@ class MakeUpValidation(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None
                         ) -> None:
-        """Record that the validation is complete.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The metrics.
-        """
+        """Record that the validation is complete."""
         if is_main_process():
             replace_text(Path(runner.work_dir, RECORD), str(runner.iter))
 

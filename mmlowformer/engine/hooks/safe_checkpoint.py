@@ -110,11 +110,7 @@ class SaveSafely(Hook):
         self._backend = _RemovesLater()
 
     def before_train(self, runner: Runner) -> None:
-        """Replace the backend of hooks that save on this machine.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Replace the backend of hooks that save on this machine."""
         for hook in runner.hooks:
             if (isinstance(hook, CheckpointHook)
                     and type(hook.file_backend) is LocalBackend):

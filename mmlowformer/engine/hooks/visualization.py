@@ -54,24 +54,13 @@ class DrawPredictions(Hook):
         self._classified: dict[str, tuple[int, int]] = {}
 
     def before_test(self, runner: Runner) -> None:
-        """Look up what the data set is about.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Look up what the data set is about."""
         self._truth = _Truth(runner.test_dataloader.dataset)
         self._classes, self._palette = _classes(self._truth.dataset)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
-        """Draw the predictions of one batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): The batch.
-            outputs (Sequence, optional): A data sample for each image.
-        """
+        """Draw the predictions of one batch."""
         for sample in outputs or ():
             name = _name_below_data(self._truth.dataset, sample.img_path)
             image = mmcv.imread(sample.img_path, channel_order='rgb')
@@ -92,12 +81,7 @@ class DrawPredictions(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
-        """Draw which classes are taken for which.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The metrics.
-        """
+        """Draw which classes are taken for which."""
         pairs = {}
         for part in all_gather_object(self._classified):
             pairs.update(part)
