@@ -30,7 +30,7 @@ EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
     tests/study/test_network.py
 # What an edit of the network or of the weights breaks first.
 QUICK := tests/models tests/checkpoint/test_layouts.py \
-    tests/datasets tests/engine tests/analysis
+    tests/datasets tests/engine tests/utils tests/config tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
 .PHONY: help setup demo demo-seg demo-cls demo-track test test-quick test-slow lint docs

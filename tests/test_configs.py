@@ -27,7 +27,7 @@ MANY_OBJECTS = ('bytetrack_lowformer_b1_mot17', 'ocsort_lowformer_b1_mot17')
 TRACKERS = ('track_lowformer_b0_got10k', 'track_lowformer_b1_got10k',
             'track_lowformer_b15_got10k', 'track_lowformer_e2_got10k',
             'track_lowformer_b15_mixed')
-# These need data: test_variables.py.
+# These need data: config/test_variables.py.
 CUSTOM = ('retinanet_lowformer_b0_custom', 'fpn_lowformer_b0_custom',
           'lowformer_b0_custom')
 DEPLOYED = ('retinanet_lowformer_b1_deploy_coco',

@@ -17,8 +17,8 @@ from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.models.blocks import Lowtention, ReLULinearAttention
 from mmlowformer.models.classifier import Classifier
 
-from ..deployment.test_fusion import largest_errors, trained
 from .test_lowformer import SMALL, images, loss_of
+from .test_reparameterize import largest_errors, trained
 
 # Parameters of the backbone; its MACs at 224x224 and at 512x512.
 GOLDEN = {

@@ -23,7 +23,7 @@ from mmlowformer.ops.winograd_conv import WinogradConv2d
 from mmlowformer.utils.tensors import tensors_in
 
 from ..models.test_lowformer import SMALL
-from .test_folding import randomise
+from .test_bn_folding import randomise
 
 OWN = ('retinanet_lowformer_b0_shapes', 'fpn_lowformer_b0_shapes',
        'lowformer_b0_shapes')
