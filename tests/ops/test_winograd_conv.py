@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from mmlowformer.ops import (
     chunking,
-    conv_autotune,
+    conv_heuristics,
     winograd_conv,
 )
 from mmlowformer.ops.packed_conv import can_pack, layout_of
@@ -32,7 +32,7 @@ def maps(n=2, channels=128, height=16, width=16):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(conv_autotune, 'MIN_TILES', 16)
+    monkeypatch.setattr(conv_heuristics, 'MIN_TILES', 16)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_other_settings_do_not_overwrite(tmp_path, measured):
 def test_another_machine_does_not_go_on(tmp_path, measured, monkeypatch):
     path = tmp_path / 'a.json'
     sweep.run(opened(path), [measured.cell('a')], path)
-    monkeypatch.setattr('mmlowformer.utils.cpu.cpu_name',
+    monkeypatch.setattr('mmlowformer.benchmark.environment.cpu_name',
                         lambda: 'another')
     with pytest.raises(UserError, match='not another'):
         opened(path)
