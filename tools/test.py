@@ -30,6 +30,8 @@ PREDICTIONS = ('.pkl', '.pickle')
 METRICS = ('.json', )
 # MOTChallengeMetric's folder.
 OF_METRIC = 'default-tracker'
+# Tracks, and what TrackEval writes beside them.
+FILES_OF_METRIC = ('.txt', '.csv', '.png', '.pdf')
 
 
 def parse_args() -> argparse.Namespace:
@@ -141,7 +143,8 @@ def remove_tracks(folder: str) -> None:
         return
     tracks = Path(folder, OF_METRIC)
     foreign = [path for path in Path(folder).rglob('*') if path != tracks
-               and (path.parent != tracks or path.suffix != '.txt')]
+               and (path.parent != tracks
+                    or path.suffix not in FILES_OF_METRIC)]
     if foreign:
         raise UserError(f'{foreign[0]} is no track of a test, which replaces '
                         f'all in {folder}: name another --work-dir')

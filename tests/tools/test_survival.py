@@ -146,6 +146,7 @@ def tested_here(folder, monkeypatch):
 
     def metrics_of(checkpoint, *options):
         out = folder / 'metrics.json'
+        out.unlink(missing_ok=True)
         monkeypatch.setattr(sys, 'argv', [
             str(TEST), str(folder / 'tiny.py'), str(checkpoint), '--work-dir',
             str(folder / 'test'), '--out', str(out), '--cfg-options',
