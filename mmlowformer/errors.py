@@ -48,18 +48,7 @@ def is_first_process() -> bool:
 
 
 def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
-    r"""A text from a file as it may be shown: no controls, and not endless.
-
-    Args:
-        text (str): For example a class's name.
-        keep (str): Control characters that stay, such as a newline. Defaults
-            to none.
-        limit (int): Characters that are shown. Defaults to 200.
-
-    Returns:
-        str: With escapes such as ``\x1b`` for what moves the cursor, turns
-        the direction, breaks the line or cannot be encoded.
-    """
+    r"""A text from a file as it may be shown: no controls, and not endless."""
     shown = text if len(text) <= limit else text[:limit - 3] + '...'
     return ''.join(
         char.encode('unicode_escape').decode()
@@ -68,37 +57,18 @@ def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
 
 
 def plain_label(text: str) -> str:
-    r"""A text from a file as a label in a figure.
-
-    Args:
-        text (str): For example the name of a log.
-
-    Returns:
-        str: With ``\$`` for ``$``, which begins a formula in matplotlib, and
-        a blank before ``_``, which hides an entry of a legend.
-    """
+    r"""A text from a file as a label in a figure."""
     return printable(f' {text}' if text.startswith('_') else text
                      ).replace('$', r'\$')
 
 
 def is_printable(text: str) -> bool:
-    """Whether :func:`printable` would leave a text as it is, but its length.
-
-    Args:
-        text (str): For example a file's name.
-    """
+    """Whether :func:`printable` would change nothing but the length."""
     return text.isprintable() or printable(text, limit=len(text)) == text
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line.
-
-    Args:
-        error (BaseException): The error.
-
-    Returns:
-        str: The first line of its text, or its kind if it has none.
-    """
+    """What an error says, in a line."""
     if isinstance(error, RecursionError):
         return 'it is nested too deeply'
     if isinstance(error, UnicodeDecodeError):
@@ -111,15 +81,7 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(value: object, most: int = 160) -> str:
-    """A value that a file holds, as it can stand in a message.
-
-    Args:
-        value (object): The value.
-        most (int): Characters; longer ones are cut. Defaults to 160.
-
-    Returns:
-        str: Its text, what cannot be printed escaped.
-    """
+    """A value that a file holds, as it can stand in a message."""
     try:
         # Of what is nested, as aliases of YAML may be, only the first parts.
         text = (reprlib.repr(value) if isinstance(
@@ -134,15 +96,7 @@ def shown(value: object, most: int = 160) -> str:
 
 
 def some_of(names: Collection[str], most: int = 10) -> str:
-    """Names that a file holds, as they can stand in a message.
-
-    Args:
-        names (Collection[str]): The names.
-        most (int): How many are shown. Defaults to 10.
-
-    Returns:
-        str: The first ones, each cut if it is long, and the number of others.
-    """
+    """Names that a file holds, as they can stand in a message."""
     text = ', '.join(shown(name, 60) for name in islice(names, most))
     more = len(names) - most
     return f'{text}, and {more} more' if more > 0 else text
@@ -150,15 +104,7 @@ def some_of(names: Collection[str], most: int = 10) -> str:
 
 @contextmanager
 def damage_errors(what: str) -> Iterator[None]:
-    """Tell that a file's values are wrong, which work upon them has shown.
-
-    Args:
-        what (str): Names the file, and says that it is damaged.
-
-    Raises:
-        UserError: In place of what code raises that meets other values than
-            it was written for.
-    """
+    """Tell that a file's values are wrong, which work upon them has shown."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError,
@@ -168,11 +114,7 @@ def damage_errors(what: str) -> Iterator[None]:
 
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Exit with a line on a :class:`UserError`, Ctrl-C, SIGTERM or SIGHUP.
-
-    Args:
-        program (str): Name of the tool, put in front of the message.
-    """
+    """Exit with a line on a :class:`UserError`, Ctrl-C, SIGTERM or SIGHUP."""
     with _signals_interrupt():
         try:
             yield
@@ -245,26 +187,14 @@ def _endings() -> tuple[int, ...]:
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an error comes of Ctrl-C, SIGTERM or SIGHUP.
-
-    Args:
-        error (BaseException, optional): The error. A bare ``except`` in
-            MMEngine's Config, for one, makes a SyntaxError of it.
-
-    Returns:
-        bool: Whether a KeyboardInterrupt is it, or behind it.
-    """
+    """Whether an error comes of Ctrl-C, SIGTERM or SIGHUP."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def exit_interrupted(words: str) -> NoReturn:
-    """Exit with the status of a program that a signal ended.
-
-    Args:
-        words (str): Says what there is to go on with.
-    """
+    """Exit with the status of a program that a signal ended."""
     # Once more would cut the words short.
     for number in (signal.SIGINT, *ENDINGS):
         signal.signal(number, signal.SIG_IGN)

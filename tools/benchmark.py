@@ -293,11 +293,7 @@ def measure_and_show(specs: list[Spec], settings: Settings,
 
 
 def is_measured(records: Iterable[dict]) -> bool:
-    """Whether any model could be measured.
-
-    Raises:
-        KeyboardInterrupt: If a measurement was interrupted.
-    """
+    """Whether any model could be measured."""
     records = list(records)
     if not all(record['complete'] for record in records):
         raise KeyboardInterrupt

@@ -92,15 +92,7 @@ def wheel_folder(python, package, with_cuda):
 
 
 def unite(folder, units, apart=()):
-    """Replace a folder's ``.cpp`` files by so many that include them.
-
-    Args:
-        folder (Path): Where the sources are. They are renamed to ``.inc``, so
-            that mmcv's setup.py, which compiles all ``.cpp``, finds the units
-            only.
-        units (int): How many to write.
-        apart (Sequence[str]): Names of files to leave alone.
-    """
+    """Replace a folder's ``.cpp`` files by so many that include them."""
     sources = [path for path in sorted(folder.glob('*.cpp'))
                if path.name not in apart]
     size = -(-len(sources) // units)
@@ -133,13 +125,7 @@ def speed_up_roi_align(source):
 
 
 def show_progress(stream, log, compiling):
-    """Turn ninja's ``[12/80]`` lines into one progress display.
-
-    Args:
-        stream (Iterable[str]): What the build prints.
-        log (TextIO): Where all of it is written.
-        compiling (threading.Event): Set as soon as the compilers are at work.
-    """
+    """Turn ninja's ``[12/80]`` lines into one progress display."""
     start, shown = time.monotonic(), -1
     for line in stream:
         log.write(line)
@@ -258,17 +244,7 @@ def check_writable(folder):
 
 
 def build(python, package, folder, with_cuda, compiling=None):
-    """Compile mmcv with its ops; the wheel is in ``folder`` or nothing is.
-
-    Args:
-        python (Path): Of the environment that has torch.
-        package (str): What to compile, ``name==version``.
-        folder (Path): Where the wheel is kept.
-        with_cuda (bool): Whether CUDA ops are compiled. Then all files are
-            compiled one by one: big units were not tried with CUDA.
-        compiling (threading.Event, optional): Set as soon as the compilers
-            are at work, or nothing is any more.
-    """
+    """Compile mmcv with its ops; the wheel is in ``folder`` or nothing is."""
     compiling = compiling or threading.Event()
     check_writable(folder.parent)
     log_path = folder.parent / f'{folder.name}.log'

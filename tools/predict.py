@@ -91,12 +91,7 @@ def parse_args() -> argparse.Namespace:
 
 
 class Run:
-    """One call of the tool.
-
-    Args:
-        predictor (Predictor): The model.
-        writer (Writer): Takes the results.
-    """
+    """One call of the tool."""
 
     def __init__(self, predictor: Predictor, writer: Writer):
         self.predictor, self.writer = predictor, writer

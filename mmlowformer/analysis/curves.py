@@ -35,16 +35,7 @@ SPAN_OF_A_LOG_AXIS = 100
 
 @dataclass
 class Log:
-    """What a training logged, over all the times that it was resumed.
-
-    Args:
-        name (str): What to call it.
-        runs (int): How often it was started.
-        window (int, optional): Iterations that values of the training are
-            averaged over, if that is known.
-        train, val (list[tuple[int, dict]]): Iterations and values by name,
-            logged while training and after validations.
-    """
+    """What a training logged, over all the times that it was resumed."""
 
     name: str
     runs: int = 0
@@ -53,29 +44,14 @@ class Log:
     val: list[tuple[int, dict]] = field(default_factory=list)
 
     def keys(self, kind: str) -> list[str]:
-        """Names of the values, in the order in which they were logged.
-
-        Args:
-            kind (str): ``'train'`` or ``'val'``.
-
-        Returns:
-            list[str]: The names.
-        """
+        """Names of the values, in the order in which they were logged."""
         return _without_repeats(
             key for _, values in getattr(self, kind) for key, value in
             values.items()
             if key not in PLACES and _is_number(value))
 
     def curve(self, kind: str, key: str) -> tuple[list[int], list[float]]:
-        """One value over the iterations.
-
-        Args:
-            kind (str): ``'train'`` or ``'val'``.
-            key (str): Name of the value.
-
-        Returns:
-            tuple[list[int], list[float]]: Iterations and values.
-        """
+        """One value over the iterations."""
         points = [(iteration, values[key])
                   for iteration, values in getattr(self, kind)
                   if _is_number(values.get(key))]
@@ -88,18 +64,7 @@ class Log:
 
 
 def read_logs(work_dirs: Sequence[str | Path]) -> list[Log]:
-    """Read what trainings logged.
-
-    Args:
-        work_dirs (Sequence[str | Path]): Where they wrote.
-
-    Returns:
-        list[Log]: One for each work dir, named by what its path does not
-        share with the others.
-
-    Raises:
-        UserError: If a folder holds no log, or a broken one.
-    """
+    """Read what trainings logged."""
     folders = list(dict.fromkeys(Path(os.path.abspath(work_dir))
                                  for work_dir in work_dirs))
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
@@ -193,20 +158,7 @@ def _iteration(step: int, last: int, epoch: int | None) -> int:
 
 def choose_keys(logs: Sequence[Log], keys: Sequence[str] | None = None
                 ) -> dict[str, list[tuple[str, str]]]:
-    """What to draw in which panel.
-
-    Args:
-        logs (Sequence[Log]): The logs.
-        keys (Sequence[str], optional): Names of values. Defaults to losses,
-            learning rate and metrics; of several logs to the sum of the
-            losses, the learning rate and the main metric.
-
-    Returns:
-        dict[str, list[tuple[str, str]]]: For each panel kinds and names.
-
-    Raises:
-        UserError: If no log has a value of that name.
-    """
+    """What to draw in which panel."""
     known = _without_repeats(
         (kind, key) for log in logs for kind in ('train', 'val')
         for key in log.keys(kind))
@@ -275,15 +227,7 @@ def _panel(kind: str, key: str) -> str:
 
 def draw_curves(logs: Sequence[Log],
                 panels: dict[str, list[tuple[str, str]]]) -> Figure:
-    """Draw values over iterations, one panel below the other.
-
-    Args:
-        logs (Sequence[Log]): The logs. Several are told apart by colour.
-        panels (dict[str, list[tuple[str, str]]]): From :func:`choose_keys`.
-
-    Returns:
-        Figure: The figure.
-    """
+    """Draw values over iterations, one panel below the other."""
     figure = Figure(figsize=(9, 0.6 + 2.8 * len(panels)))
     figure.set_layout_engine('constrained', w_pad=0.15, h_pad=0.1)
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]

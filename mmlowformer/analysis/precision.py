@@ -41,17 +41,7 @@ class BlockError:
 
 
 def find_backbone(model: nn.Module) -> LowFormer:
-    """The LowFormer in a model.
-
-    Args:
-        model (nn.Module): The model.
-
-    Returns:
-        LowFormer: The first one in it.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The LowFormer in a model."""
     for backbone in find_lowformers(model).values():
         return backbone
     raise UserError(f'the model, a {type(model).__name__}, has no LowFormer '
@@ -59,14 +49,7 @@ def find_backbone(model: nn.Module) -> LowFormer:
 
 
 def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
-    """The blocks in their order, those of stages 3 and 4 by residual branch.
-
-    Args:
-        backbone (LowFormer): The backbone.
-
-    Returns:
-        dict[str, nn.Module]: By the name of the module in the backbone.
-    """
+    """The blocks in order; stages 3 and 4 are split by residual branch."""
     blocks: dict[str, nn.Module] = {}
     for prefix in ('stem', *(f'stages.{i}' for i in
                              range(len(backbone.stages)))):
@@ -83,17 +66,7 @@ def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
 @torch.no_grad()
 def measure(backbone: LowFormer, batches: Iterable[Tensor],
             dtype: torch.dtype) -> list[BlockError]:
-    """Compare autocast with float32, block by block.
-
-    Args:
-        backbone (LowFormer): The backbone, in eval mode.
-        batches (Iterable[Tensor]): Images, ``(N, in_channels, H, W)`` each,
-            on the backbone's device.
-        dtype (torch.dtype): Low precision type of ``torch.autocast``.
-
-    Returns:
-        list[BlockError]: Those of :func:`named_blocks`.
-    """
+    """Compare autocast with float32, block by block."""
     blocks = named_blocks(backbone)
     totals = {name: _Total() for name in blocks}
     for images in batches:
@@ -161,18 +134,7 @@ def _forward_hooks(hooks: Sequence[tuple[nn.Module, Callable]]):
 
 @contextmanager
 def float32_layers(backbone: LowFormer, pattern: str):
-    """Compute layers in float32 whatever autocast says.
-
-    Args:
-        backbone (LowFormer): The backbone.
-        pattern (str): Regular expression that is searched for in the names of
-            the modules; what is in a module goes with it. The addition in a
-            residual block has the name of the block with ``.sum`` behind it:
-            ``sum$`` keeps the residual stream in float32.
-
-    Raises:
-        UserError: If it is no regular expression, or matches nothing.
-    """
+    """Compute layers in float32 whatever autocast says."""
     try:
         found = re.compile(pattern).search
     except re.error as error:
@@ -209,12 +171,7 @@ def _sum_in_float32(residual: Residual, args: tuple) -> tuple:
 
 @contextmanager
 def low_precision(backbone: LowFormer, dtype: torch.dtype | None):
-    """Run a backbone, and only it, under autocast.
-
-    Args:
-        backbone (LowFormer): The backbone; it gives float32 maps.
-        dtype (torch.dtype, optional): Low precision type; None for float32.
-    """
+    """Run a backbone, and only it, under autocast."""
     forward = backbone.forward
 
     def run(images: Tensor) -> tuple[Tensor, ...]:

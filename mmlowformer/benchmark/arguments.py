@@ -9,11 +9,7 @@ from .options import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:
-    """Add what is done to the models, and on which device.
-
-    Args:
-        parser (argparse.ArgumentParser): Changed in place.
-    """
+    """Add what is done to the models, and on which device."""
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--dtype', choices=DTYPES, default='fp32')
@@ -30,13 +26,7 @@ def add_ways(parser: argparse.ArgumentParser) -> None:
 
 def add_timing(parser: argparse.ArgumentParser, min_time: float,
                repeats: int) -> None:
-    """Add how thoroughly to measure.
-
-    Args:
-        parser (argparse.ArgumentParser): Changed in place.
-        min_time (float): The default seconds of each model.
-        repeats (int): The default number of turns.
-    """
+    """Add how thoroughly to measure."""
     parser.add_argument('--threads', type=int, metavar='N')
     parser.add_argument('--cpu-time', action='store_true',
                         help='seconds of the processor instead of the clock: '
@@ -50,14 +40,7 @@ def add_timing(parser: argparse.ArgumentParser, min_time: float,
 
 
 def check_ways(args: argparse.Namespace) -> None:
-    """Say what cannot be before anything is built.
-
-    Args:
-        args (argparse.Namespace): With what both functions above add.
-
-    Raises:
-        UserError: If options do not go together, or are out of range.
-    """
+    """Say what cannot be before anything is built."""
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UserError('--device cuda: torch finds no GPU')
     if args.cuda_graph and args.device != 'cuda':
@@ -76,13 +59,6 @@ def check_ways(args: argparse.Namespace) -> None:
 
 
 def options_of(args: argparse.Namespace) -> Options:
-    """The options as :func:`mmlowformer.benchmark.run.measure` takes them.
-
-    Args:
-        args (argparse.Namespace): With what :func:`add_ways` adds.
-
-    Returns:
-        Options: Likewise.
-    """
+    """The options as :func:`mmlowformer.benchmark.run.measure` takes them."""
     return Options(**{item.name: getattr(args, item.name)
                       for item in fields(Options)})

@@ -40,15 +40,7 @@ def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 
 def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
-    """Write a model as ONNX.
-
-    Args:
-        model (nn.Module): In eval mode.
-        images (Tensor): Of the shape and data type that it is going to take.
-
-    Returns:
-        bytes: The file; its input is called ``images``.
-    """
+    """Write a model as ONNX."""
     need('onnx', 'onnx onnxruntime')
     with (tempfile.TemporaryDirectory() as folder,
           contextlib.redirect_stdout(io.StringIO())):
@@ -59,20 +51,7 @@ def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
 
 
 def onnx_session(file: bytes, options: Options, profile: str | None = None):
-    """Open an ONNX file with ONNX Runtime.
-
-    Args:
-        file (bytes): From :func:`onnx_bytes`.
-        options (Options): Device and threads.
-        profile (str, optional): What the names of files begin with that the
-            times of nodes are written to. Defaults to no such file.
-
-    Returns:
-        onnxruntime.InferenceSession: Ready to run.
-
-    Raises:
-        UserError: If this ONNX Runtime does not know the device.
-    """
+    """Open an ONNX file with ONNX Runtime."""
     onnxruntime = need('onnxruntime', 'onnx onnxruntime')
     provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
         'CPUExecutionProvider'
@@ -108,17 +87,7 @@ def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
 
 def openvino_model(model: nn.Module, images: Tensor, options: Options,
                    **more):
-    """Convert a model for OpenVINO, and compile it for the CPU.
-
-    Args:
-        model (nn.Module): In eval mode; is made float32.
-        images (Tensor): Of the shape that it is going to take.
-        options (Options): Data type and threads.
-        **more: Other properties of OpenVINO.
-
-    Returns:
-        openvino.CompiledModel: Ready to run.
-    """
+    """Convert a model for OpenVINO, and compile it for the CPU."""
     openvino = need('openvino', 'openvino')
     converted = openvino.convert_model(_Flat(model.float()),
                                        example_input=images.float(),

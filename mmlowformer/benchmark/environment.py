@@ -19,14 +19,7 @@ PREFIXES = ('GOMP_', 'KMP_', 'MALLOC_', 'MKL_', 'OMP_', 'ONEDNN_')
 
 
 def describe_environment(device: str) -> dict:
-    """Hardware, software and settings, as they are now.
-
-    Args:
-        device (str): ``cpu`` or ``cuda``.
-
-    Returns:
-        dict: Plain values.
-    """
+    """Hardware, software and settings, as they are now."""
     cuda = device == 'cuda'
     return dict(
         device=torch.cuda.get_device_name() if cuda else cpu_name(),

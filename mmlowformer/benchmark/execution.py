@@ -38,20 +38,7 @@ class Variant:
 
 
 def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
-    """Make a variant of a model.
-
-    Args:
-        model (nn.Module): In eval mode, on the device; is changed.
-        options (Options): What to do.
-        example (Tensor): Images of the shape that is going to be used,
-            float32, on the device.
-
-    Returns:
-        Variant: What is to be timed.
-
-    Raises:
-        UserError: If a library is missing.
-    """
+    """Make a variant of a model."""
     steps = ['build']
     if options.deploy and isinstance(model, BaseModel):
         return _deployed_whole(model, options, example)

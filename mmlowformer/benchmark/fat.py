@@ -29,15 +29,7 @@ SETTINGS: dict[str, dict] = dict(
 
 
 class DepthwiseConv(nn.Module):
-    """``norm(conv(x) + x)``, each of norm and sum optional.
-
-    Args:
-        channels (int): Channels of input and output.
-        kernel (int): Size of the kernels.
-        stride (int): Of the convolution. Defaults to 1.
-        residual (bool): Whether ``x`` is added. Defaults to False.
-        norm (bool): Whether there is a BatchNorm. Defaults to False.
-    """
+    """``norm(conv(x) + x)``, each of norm and sum optional."""
 
     def __init__(self, channels: int, kernel: int, stride: int = 1,
                  residual: bool = False, norm: bool = False):
@@ -60,15 +52,7 @@ class DepthwiseConv(nn.Module):
 
 
 class FullyAdaptiveAttention(nn.Module):
-    """Attention to a smaller map, and a convolution; each gates the other.
-
-    Args:
-        channels (int): Channels of input and output.
-        kernel (int): Size of the convolution's kernels.
-        num_heads (int): Heads of the attention.
-        window (int): Factor by which the map of keys and values is smaller, a
-            power of 2.
-    """
+    """Attention to a smaller map, and a convolution; each gates the other."""
 
     def __init__(self, channels: int, kernel: int, num_heads: int,
                  window: int):
@@ -115,16 +99,7 @@ class ConvFFN(nn.Sequential):
 
 
 class FATBlock(nn.Module):
-    """Position, attention and FFN, each added to its input.
-
-    Args:
-        channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        kernel (int): Of the convolutions for position and beside attention.
-        num_heads (int): Heads of the attention.
-        window (int): See :class:`FullyAdaptiveAttention`.
-        stride (int): Of the FFN.
-    """
+    """Position, attention and FFN, each added to its input."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int,
                  num_heads: int, window: int, stride: int):
@@ -159,14 +134,7 @@ def _stem(width: int) -> nn.Sequential:
 
 
 class FAT(nn.Module):
-    """FAT's backbone: a map at stride 32, as it is pooled and classified.
-
-    Args:
-        widths (Sequence[int]): Channels of the four stages.
-        depths (Sequence[int]): Blocks of the stages. The last one of a stage
-            makes the next stage's map.
-        heads (Sequence[int]): Heads of the attention in the stages.
-    """
+    """FAT's backbone: a map at stride 32, as it is pooled and classified."""
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int],
                  heads: Sequence[int]):
@@ -187,11 +155,7 @@ class FAT(nn.Module):
         return self.norm(self.blocks(self.stem(x)))
 
     def switch_to_deploy(self) -> Self:
-        """Make sums and BatchNorms part of the convolutions, in place.
-
-        Returns:
-            Self: The network itself, with the same outputs.
-        """
+        """Make sums and BatchNorms part of the convolutions, in place."""
         for module in self.modules():
             if isinstance(module, DepthwiseConv):
                 module.fold_residual()
@@ -199,12 +163,5 @@ class FAT(nn.Module):
 
 
 def build(name: str) -> FAT:
-    """FAT of one of the published sizes.
-
-    Args:
-        name (str): One of :data:`SETTINGS`.
-
-    Returns:
-        FAT: The backbone, with random weights.
-    """
+    """FAT of one of the published sizes."""
     return FAT(**SETTINGS[name])

@@ -26,11 +26,7 @@ def _give_back() -> None:
 
 
 class PeakMemory:
-    """Bytes that are needed on top of what was there at the start.
-
-    Args:
-        device (str): ``cpu`` or ``cuda``.
-    """
+    """Bytes that are needed on top of what was there at the start."""
 
     def __init__(self, device: str):
         self.device = device

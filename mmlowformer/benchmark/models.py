@@ -70,28 +70,7 @@ class Facts:
 def find_models(patterns: list[str], whole: bool = False,
                 shape: tuple[int, int] = (512, 512), *,
                 trust: bool = False) -> list[Spec]:
-    """The models that a user names.
-
-    Args:
-        patterns (list[str]): Each ``lowformer_b2`` or an ablation like
-            ``lowformer_b1_unfused``, ``timm:NAME`` or ``peer:NAME``
-            (wildcards allowed), ``mmpretrain:NAME``, the path of a config,
-            the folder of an exported model, or
-            ``package.module:callable``; with options of its own behind an
-            ``@``.
-        whole (bool): Whether to take a config's whole model rather than its
-            backbone. Defaults to False.
-        shape (tuple[int, int]): Height and width of the images, for models
-            of timm that are built for a size.
-        trust (bool): Whether an exported model may run code on being opened,
-            as ``pt2`` may. Defaults to False.
-
-    Returns:
-        list[Spec]: The models, each once.
-
-    Raises:
-        UserError: If there is no such model; the message names similar ones.
-    """
+    """The models that a user names."""
     specs: dict[str, Spec] = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
@@ -237,16 +216,7 @@ def _find_callable(module: str, name: str) -> Spec:
 
 def facts_of(model: nn.Module, shape: tuple[int, int],
              image_channels: int = 3) -> Facts:
-    """Count, and look at the outputs' shapes.
-
-    Args:
-        model (nn.Module): The model, on any device.
-        shape (tuple[int, int]): Height and width of an image.
-        image_channels (int): Channels of an image. Defaults to 3.
-
-    Returns:
-        Facts: For one image.
-    """
+    """Count, and look at the outputs' shapes."""
     # What is exported has none.
     parameter = next(model.parameters(), torch.zeros(1))
     x = torch.zeros(1, image_channels, *shape, device=parameter.device,

@@ -49,20 +49,7 @@ OWN_DTYPES = ('fp32', 'fp16', 'bf16')
 
 
 def options_for(options: Options, text: str | None) -> Options:
-    """The options of a single model.
-
-    Args:
-        options (Options): Those of all models.
-        text (str, optional): What is behind the ``@`` of a model's name:
-            ``eager``, or names of options, data types and backends with
-            commas between, instead of those of all models. Defaults to none.
-
-    Returns:
-        Options: Device and threads as those of all models.
-
-    Raises:
-        UserError: If there is no such option.
-    """
+    """The options of a single model."""
     if text is None:
         return options
     own = Options(device=options.device, threads=options.threads)
@@ -84,14 +71,7 @@ def options_for(options: Options, text: str | None) -> Options:
 
 
 def check_backend(options: Options) -> None:
-    """Say what a backend cannot do before anything is built.
-
-    Args:
-        options (Options): Of a model.
-
-    Raises:
-        UserError: If the options do not go with the backend.
-    """
+    """Say what a backend cannot do before anything is built."""
     backend = options.backend
     if backend == 'torch':
         return

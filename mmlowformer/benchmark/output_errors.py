@@ -7,19 +7,7 @@ from .options import TOLERANCES
 
 
 def checked_errors(outputs, reference, dtype: str) -> list[float]:
-    """How far outputs are from those of eager float32.
-
-    Args:
-        outputs: Tensors, or lists, tuples and dicts of them.
-        reference: The same, of eager float32.
-        dtype (str): What they were computed in, one of :data:`DTYPES`.
-
-    Returns:
-        list[float]: As :func:`relative_errors`.
-
-    Raises:
-        UserError: If one is too far.
-    """
+    """How far outputs are from those of eager float32."""
     errors = relative_errors(outputs, reference)
     if not all(map(math.isfinite, errors)):
         raise UserError(f'outputs are not finite in {dtype}')

@@ -53,15 +53,7 @@ CLAIMS = (
 
 
 def parts(ways: Iterable[str]) -> dict[tuple[str, tuple[int, int]], list[str]]:
-    """The measurements that the claims take.
-
-    Args:
-        ways (Iterable[str]): Options to measure each model with.
-
-    Returns:
-        dict: By mode and shape, the models with their options, as
-        ``find_models`` takes them.
-    """
+    """The measurements that the claims take."""
     ways = list(ways)
     models: dict[tuple[str, tuple[int, int]], list[str]] = {}
     for claim in CLAIMS:
@@ -76,18 +68,7 @@ def _paper(model: str) -> str:
 
 
 def judge(records: dict[tuple[str, tuple[int, int]], dict]) -> list[dict]:
-    """Set the claims beside what was measured.
-
-    Args:
-        records (dict): Measurements by the keys of :func:`parts`; some may be
-            missing.
-
-    Returns:
-        list[dict]: For each claim that was measured: ``ours``, ``peer``,
-        ``mode``, ``device``, ``shape`` as measured, ``claimed``, the ratios
-        ``paper`` and ``fastest``, None if a model failed, and ``ways``, the
-        fastest of each.
-    """
+    """Set the claims beside what was measured."""
     return [_judge(claim, records[claim.mode, claim.shape])
             for claim in CLAIMS if (claim.mode, claim.shape) in records]
 

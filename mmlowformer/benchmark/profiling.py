@@ -38,14 +38,6 @@ def profile(call: Callable[[], object], times: int,
     """Measure the operators that a call consists of.
 
     What a compiler or an exporter has fused is not seen.
-
-    Args:
-        call (Callable): What to measure; warmed up.
-        times (int): How many calls to take the medians of.
-        device (str): ``cpu`` or ``cuda``, whose time is counted.
-
-    Returns:
-        list[Share]: The most expensive kind first.
     """
     # Or several lines would be printed for each call.
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')

@@ -23,16 +23,7 @@ def table_header(record: dict) -> list[str]:
 
 def add_first(record: dict, header: list[str], rows: list[list[str]]
               ) -> tuple[list[str], list[list[str]]]:
-    """Put a column of ratios against the first row into a table.
-
-    Args:
-        record (dict): A measurement.
-        header (list[str]): From :func:`table_header`.
-        rows (list[list[str]]): From :func:`table_rows`.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: The table with the column.
-    """
+    """Put a column of ratios against the first row into a table."""
     place = header.index('images/s') + 1
     rates = [row.get('images_per_second') for row in record['rows']]
     first = next(filter(None, rates), None)
@@ -43,16 +34,7 @@ def add_first(record: dict, header: list[str], rows: list[list[str]]
 
 def narrow(header: list[str], rows: list[list[str]]
            ) -> tuple[list[str], list[list[str]]]:
-    """The columns of a table that fit into 80.
-
-    Args:
-        header (list[str]): Of the whole table.
-        rows (list[list[str]]): The whole table; one that failed has its
-            reason in the last cell.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: The narrow table.
-    """
+    """The columns of a table that fit into 80."""
     places = [header.index(name) for name in NARROW if name in header]
     return ([NARROW[header[place]] for place in places],
             [[row[place] for place in places] if len(row) == len(header)
@@ -177,14 +159,7 @@ def describe(record: dict) -> str:
 
 
 def ways(settings: dict) -> list[str]:
-    """What was done to the models, and counted.
-
-    Args:
-        settings (dict): Of a measurement.
-
-    Returns:
-        list[str]: In words.
-    """
+    """What was done to the models, and counted."""
     options = settings['options']
     done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
             if options[name]]
@@ -223,15 +198,7 @@ def as_csv(record: dict) -> str:
 
 
 def flat(value: dict, prefix: str = '') -> dict:
-    """Spread nested values over keys with dots.
-
-    Args:
-        value (dict): Values, dicts and lists of them.
-        prefix (str): In front of each key. Defaults to none.
-
-    Returns:
-        dict: Values only, lists as text.
-    """
+    """Spread nested values over keys with dots."""
     flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
@@ -243,17 +210,7 @@ def flat(value: dict, prefix: str = '') -> dict:
 
 
 def read(path: str) -> dict:
-    """Read a measurement.
-
-    Args:
-        path (str): A file that was written with ``--json``.
-
-    Returns:
-        dict: The measurement.
-
-    Raises:
-        UserError: If it is none.
-    """
+    """Read a measurement."""
     try:
         record = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
@@ -265,20 +222,7 @@ def read(path: str) -> dict:
 
 
 def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
-    """Ratios of two measurements, and the settings that differ.
-
-    Args:
-        one (dict): A measurement.
-        other (dict): Another one.
-
-    Returns:
-        tuple[list[list[str]], list[str]]: A row for each model: name, images
-        per second in each, and their ratio; and a line for each setting that
-        is not the same.
-
-    Raises:
-        UserError: If one lacks what a measurement has, or has it wrong.
-    """
+    """Ratios of two measurements, and the settings that differ."""
     with damage_errors('the files cannot be compared, one is damaged'):
         return _compared(one, other)
 
@@ -303,15 +247,7 @@ def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
 
 
 def plot(record: dict, path: str) -> None:
-    """Speed against multiply-accumulates and against parameters.
-
-    Args:
-        record (dict): A measurement.
-        path (str): The picture to write.
-
-    Raises:
-        UserError: If there is nothing to draw.
-    """
+    """Speed against multiply-accumulates and against parameters."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot

@@ -112,23 +112,7 @@ def timer_for(settings: Settings) -> Timer:
 
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
             progress: Progress | None = None) -> dict:
-    """Measure models side by side.
-
-    Args:
-        specs (list[Spec]): The models.
-        settings (Settings): What and how.
-        timer (Timer, optional): Defaults to that of the device.
-        progress (Progress, optional): Is told what is being done. Defaults
-            to nobody.
-
-    Returns:
-        dict: ``schema``, ``settings``, ``requested_batch_size`` (memory may
-        not have allowed it), ``complete`` (not if it was interrupted),
-        ``rounds``, ``environment``, ``peak`` and ``rows``, plain values.
-
-    Raises:
-        UserError: If not even a batch of one image fits into memory.
-    """
+    """Measure models side by side."""
     timer = timer or timer_for(settings)
     progress = progress or Progress()
     requested = settings.batch_size
@@ -160,11 +144,7 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
 
 
 def set_up(options: Options) -> None:
-    """Set what is the same for all models of a process.
-
-    Args:
-        options (Options): Those of all models.
-    """
+    """Set what is the same for all models of a process."""
     if options.threads:
         torch.set_num_threads(options.threads)
     tf32 = options.dtype == 'tf32'
@@ -292,16 +272,7 @@ def _training_step(model: nn.Module, options: Options,
 
 def peak_candidate(device: str, dtype: str,
                    timer: Timer) -> tuple[int, Candidate]:
-    """The size of the matrices, and their multiplication.
-
-    Args:
-        device (str): ``cpu`` or ``cuda``.
-        dtype (str): Name of the data type.
-        timer (Timer): Finds a size that does not take too long.
-
-    Returns:
-        tuple[int, Candidate]: To be timed beside the models.
-    """
+    """The size of the matrices, and their multiplication."""
     size = min(256, PEAK_SIZE[device])
     while True:
         one, other = torch.randn(2, size, size, device=device,

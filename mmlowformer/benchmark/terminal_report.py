@@ -20,25 +20,13 @@ WIDTH = 80
 
 
 class PlainConsole(Console):
-    """Shows texts, as of models' names, as they are: no markup, no controls.
-
-    Args:
-        **kwargs: Of rich's Console.
-    """
+    """Shows texts literally: no markup, no control characters."""
 
     def __init__(self, **kwargs):
         super().__init__(markup=False, emoji=False, highlight=False, **kwargs)
 
     def render_str(self, text: str, **kwargs) -> Text:
-        """Prepare a text to be shown.
-
-        Args:
-            text (str): The text.
-            **kwargs: Of rich's Console.
-
-        Returns:
-            Text: The text.
-        """
+        """Prepare a text to be shown."""
         return super().render_str(printable(text, '\n', sys.maxsize),
                                   **kwargs)
 
@@ -69,16 +57,7 @@ class ProgressBar(Progress):
 
 
 def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
-    """A table to be printed.
-
-    Args:
-        header (list[str]): Names of the columns.
-        rows (list[list[str]]): The cells.
-        wide (bool): Whether names of models may not be broken.
-
-    Returns:
-        Table: Without lines.
-    """
+    """A table to be printed."""
     table = Table(box=None, pad_edge=False)
     for name in header:
         # Names may break where there is no room; numbers do not.

@@ -108,19 +108,7 @@ class NotAllowed(ValueError):
 
 
 def allowed(node, path: str = '') -> object:
-    """A part of a config, if all that it builds is on the list.
-
-    Args:
-        node: Dicts, lists and plain values.
-        path (str): Where it stands, for messages. Defaults to the top.
-
-    Returns:
-        object: A copy, with the bare names of types, and without what would
-        load files.
-
-    Raises:
-        NotAllowed: If it has another type, text or value.
-    """
+    """A part of a config, if all that it builds is on the list."""
     return _copied(node, path, {}, '')
 
 
@@ -171,53 +159,20 @@ def _type(kind: object, path: str) -> tuple[str, dict[str, str]]:
 
 
 def allowed_scope(scope: object, path: str) -> str:
-    """A name of a library, if it is one of OpenMMLab's.
-
-    Args:
-        scope (object): The name.
-        path (str): Where it stands, for messages.
-
-    Returns:
-        str: The name.
-
-    Raises:
-        NotAllowed: If it is another; it would be imported.
-    """
+    """A name of a library, if it is one of OpenMMLab's."""
     if isinstance(scope, str) and scope in LIBRARIES:
         return scope
     raise NotAllowed(_shown(path, scope))
 
 
 def allowed_dataset(dataset: dict, path: str) -> dict:
-    """What predicting has to know about a data set.
-
-    Args:
-        dataset (dict): Its config.
-        path (str): Where it stands, for messages.
-
-    Returns:
-        dict: ``type``, if it is a known one, ``metainfo`` and ``pipeline``.
-
-    Raises:
-        NotAllowed: If the pipeline has something that is not on the list.
-    """
+    """What predicting has to know about a data set."""
     return dict(_facts(dataset), pipeline=allowed_steps(
         dataset.get('pipeline') or [], f'{path}.pipeline'))
 
 
 def allowed_steps(steps: object, path: str) -> list[dict]:
-    """The transforms of a pipeline, see :func:`allowed`.
-
-    Args:
-        steps (object): The transforms.
-        path (str): Where they stand, for messages.
-
-    Returns:
-        list[dict]: A copy.
-
-    Raises:
-        NotAllowed: If they are none, or others than those listed.
-    """
+    """The transforms of a pipeline, see :func:`allowed`."""
     if not isinstance(steps, (list, tuple)) or not all(
             isinstance(step, dict) and 'type' in step for step in steps):
         raise NotAllowed(_shown(path, steps))

@@ -19,14 +19,7 @@ from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
 
 
 def check_pretrained(model: dict) -> None:
-    """Make sure that the weights named in ``init_cfg`` can be loaded.
-
-    Args:
-        model (dict): Config of the model.
-
-    Raises:
-        UserError: If one cannot be read, or is of another LowFormer.
-    """
+    """Make sure that the weights named in ``init_cfg`` can be loaded."""
     for _, part in dicts_in(model):
         init = part.get('init_cfg')
         if not isinstance(init, dict) or init.get('type') != 'Pretrained':
@@ -50,20 +43,7 @@ def _check_backbone(backbone: dict, content: dict) -> None:
 
 def check_fits(model: nn.Module, file: str | Path, *,
                partial: bool = False, allow_nan: bool = False) -> None:
-    """Make sure that a checkpoint fits a model.
-
-    Args:
-        model (nn.Module): The model.
-        file (str | Path): The checkpoint.
-        partial (bool): Whether it is enough if some tensors fit, as when
-            fine-tuning. Defaults to False.
-        allow_nan (bool): Whether weights may be NaN or infinite. Defaults to
-            False.
-
-    Raises:
-        UserError: If tensors of the model are missing from the file, have
-            another shape there, or are not finite.
-    """
+    """Make sure that a checkpoint fits a model."""
     content = check_checkpoint(file)
     if content is None:
         return
@@ -73,15 +53,7 @@ def check_fits(model: nn.Module, file: str | Path, *,
 
 
 def check_finite(state: dict[str, Tensor], file: str | Path) -> None:
-    """Make sure that weights are numbers.
-
-    Args:
-        state (dict[str, Tensor]): The weights by name.
-        file (str | Path): Where they are from.
-
-    Raises:
-        UserError: If one is NaN or infinite.
-    """
+    """Make sure that weights are numbers."""
     name = first_nonfinite(state)
     if name:
         raise UserError(
@@ -91,21 +63,7 @@ def check_finite(state: dict[str, Tensor], file: str | Path) -> None:
 
 def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
                        partial: bool) -> dict[str, Tensor]:
-    """The tensors of a checkpoint under the names that they have in a model.
-
-    Args:
-        model (nn.Module): The model.
-        content (dict): Content of the checkpoint: this project's, or weights
-            of a LowFormer in the authors' or timm's layout.
-        source (str | Path): Where it is from.
-        partial (bool): Whether it is enough if some tensors fit.
-
-    Returns:
-        dict[str, Tensor]: The state dict.
-
-    Raises:
-        UserError: If tensors of the model are missing or have another shape.
-    """
+    """Rename the tensors of a checkpoint to the names of a model."""
     model = bare(model)
     needed = model.state_dict()
     loaded = _renamed(state_dict_of(content), model, needed, source)
@@ -192,13 +150,7 @@ def _check_deployed(backbone: LowFormer, names: list[str],
 
 
 class LoadAnyLayout(Hook):
-    """Lets Runner load weights of any layout, if they fit its model.
-
-    Args:
-        source (str): The checkpoint, for messages.
-        partial (bool): Whether it is enough if some tensors fit. Defaults to
-            False.
-    """
+    """Lets Runner load weights of any layout, if they fit its model."""
 
     # EMAHook copies the weights.
     priority = 'VERY_HIGH'

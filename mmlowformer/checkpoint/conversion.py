@@ -44,12 +44,7 @@ IMAGE_SIZE = (97, 65)
 
 
 class Network(nn.Module):
-    """A backbone, and a classifier if there is one.
-
-    Args:
-        backbone (LowFormer): The backbone.
-        classifier (Classifier, optional): Defaults to none.
-    """
+    """A backbone, and a classifier if there is one."""
 
     def __init__(self, backbone: LowFormer,
                  classifier: Classifier | None = None):
@@ -175,19 +170,7 @@ def _check_target(source: str, target: str, force: bool) -> None:
 
 
 def read_weights(source: str, arch: str | None = None) -> Weights:
-    """Read a network's weights from a file.
-
-    Args:
-        source (str): See :func:`convert`.
-        arch (str, optional): See :func:`convert`.
-
-    Returns:
-        Weights: The weights.
-
-    Raises:
-        UserError: If the file is unusable, or holds no whole LowFormer or
-            another one than ``arch``.
-    """
+    """Read a network's weights from a file."""
     state, entries = _state_dict(_open(source))
     given_names = _by_own_name(state, source)
     tensors = {name: state[given] for name, given in given_names.items()}

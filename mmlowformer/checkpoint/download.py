@@ -8,18 +8,7 @@ from ..utils.safe_load import check_checkpoint
 
 
 def local_checkpoint(source: str) -> str:
-    """The file of a checkpoint, fetched if it is on another machine.
-
-    Args:
-        source (str): A file, ``file://``, ``http://`` or ``https://``. Other
-            schemes, such as ``hf-hub:``, are left as they are.
-
-    Returns:
-        str: The file, which holds a state dict, or what was given.
-
-    Raises:
-        UserError: If it cannot be fetched or read.
-    """
+    """The file of a checkpoint, fetched if it is on another machine."""
     scheme = urlparse(source).scheme.lower()
     if scheme == 'file':
         source = _file_of(source)

@@ -44,18 +44,6 @@ def embedded_config(content: dict, source: str, *,
     MMEngine writes it as Python source. Unless it is trusted, only values and
     ``dict(...)`` are understood: nothing of it is executed, and it may build
     nothing but what is listed in :mod:`.allowed_types`.
-
-    Args:
-        content (dict): What was read from the checkpoint.
-        source (str): Its name, for messages.
-        trust (bool): Whether to execute it instead, as a config of the user
-            is. Defaults to False.
-
-    Returns:
-        Config: What is needed to predict; all of it if it is trusted.
-
-    Raises:
-        UserError: If there is none, or it holds anything else.
     """
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -144,31 +132,14 @@ def _key(word: ast.keyword) -> ast.expr:
 
 
 def compare_with_training(cfg: Config, content: dict, source: str) -> None:
-    """Make sure that a test is of what a checkpoint was trained for.
-
-    Args:
-        cfg (Config): A config of the user, with ``test_dataloader``.
-        content (dict): What was read from the checkpoint. If images were
-            resized in another way, a warning says so.
-        source (str): Its file.
-
-    Raises:
-        UserError: If it numbers classes in another way.
-    """
+    """Make sure that a test is of what a checkpoint was trained for."""
     check_trained_classes(cfg, 'test_dataloader', trained_classes(content),
                           source)
     _warn_of_other_sizes(cfg, content, source)
 
 
 def trained_classes(content: dict) -> list[str]:
-    """The classes that a checkpoint was trained for.
-
-    Args:
-        content (dict): What was read from it.
-
-    Returns:
-        list[str]: Their names; empty if it has none.
-    """
+    """The classes that a checkpoint was trained for."""
     meta = content.get('meta')
     known = meta.get('dataset_meta') if isinstance(meta, dict) else None
     return names_in(known.get('classes') if isinstance(known, dict) else None)
@@ -176,18 +147,7 @@ def trained_classes(content: dict) -> list[str]:
 
 def check_trained_classes(cfg: Config, dataloader: str, trained: list[str],
                           source: str) -> None:
-    """Make sure that a data set numbers classes as a trained model does.
-
-    Args:
-        cfg (Config): A config of the user.
-        dataloader (str): Name of the data loader.
-        trained (list[str]): Names of the model's classes.
-        source (str): Where the model is from.
-
-    Raises:
-        UserError: If a class has another number. Other names alone do not
-            matter, and another count is for the head to refuse.
-    """
+    """Make sure that a data set numbers classes as a trained model does."""
     loader = cfg.get(dataloader) or {}
     for dataset in datasets_in(loader) if loader.get('dataset') else ():
         names = names_in(class_names(dataset, cfg))
@@ -224,20 +184,7 @@ def _sizes(dataloader: object) -> list[str]:
 
 def allowed_pipeline(text: str, source: str, *, trust: bool = False
                      ) -> list[dict]:
-    """Transforms that were written down as text.
-
-    Args:
-        text (str): Python source of a list of dicts of values.
-        source (str): Where it is from, for messages.
-        trust (bool): Whether they may be any. Defaults to False.
-
-    Returns:
-        list[dict]: The transforms.
-
-    Raises:
-        UserError: If it holds more than values, or others than those listed
-            in :mod:`.allowed_types`.
-    """
+    """Transforms that were written down as text."""
     try:
         values = ast.literal_eval(text)
         return values if trust else allowed_steps(values, 'pipeline')

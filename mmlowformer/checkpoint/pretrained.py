@@ -12,17 +12,7 @@ MOST_PREFIXES = 5
 
 
 def fetch_weights(cfg: Config) -> None:
-    """Name files of this machine in place of URLs, and open all of them.
-
-    Args:
-        cfg (Config): The config, whose ``load_from`` and ``init_cfg`` are
-            changed in place.
-
-    Raises:
-        UserError: If one cannot be fetched or read, ``init_cfg`` names none,
-            or has a prefix that is not in it; or if the classes of a training
-            to be resumed have other numbers.
-    """
+    """Name files of this machine in place of URLs, and open all of them."""
     if cfg.get('load_from'):
         cfg.load_from = local_checkpoint(cfg.load_from)
         _compare_classes(cfg)

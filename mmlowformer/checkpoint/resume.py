@@ -13,15 +13,7 @@ RESUME_KEYS = ('meta', 'message_hub', 'optimizer')
 
 
 def check_resumable(file: str | Path) -> None:
-    """Make sure that training can go on from a checkpoint.
-
-    Args:
-        file (str | Path): The checkpoint.
-
-    Raises:
-        UserError: If it is unusable, holds weights only, or entries that
-            MMEngine did not write.
-    """
+    """Make sure that training can go on from a checkpoint."""
     path = Path(file)
     if path.is_symlink() and not path.exists():
         raise UserError(f'checkpoint {file} is a link to nothing')
@@ -51,12 +43,6 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """Newest checkpoint in ``work_dir`` that training can go on from.
 
     One that a crash left half-written is passed over with a warning.
-
-    Args:
-        work_dir (str | Path): Where the training writes.
-
-    Returns:
-        Path | None: The file, or None if there is no usable one.
     """
     for file in saved_checkpoints(work_dir):
         try:

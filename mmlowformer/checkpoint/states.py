@@ -7,15 +7,7 @@ HUB_KEYS = ('log_scalars', 'runtime_info', 'resumed_keys')
 
 
 def check_states(content: dict, file: str | Path) -> None:
-    """Make sure that a training can be put back to where it was.
-
-    Args:
-        content (dict): Content of the checkpoint.
-        file (str | Path): The checkpoint, for messages.
-
-    Raises:
-        UserError: If an entry is missing, or is not what MMEngine writes.
-    """
+    """Make sure that a training can be put back to where it was."""
     for problem in (_meta(content.get('meta')),
                     _message_hub(content.get('message_hub')),
                     _optimizer(content.get('optimizer')),

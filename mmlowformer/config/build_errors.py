@@ -33,12 +33,6 @@ def config_mistakes(cfg: Config):
     Whatever fails while something named in the config is built, or while a
     checkpoint is loaded, is the config's fault. All else, as in training
     itself or in a hook, passes with its traceback.
-
-    Args:
-        cfg (Config): The config.
-
-    Raises:
-        UserError: In place of such an error.
     """
     try:
         yield
@@ -132,28 +126,13 @@ def _meant(error: Exception, arguments: Iterable[str]) -> str:
 
 
 def similar(name: str, names: Iterable[str]) -> str:
-    """What was probably meant by a name, as the end of a sentence.
-
-    Args:
-        name (str): The name.
-        names (Iterable[str]): Those that there are.
-
-    Returns:
-        str: The question, or nothing.
-    """
+    """What was probably meant by a name, as the end of a sentence."""
     close = difflib.get_close_matches(name, set(names), n=1)
     return f'. Did you mean {close[0]}?' if close else ''
 
 
 def arguments_of(cls: Callable | None) -> list[str]:
-    """What a class, or a function, can be called with.
-
-    Args:
-        cls (Callable, optional): The class or function.
-
-    Returns:
-        list[str]: Names of the arguments.
-    """
+    """What a class, or a function, can be called with."""
     if not inspect.isclass(cls):
         return list(inspect.signature(cls).parameters) if cls else []
     return [name for base in cls.__mro__ if '__init__' in vars(base)
@@ -163,14 +142,7 @@ def arguments_of(cls: Callable | None) -> list[str]:
 
 
 def registered(registry: Registry) -> list[str]:
-    """All names that can be looked up in a registry.
-
-    Args:
-        registry (Registry): The registry.
-
-    Returns:
-        list[str]: The names, with a scope in front where they need it.
-    """
+    """All names that can be looked up in a registry."""
     names = []
     while registry is not None:
         names += registry.module_dict

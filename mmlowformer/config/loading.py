@@ -63,17 +63,7 @@ def get_config(name: str) -> Config:
 
 
 def find_config(name: str) -> str:
-    """A config of the user, or one that comes with mmlowformer.
-
-    Args:
-        name (str): Its path, or a name for :func:`get_config_path`.
-
-    Returns:
-        str: The path.
-
-    Raises:
-        UserError: If there is neither.
-    """
+    """A config of the user, or one that comes with mmlowformer."""
     if Path(name).is_file():
         return name
     try:
@@ -84,20 +74,7 @@ def find_config(name: str) -> str:
 
 def read_config(path: str, options: dict[str, object] | None = None
                 ) -> Config:
-    """Read the config of a user.
-
-    Args:
-        path (str): The file.
-        options (dict[str, object], optional): Settings of the command line.
-            Those of variables that the config follows are applied, and taken
-            out.
-
-    Returns:
-        Config: The config with its bases merged.
-
-    Raises:
-        UserError: If it cannot be read; the message names the line.
-    """
+    """Read the config of a user."""
     try:
         cfg = read_following(path, {} if options is None else options)
         _import_what_it_names(cfg)
@@ -131,29 +108,13 @@ def _reason(error: Exception, path: str) -> str:
 
 
 def kind_of(part: dict) -> str:
-    """Name of the class that is built of a dict.
-
-    Args:
-        part (dict): Config of what is built.
-
-    Returns:
-        str: The name, without a scope in front.
-    """
+    """Name of the class that is built of a dict."""
     kind = part.get('type')
     return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
 def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
-    """All dicts in a part of a config.
-
-    Args:
-        node (object): The part.
-        path (str): Where it stands. Defaults to the top.
-
-    Yields:
-        tuple[str, dict]: Where a dict stands, with dots between the levels,
-        and the dict.
-    """
+    """All dicts in a part of a config."""
     if isinstance(node, dict):
         yield path, node
     if isinstance(node, (dict, Config)):

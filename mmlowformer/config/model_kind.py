@@ -6,14 +6,7 @@ from .loading import kind_of
 
 
 def follows_many(cfg: Config) -> bool:
-    """Whether a config is of a model that tells the objects of a video apart.
-
-    Args:
-        cfg (Config): The config.
-
-    Returns:
-        bool: Whether it is of one of MMDetection's trackers.
-    """
+    """Whether the model of a config tracks several objects (MOT)."""
     model = cfg.get('model') or {}
     return bool(model.get('tracker') or model.get('track_head'))
 

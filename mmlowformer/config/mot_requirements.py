@@ -16,15 +16,7 @@ NEEDS: dict[str, tuple[str, ...]] = dict(
 
 
 def require_packages(cfg: Config | dict) -> None:
-    """Make sure that a config's tracker and metric can be built.
-
-    Args:
-        cfg (Config | dict): The config, or a part of it.
-
-    Raises:
-        UserError: If a package is missing; the message says how to install
-            it.
-    """
+    """Make sure that a config's tracker and metric can be built."""
     needed = {module for _, part in dicts_in(cfg)
               for module in NEEDS.get(kind_of(part), ())}
     missing = sorted(name for name in needed

@@ -13,13 +13,6 @@ NUMPY = '"numpy<2.4"'
 
 
 def install_command(modules: Iterable[str]) -> str:
-    """How to install modules.
-
-    Args:
-        modules (Iterable[str]): Their names.
-
-    Returns:
-        str: The command.
-    """
+    """How to install modules."""
     return ' '.join(['pip install', *(VERSIONS[name] for name in modules),
                      NUMPY])

@@ -9,17 +9,7 @@ INSTALL = dict(mmdet='mmdet', mmseg='mmsegmentation', mmpretrain='mmpretrain')
 
 
 def require_scope(cfg: Config) -> str:
-    """The library that a config is for.
-
-    Args:
-        cfg (Config): The config.
-
-    Returns:
-        str: ``mmdet``, ``mmseg`` or ``mmpretrain``, or the scope of another.
-
-    Raises:
-        UserError: If the config names none, or it is not installed.
-    """
+    """The library that a config is for."""
     scope = cfg.get('default_scope')
     if not scope:
         raise UserError('the config has no default_scope, so it is not clear '

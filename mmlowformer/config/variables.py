@@ -42,21 +42,7 @@ _READING: ContextVar[_Reading | None] = ContextVar('reading', default=None)
 
 def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
              ) -> dict:
-    """What a config goes on with, after its variables.
-
-    Args:
-        namespace (Mapping): ``globals()`` of the config, in which there is
-            nothing but variables yet.
-        complete (Callable[[dict, bool], dict]): Checks the values, and adds
-            what is found out from the data. With False it is to leave the
-            data alone: the values may be others yet.
-
-    Returns:
-        dict: The values, to update ``globals()`` with.
-
-    Raises:
-        UserError: If a value cannot be.
-    """
+    """What a config goes on with, after its variables."""
     said = {name: value for name, value in namespace.items()
             if not name.startswith('_')
             and not isinstance(value, (FunctionType, ModuleType))}
@@ -111,16 +97,7 @@ def _from_file(path: str) -> Config:
 
 
 def read_following(path: str, options: dict[str, object]) -> Config:
-    """Read a config, whose variables options and other configs may set.
-
-    Args:
-        path (str): The file.
-        options (dict[str, object]): Settings of the command line. Those of
-            variables are applied, and taken out.
-
-    Returns:
-        Config: The config.
-    """
+    """Read a config, whose variables options and other configs may set."""
     with _reading(first=True) as look:
         cfg = _from_file(path)
     if not look.said:
@@ -139,14 +116,7 @@ def read_following(path: str, options: dict[str, object]) -> Config:
 
 
 def read_bases(path: str) -> list[Config]:
-    """The configs that a config builds upon, their data left alone.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        list[Config]: Those that its ``_base_`` names.
-    """
+    """The configs that a config builds upon, their data left alone."""
     with _reading(first=True), _plain_yaml():
         return [_from_file(Config._get_cfg_path(base, path)[0])
                 for base in Config._get_base_files(path)]

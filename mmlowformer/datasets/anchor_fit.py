@@ -12,15 +12,7 @@ from .formats.annotations import Picture
 
 def against_anchors(pictures: Sequence[Picture], cfg: Config | None
                     ) -> list[tuple[str, str]]:
-    """Compare boxes, as large as the model gets to see them, with anchors.
-
-    Args:
-        pictures (Sequence[Picture]): Images and boxes.
-        cfg (Config, optional): Of the model. None compares nothing.
-
-    Returns:
-        list[tuple[str, str]]: Labels and texts.
-    """
+    """Compare boxes, as large as the model gets to see them, with anchors."""
     scale = cfg and _test_scale(cfg)
     sides = torch.tensor([
         [(shape.box[2] - shape.box[0]) * times,

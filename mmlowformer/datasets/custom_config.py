@@ -13,54 +13,17 @@ UNKNOWN = ('object', )
 
 
 def own_boxes(variables: Mapping) -> dict:
-    """Complete the variables of a config for boxes.
-
-    Args:
-        variables (Mapping): ``globals()`` of the config: ``data_root``,
-            ``train_ann_file``, ``classes``, ``image_size``, ``epochs``,
-            ``batch_size``. ``classes`` may be None.
-
-    Returns:
-        dict: The values, ``classes`` as in the annotation file, and
-        ``iterations``: those of an epoch.
-
-    Raises:
-        UserError: If a value cannot be, or the annotation file is unusable.
-    """
+    """Complete the variables of a config for boxes."""
     return _completed(variables, _look_at_boxes)
 
 
 def own_masks(variables: Mapping) -> dict:
-    """Complete the variables of a config for masks.
-
-    Args:
-        variables (Mapping): As for :func:`own_boxes`, with ``train_images``,
-            ``train_masks`` and ``train_list`` instead of ``train_ann_file``.
-
-    Returns:
-        dict: The values, ``classes`` as in ``classes.txt`` of the masks'
-        folder, and ``iterations``.
-
-    Raises:
-        UserError: If a value cannot be, or a file is missing.
-    """
+    """Complete the variables of a config for masks."""
     return _completed(variables, _look_at_masks)
 
 
 def own_folders(variables: Mapping) -> dict:
-    """Complete the variables of a config for a folder for each class.
-
-    Args:
-        variables (Mapping): As for :func:`own_boxes`, with ``train_images``
-            and ``train_list`` instead of ``train_ann_file``.
-
-    Returns:
-        dict: The values, ``classes`` as the folders are called, and
-        ``iterations``.
-
-    Raises:
-        UserError: If a value cannot be, or there are no such folders.
-    """
+    """Complete the variables of a config for a folder for each class."""
     return _completed(variables, _look_at_folders)
 
 

@@ -37,12 +37,7 @@ class NameImages(Hook):
 
 
 def name_images(dataset: Dataset) -> None:
-    """Let a data set say which image is broken.
-
-    Args:
-        dataset (Dataset): The data set, or a wrapper of some. Those without
-            a pipeline are left alone.
-    """
+    """Let a data set say which image is broken."""
     for leaf in _leaves(dataset):
         pipeline = getattr(leaf, 'pipeline', None)
         if callable(pipeline) and not isinstance(pipeline, NamingPipeline):
@@ -62,18 +57,7 @@ class LoadAlike(LoadImageFromFile):
     """Reads images as all of mmlowformer does, see ``runtime.images``."""
 
     def transform(self, results: dict) -> dict | None:
-        """Read an image.
-
-        Args:
-            results (dict): ``img_path`` is the file.
-
-        Returns:
-            dict | None: With ``img``; None if it cannot be read and the
-            config says to ignore that.
-
-        Raises:
-            UserError: If it cannot be read; the message names it.
-        """
+        """Read an image."""
         path = results['img_path']
         try:
             image = decode(
@@ -89,11 +73,7 @@ class LoadAlike(LoadImageFromFile):
 
 
 def read_alike(step: object) -> None:
-    """Let the loaders of a pipeline read 16 bits, and refuse what is odd.
-
-    Args:
-        step (object): The pipeline, changed in place, or a part of it.
-    """
+    """Let the loaders of a pipeline read 16 bits, and refuse what is odd."""
     if isinstance(step, LoadImageFromFile):
         # Subclasses read in ways of their own.
         if (type(step) is LoadImageFromFile and step.color_type == 'color'
@@ -110,11 +90,7 @@ def read_alike(step: object) -> None:
 
 
 class NamingPipeline:
-    """A data set's pipeline.
-
-    Args:
-        pipeline (Callable): What it does with an image's record.
-    """
+    """A data set's pipeline."""
 
     def __init__(self, pipeline: Callable):
         self.pipeline = pipeline
@@ -127,17 +103,7 @@ class NamingPipeline:
         return getattr(self.pipeline, name)
 
     def __call__(self, record: dict) -> dict | None:
-        """Run the pipeline.
-
-        Args:
-            record (dict): What is known about the image, or the video.
-
-        Returns:
-            dict | None: What the pipeline makes of it.
-
-        Raises:
-            UserError: If it fails, and the image is the reason.
-        """
+        """Run the pipeline."""
         paths = list(_paths_of(record))
         try:
             return self.pipeline(record)
@@ -182,15 +148,7 @@ def _problem(path: str, error: Exception) -> str | None:
 
 
 def unprocessable(size: tuple[int, int], error: Exception) -> str:
-    """What is wrong with an image that was read but not transformed.
-
-    Args:
-        size (tuple[int, int]): Its height and width.
-        error (Exception): Of the transform.
-
-    Returns:
-        str: The rest of a sentence that begins with the image.
-    """
+    """What is wrong with an image that was read but not transformed."""
     what = f'of {size[1]}x{size[0]} pixels cannot be processed'
     if isinstance(error, cv2.error):
         return f'{what} by OpenCV: {_reason(error)}'

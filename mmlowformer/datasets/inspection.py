@@ -70,19 +70,7 @@ class Findings(NamedTuple):
 def inspect_boxes(pictures: Sequence[Picture], classes: Sequence[str],
                   images: ImageFolder, faults: Faults, cfg: Config | None,
                   step: Callable[[], None]) -> Findings:
-    """Look at images with boxes.
-
-    Args:
-        pictures (Sequence[Picture]): Images and shapes.
-        classes (Sequence[str]): Names of the classes.
-        images (ImageFolder): The images.
-        faults (Faults): What reading them has found; added to.
-        cfg (Config, optional): A config, whose anchors are compared.
-        step (Callable[[], None]): Called after each image of the sheet.
-
-    Returns:
-        Findings: Counts, sizes, and pictures.
-    """
+    """Look at images with boxes."""
     shapes = [shape for picture in pictures for shape in picture.shapes]
     counts = Counter(shape.label for shape in shapes)
     empty = sum(not picture.shapes for picture in pictures)
@@ -113,11 +101,7 @@ def _spread(items: Sequence) -> list:
 
 
 def hidden_note(images: ImageFolder) -> str:
-    """What to say about images that were left out.
-
-    Args:
-        images (ImageFolder): The images.
-    """
+    """What to say about images that were left out."""
     return f'; {images.hidden} hidden left out' if images.hidden else ''
 
 
@@ -152,16 +136,7 @@ def _drawn(picture: Picture, classes: Sequence[str], images: ImageFolder,
 
 def inspect_masks(folder: str, images: ImageFolder,
                   step: Callable[[], None]) -> Findings:
-    """Look at images with masks.
-
-    Args:
-        folder (str): Of the masks, with ``classes.txt``.
-        images (ImageFolder): The images.
-        step (Callable[[], None]): Called after each image.
-
-    Returns:
-        Findings: Counts, sizes, and pictures.
-    """
+    """Look at images with masks."""
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_unlike(classes, file)
@@ -234,18 +209,7 @@ def _mask(path: str, name: str, images: ImageFolder, faults: Faults,
 
 
 def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
-    """Look at a folder for each class.
-
-    Args:
-        folder (str): The folder of these.
-        step (Callable[[], None]): Called after each image.
-
-    Returns:
-        Findings: Counts, sizes, and pictures.
-
-    Raises:
-        UserError: If there are no such folders.
-    """
+    """Look at a folder for each class."""
     images, faults = ImageFolder(folder), Faults()
     classes = class_folders(folder)
     if not classes:
@@ -307,15 +271,7 @@ def _add_copies(names: Sequence[str], images: ImageFolder, faults: Faults
 
 
 def class_lines(counts: dict[str, int]) -> list[str]:
-    """Classes and how often each is there, the most frequent first.
-
-    Args:
-        counts (dict[str, int]): Of each class.
-
-    Returns:
-        list[str]: Not more than :data:`MOST_CLASSES`, and a line about the
-        others.
-    """
+    """Classes and how often each is there, the most frequent first."""
     ordered = [(printable(name), count) for name, count in
                sorted(counts.items(), key=lambda item: -item[1])]
     width = max((len(name) for name, _ in ordered), default=0)
@@ -328,15 +284,7 @@ def class_lines(counts: dict[str, int]) -> list[str]:
 
 
 def write_sheet(panels: list, path: str) -> None:
-    """Write the pictures of an inspection.
-
-    Args:
-        panels (list): Captions and pictures.
-        path (str): The file.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write the pictures of an inspection."""
     try:
         contact_sheet(panels).save(path)
     except (OSError, ValueError) as error:

@@ -55,14 +55,7 @@ RELATIVE = 'The path is relative to the current folder'
 
 
 def paths_of(dataset: dict) -> dict[str, str]:
-    """Where a data set expects its files, by the config's key.
-
-    Args:
-        dataset (dict): Config of the data set.
-
-    Returns:
-        dict[str, str]: The paths that are on this machine.
-    """
+    """Where a data set expects its files, by the config's key."""
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or dataset.get('split') or {}
     if isinstance(prefix, str):
@@ -76,17 +69,7 @@ def paths_of(dataset: dict) -> dict[str, str]:
 
 def check_paths(dataset: dict, dataloader: str, data_root: str | None
                 ) -> None:
-    """Make sure that files and folders exist.
-
-    Args:
-        dataset (dict): Config of the data set.
-        dataloader (str): Name of its data loader in the config.
-        data_root (str, optional): What ``--cfg-options data_root`` moves.
-
-    Raises:
-        UserError: If one does not, the message says how to get it; or if a
-            folder is a file.
-    """
+    """Make sure that files and folders exist."""
     for key, path in paths_of(dataset).items():
         if key.startswith('data_prefix') and os.path.isfile(path.rstrip('/')):
             raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
@@ -108,29 +91,13 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 
 
 def images_below(folder: str | Path) -> list[str]:
-    """Images of a folder and of those in it.
-
-    Args:
-        folder (str | Path): The folder.
-
-    Returns:
-        list[str]: Paths below it, with ``/``, sorted.
-    """
+    """Images of a folder and of those in it."""
     return files_below(folder, IMAGES)[0]
 
 
 def files_below(folder: str | Path, suffixes: tuple[str, ...]
                 ) -> tuple[list[str], int]:
-    """Files of a folder and of those in it, also of linked folders.
-
-    Args:
-        folder (str | Path): The folder.
-        suffixes (tuple[str, ...]): Of their names, in small letters.
-
-    Returns:
-        tuple[list[str], int]: Paths below it, with ``/``, sorted; and how
-        many hidden ones were left out (of ``.ipynb_checkpoints``, say).
-    """
+    """Files of a folder and of those in it, also of linked folders."""
     root = Path(folder)
     names, hidden = [], 0
     for path in _walk(root, {os.path.realpath(root)}):
@@ -164,25 +131,12 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name of a file holds ``..``.
-
-    Args:
-        name (str): A path, with any kind of slash.
-    """
+    """Whether a name of a file holds ``..``."""
     return '..' in name.replace('\\', '/').split('/')
 
 
 def check_names(names: Iterable[str], path: str | Path) -> None:
-    """Make sure that a file names files below a folder.
-
-    Args:
-        names (Iterable[str]): What it names.
-        path (str | Path): The file.
-
-    Raises:
-        UserError: If a name holds ``..`` or controls, begins or ends with a
-            blank, or is endless.
-    """
+    """Make sure that a file names files below a folder."""
     for name in names:
         longest = max(map(len, os.fsencode(name).split(b'/')))
         if longest > LONGEST_PART or leads_out(name) \
@@ -193,31 +147,13 @@ def check_names(names: Iterable[str], path: str | Path) -> None:
 
 
 def check_regular(path: str | Path) -> None:
-    """Make sure that reading a file does not wait for ever.
-
-    Args:
-        path (str | Path): What is going to be opened.
-
-    Raises:
-        UserError: If it is a pipe, or a device.
-    """
+    """Make sure that reading a file does not wait for ever."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f'{path} is no regular file')
 
 
 def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
-    """Read a text file.
-
-    Args:
-        path (str | Path): The file.
-        encoding (str): Its encoding. Defaults to ``'utf-8'``.
-
-    Returns:
-        str: What it holds.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
+    """Read a text file."""
     check_regular(path)
     try:
         return Path(path).read_text(encoding=encoding)
@@ -227,15 +163,7 @@ def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
 
 
 def check_unlike(names: Iterable[str], source: str | Path) -> None:
-    """Make sure that classes can be told apart.
-
-    Args:
-        names (Iterable[str]): Their names.
-        source (str | Path): Where these stand.
-
-    Raises:
-        UserError: If two differ in blanks and capitals at most.
-    """
+    """Make sure that classes can be told apart."""
     known: dict[str, str] = {}
     for name in names:
         key = ' '.join(name.split()).casefold()
@@ -248,15 +176,7 @@ def check_unlike(names: Iterable[str], source: str | Path) -> None:
 
 
 def mask_of(folder: str, name: str) -> str:
-    """Path of an image's mask.
-
-    Args:
-        folder (str): Of the masks.
-        name (str): Of the image, below its folder.
-
-    Returns:
-        str: The path, which need not exist.
-    """
+    """Path of an image's mask."""
     whole = os.path.join(folder, f'{name}.png')
     bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
     return bare if os.path.exists(bare) and not os.path.exists(whole) \
@@ -265,15 +185,7 @@ def mask_of(folder: str, name: str) -> str:
 
 def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
         tuple[str, str, str]]:
-    """Masks that would be those of two images, as of ``a.jpg`` and ``a.png``.
-
-    Args:
-        folder (str): Of the masks.
-        names (Iterable[str]): Of the images, below their folder.
-
-    Yields:
-        tuple[str, str, str]: Path of a mask, and the two images.
-    """
+    """Masks that two images share, as ``a.jpg`` and ``a.png`` do."""
     owners: dict[str, str] = {}
     for name in names:
         mask = mask_of(folder, name)
@@ -283,17 +195,7 @@ def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file that hold something.
-
-    Args:
-        path (str | Path): The file, in UTF-8.
-
-    Returns:
-        list[str]: Without blanks at their ends.
-
-    Raises:
-        UserError: If it cannot be read, or holds nothing.
-    """
+    """The lines of a text file that hold something."""
     lines = [line.strip() for line in
              read_text(path, 'utf-8-sig').splitlines() if line.strip()]
     if not lines:

@@ -15,23 +15,7 @@ from .paths import CLASSES_FILE
 def write_masks(pictures: Sequence[Picture], classes: Sequence[str],
                 folder: str | Path, background: str | None,
                 step: Callable[[], None]) -> list[str]:
-    """Write a mask for each image, and the names of the values.
-
-    Args:
-        pictures (Sequence[Picture]): With polygons. Later ones cover earlier
-            ones.
-        classes (Sequence[str]): Names of the classes.
-        folder (str | Path): The folder to make.
-        background (str, optional): Name of the class of all other pixels,
-            which is 0 then. None leaves them without a class.
-        step (Callable[[], None]): Called after each mask.
-
-    Returns:
-        list[str]: Names of the masks' values, from 0.
-
-    Raises:
-        UserError: If there are too many classes, or a box without a polygon.
-    """
+    """Write a mask for each image, and the names of the values."""
     names = [*([background] if background else []), *classes]
     if len(set(names)) < len(names):
         raise UserError(f'there is a class {background!r} among the objects: '
@@ -54,16 +38,7 @@ def write_masks(pictures: Sequence[Picture], classes: Sequence[str],
 
 def mask_of_shapes(picture: Picture, values: dict[str, int], other: int
                    ) -> np.ndarray:
-    """The mask of an image.
-
-    Args:
-        picture (Picture): The image and its shapes.
-        values (dict[str, int]): Value of each class.
-        other (int): That of pixels in no shape.
-
-    Returns:
-        np.ndarray: ``(h, w)``, uint8; ignored shapes are 255.
-    """
+    """The mask of an image."""
     mask = np.full((picture.height, picture.width), other, np.uint8)
     for shape in picture.shapes:
         inside = region(shape, picture.height, picture.width)
@@ -72,19 +47,7 @@ def mask_of_shapes(picture: Picture, values: dict[str, int], other: int
 
 
 def region(shape: Shape, height: int, width: int) -> np.ndarray:
-    """The pixels of a shape, as COCO counts them.
-
-    Args:
-        shape (Shape): With a segmentation.
-        height (int): Of the image.
-        width (int): Of the image.
-
-    Returns:
-        np.ndarray: ``(height, width)``, bool.
-
-    Raises:
-        UserError: If it is a mere box.
-    """
+    """The pixels of a shape, as COCO counts them."""
     try:
         from pycocotools import mask as coco
     except ImportError as error:

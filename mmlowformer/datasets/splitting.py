@@ -8,19 +8,7 @@ from ..errors import UserError, shown
 
 
 def group_by(pattern: str | None) -> Callable[[str], str]:
-    """Which images belong together.
-
-    Args:
-        pattern (str, optional): A regular expression that finds the name of
-            the group in an image's: its first bracket, or all of it. None
-            makes each image a group.
-
-    Returns:
-        Callable[[str], str]: From the name of an image to its group.
-
-    Raises:
-        UserError: If it is no regular expression.
-    """
+    """Which images belong together."""
     if pattern is None:
         return lambda name: name
     try:
@@ -45,18 +33,6 @@ def deal_out(groups: Sequence[Hashable], shares: dict[str, float], seed: int
 
     The same groups and seed give the same parts, whatever the order of the
     images.
-
-    Args:
-        groups (Sequence[Hashable]): Group of each image.
-        shares (dict[str, float]): Share of each part but ``train``, which
-            gets the rest.
-        seed (int): Of the order in which groups are dealt out.
-
-    Returns:
-        dict[str, list[int]]: Indices of each part, in their order.
-
-    Raises:
-        UserError: If there are fewer groups than parts.
     """
     members = defaultdict(list)
     for index, group in enumerate(groups):

@@ -19,27 +19,7 @@ def cut_pictures(pictures: Sequence[Picture], images: ImageFolder,
                  folder: str | Path, *, size: int, overlap: float,
                  min_visible: float, negatives: float, seed: int,
                  step: Callable[[], None]) -> list[Picture]:
-    """Write the tiles of images.
-
-    Args:
-        pictures (Sequence[Picture]): Images and shapes.
-        images (ImageFolder): The images.
-        folder (str | Path): Where the tiles go.
-        size (int): Height and width of a tile, in pixels.
-        overlap (float): Share of a tile that lies in its neighbour.
-        min_visible (float): Share of a box that has to be in a tile to be
-            learned; of less, the tile is silent (``iscrowd``).
-        negatives (float): Tiles without a box that are kept, for each with
-            one.
-        seed (int): Of which these are.
-        step (Callable[[], None]): Called after each image.
-
-    Returns:
-        list[Picture]: The tiles; the image that each is of is ``source``.
-
-    Raises:
-        UserError: If an image cannot be read.
-    """
+    """Write the tiles of images."""
     chance = random.Random(seed)
     result: list[Picture] = []
     for picture in pictures:
@@ -124,15 +104,5 @@ def _write(cut: Sequence[tuple[Tile, Picture]], path: str, root: Path
 
 
 def read_scene(path: str) -> np.ndarray:
-    """Read an image of any size, as trainings do by default.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        np.ndarray: ``(h, w, 3)``, RGB.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
+    """Read an image of any size, as trainings do by default."""
     return read(path, OPENCV)[..., ::-1]

@@ -8,11 +8,7 @@ from .deploy import DTYPES
 
 
 def add_deploy_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--deploy`` and how to do it.
-
-    Args:
-        parser (argparse.ArgumentParser): Of a tool.
-    """
+    """Add ``--deploy`` and how to do it."""
     parser.add_argument('--deploy', action='store_true',
                         help='rewrite a copy of the model for inference, '
                         'which leaves its outputs unchanged')
@@ -25,17 +21,7 @@ def add_deploy_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def deploy_settings(args: argparse.Namespace) -> dict | None:
-    """How to deploy, as ``DeployHook`` and ``Predictor`` take it.
-
-    Args:
-        args (argparse.Namespace): What the user gave.
-
-    Returns:
-        dict | None: ``compile`` and ``dtype``; None without ``--deploy``.
-
-    Raises:
-        UserError: If it is said how, but not to deploy.
-    """
+    """How to deploy, as ``DeployHook`` and ``Predictor`` take it."""
     if args.deploy:
         return dict(compile=args.compile, dtype=args.dtype)
     if args.compile or args.dtype != 'fp32':
@@ -45,11 +31,7 @@ def deploy_settings(args: argparse.Namespace) -> dict | None:
 
 
 def tell_of_compiling(args: argparse.Namespace) -> None:
-    """Say why the first images take long, where they will.
-
-    Args:
-        args (argparse.Namespace): What the user gave.
-    """
+    """Say why the first images take long, where they will."""
     if args.deploy and args.compile:
         show(line('Note', 'compiled with the first images of each size, which '
                   'takes a minute'))

@@ -87,13 +87,6 @@ def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
     shared goes into each of them; a convolution that is shared by several
     norms, as in RetinaNet's head with separate BatchNorms, keeps them, and so
     does one whose weights are computed (spectral norm and the like).
-
-    Args:
-        model (nn.Module): The model, in eval mode.
-        images (Tensor): What to run it on.
-
-    Returns:
-        list[str]: Names of the BatchNorms that are left.
     """
     users = _Users(model)
     with watched(dict(model.named_modules()), users), users:

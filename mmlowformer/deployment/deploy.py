@@ -93,19 +93,7 @@ def deploy(model: nn.Module, *, compile: bool = False,
 def deploy_in_place(model: nn.Module, *, compile: bool = False,
                     dtype: torch.dtype | str = 'fp32', measure: bool = True,
                     example: Tensor | None = None) -> nn.Module:
-    """What :func:`deploy` does with its copy.
-
-    Args:
-        model (nn.Module): The model, in eval mode. If the outputs differ it
-            is of no use any more.
-        compile (bool): See :func:`deploy`.
-        dtype (torch.dtype | str): See :func:`deploy`.
-        measure (bool): See :func:`deploy`.
-        example (Tensor, optional): See :func:`deploy`.
-
-    Returns:
-        nn.Module: The model itself.
-    """
+    """What :func:`deploy` does with its copy."""
     check_weights(model)
     device = _device(model)
     dtype = check_dtype(dtype, device)
@@ -139,18 +127,7 @@ def deployed_forwards(model: nn.Module) -> dict[str, PartForward]:
 
 def check_dtype(dtype: torch.dtype | str,
                 device: torch.device) -> torch.dtype:
-    """Look a data type up, and warn if a CPU only imitates it.
-
-    Args:
-        dtype (torch.dtype | str): The data type, or a name of :data:`DTYPES`.
-        device (torch.device): Where to compute.
-
-    Returns:
-        torch.dtype: The data type.
-
-    Raises:
-        UserError: If no network is deployed in it.
-    """
+    """Look a data type up, and warn if a CPU only imitates it."""
     named = dtype
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
@@ -165,14 +142,7 @@ def check_dtype(dtype: torch.dtype | str,
 
 
 def has_instructions(dtype: torch.dtype) -> bool:
-    """Whether this CPU multiplies such numbers itself.
-
-    Args:
-        dtype (torch.dtype): The data type.
-
-    Returns:
-        bool: Whether it does; of 16-bit types False if torch cannot tell.
-    """
+    """Whether this CPU multiplies such numbers itself."""
     if dtype == torch.float32:
         return True
     # torch before 2.10 cannot list them.
@@ -191,15 +161,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Make sure that weights can be folded and compared.
-
-    Args:
-        model (nn.Module): The model.
-
-    Raises:
-        UserError: If they are not float32, or compiled; and see
-            :func:`.fusion.check_changeable`.
-    """
+    """Make sure that weights can be folded and compared."""
     check_changeable(model)
     for name, module in model.named_modules():
         if isinstance(module, OptimizedModule):

@@ -32,10 +32,6 @@ class PartForward:
     On a CPU a compiler does not always win: what it has made is timed beside
     the part as it is, once for each size of maps, and the faster one is kept.
     Where torch is told to be deterministic, it is always the compiled one.
-
-    Args:
-        part (nn.Module): From tensors to tensors.
-        dtype (torch.dtype): What it computes in.
     """
 
     def __init__(self, part: nn.Module, dtype: torch.dtype):

@@ -32,16 +32,7 @@ class Call(NamedTuple):
 
 
 def run_network(model: nn.Module, images: Tensor) -> object:
-    """The outputs of a model's network, before anything is decoded.
-
-    Args:
-        model (nn.Module): A model of an OpenMMLab library, or any other that
-            takes images.
-        images (Tensor): As they go into the network, ``(N, C, H, W)``.
-
-    Returns:
-        What the network returns.
-    """
+    """The outputs of a model's network, before anything is decoded."""
     if not isinstance(model, BaseModel):
         return model(images)
     size = tuple(images.shape[2:])
@@ -62,16 +53,7 @@ def _no_objects(images: Tensor) -> InstanceData:
 
 
 def noise_for(model: nn.Module, size: int = NOISE_SIZE) -> Tensor:
-    """An image of noise, with as many channels as the first convolution takes.
-
-    Args:
-        model (nn.Module): The model, with weights.
-        size (int): Height and width in pixels. Defaults to 128, large enough
-            for all levels of a pyramid.
-
-    Returns:
-        Tensor: ``(1, C, size, size)``, on the model's device.
-    """
+    """An image of noise with the channels of the first convolution."""
     channels = next((module.in_channels for module in model.modules()
                      if isinstance(module, nn.Conv2d)), 3)
     noise = torch.randn(1, channels, size, size,
@@ -82,12 +64,7 @@ def noise_for(model: nn.Module, size: int = NOISE_SIZE) -> Tensor:
 @contextmanager
 def watched(modules: dict[str, nn.Module],
             onlooker: Onlooker) -> Iterator[None]:
-    """Let somebody stand between modules and those that call them.
-
-    Args:
-        modules (dict[str, nn.Module]): The modules, by their names.
-        onlooker (Onlooker): Called in place of each module's forward.
-    """
+    """Let somebody stand between modules and those that call them."""
     before = {}
     for name, module in modules.items():
         if isinstance(module, torch.jit.ScriptModule):
@@ -141,14 +118,6 @@ def find_parts(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
 
     Of a detector these are its backbone, its neck and its head: neither what
     is decoded from the head's outputs nor the losses.
-
-    Args:
-        model (nn.Module): The model.
-        images (Tensor): As they go into the network.
-
-    Returns:
-        dict[str, list[Call]]: By the part's name, ``''`` if it is the model
-        itself, how it was called.
     """
     unfit: set[str] = set()
     while True:

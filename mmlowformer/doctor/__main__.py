@@ -37,15 +37,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the report.
-
-    Args:
-        arguments (list[str], optional): Tasks. Defaults to those of the
-            command line.
-
-    Returns:
-        int: The exit status.
-    """
+    """Print the report."""
     tasks = parse_args(arguments).tasks
     found = []
     with one_line_errors('mmlowformer.doctor'):

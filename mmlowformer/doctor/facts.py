@@ -19,15 +19,7 @@ TIME_LIMIT = 120
 
 @dataclass
 class Outcome:
-    """How a step of a probe ended.
-
-    Args:
-        value (object): What it found, None if it failed.
-        error (str): Type and first line of what it raised, or how its process
-            ended.
-        crash (bool): Whether the process ended with it.
-        where (list[str]): Modules that the error came through.
-    """
+    """How a step of a probe ended."""
 
     value: object = None
     error: str = ''
@@ -37,14 +29,7 @@ class Outcome:
 
 @dataclass
 class Facts:
-    """The environment as the probes saw it.
-
-    Args:
-        steps (dict[str, Outcome]): By the names in :mod:`.probes`.
-        tasks (frozenset[str]): What the environment is to be used for; empty
-            if that was not said.
-        load (float): Processes that wanted to run before the probes did.
-    """
+    """The environment as the probes saw it."""
 
     steps: dict[str, Outcome]
     tasks: frozenset[str] = frozenset()
@@ -96,15 +81,7 @@ class Facts:
 
 
 def gather(hosts: Iterable[str], tasks: Iterable[str] = ()) -> Facts:
-    """Run the probes, side by side.
-
-    Args:
-        hosts (Iterable[str]): Libraries to look at, ``mmdet`` and the like.
-        tasks (Iterable[str]): See :class:`Facts`.
-
-    Returns:
-        Facts: What they found.
-    """
+    """Run the probes, side by side."""
     subjects = ['stack', *hosts]
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.
     with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1))) as pool:
@@ -115,14 +92,7 @@ def gather(hosts: Iterable[str], tasks: Iterable[str] = ()) -> Facts:
 
 
 def run_probe(subject: str) -> dict[str, Outcome]:
-    """Look at a subject in a process of its own.
-
-    Args:
-        subject (str): ``stack`` or the name of a host library.
-
-    Returns:
-        dict[str, Outcome]: Those steps that it reached.
-    """
+    """Look at a subject in a process of its own."""
     command = [sys.executable, probes.__file__, subject, str(PACKAGE.parent)]
     try:
         # In a folder that cannot hold a mmlowformer which is not installed.
@@ -142,15 +112,7 @@ def _end_of_process(status: int) -> str:
 
 
 def read_events(output: bytes | None, end: str) -> dict[str, Outcome]:
-    """Outcomes in the output of a probe.
-
-    Args:
-        output (bytes | None): All that was written.
-        end (str): How the process ended, the error of a step without an end.
-
-    Returns:
-        dict[str, Outcome]: By step.
-    """
+    """Outcomes in the output of a probe."""
     outcomes = {}
     for line in (output or b'').decode(errors='replace').splitlines():
         if not line.startswith(probes.MARK):

@@ -109,16 +109,7 @@ def project_environment() -> Path | None:
 
 
 def build_mmcv(facts: Facts, cuda: bool = False, flags: str = '') -> str:
-    """Compile mmcv with its ops for the torch that is there.
-
-    Args:
-        facts (Facts): What is installed.
-        cuda (bool): With the ops for a GPU.
-        flags (str): Compiler flags in place of Python's own.
-
-    Returns:
-        str: The command.
-    """
+    """Compile mmcv with its ops for the torch that is there."""
     venv = project_environment()
     forks = facts.forks and 'mmcv' not in facts.versions
     if venv:

@@ -11,14 +11,7 @@ INDENT = ' ' * 5
 
 
 def format_result(result: Result) -> str:
-    """A line, and below it the symptom and the remedy.
-
-    Args:
-        result (Result): What a check found.
-
-    Returns:
-        str: Lines of at most 80 columns.
-    """
+    """A line, and below it the symptom and the remedy."""
     lines = textwrap.wrap(
         f'{MARKS[result.status]}  {result.name:<14} {_plain(result.text)}',
         WIDTH, subsequent_indent=' ' * 19, break_on_hyphens=False)
@@ -46,16 +39,7 @@ def _wrap_command(command: str) -> list[str]:
 
 def summarise(found: Iterable[tuple[Result, bool]], tasks: Iterable[str]
               ) -> str:
-    """The last line.
-
-    Args:
-        found (Iterable[tuple[Result, bool]]): What the checks found, and
-            whether a task fails of it.
-        tasks (Iterable[str]): Those that were named.
-
-    Returns:
-        str: That all works, or what to do first; lines of 80 columns.
-    """
+    """The last line."""
     found = list(found)
     troubles = [result for result, is_trouble in found if is_trouble]
     warnings = sum(result.status == WARNING for result, _ in found)

@@ -7,15 +7,7 @@ OK, WARNING, BROKEN, MISSING, SKIPPED = (
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the report, and what belongs below it.
-
-    Args:
-        status (str): One of the constants of this module.
-        name (str): What was looked at.
-        text (str): What was found.
-        symptom (str): The error's text as a user meets it.
-        remedy (str): The one command that mends it.
-    """
+    """One line of the report, and what belongs below it."""
 
     status: str
     name: str

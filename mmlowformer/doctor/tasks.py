@@ -30,14 +30,7 @@ HOST_OF = dict(detection='mmdet', segmentation='mmseg',
 
 @dataclass(frozen=True)
 class Check:
-    """A check and when it is made.
-
-    Args:
-        function (Callable): Yields what it found.
-        needed_by (tuple[str, ...]): Tasks that fail without.
-        shown_for (tuple[str, ...]): Tasks that can do without.
-        unasked (bool): Whether it is made if no task is named.
-    """
+    """A check and when it is made."""
 
     function: Callable[[Facts], Iterator[Result]]
     needed_by: tuple[str, ...] = ()
@@ -87,14 +80,7 @@ def hosts_for(tasks: Collection[str]) -> list[str]:
 
 
 def run_checks(facts: Facts) -> Iterator[tuple[Result, bool]]:
-    """Judge the facts for the tasks in them.
-
-    Args:
-        facts (Facts): What the probes found.
-
-    Yields:
-        tuple[Result, bool]: What was found, and whether a task fails of it.
-    """
+    """Judge the facts for the tasks in them."""
     # This package is there, so its backbone has to work in any case.
     tasks = facts.tasks or {'backbone'}
     for check in CHECKS:

@@ -25,14 +25,7 @@ class Best(NamedTuple):
 
 
 def best_scores(runner: Runner) -> Iterator[Best]:
-    """What CheckpointHook found to be the best.
-
-    Args:
-        runner (Runner): The runner.
-
-    Yields:
-        Best: For each metric that decides.
-    """
+    """What CheckpointHook found to be the best."""
     hook = next((hook for hook in runner.hooks
                  if isinstance(hook, CheckpointHook)), None)
     metrics = getattr(hook, 'key_indicators', None) or []
@@ -59,15 +52,7 @@ def _unflattened(name: str, runner: Runner) -> str:
 
 
 def shown_metrics(runner: Runner, metrics: dict) -> str:
-    """Metrics in words, the one that decides about the best first.
-
-    Args:
-        runner (Runner): The runner.
-        metrics (dict): Values by name.
-
-    Returns:
-        str: Separated by commas.
-    """
+    """Metrics in words, the one that decides about the best first."""
     if not metrics:
         return 'no metrics'
     best = {item.metric: item.score for item in best_scores(runner)}
@@ -79,14 +64,7 @@ def shown_metrics(runner: Runner, metrics: dict) -> str:
 
 
 def shown(value: object) -> str:
-    """A value with four significant digits, if it is a number.
-
-    Args:
-        value (object): The value.
-
-    Returns:
-        str: The text.
-    """
+    """A value with four significant digits, if it is a number."""
     if isinstance(value, Real) and not isinstance(value, Integral):
         return f'{value:.4g}'
     return str(value)

@@ -21,16 +21,7 @@ STRIDED_HEADS = (
 
 
 def check_channels(model: dict, path: str = 'model') -> None:
-    """Make sure that a neck or a classifier's head fits a LowFormer.
-
-    Args:
-        model (dict): Config of the model.
-        path (str): Where it stands in the config. Defaults to ``'model'``.
-
-    Raises:
-        UserError: If the backbone's arguments are not allowed, or it puts out
-            other maps than are wanted.
-    """
+    """Make sure that a neck or a classifier's head fits a LowFormer."""
     backbone = model.get('backbone') or {}
     if kind_of(backbone) != LowFormer.__name__:
         return
@@ -45,15 +36,7 @@ def check_channels(model: dict, path: str = 'model') -> None:
 
 
 def check_strides(model: dict, path: str = 'model') -> None:
-    """Make sure that a detector's strides are those of its feature maps.
-
-    Args:
-        model (dict): Config of the model.
-        path (str): Where it stands in the config. Defaults to ``'model'``.
-
-    Raises:
-        UserError: If anchors, points or regions are of other strides.
-    """
+    """Make sure that a detector's strides are those of its feature maps."""
     backbone = model.get('backbone') or {}
     if kind_of(backbone) != LowFormer.__name__:
         return

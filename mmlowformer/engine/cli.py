@@ -54,19 +54,7 @@ class Debug(argparse.Action):
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the common arguments.
-
-    Args:
-        args (argparse.Namespace): With what :func:`add_common_arguments`
-            adds.
-
-    Returns:
-        Config: The config; its ``work_dir`` and ``launcher`` are set.
-
-    Raises:
-        UserError: If there is no such config, it cannot be read, or has no
-            place for an option.
-    """
+    """Read the config and apply the common arguments."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     # Modules of custom_imports may lie in the current folder.
     if os.getcwd() not in sys.path:
@@ -86,14 +74,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def use_tta(cfg: Config) -> None:
-    """Test with the config's test-time augmentation.
-
-    Args:
-        cfg (Config): The config, changed in place.
-
-    Raises:
-        UserError: If it describes none.
-    """
+    """Test with the config's test-time augmentation."""
     missing = [key for key in ('tta_model', 'tta_pipeline')
                if not cfg.get(key)]
     if missing:
@@ -104,11 +85,7 @@ def use_tta(cfg: Config) -> None:
 
 
 def adapt_to_device(cfg: Config) -> None:
-    """Settings that MMEngine leaves to the user on a machine without a GPU.
-
-    Args:
-        cfg (Config): The config, changed in place.
-    """
+    """Settings that MMEngine leaves to the user on a machine without a GPU."""
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False

@@ -89,14 +89,7 @@ RULES = {
 
 
 def check_settings(cfg: Config) -> None:
-    """Make sure that settings have values that they can have.
-
-    Args:
-        cfg (Config): The config.
-
-    Raises:
-        UserError: If one has not; the message names it.
-    """
+    """Make sure that settings have values that they can have."""
     for path, (is_valid, demand) in RULES.items():
         for value in _value(cfg, path.split('.')):
             if value is not None and not is_valid(value):
@@ -135,14 +128,7 @@ def _value(node: object, names: list[str]) -> Iterator[object]:
 
 
 def check_training(cfg: Config) -> None:
-    """Make sure that all that a training needs is in a config.
-
-    Args:
-        cfg (Config): The config.
-
-    Raises:
-        UserError: If something is missing.
-    """
+    """Make sure that all that a training needs is in a config."""
     _check_presence(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'),
                     'to train')
     _check_optimizer(cfg)
@@ -155,14 +141,7 @@ def check_training(cfg: Config) -> None:
 
 
 def check_testing(cfg: Config) -> None:
-    """Make sure that all that a test needs is in a config.
-
-    Args:
-        cfg (Config): The config.
-
-    Raises:
-        UserError: If something is missing.
-    """
+    """Make sure that all that a test needs is in a config."""
     _check_presence(cfg, ('test_dataloader', 'test_cfg', 'test_evaluator'),
                     'to test')
     _check_topk(cfg, 'test_evaluator')

@@ -47,19 +47,7 @@ class OptionAction(DictAction):
 
 
 def parse_value(text: str) -> object:
-    """The value that is meant by a text.
-
-    Args:
-        text (str): A number, ``true``, ``None``, a text, or several in
-            brackets or with commas between. In quotes it is a text, whatever
-            is in it, unless that is in brackets.
-
-    Returns:
-        object: The value.
-
-    Raises:
-        ValueError: If the brackets do not match.
-    """
+    """The value that is meant by a text."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
         text = text[1:-1]
@@ -103,15 +91,6 @@ def apply_options(cfg: Config, options: dict[str, object]) -> None:
     A config file that says ``train_dataloader = dict(dataset=dict(pipeline=
     train_pipeline))`` has copied ``train_pipeline`` when it has been read.
     Options for the original change the copies, too.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        options (dict[str, object]): The values by their keys, with dots
-            between the levels.
-
-    Raises:
-        UserError: If a key is misspelt, cannot be set, or would have no
-            effect.
     """
     for key in options:
         _check_spelling(cfg, key)
@@ -129,11 +108,7 @@ def apply_options(cfg: Config, options: dict[str, object]) -> None:
 
 
 def warn_of_misspelt(cfg: Config) -> None:
-    """Say which variables of a config file may have been meant to be read.
-
-    Args:
-        cfg (Config): The config.
-    """
+    """Say which variables of a config file may have been meant to be read."""
     for name in cfg:
         close = difflib.get_close_matches(name, READ - COMMON_PARTS, n=1,
                                           cutoff=ALIKE_IN_FILES)

@@ -19,13 +19,6 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
     MMEngine merges a base config when its paths are made: a ``data_root`` in
     a config that builds upon it comes too late for them. What that config
     says itself, as ``dataset=dict(data_root=...)``, is not moved.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        options (dict[str, object]): The settings of the command line.
-
-    Raises:
-        UserError: If the override is no text.
     """
     own = cfg.get('data_root')
     if own is not None and not isinstance(own, str):

@@ -18,15 +18,7 @@ from .hooks.progress import by_iteration
 
 
 def effective_batch_size(cfg: Config, world_size: int) -> int:
-    """Images per optimizer step: processes x batch x accumulation.
-
-    Args:
-        cfg (Config): Config with a ``train_dataloader``.
-        world_size (int): Number of processes.
-
-    Returns:
-        int: The number of images.
-    """
+    """Images per optimizer step: processes x batch x accumulation."""
     return (world_size * cfg.train_dataloader.batch_size
             * cfg.optim_wrapper.get('accumulative_counts', 1))
 
@@ -40,13 +32,6 @@ def scale_learning_rate(cfg: Config, world_size: int) -> None:
     """Scale the learning rate linearly with the effective batch size.
 
     Unlike MMEngine's own ``auto_scale_lr``, this counts gradient accumulation.
-
-    Args:
-        cfg (Config): Config whose ``optim_wrapper.optimizer.lr`` is changed.
-        world_size (int): Number of processes.
-
-    Raises:
-        UserError: If the config has no base batch size or learning rate.
     """
     base = base_batch_size(cfg)
     if base is None:
@@ -62,17 +47,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> None:
 
 def describe_batch(cfg: Config, world_size: int,
                    recipe_lr: float | None) -> tuple[str, str | None]:
-    """Say what the batch size and the learning rate are going to be.
-
-    Args:
-        cfg (Config): The config, after any scaling.
-        world_size (int): Number of processes.
-        recipe_lr (float, optional): The learning rate before any scaling.
-
-    Returns:
-        tuple[str, str | None]: The description, and a warning if the learning
-        rate was chosen for another batch size and not scaled.
-    """
+    """Say what the batch size and the learning rate are going to be."""
     batch = effective_batch_size(cfg, world_size)
     base = base_batch_size(cfg)
     lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
@@ -97,12 +72,6 @@ def check_last_batch(runner: Runner) -> None:
 
     It cannot where the image's map has shrunk to a single position. Only if
     there is such a batch, the model is shown an image.
-
-    Args:
-        runner (Runner): Before its training.
-
-    Raises:
-        UserError: If it cannot.
     """
     loader: Any = runner.train_dataloader
     if not _has_single(loader, by_iteration(runner)):

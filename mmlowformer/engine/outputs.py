@@ -10,15 +10,7 @@ from ..utils.files import check_new
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Make sure that a work dir is a folder, or can be made, and written to.
-
-    Args:
-        cfg (Config): The config, whose ``work_dir`` may not exist.
-
-    Raises:
-        UserError: If it is a file, or may not be written to, or if MMEngine
-            would write all of the config in place of the user's.
-    """
+    """Check that a work dir exists or can be created, and is writable."""
     problem = _problem(Path(cfg.work_dir))
     if problem:
         raise UserError(f'work dir {cfg.work_dir} cannot be written: '
@@ -40,15 +32,7 @@ def _would_replace_config(cfg: Config) -> bool:
 
 
 def check_outputs(out: str | None, show_dir: str | None) -> None:
-    """Make sure that a file and a folder can be written.
-
-    Args:
-        out (str, optional): The file.
-        show_dir (str, optional): The folder; it may exist.
-
-    Raises:
-        UserError: If one cannot, or the file is there already.
-    """
+    """Make sure that a file and a folder can be written."""
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it has to be a file')
     if out:

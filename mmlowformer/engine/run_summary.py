@@ -27,13 +27,7 @@ SHOWN_CLASSES = 5
 
 def describe_runner(runner: Runner, config: str, *,
                     testing: bool = False) -> None:
-    """Say what was built: model, device and folders.
-
-    Args:
-        runner (Runner): Just built.
-        config (str): The config, as the user named it.
-        testing (bool): Whether it is for a test. Defaults to False.
-    """
+    """Say what was built: model, device and folders."""
     scope = runner.cfg.get('default_scope')
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
@@ -46,12 +40,7 @@ def describe_runner(runner: Runner, config: str, *,
 
 
 def describe_model(model: nn.Module, checkpoint: str) -> None:
-    """Say what predicts, and where.
-
-    Args:
-        model (nn.Module): The model, with its weights.
-        checkpoint (str): Where they are from.
-    """
+    """Say what predicts, and where."""
     device = next((item.device for item in model.parameters()), None)
     name = (device_name() if device is None or device.type == 'cpu' else
             str(device))
@@ -75,15 +64,7 @@ def _model(model: nn.Module) -> str:
 
 
 def precision(cfg: Config, testing: bool) -> str:
-    """What a run computes in.
-
-    Args:
-        cfg (Config): The config.
-        testing (bool): Whether it is a test, which may have another.
-
-    Returns:
-        str: The type, in words.
-    """
+    """What a run computes in."""
     if testing:
         mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
     else:
@@ -94,14 +75,7 @@ def precision(cfg: Config, testing: bool) -> str:
 
 
 def describe_data(dataset: BaseDataset) -> str:
-    """Images, boxes and classes of a data set.
-
-    Args:
-        dataset (BaseDataset): One of the hosts', or of another kind.
-
-    Returns:
-        str: The counts.
-    """
+    """Images, boxes and classes of a data set."""
     if hasattr(dataset, 'describe'):  # Of videos.
         return dataset.describe()
     frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
@@ -127,13 +101,7 @@ def _count_boxes(dataset: BaseDataset) -> int | None:
 
 
 class Describe(Hook):
-    """Says what a run starts from, just before it does.
-
-    Args:
-        batch (str): Batch size and learning rate in words; '' for a test.
-        weights (str): What the weights are if no file is loaded. Defaults to
-            ''.
-    """
+    """Says what a run starts from, just before it does."""
 
     # After all that loads, before ShowProgress.
     priority = 'LOW'
@@ -184,24 +152,12 @@ def _length(runner: Runner) -> str:
 
 
 def is_finished(runner: Runner) -> bool:
-    """Whether nothing is left to train.
-
-    Args:
-        runner (Runner): Whose training has begun.
-
-    Returns:
-        bool: Whether all iterations are done.
-    """
+    """Whether nothing is left to train."""
     return runner.iter >= runner.max_iters
 
 
 def conclude(runner: Runner, seconds: float) -> None:
-    """Say what came of a training, and what to do with it.
-
-    Args:
-        runner (Runner): After the training.
-        seconds (float): How long it took.
-    """
+    """Say what came of a training, and what to do with it."""
     say(f'\nFinished after {hours(seconds)}.')
     if runner.train_loop.stop_training:
         say(wrapped(_stopped(runner)))
@@ -254,13 +210,7 @@ def _has_curves(work_dir: str | Path) -> bool:
 
 def suggest_prediction(checkpoint: str | Path,
                        cfg: Config | None = None) -> None:
-    """Say how to use a model on images of one's own.
-
-    Args:
-        checkpoint (str | Path): The trained model.
-        cfg (Config, optional): Its config. Defaults to that of a model that
-            takes photos.
-    """
+    """Say how to use a model on images of one's own."""
     what, words = 'photo', ['PHOTO']
     if cfg is not None and is_tracker(cfg):
         what, words = 'video', ['VIDEO', '--box', 'x,y,w,h']

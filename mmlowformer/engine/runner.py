@@ -14,32 +14,14 @@ class QuietRunner(Runner):
     """
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger, before anything is logged.
-
-        Args:
-            *args: Of ``Runner.build_logger``.
-            **kwargs: Of ``Runner.build_logger``.
-
-        Returns:
-            MMLogger: The logger.
-        """
+        """Build the logger, before anything is logged."""
         logger = super().build_logger(*args, **kwargs)
         take_over(logger)
         return logger
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
                             ) -> OptimWrapper:
-        """Build what updates the weights.
-
-        Args:
-            optim_wrapper (OptimWrapper | dict): Of
-                ``Runner.build_optim_wrapper``.
-
-        Returns:
-            OptimWrapper: With ``compile=True`` it is left as it is: torch
-            cannot compile groups of parameters that are ConfigDicts, and
-            would do it anew for each learning rate.
-        """
+        """Build what updates the weights."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
         if self.cfg.get('compile'):
             wrappers = getattr(wrapper, 'optim_wrappers', {'': wrapper})

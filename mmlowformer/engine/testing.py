@@ -27,21 +27,7 @@ from .runner import QuietRunner
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:
-    """The config to test with; all that can be wrong with it is found here.
-
-    Args:
-        args (argparse.Namespace): With what :func:`add_common_arguments`
-            adds, and ``checkpoint``, which becomes a file if it is a URL.
-            It may be the folder of an exported model.
-        folder (str): Where results go, inside the config's ``work_dir``,
-            unless the user names one.
-
-    Returns:
-        Config: What a Runner can be built from.
-
-    Raises:
-        UserError: If config, checkpoint or data are missing or do not fit.
-    """
+    """The config to test with; all that can be wrong with it is found here."""
     cfg = load_config(args)
     check_settings(cfg)
     require_scope(cfg)
@@ -84,18 +70,7 @@ def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
 
 
 def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
-    """A Runner that is going to load a checkpoint of any layout.
-
-    Args:
-        cfg (Config): Of :func:`prepare_test`.
-        args (argparse.Namespace): As for :func:`prepare_test`.
-
-    Returns:
-        Runner: Nothing is loaded yet.
-
-    Raises:
-        UserError: If the checkpoint does not fit the model.
-    """
+    """A Runner that is going to load a checkpoint of any layout."""
     runner = QuietRunner.from_cfg(cfg)
     if not is_exported(args.checkpoint):
         check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)

@@ -56,18 +56,7 @@ class Row:
 def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int],
                     map_error: float = MAP_ERROR
                     ) -> Iterator[tuple[str, float, float]]:
-    """Compare what two networks give for an image.
-
-    Args:
-        ours (Outputs): Of the export.
-        theirs (Outputs): Of the checkpoint.
-        size (tuple[int, int]): Height and width of the image.
-        map_error (float): Allowed of maps of small images, as a part of the
-            largest value. Defaults to 5e-6.
-
-    Yields:
-        tuple[str, float, float]: Name of the output, error and limit.
-    """
+    """Compare what two networks give for an image."""
     if 'boxes' in theirs:
         there = ours['labels'] >= 0
         yield from compare_boxes(
@@ -88,15 +77,7 @@ def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def compare_boxes(ours: Outputs, theirs: Outputs
                   ) -> Iterator[tuple[str, float, float]]:
-    """Compare boxes one to one.
-
-    Args:
-        ours (Outputs): ``boxes``, ``scores`` and ``labels``.
-        theirs (Outputs): Likewise.
-
-    Yields:
-        tuple[str, float, float]: What was compared, error and limit.
-    """
+    """Compare boxes one to one."""
     alike = np.array_equal(np.sort(ours['labels']), np.sort(theirs['labels']))
     yield 'labels', 0. if alike else math.inf, 0.5
     if not alike:
@@ -123,15 +104,7 @@ def _pairs(ours: Outputs, theirs: Outputs) -> Iterator[tuple[int, int]]:
 
 def compare_results(ours: Result, theirs: Outputs
                     ) -> Iterator[tuple[str, float, float]]:
-    """Compare what is found in an image file.
-
-    Args:
-        ours (Result): Of the runtime.
-        theirs (Outputs): Of the checkpoint.
-
-    Yields:
-        tuple[str, float, float]: What was compared, error and limit.
-    """
+    """Compare what is found in an image file."""
     if isinstance(ours, Detections):
         yield from compare_boxes(dict(
             boxes=ours.boxes, scores=ours.scores, labels=ours.labels), theirs)

@@ -15,16 +15,7 @@ from ..visualization.drawing import captioned
 
 def draw_comparison(trained: TrainedModel, folder: str | Path, image: str
                     ) -> Image.Image:
-    """Draw what both find in an image.
-
-    Args:
-        trained (TrainedModel): The checkpoint's model.
-        folder (str | Path): Of the export.
-        image (str): The file.
-
-    Returns:
-        Image.Image: Checkpoint and export.
-    """
+    """Draw what both find in an image."""
     exported = ExportedModel(folder, torch.get_num_threads())
     pipeline = Pipeline(trained.pipeline, trained.scope)
     panels = []

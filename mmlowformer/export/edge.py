@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 
 def without_padding(network: Network) -> Network:
-    """A network that leaves the padding to the runtime.
-
-    Args:
-        network (Network): Stays as it is.
-
-    Returns:
-        Network: Shares its weights.
-    """
+    """A network that leaves the padding to the runtime."""
     other = copy.copy(network)
     other._modules = dict(network._modules)
     other.preparation = Preparation(replace(network.rule, divisor=1))
@@ -87,11 +80,7 @@ def write_executorch(source: 'Source', folder: Path) -> list[str]:
 
 
 class NamedOutputs(nn.Module):
-    """A network that returns a dict, whose keys LiteRT takes for names.
-
-    Args:
-        network (Network): The network.
-    """
+    """A network that returns a dict, whose keys LiteRT takes for names."""
 
     def __init__(self, network: Network):
         super().__init__()

@@ -19,17 +19,7 @@ DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))
 
 
 class Metric:
-    """The test of a config.
-
-    Args:
-        cfg (Config): With ``test_dataloader`` and ``test_evaluator``.
-        scope (str): Of the host library.
-        trusted (bool): Whether the config is the user's, or trusted; a
-            checkpoint may not say which files are read.
-
-    Attributes:
-        reason (str): Why it cannot be computed; empty if it can.
-    """
+    """The test of a config."""
 
     def __init__(self, cfg: Config, scope: str, *, trusted: bool):
         self.cfg, self.scope = cfg, scope
@@ -60,16 +50,7 @@ class Metric:
 
     def compute(self, model: BaseModel, loader: DataLoader,
                 step: Callable[[], None] = lambda: None) -> dict[str, float]:
-        """Test a model.
-
-        Args:
-            model (BaseModel): With a ``test_step``.
-            loader (DataLoader): Of :meth:`loader`.
-            step (Callable): Called after each batch. Defaults to nothing.
-
-        Returns:
-            dict[str, float]: As the host names them.
-        """
+        """Test a model."""
         # torch's type of data sets knows neither sizes nor facts.
         dataset: Any = loader.dataset
         with DefaultScope.overwrite_default_scope(self.scope), \
@@ -86,14 +67,7 @@ class Metric:
                 for name, value in metrics.items()}
 
     def files(self, most: int) -> list[str]:
-        """The first test images.
-
-        Args:
-            most (int): At most so many.
-
-        Returns:
-            list[str]: Their paths; none if there is no data.
-        """
+        """The first test images."""
         if self.reason:
             return []
         dataset: Any = self.loader().dataset
@@ -102,16 +76,7 @@ class Metric:
 
 
 def training_images(cfg: Config, scope: str, most: int) -> list[str]:
-    """Images of the training, spread over all of it.
-
-    Args:
-        cfg (Config): With ``train_dataloader``.
-        scope (str): Of the host library.
-        most (int): At most so many.
-
-    Returns:
-        list[str]: Their paths; none if there is no data.
-    """
+    """Images of the training, spread over all of it."""
     loader = cfg.get('train_dataloader')
     if not loader or _missing_data(cfg, loader):
         return []
@@ -132,14 +97,7 @@ def _missing_data(cfg: Config, loader: dict) -> str | None:
 
 
 def deciding(metrics: dict[str, float]) -> tuple[str, float] | None:
-    """The metric that decides about an export, from 0 to 1.
-
-    Args:
-        metrics (dict[str, float]): Of :meth:`Metric.compute`.
-
-    Returns:
-        tuple[str, float] | None: Name and value; None if none is known.
-    """
+    """The metric that decides about an export, from 0 to 1."""
     for name, whole in DECIDING:
         for key, value in metrics.items():
             if key.endswith(name):

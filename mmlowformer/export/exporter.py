@@ -57,19 +57,7 @@ HELP = {
 
 
 class Exporter:
-    """Exports a checkpoint.
-
-    Args:
-        checkpoint (str): The file.
-        config (str, optional): Instead of the checkpoint's own.
-        wishes (Wishes): What is asked for.
-        progress (Progress, optional): Is told how it goes.
-        trust_config (bool): Whether the checkpoint's config may build
-            anything, and name the data to test with. Defaults to False.
-
-    Raises:
-        UserError: If something is missing or cannot be exported.
-    """
+    """Exports a checkpoint."""
 
     def __init__(self, checkpoint: str, config: str | None, wishes: Wishes,
                  progress: Progress | None = None, *,
@@ -107,14 +95,7 @@ class Exporter:
             head.test_cfg[key] = value
 
     def network_for(self, item: Format) -> Network:
-        """What is exported to a format.
-
-        Args:
-            item (Format): The format.
-
-        Returns:
-            Network: Of a detector the raw one, if boxes are too much for it.
-        """
+        """What is exported to a format."""
         raw = self.wishes.raw or not item.boxes
         if raw not in self._networks:
             self._networks[raw] = network_of(
@@ -122,17 +103,7 @@ class Exporter:
         return self._networks[raw]
 
     def shape_for(self, item: Format) -> Shape:
-        """The input's shape in a format.
-
-        Args:
-            item (Format): The format.
-
-        Returns:
-            Shape: With what stays open.
-
-        Raises:
-            UserError: If not everything that is insisted on can be had.
-        """
+        """The input's shape in a format."""
         wishes = self.wishes
         able = self.network_for(item).any_batch and item.any_batch
         if wishes.any_batch and not able:
@@ -151,16 +122,6 @@ class Exporter:
 
         It gets its name after the verdict; until then, and where the process
         is ended meanwhile, ``.unverified`` stands behind it.
-
-        Args:
-            item (Format): The format.
-            folder (Path): Where to; is not there yet.
-
-        Returns:
-            Outcome: What came of it.
-
-        Raises:
-            UserError: If the format cannot do it, or nothing can be written.
         """
         shape, precision = self.shape_for(item), PRECISIONS[self.wishes.bits]
         network = self.network_for(item)
@@ -346,24 +307,12 @@ class Exporter:
 
 
 def unverified(folder: Path) -> Path:
-    """What the folder of an export is called before there is a verdict.
-
-    Args:
-        folder (Path): Its name after that.
-
-    Returns:
-        Path: Beside it.
-    """
+    """What the folder of an export is called before there is a verdict."""
     return folder.with_name(folder.name + UNVERIFIED)
 
 
 def withdraw(folder: Path, description: Description) -> None:
-    """Rename the files of an export that is not what it should be.
-
-    Args:
-        folder (Path): Of the files.
-        description (Description): Of the export.
-    """
+    """Rename the files of an export that is not what it should be."""
     for name in description.files:
         file = folder / name
         file.rename(file.with_name(file.name + UNVERIFIED))

@@ -78,12 +78,7 @@ def write_onnx(source: Source, folder: Path) -> list[str]:
 
 
 def write_float32_onnx(source: Source, file: Path) -> None:
-    """Write the ONNX file that the other precisions are made of.
-
-    Args:
-        source (Source): What is exported.
-        file (Path): Where to.
-    """
+    """Write the ONNX file that the other precisions are made of."""
     with quiet():
         torch.onnx.export(
             source.make_program(), (), str(file), opset_version=OPSET,
@@ -182,18 +177,7 @@ FORMATS = {item.name: item for item in (
 
 
 def find_formats(names: str) -> list[Format]:
-    """The formats that a user names.
-
-    Args:
-        names (str): With commas between.
-
-    Returns:
-        list[Format]: Each once.
-
-    Raises:
-        UserError: If there is no such format; the message names a similar
-            one.
-    """
+    """The formats that a user names."""
     found: dict[str, Format] = {}
     for name in filter(None, map(str.strip, names.lower().split(','))):
         if name not in FORMATS:
@@ -209,17 +193,7 @@ def find_formats(names: str) -> list[Format]:
 
 
 def check_format(item: Format, bits: int, wishes: dict[str, Any]) -> None:
-    """Whether a format can do what is asked for, here.
-
-    Args:
-        item (Format): The format.
-        bits (int): Of the weights.
-        wishes (dict[str, Any]): ``dynamic`` and ``boxes``, and whether the
-            user insists on them.
-
-    Raises:
-        UserError: If not; the message says what to change or install.
-    """
+    """Whether a format can do what is asked for, here."""
     if bits not in item.precisions:
         able = [name for name, other in FORMATS.items()
                 if bits in other.precisions]

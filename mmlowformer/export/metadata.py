@@ -9,14 +9,7 @@ KEY = 'mmlowformer'
 
 
 def metadata(description: Description) -> dict[str, str]:
-    """What a file says about itself: the whole, and the usual at hand.
-
-    Args:
-        description (Description): Of the model.
-
-    Returns:
-        dict[str, str]: Texts by key.
-    """
+    """What a file says about itself: the whole, and the usual at hand."""
     # They are of the file, which would change with them.
     whole = replace(description, sha256={}, verification={})
     return {KEY: json.dumps(vars(whole)), 'task': description.task,

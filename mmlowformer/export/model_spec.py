@@ -26,18 +26,7 @@ PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
 
 def describe(trained: TrainedModel, network: Network, shape: Shape,
              form: Format, precision: str) -> Description:
-    """What is known about an exported model before it is written.
-
-    Args:
-        trained (TrainedModel): The host's model.
-        network (Network): What is exported of it.
-        shape (Shape): Of the input.
-        form (Format): The format.
-        precision (str): Of the weights.
-
-    Returns:
-        Description: Without files and checksums.
-    """
+    """What is known about an exported model before it is written."""
     rule = network.rule
     names = sorted({backbone.variant_name for backbone in
                     find_lowformers(trained.module).values()})
@@ -75,16 +64,7 @@ def _values(pipeline: Sequence[dict]) -> str:
 
 def outputs(network: Network, trained: TrainedModel, shape: Shape
             ) -> list[dict]:
-    """Names and shapes of what a network gives, words for what is open.
-
-    Args:
-        network (Network): The network.
-        trained (TrainedModel): What it is of.
-        shape (Shape): Of the input.
-
-    Returns:
-        list[dict]: For the description.
-    """
+    """Names and shapes of what a network gives, words for what is open."""
     batch, _, height, width = shape.described
     count = _classes(trained.module) or len(trained.classes)
     if network.task == 'classification':

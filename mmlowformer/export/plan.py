@@ -103,9 +103,5 @@ class Outcome:
                 f'({rival["milliseconds"]:.1f} ms)')
 
     def fail(self, reason: str) -> None:
-        """Take the export for wrong.
-
-        Args:
-            reason (str): What is.
-        """
+        """Take the export for wrong."""
         self.verdict, self.reason = FAILED, reason

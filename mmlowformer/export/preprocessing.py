@@ -38,17 +38,7 @@ class InputRule:
 
 
 def input_rule(preprocessor: nn.Module) -> InputRule:
-    """Read off what a host's data preprocessor does.
-
-    Args:
-        preprocessor (nn.Module): Of any host.
-
-    Returns:
-        InputRule: The rule.
-
-    Raises:
-        UserError: If it pads to a size.
-    """
+    """Read off what a host's data preprocessor does."""
     converts = any(getattr(preprocessor, name, False) for name in (
         '_channel_conversion', 'channel_conversion', 'to_rgb'))
     divisor = _divisor(preprocessor)
@@ -76,11 +66,7 @@ def _divisor(preprocessor: Any) -> int:
 
 
 class Preparation(nn.Module):
-    """Normalizes and pads images, ``(N, 3, H, W)`` of 0 to 255.
-
-    Args:
-        rule (InputRule): How.
-    """
+    """Normalizes and pads images, ``(N, 3, H, W)`` of 0 to 255."""
 
     def __init__(self, rule: InputRule):
         super().__init__()
@@ -102,17 +88,7 @@ class Preparation(nn.Module):
 
 
 def prepare_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """The transforms of a test pipeline as steps that need no library.
-
-    Args:
-        pipeline (Sequence[dict]): Configs of transforms.
-
-    Returns:
-        list[dict]: ``prepare`` of a description.
-
-    Raises:
-        UserError: If one cannot be carried over; the message names it.
-    """
+    """The transforms of a test pipeline as steps that need no library."""
     steps = []
     for transform in pipeline:
         kind = kind_of(transform)
@@ -188,15 +164,7 @@ def _only(transform: dict, **known) -> None:
 
 def usual_size(steps: Sequence[dict], default: tuple[int, int] = (512, 512)
                ) -> tuple[int, int]:
-    """A size that images have in front of the model, in multiples of 32.
-
-    Args:
-        steps (Sequence[dict]): Of :func:`prepare_steps`.
-        default (tuple[int, int]): If they say nothing of it.
-
-    Returns:
-        tuple[int, int]: Height and width.
-    """
+    """A size that images have in front of the model, in multiples of 32."""
     for step in reversed(steps):
         if 'height' in step:
             sides = step['height'], step['width']

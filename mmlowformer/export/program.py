@@ -51,15 +51,7 @@ def example(shape: Shape) -> torch.Tensor:
 
 
 def program_of(network: Network, shape: Shape) -> ExportedProgram:
-    """Export a network for torch.
-
-    Args:
-        network (Network): In eval mode.
-        shape (Shape): Of the input.
-
-    Returns:
-        ExportedProgram: Good for all that is open.
-    """
+    """Export a network for torch."""
     names = {index: name for index, name in enumerate(shape.described)
              if isinstance(name, str)}
     least = dict(batch=1, height=LEAST_SIDE, width=LEAST_SIDE)

@@ -31,12 +31,7 @@ def sums_are_exact() -> bool:
 
 
 class _Images:
-    """What ONNX Runtime calibrates with.
-
-    Args:
-        images (Iterator[np.ndarray]): For the network.
-        name (str): Of its input.
-    """
+    """What ONNX Runtime calibrates with."""
 
     def __init__(self, images: Iterator[np.ndarray], name: str):
         self._images, self._name = images, name
@@ -58,10 +53,6 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
 
     Channel by channel. Products of two maps, as in attention, stay in
     float32.
-
-    Args:
-        source (Source): With images to calibrate with.
-        file (Path): The ONNX file in float32, which is replaced.
     """
     quantization = need_pinned('onnxruntime.quantization')
     shape_inference = need_pinned(
@@ -94,13 +85,6 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
     from the least to the largest value of all images: NNCF's own, means over
     the images, cut off what a classifier decides by. What decodes boxes NNCF
     leaves alone by itself.
-
-    Args:
-        source (Source): With images to calibrate with.
-        model (openvino.Model): In float32.
-
-    Returns:
-        openvino.Model: The quantized one.
     """
     nncf = need_pinned('nncf')
     estimators = need_pinned('nncf.quantization.range_estimator')
@@ -116,12 +100,7 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
 
 
 def quantize_tflite(source: 'Source', file: Path) -> None:
-    """Quantize convolutions and linear layers, channel by channel.
-
-    Args:
-        source (Source): With images to calibrate with.
-        file (Path): The LiteRT file in float32, which is replaced.
-    """
+    """Quantize convolutions and linear layers, channel by channel."""
     library = need_pinned('ai_edge_quantizer.quantizer')
     name = source.description.input['name']
     # They are counted first, which uses an iterator up.

@@ -17,11 +17,6 @@ class Reference:
     """The checkpoint's model with its own preprocessing.
 
     Nothing of an export is used, so that its mistakes are seen.
-
-    Args:
-        trained (TrainedModel): The model.
-        output_names (Sequence[str]): What is exported of it.
-        task (str): Of the export.
     """
 
     def __init__(self, trained: TrainedModel, output_names: Sequence[str],
@@ -31,16 +26,7 @@ class Reference:
         self._pipeline = Pipeline(trained.pipeline, trained.scope)
 
     def outputs(self, images: Sequence[np.ndarray]) -> list[Outputs]:
-        """The outputs for images as they are, without resizing them.
-
-        Args:
-            images (Sequence[np.ndarray]): ``(h, w, 3)`` of one size, BGR, 0
-                to 255.
-
-        Returns:
-            list[Outputs]: Of each image, by the names of the export; of
-            boxes as many rows as there are.
-        """
+        """The outputs for images as they are, without resizing them."""
         data = pseudo_collate([self._as_it_is(image) for image in images])
         if self.task == 'features' or 'scores_0' in self.output_names:
             return self._maps(data)
@@ -56,25 +42,11 @@ class Reference:
             np.ascontiguousarray(image.transpose(2, 0, 1))))
 
     def predict(self, source: str) -> BaseDataElement:
-        """What the host finds in an image file.
-
-        Args:
-            source (str): The file.
-
-        Returns:
-            BaseDataElement: The host's sample.
-        """
+        """What the host finds in an image file."""
         return self._test(pseudo_collate([self._pipeline(source).data]))[0]
 
     def prepared(self, source: str) -> np.ndarray:
-        """An image as the host's transforms leave it.
-
-        Args:
-            source (str): The file.
-
-        Returns:
-            np.ndarray: ``(h, w, 3)``, BGR, uint8.
-        """
+        """An image as the host's transforms leave it."""
         inputs = self._pipeline(source).data['inputs']
         return inputs.numpy().transpose(1, 2, 0)
 
@@ -99,15 +71,7 @@ class Reference:
                 for index in range(len(inputs))]
 
     def read(self, sample: BaseDataElement) -> Outputs:
-        """What a host's sample holds, as arrays.
-
-        Args:
-            sample (BaseDataElement): With predictions.
-
-        Returns:
-            Outputs: ``boxes``, ``scores`` and ``labels``, or ``logits``, or
-            ``scores``.
-        """
+        """What a host's sample holds, as arrays."""
         if self.task == 'detection':
             found = sample.pred_instances
             return dict(boxes=found.bboxes.numpy(),

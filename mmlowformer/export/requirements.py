@@ -37,18 +37,7 @@ UNVERIFIED = ('coreml', )
 
 
 def need_pinned(module: str) -> ModuleType:
-    """Import a module of a package that is named here.
-
-    Args:
-        module (str): Its name, or that of a module inside of it.
-
-    Returns:
-        ModuleType: The module.
-
-    Raises:
-        UserError: If it is missing; the message says what to install, in the
-            version that works.
-    """
+    """Import a module of a package that is named here."""
     pins = {name: package
             for needs in (*NEEDS.values(), *FOR_INT8.values())
             for name, package in needs}

@@ -35,15 +35,6 @@ def speeds(folders: Sequence[Path], network: Network, size: tuple[int, int]
     """Time torch, runtimes in float32, and the runtimes' own choices.
 
     All take turns, with the same images and as many threads as torch has.
-
-    Args:
-        folders (Sequence[Path]): Of exports.
-        network (Network): What torch computes, eagerly.
-        size (tuple[int, int]): Height and width of the images.
-
-    Returns:
-        list[dict]: ``name``, ``weights`` and ``milliseconds`` of an image,
-        torch first.
     """
     count = read_description(folders[0]).batch or 1
     images = np.full((count, 3, *size), 127, np.float32)

@@ -22,14 +22,7 @@ BATCHES = (1, 3)
 
 
 def sizes_for(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The example's size, another one, and an odd one.
-
-    Args:
-        size (tuple[int, int]): Height and width of the example.
-
-    Returns:
-        list[tuple[int, int]]: Three sizes, none of them larger.
-    """
+    """The example's size, another one, and an odd one."""
     height, width = size
     another = max(64, height // 64 * 32), max(96, width * 3 // 4 // 32 * 32)
     odd = (max(LEAST_SIDE, round(height * 0.65)) | 1,
@@ -38,16 +31,7 @@ def sizes_for(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class Verifier:
-    """Compares an exported folder with the checkpoint that it is of.
-
-    Args:
-        folder (str | Path): Of the export.
-        trained (TrainedModel): The checkpoint's model.
-        example (tuple[int, int]): Height and width that it was traced with.
-        strict (bool): Whether differences beyond rounding are misses; not of
-            weights that were rounded on purpose. Defaults to True.
-        step (Callable): Called after each comparison. Defaults to nothing.
-    """
+    """Compares an exported folder with the checkpoint that it is of."""
 
     def __init__(self, folder: str | Path, trained: TrainedModel,
                  example: tuple[int, int], *, strict: bool = True,
@@ -72,17 +56,7 @@ class Verifier:
         return height, width
 
     def rows(self, images: Sequence[str]) -> list[Row]:
-        """Compare outputs at all sizes and batches, then what is found.
-
-        Args:
-            images (Sequence[str]): Files.
-
-        Returns:
-            list[Row]: The worst of each output, size and batch.
-
-        Raises:
-            UserError: If there is no image.
-        """
+        """Compare outputs at all sizes and batches, then what is found."""
         if not images:
             raise UserError('there is no image to verify with')
         return [*self._outputs(images), *self._prepared(images),

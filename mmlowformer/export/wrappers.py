@@ -20,18 +20,7 @@ NO_BOX = (-2., -2., -1., -1.)
 
 
 class Network(nn.Module):
-    """A model without its host's types.
-
-    Args:
-        model (nn.Module): The host's, in eval mode; it stays as it is.
-        rule (InputRule): What its images go through.
-
-    Attributes:
-        task (str): See ``Description``.
-        output_names (list[str]): Of what it returns.
-        any_batch (bool): Whether it takes any number of images.
-        decoding (dict): See ``Description``.
-    """
+    """A model without its host's types."""
 
     task = ''
     any_batch = True
@@ -117,9 +106,6 @@ def follow_sizes(model: nn.Module) -> None:
     MMSegmentation's ``Upsample`` computes the size by way of a float, which
     makes a constant of it; a resize behind it hides that the values are
     wrong.
-
-    Args:
-        model (nn.Module): Changed in place.
     """
     from mmseg.models.utils import Upsample
     for parent in list(model.modules()):
@@ -129,11 +115,7 @@ def follow_sizes(model: nn.Module) -> None:
 
 
 class WholeUpsample(nn.Module):
-    """MMSegmentation's ``Upsample`` by a whole factor.
-
-    Args:
-        module (nn.Module): What it takes the place of.
-    """
+    """MMSegmentation's ``Upsample`` by a whole factor."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -275,14 +257,7 @@ def _check_head(model: Any) -> None:
 
 
 def decoding_of(model: Any) -> dict:
-    """How boxes are made of a RetinaNet's maps.
-
-    Args:
-        model (nn.Module): The detector.
-
-    Returns:
-        dict: Plain values.
-    """
+    """How boxes are made of a RetinaNet's maps."""
     head = model.bbox_head
     cfg, coder, priors = head.test_cfg, head.bbox_coder, head.prior_generator
     return dict(
@@ -300,22 +275,7 @@ def decoding_of(model: Any) -> dict:
 
 def network_of(model: Any, *, backbone: bool = False, raw: bool = False
                ) -> Network:
-    """Make a model exportable.
-
-    Args:
-        model (nn.Module): The host's, in eval mode; it stays as it is.
-        backbone (bool): Whether to take its backbone alone. Defaults to
-            False.
-        raw (bool): Whether a detector gives its maps instead of boxes.
-            Defaults to False.
-
-    Returns:
-        Network: What can be exported.
-
-    Raises:
-        UserError: If the model was deployed, or is of no kind that can be
-            exported.
-    """
+    """Make a model exportable."""
     _check_plain(model)
     rule = input_rule(model.data_preprocessor)
     if backbone:

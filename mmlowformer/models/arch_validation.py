@@ -23,21 +23,7 @@ OPENMMLAB_WEIGHTS = ('open-mmlab://', 'openmmlab://', 'torchvision://',
 
 
 def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
-    """Look a variant up, or check the description of one.
-
-    Args:
-        arch (str | dict): Name of a variant or of one of the ablations, or a
-            dict with the keys of one.
-        settings (Mapping[str, dict]): The variants by name.
-
-    Returns:
-        dict: The description, with all keys.
-
-    Raises:
-        ValueError: If there is no such variant, a key is unknown or missing,
-            or a value is not allowed.
-        TypeError: If it is neither a name nor a dict.
-    """
+    """Look a variant up, or check the description of one."""
     if isinstance(arch, str):
         # The paper writes B1.5.
         name = arch.lower().replace('.', '')
@@ -146,19 +132,7 @@ def _check_block(block: Iterable[str]) -> None:
 
 def check_out_indices(out_indices: int | Sequence[int],
                       count: int) -> tuple[int, ...]:
-    """Make sure that the outputs are stages.
-
-    Args:
-        out_indices (int | Sequence[int]): Index of a stage, or several;
-            negative ones count from the end.
-        count (int): Number of stages.
-
-    Returns:
-        tuple[int]: The indices, none of them negative.
-
-    Raises:
-        ValueError: If one is out of range, or they do not increase.
-    """
+    """Make sure that the outputs are stages."""
     indices = ((out_indices, ) if isinstance(out_indices, int) else
                tuple(out_indices))
     for index in indices:
@@ -174,18 +148,7 @@ def check_out_indices(out_indices: int | Sequence[int],
 
 
 def check_frozen_stages(frozen_stages: int, count: int) -> int:
-    """Make sure that so many stages can be frozen.
-
-    Args:
-        frozen_stages (int): -1 (none), 0 (the stem), or how many stages.
-        count (int): Number of stages.
-
-    Returns:
-        int: What was given.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
+    """Make sure that so many stages can be frozen."""
     if frozen_stages not in range(-1, count + 1):
         raise ValueError(
             f'frozen_stages is {frozen_stages!r}; allowed are -1 (none), 0 '
@@ -195,20 +158,7 @@ def check_frozen_stages(frozen_stages: int, count: int) -> int:
 
 def init_cfg_for(pretrained: str | None,
                  init_cfg: dict | list | None) -> dict | list | None:
-    """What ``pretrained=`` of OpenMMLab's older backbones means today.
-
-    Args:
-        pretrained (str, optional): File of the weights, or a URL.
-        init_cfg (dict | list, optional): What is said about initialization
-            otherwise.
-
-    Returns:
-        dict | list | None: The ``init_cfg`` to use.
-
-    Raises:
-        ValueError: If both are given, or the weights are those of a ResNet
-            that base configs of mmsegmentation hand to every backbone.
-    """
+    """What ``pretrained=`` of OpenMMLab's older backbones means today."""
     if pretrained is None:
         return init_cfg
     if pretrained.startswith(OPENMMLAB_WEIGHTS):
@@ -224,17 +174,7 @@ def init_cfg_for(pretrained: str | None,
 
 
 def check_drop_path_rate(rate: float) -> float:
-    """Make sure that it is a probability below 1.
-
-    Args:
-        rate (float): Probability to drop a branch.
-
-    Returns:
-        float: What was given.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
+    """Make sure that it is a probability below 1."""
     if not 0 <= rate < 1:
         raise ValueError('drop_path_rate has to be at least 0 and below 1, '
                          f'not {rate!r}.')

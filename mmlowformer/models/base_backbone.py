@@ -14,17 +14,7 @@ if TYPE_CHECKING:
 
 
 class StagedBackbone(LoadsAnyLayout):
-    """Freezing, deploying, and the depth of layers, see ``LowFormer``.
-
-    Args:
-        frozen_stages (int): -1 freezes nothing, 0 the stem, ``k`` the stem
-            and the first ``k`` stages.
-        norm_eval (bool): Whether BatchNorm stays in eval mode while training.
-        init_cfg (dict | list, optional): Initialization. Defaults to none.
-
-    Raises:
-        ValueError: If there are not so many stages.
-    """
+    """Freezing, deploying, and the depth of layers, see ``LowFormer``."""
 
     strides = (4, 8, 16, 32)
     stem: Sequential
@@ -39,11 +29,7 @@ class StagedBackbone(LoadsAnyLayout):
         self.deployed = False
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, except for what is frozen.
-
-        Raises:
-            RuntimeError: If the network was deployed.
-        """
+        """Set training mode, except for what is frozen."""
         if mode and self.deployed:
             raise RuntimeError(
                 'A deployed LowFormer cannot be trained: its BatchNorms are '
@@ -76,14 +62,6 @@ class StagedBackbone(LoadsAnyLayout):
         It is for computing outputs only: the transforms of ``torch.func``
         (``vmap``, ``jvp``) and symbolic tracing by ``torch.fx`` want the
         plain network.
-
-        Returns:
-            Self: The network itself.
-
-        Raises:
-            RuntimeError: If it is in training mode.
-            ValueError: If a BatchNorm has no running statistics.
-            UserError: If weights have no values, or cannot be changed.
         """
         if self.deployed:
             return self
@@ -98,18 +76,7 @@ class StagedBackbone(LoadsAnyLayout):
 
     def get_layer_depth(self, param_name: str,
                         prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter, for layer-wise learning rate decay.
-
-        Args:
-            param_name (str): Name of the parameter.
-            prefix (str): Prefix of the backbone's parameters in it. Defaults
-                to none.
-
-        Returns:
-            tuple[int, int]: The depth of the layer, 0 in the stem and rising
-            by 1 with each block, and the number of depths, the last of which
-            is that of everything behind the backbone.
-        """
+        """Depth of a parameter, for layer-wise learning rate decay."""
         first_blocks = [1]
         for stage in self.stages:
             first_blocks.append(first_blocks[-1] + len(stage))

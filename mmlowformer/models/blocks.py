@@ -42,18 +42,7 @@ class ConvNormAct(ConvModule):
 
 
 class FusedMBConv(BaseModule):
-    """Dense 3x3 expansion and 1x1 projection, each with a norm.
-
-    Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        stride (int): Stride of the 3x3 convolution.
-        expand_ratio (float): Hidden channels over ``in_channels``.
-        norm_cfg (dict): Norm after each convolution.
-        act_cfg (dict): Activation between the two convolutions.
-        bias (bool): Whether the 3x3 convolution has a bias. Defaults to
-            False.
-    """
+    """Dense 3x3 expansion and 1x1 projection, each with a norm."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int,
                  expand_ratio: float, norm_cfg: dict, act_cfg: dict,
@@ -71,18 +60,7 @@ class FusedMBConv(BaseModule):
 
 
 class MBConv(BaseModule):
-    """1x1 expansion, 3x3 depthwise and 1x1 projection, normed only at its end.
-
-    Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        stride (int): Stride of the depthwise convolution.
-        expand_ratio (float): Hidden channels over ``in_channels``.
-        norm_cfg (dict): Norm after the projection.
-        act_cfg (dict): Activation after the first two convolutions.
-        bias (bool): Whether the first two convolutions have a bias. Defaults
-            to False.
-    """
+    """1x1 expansion, 3x3 depthwise, 1x1 projection, norm only at the end."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int,
                  expand_ratio: float, norm_cfg: dict, act_cfg: dict,
@@ -135,17 +113,6 @@ class Lowtention(BaseModule):
 
     A strided depthwise convolution lowers the resolution, a transposed
     convolution restores it and is the output projection at the same time.
-
-    Args:
-        channels (int): Channels of input and output.
-        stride (int): Factor by which the resolution is lowered: 1, or even.
-        kernel (int): Size of the kernels that lower it.
-        ratio (float): Channels of each of q, k and v over ``channels``.
-        down (str): The way to q, k and v, of :attr:`WAYS`: a depthwise and a
-            1x1 convolution, or a dense one.
-        up (str): The way back, likewise: a 1x1 and a depthwise transposed
-            convolution, or a dense transposed one.
-        norm_cfg (dict): Norm after the depthwise convolution.
     """
 
     WAYS = ('separable', 'dense')
@@ -198,10 +165,6 @@ class ReLULinearAttention(BaseModule):
     ReLU takes the place of softmax, so that keys and values can be summed up
     first. Half of the heads see q, k and v, the other half these convolved
     5x5, head by head. Source: https://arxiv.org/abs/2205.14756.
-
-    Args:
-        channels (int): Channels of input and output.
-        norm_cfg (dict): Norm after the output projection.
     """
 
     def __init__(self, channels: int, norm_cfg: dict):
@@ -240,18 +203,7 @@ class ReLULinearAttention(BaseModule):
 
 
 class Residual(BaseModule):
-    """``x + drop_path(branch(norm(x)))``.
-
-    Args:
-        branch (nn.Module): Keeps the shape of its input.
-        drop_path (float): Probability to drop the branch for a sample.
-            Defaults to 0.
-        norm (nn.Module, optional): In front of the branch. Defaults to none.
-
-    Attributes:
-        inplace (bool): Whether the sum takes the place of the branch's
-            output. False, until the network is deployed.
-    """
+    """``x + drop_path(branch(norm(x)))``."""
 
     inplace = False
 
@@ -281,19 +233,7 @@ def _local(channels: int, depthwise_from: float, norm_cfg: dict,
 
 
 class LowFormerBlock(BaseModule):
-    """The block of stages 3 and 4: a chain of residual branches.
-
-    Args:
-        channels (int): Channels of input and output.
-        branches (tuple[str]): Which branches, in their order: of
-            :attr:`BRANCHES`, ``norm_`` meaning a GroupNorm in front.
-        attention (dict): Arguments of the :class:`Lowtention`.
-        depthwise_from (float): The local branch is a FusedMBConv with fewer
-            channels, an MBConv with at least as many.
-        drop_path (float): Drop probability of each branch.
-        norm_cfg (dict): Norm of the convolutions.
-        act_cfg (dict): Activation of the convolutions.
-    """
+    """The block of stages 3 and 4: a chain of residual branches."""
 
     BRANCHES = ('norm_lowtention', 'lowtention', 'relu_linear_attention',
                 'norm_mlp', 'local')

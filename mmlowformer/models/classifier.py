@@ -11,12 +11,6 @@ class Classifier(BaseModule):
 
     Source: `LowFormer <https://arxiv.org/abs/2409.03460>`_ and the authors'
     code.
-
-    Args:
-        in_channels (int): Channels of the feature map.
-        hidden_channels (tuple[int, int]): Channels in front of and behind the
-            global pooling.
-        num_classes (int): Number of classes.
     """
 
     def __init__(self, in_channels: int, hidden_channels: tuple[int, int],

@@ -105,13 +105,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 class ExportedNetwork(nn.Module):
-    """An exported network as a module from images to its outputs.
-
-    Args:
-        folder (str | Path): What ``tools/export.py`` wrote for a format.
-        threads (int, optional): Defaults to the runtime's choice.
-        trust (bool): As for :class:`ExportedModel`.
-    """
+    """An exported network as a module from images to its outputs."""
 
     def __init__(self, folder: str | Path, threads: int | None = None,
                  trust: bool = False):

@@ -32,16 +32,7 @@ PART_SIZE = 2**20
 
 
 def fuse_for_inference(network: nn.Module) -> None:
-    """Rewrite a network made of LowFormer's blocks in place.
-
-    Args:
-        network (nn.Module): The network, in eval mode.
-
-    Raises:
-        ValueError: If a BatchNorm has no running statistics, and so is no
-            fixed scale and shift. The network is as it was then.
-        UserError: See :func:`check_changeable`.
-    """
+    """Rewrite a network made of LowFormer's blocks in place."""
     check_changeable(network)
     # Parameters made in inference mode could not be loaded into afterwards.
     with torch.inference_mode(False), torch.no_grad():
@@ -50,15 +41,7 @@ def fuse_for_inference(network: nn.Module) -> None:
 
 
 def check_changeable(network: nn.Module) -> None:
-    """Make sure that weights can be computed with, and changed.
-
-    Args:
-        network (nn.Module): The network.
-
-    Raises:
-        UserError: If they have no values yet, cannot be changed, or are of
-            8 bits.
-    """
+    """Make sure that weights can be computed with, and changed."""
     for name, weight in network.named_parameters():
         if weight.is_meta:
             raise UserError(f'{name} has no values yet (device "meta"): load '
@@ -129,9 +112,6 @@ class ImageNorm(nn.Module):
     Over all of an image the order of the dimensions does not matter, so
     channels-last maps are normalized as they lie. ``nn.GroupNorm`` copies them
     to channels-first: always on CUDA, and on a CPU when it is compiled.
-
-    Args:
-        eps (float): Added to the variance.
     """
 
     def __init__(self, eps: float):
@@ -173,10 +153,6 @@ class PartwiseFusedMBConv(nn.Module):
 
     On a CPU, if that map is large. The parameters, and the outputs up to
     rounding, are those of the block that it takes the place of.
-
-    Args:
-        block (FusedMBConv): One that :meth:`can_replace`. Its parts are
-            shared.
     """
 
     def __init__(self, block: FusedMBConv):

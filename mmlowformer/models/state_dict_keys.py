@@ -136,16 +136,7 @@ def _rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
 
 
 def own_name(name: str) -> str:
-    """Our name of a tensor of the backbone or of the classifier.
-
-    Args:
-        name (str): Its name in any layout. What is of neither, or already has
-            our name, keeps it.
-
-    Returns:
-        str: Its name in ``LowFormer().state_dict()``, or in the classifier
-        behind :data:`CLASSIFIER`.
-    """
+    """Our name of a tensor of the backbone or of the classifier."""
     bare = _rename(name, WRAPPERS_TO_NONE)
     if not _LOWFORMER.match(bare):
         return name
@@ -154,20 +145,7 @@ def own_name(name: str) -> str:
 
 def by_own_name(names: Iterable[str],
                 rename: Callable[[str], str] = own_name) -> dict[str, str]:
-    """The names of a file's tensors, by those that they have here.
-
-    Args:
-        names (Iterable[str]): The names in the file.
-        rename (Callable): From a name there to the one here. Defaults to
-            :func:`own_name`.
-
-    Returns:
-        dict[str, str]: The file's name by the one here.
-
-    Raises:
-        ValueError: If two would have the same, as those of a network and of
-            an average of it.
-    """
+    """The names of a file's tensors, by those that they have here."""
     given: dict[str, str] = {}
     for name in names:
         own = rename(name)
@@ -179,15 +157,7 @@ def by_own_name(names: Iterable[str],
 
 
 def timm_names(names: Iterable[str]) -> dict[str, str]:
-    """The names of a network's tensors in timm.
-
-    Args:
-        names (Iterable[str]): All of our names, see :func:`own_name`. Those
-            of a single tensor would not tell whether its attention has a norm.
-
-    Returns:
-        dict[str, str]: timm's name by ours.
-    """
+    """The names of a network's tensors in timm."""
     names = list(names)
     normed = any('.lowtention.norm.' in name for name in names)
     rules = OWN_TO_TIMM if normed else (_ATTENTION_ALONE, *OWN_TO_TIMM)
@@ -195,28 +165,13 @@ def timm_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def authors_names(names: Iterable[str]) -> dict[str, str]:
-    """The names of a network's tensors in the authors' files.
-
-    Args:
-        names (Iterable[str]): All of our names, see :func:`timm_names`.
-
-    Returns:
-        dict[str, str]: The authors' name by ours.
-    """
+    """The names of a network's tensors in the authors' files."""
     return {name: _rename(timm_name, TIMM_TO_AUTHORS)
             for name, timm_name in timm_names(names).items()}
 
 
 def model_names(names: Iterable[str]) -> dict[str, str]:
-    """Our names of a network's tensors in a file.
-
-    Args:
-        names (Iterable[str]): All of our names, see :func:`own_name`.
-
-    Returns:
-        dict[str, str]: The name in MMPreTrain's ``ImageClassifier`` if there
-        is a classifier, else in the backbone, by our name.
-    """
+    """Our names of a network's tensors in a file."""
     names = list(names)
     if not any(name.startswith(CLASSIFIER) for name in names):
         return {name: name for name in names}
@@ -225,14 +180,7 @@ def model_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def layout_of(names: Iterable[str]) -> str:
-    """Whose layout a state dict has.
-
-    Args:
-        names (Iterable[str]): Names of its tensors.
-
-    Returns:
-        str: ``"authors' layout"``, ``"timm's layout"`` or ``'own layout'``.
-    """
+    """Whose layout a state dict has."""
     names = list(names)
     if any('.op_list.' in name for name in names):
         return "authors' layout"

@@ -67,24 +67,7 @@ class LoadsAnyLayout(BaseModule):
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:
-        """Load tensors of any layout, see ``torch.nn.Module``.
-
-        Args:
-            state_dict (dict): Tensors in our, the authors' or timm's layout.
-                Those of a classifier are left aside.
-            strict (bool): Whether all tensors of the backbone have to be
-                there. Defaults to True.
-            assign (bool): Whether to take the tensors over instead of copying
-                them. Defaults to False.
-
-        Returns:
-            _IncompatibleKeys: ``missing_keys`` and ``unexpected_keys``.
-
-        Raises:
-            ValueError: If ``strict``, and tensors are missing or have another
-                shape.
-            RuntimeError: If not ``strict``, and tensors have another shape.
-        """
+        """Load tensors of any layout, see ``torch.nn.Module``."""
         if strict:
             return super().load_state_dict(state_dict, assign=assign)
         # torch does not hand "strict" down to _load_from_state_dict, which
@@ -116,19 +99,7 @@ class LoadsAnyLayout(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def own_tensors(self, state_dict: dict) -> dict:
-        """This network's tensors in a state dict of any layout.
-
-        Args:
-            state_dict (dict): The tensors by name; those of other parts, as
-                of a classifier, are left aside.
-
-        Returns:
-            dict: The tensors, by the names that they have here.
-
-        Raises:
-            ValueError: If some are missing, have another shape, or are of a
-                larger network.
-        """
+        """This network's tensors in a state dict of any layout."""
         given = self._by_own_name(state_dict)
         needed = self.state_dict()
         found = {name: given[name] for name, value in needed.items()
@@ -151,14 +122,6 @@ class LoadsAnyLayout(BaseModule):
         """Tensors of a larger network, of which this one is a part.
 
         The E variants are parts of B variants with the same widths.
-
-        Args:
-            names (Iterable[str]): Names of tensors, ours.
-
-        Returns:
-            list[str]: Those of a stem or of stages that are not in it. Stages
-            behind the last of ``out_indices``, which are not built, do not
-            count.
         """
         own = self.state_dict()
         not_built = tuple(f'stages.{i}.' for i in

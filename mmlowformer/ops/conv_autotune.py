@@ -50,17 +50,6 @@ def pays_here(in_channels: int, out_channels: int, images: int, height: int,
     folder, by processor, number of threads, and version of torch. With few
     tiles a tenth has to be gained. Where that cannot be written, with a
     warning, or torch is told to be deterministic, the constants decide.
-
-    Args:
-        in_channels (int): See :class:`Size`.
-        out_channels (int): See :class:`Size`.
-        images (int): See :class:`Size`.
-        height (int): See :class:`Size`.
-        width (int): See :class:`Size`.
-        dtype (torch.dtype): See :class:`Size`. Defaults to float32.
-
-    Returns:
-        bool: Whether Winograd's way was faster.
     """
     size = Size(in_channels, out_channels, images, height, width, dtype)
     if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
@@ -183,15 +172,7 @@ def _replace(file: Path, content: dict[str, dict[str, Seconds]]) -> None:
 
 
 def time_both_ways(size: Size) -> Seconds:
-    """Time a convolution, directly and by Winograd's algorithm.
-
-    Args:
-        size (Size): Of the convolution.
-
-    Returns:
-        dict[str, float]: The fewest seconds of a call, ``direct`` and
-        ``winograd``.
-    """
+    """Time a convolution, directly and by Winograd's algorithm."""
     # Of weights made in inference mode no changes are counted.
     with torch.inference_mode(False), torch.no_grad():
         evicting = torch.zeros(EVICTING)
@@ -200,15 +181,7 @@ def time_both_ways(size: Size) -> Seconds:
 
 def fewest_seconds(ways: Mapping[str, Callable[[], object]],
                    prepare: Callable[[Callable], object]) -> Seconds:
-    """Time several ways in turns.
-
-    Args:
-        ways (Mapping[str, Callable]): What to call, by its name.
-        prepare (Callable): Called with each of them before it is timed.
-
-    Returns:
-        dict[str, float]: The fewest seconds that a call of each took.
-    """
+    """Time several ways in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, call in ways.items():

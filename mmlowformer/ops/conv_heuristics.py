@@ -38,20 +38,7 @@ class Size(NamedTuple):
 def pays_by_constants(in_channels: int, out_channels: int, images: int,
                       height: int, width: int,
                       dtype: torch.dtype = torch.float32) -> bool:
-    """Whether Winograd's way is taken, the same on every machine.
-
-    Args:
-        in_channels (int): See :class:`Size`.
-        out_channels (int): See :class:`Size`.
-        images (int): See :class:`Size`.
-        height (int): See :class:`Size`.
-        width (int): See :class:`Size`.
-        dtype (torch.dtype): See :class:`Size`. Defaults to float32.
-
-    Returns:
-        bool: Whether channels and tiles are many enough, in float32. In
-        bfloat16 it depends on the machine.
-    """
+    """Whether Winograd's way is taken, the same on every machine."""
     size = Size(in_channels, out_channels, images, height, width, dtype)
     return (dtype == torch.float32 and in_channels >= MIN_CHANNELS
             and size.tiles >= MIN_TILES)

@@ -61,15 +61,7 @@ def _contiguous(value):
 
 
 def wants_contiguous(module: nn.Module) -> bool:
-    """Whether a module cannot do with channels-last weights.
-
-    Args:
-        module (nn.Module): The module, of mmcv or derived from one.
-
-    Returns:
-        bool: Whether it computes with an operator of mmcv, or standardizes
-        its weights, of which mmcv takes views.
-    """
+    """Whether a module cannot do with channels-last weights."""
     return any(_is_in_package(kind.__module__) or
                kind.__module__ == WEIGHT_STANDARDIZATION
                for kind in type(module).__mro__)

@@ -11,9 +11,6 @@ def to_channels_last(module: nn.Module) -> None:
     """Lay out a module's weights as convolutions want them.
 
     But for the weights of mmcv's operators, see :mod:`.mmcv_ops`.
-
-    Args:
-        module (nn.Module): The module, changed in place.
     """
     # torch's annotations lack this overload.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -25,13 +22,7 @@ def to_channels_last(module: nn.Module) -> None:
 def replace_modules(network: nn.Module,
                     can_replace: Callable[[nn.Module], bool],
                     replacement: Callable[..., nn.Module]) -> None:
-    """Put a module of a kind in the place of each that it can replace.
-
-    Args:
-        network (nn.Module): Where to look, changed in place.
-        can_replace (Callable): Whether a module is one to be replaced.
-        replacement (Callable): Makes the new one from the old one.
-    """
+    """Put a module of a kind in the place of each that it can replace."""
     made: dict[nn.Module, nn.Module] = {}
     for parent in list(network.modules()):
         for name, child in parent._modules.items():

@@ -108,16 +108,7 @@ def is_dense(weight: Tensor) -> bool:
 
 def infers_on_cpu(x: Tensor, weight: Tensor,
                   dtypes: tuple[torch.dtype, ...]) -> bool:
-    """Whether a CPU computes it, for nobody who asks for gradients.
-
-    Args:
-        x (Tensor): What is convolved.
-        weight (Tensor): With what.
-        dtypes (tuple[torch.dtype, ...]): One of these, of both.
-
-    Returns:
-        bool: Whether it is so, and what is made from the weight stays true.
-    """
+    """Whether a CPU computes it, for nobody who asks for gradients."""
     return (not torch.is_grad_enabled() and not _autocasts()
             and not is_exported()
             and x.device.type == weight.device.type == 'cpu'
@@ -148,16 +139,7 @@ def _can_pack() -> bool:
 @torch.no_grad()
 def pack_weight(weight: Tensor, size: Sequence[int],
                 settings: ConvSettings) -> Tensor:
-    """Lay out a convolution's weight as oneDNN wants it.
-
-    Args:
-        weight (Tensor): The weight.
-        size (Sequence[int]): Of the maps that it is to be best for.
-        settings (ConvSettings): Of the convolution.
-
-    Returns:
-        Tensor: The weight, of the layout ``torch._mkldnn``.
-    """
+    """Lay out a convolution's weight as oneDNN wants it."""
     return torch.ops.mkldnn._reorder_convolution_weight(
         weight, *settings, size)
 
@@ -174,15 +156,6 @@ def convolve_packed(x: Tensor, weight: Tensor, bias: Tensor | None,
 
     With one as it is, the same is done after a conversion: what comes out
     does not depend on what was packed before.
-
-    Args:
-        x (Tensor): Maps, which give their layout to what comes out.
-        weight (Tensor): The weight, as it is or from :func:`pack_weight`.
-        bias (Tensor, optional): The bias.
-        settings (ConvSettings): Of the convolution.
-
-    Returns:
-        Tensor: The outputs.
     """
     padding, stride, dilation, groups = settings
     return torch.ops.mkldnn._convolution_pointwise(
@@ -198,10 +171,6 @@ class PackedConv2d(nn.Conv2d):
     convolution that it takes the place of, and so are the outputs up to
     rounding. Weights may change at any time, as of
     :class:`.winograd.WinogradConv2d`.
-
-    Args:
-        conv (nn.Conv2d): One that :meth:`can_replace`. Its parameters are
-            shared.
     """
 
     def __init__(self, conv: nn.Conv2d):
@@ -275,12 +244,7 @@ class PackedConv2d(nn.Conv2d):
 
 
 def forget_packed(module: nn.Module) -> None:
-    """Give the memory back that what is made from weights takes.
-
-    Args:
-        module (nn.Module): With all that is in it. What is needed again is
-            made again.
-    """
+    """Give the memory back that what is made from weights takes."""
     for child in module.modules():
         if isinstance(child, PackedConv2d):
             child.forget()

@@ -62,14 +62,7 @@ TO_OUTPUTS = _both_axes(_values(TILE).T).float()
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
-    """The values of kernels at the points.
-
-    Args:
-        weight (Tensor): The kernels, ``(C', C, 3, 3)``.
-
-    Returns:
-        Tensor: ``(36 * C', C, 1, 1)``: a 1x1 convolution's for each point.
-    """
+    """The values of kernels at the points."""
     to_values = _both_axes(_values(KERNEL))
     kernels = weight.permute(2, 3, 0, 1).flatten(0, 1).double()
     values = torch.tensordot(to_values, kernels, dims=1).float()
@@ -77,15 +70,7 @@ def transform_kernels(weight: Tensor) -> Tensor:
 
 
 def pack_kernels(kernels: Tensor, tiles: int) -> Tensor:
-    """Lay transformed kernels out as oneDNN multiplies them fastest.
-
-    Args:
-        kernels (Tensor): From :func:`transform_kernels`.
-        tiles (int): How many tiles will be multiplied at once.
-
-    Returns:
-        Tensor: The same kernels, for :func:`multiply`.
-    """
+    """Lay transformed kernels out as oneDNN multiplies them fastest."""
     size = 1, PATCH**2 * kernels.shape[1], tiles, 1
     return pack_weight(kernels, size, POINTWISE)
 
@@ -104,15 +89,7 @@ def kernel_layout(in_channels: int, out_channels: int, tiles: int) -> bytes:
 
 
 def kernels_for(weight: Tensor, tiles: int) -> Tensor:
-    """Kernels as :func:`multiply` wants them.
-
-    Args:
-        weight (Tensor): The kernels, ``(C', C, 3, 3)``.
-        tiles (int): How many tiles will be multiplied at once.
-
-    Returns:
-        Tensor: Their values at the points, packed where that can be.
-    """
+    """Kernels as :func:`multiply` wants them."""
     kernels = transform_kernels(weight)
     return pack_kernels(kernels, tiles) if can_pack() else kernels
 
@@ -142,14 +119,7 @@ def typical_tiles(in_channels: int, out_channels: int, tiles: int) -> int:
 
 
 class TransformedKernels:
-    """A convolution's kernels as values at the points.
-
-    Args:
-        weight (Tensor): The kernels, ``(C', C, 3, 3)``, dense.
-
-    Attributes:
-        source (Snapshot): What they were made from.
-    """
+    """A convolution's kernels as values at the points."""
 
     def __init__(self, weight: Tensor):
         self.source = Snapshot.of(weight)
@@ -167,15 +137,7 @@ class TransformedKernels:
 
 
 def multiply(values: Tensor, kernels: Tensor) -> Tensor:
-    """Multiply tiles and kernels: a 1x1 convolution, the points its groups.
-
-    Args:
-        values (Tensor): The tiles at the points, ``(T, 36, C)``.
-        kernels (Tensor): From :func:`transform_kernels`, packed or not.
-
-    Returns:
-        Tensor: The products, ``(T, 36, C')``.
-    """
+    """Multiply tiles and kernels: a 1x1 convolution, the points its groups."""
     tiles, points, channels = values.shape
     if not can_pack():
         kernels = kernels.view(points, -1, channels).transpose(1, 2)
@@ -199,14 +161,6 @@ class WinogradConv2d(PackedConv2d):
     The one change that cannot be seen is that of single values by
     ``weight.data``, behind the back of autograd: assign ``weight.data`` as a
     whole, or change ``weight`` under ``torch.no_grad()``.
-
-    Args:
-        conv (nn.Conv2d): One that :meth:`can_replace`. Its parameters are
-            shared.
-
-    Attributes:
-        choose (Callable): Tells whether Winograd's way is faster, as
-            :func:`.choosing.pays_by_constants` does, the default.
     """
 
     def __init__(self, conv: nn.Conv2d):
@@ -270,18 +224,7 @@ class WinogradConv2d(PackedConv2d):
     def convolve_tiles(
             self, x: Tensor,
             pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Convolve part by part, by Winograd's algorithm.
-
-        Args:
-            x (Tensor): Maps, ``(N, C, H, W)``, channels-last.
-            pointwise (Callable, optional): What to compute from the outputs,
-                position by position, before they are put together; from
-                ``(N, C, H, W)`` of any ``N``, ``H`` and ``W`` to other
-                channels. Defaults to none.
-
-        Returns:
-            Tensor: The outputs, ``(N, C', H, W)``.
-        """
+        """Convolve part by part, by Winograd's algorithm."""
         height, width = x.shape[2:]
         maps = x.permute(0, 2, 3, 1)
         parts = Parts.of(x, self.out_channels)

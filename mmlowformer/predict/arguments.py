@@ -6,11 +6,7 @@ from .predictor import Predictor
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that a predictor is built from, but for the checkpoint.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool.
-    """
+    """Arguments that a predictor is built from, but for the checkpoint."""
     parser.add_argument('--config', metavar='C',
                         help="instead of the checkpoint's own: a config, or "
                         'the name of one that comes with mmlowformer')
@@ -37,11 +33,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that lets the config in a checkpoint build anything.
-
-    Args:
-        parser (argparse.ArgumentParser): The parser of a tool.
-    """
+    """The argument that lets the config in a checkpoint build anything."""
     parser.add_argument('--trust-config', action='store_true',
                         help='build whatever the config in the checkpoint '
                         'names, which can run code of whoever made the file '
@@ -49,18 +41,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def predictor_of(args: argparse.Namespace) -> Predictor:
-    """Build the predictor.
-
-    Args:
-        args (argparse.Namespace): With ``checkpoint`` and what
-            :func:`add_model_arguments` adds.
-
-    Returns:
-        Predictor: The predictor.
-
-    Raises:
-        UserError: If it cannot be built.
-    """
+    """Build the predictor."""
     return Predictor(
         args.checkpoint, args.config, device=args.device,
         score_thr=args.score_thr, batch_size=args.batch_size,

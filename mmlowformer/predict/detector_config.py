@@ -14,19 +14,7 @@ META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 
 
 def detector_config(cfg: Config) -> tuple[Config, dict | None]:
-    """The detector of a tracker over boxes, as a config that it may have had.
-
-    Args:
-        cfg (Config): Of the tracker, or of any other model.
-
-    Returns:
-        tuple[Config, dict | None]: A copy for images one by one, and the
-        settings of what follows the boxes; ``cfg`` itself and None if there
-        is no such tracker in it.
-
-    Raises:
-        UserError: If the model takes nothing but whole videos.
-    """
+    """The config of the detector inside a multi-object tracker."""
     kind = kind_of(cfg.model)
     if kind not in OVER_BOXES:
         if any(kind_of(step) == 'PackTrackInputs'

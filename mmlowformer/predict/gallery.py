@@ -19,20 +19,7 @@ def is_retriever(module: nn.Module) -> bool:
 
 def set_gallery(module: BaseModel, folder: str | Path | None,
                 pipeline: list[dict], scope: str) -> list[str]:
-    """Let a retriever know a folder of images.
-
-    Args:
-        module (BaseModel): The retriever, changed in place.
-        folder (str | Path, optional): The folder; sub-folders belong to it.
-        pipeline (list[dict]): Transforms of its images.
-        scope (str): Of the library that has them.
-
-    Returns:
-        list[str]: Paths of the images, in the order of the model's scores.
-
-    Raises:
-        UserError: If there are no images.
-    """
+    """Let a retriever know a folder of images."""
     if folder is None:
         raise UserError('the model looks for similar images: name the folder '
                         'of those to search with --gallery')

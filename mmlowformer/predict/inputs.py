@@ -33,11 +33,7 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
 
     def add(self, path: str) -> None:
-        """Take in a file by its suffix; images may have any.
-
-        Args:
-            path (str): The file.
-        """
+        """Take in a file by its suffix; images may have any."""
         kind = self.videos if _suffix(path) in VIDEOS else self.images
         if path not in kind:
             kind.append(path)
@@ -45,21 +41,7 @@ class Inputs:
 
 def collect(arguments: Sequence[str], *, recursive: bool = False,
             stdin: TextIO | None = None) -> Inputs:
-    """Find what is named on a command line.
-
-    Args:
-        arguments (Sequence[str]): Files, folders, globs, text files that list
-            files, numbers of cameras, addresses of streams, or ``-`` for a
-            list on the standard input.
-        recursive (bool): Whether to look into sub-folders. Defaults to False.
-        stdin (TextIO, optional): Defaults to that of the process.
-
-    Returns:
-        Inputs: In the order of the arguments, files of a folder by name.
-
-    Raises:
-        UserError: If something is not there, or nothing is found at all.
-    """
+    """Find what is named on a command line."""
     inputs = Inputs()
     for argument in arguments:
         if argument == '-':
@@ -147,14 +129,7 @@ def _hint(path: str) -> str:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Names that tell files apart, below the folder that they share.
-
-    Args:
-        paths (Sequence[str]): The files.
-
-    Returns:
-        list[str]: With ``/`` between folders.
-    """
+    """Names that tell files apart, below the folder that they share."""
     whole = [os.path.abspath(path) for path in paths]
     if not whole:
         return []

@@ -42,15 +42,7 @@ class Prepared(NamedTuple):
 
 
 class Pipeline:
-    """The test pipeline of a config, for images without annotations.
-
-    Args:
-        transforms (list[dict]): Config of the transforms.
-        scope (str): Of the library that has them.
-
-    Raises:
-        UserError: If none of them loads an image.
-    """
+    """The test pipeline of a config, for images without annotations."""
 
     def __init__(self, transforms: list[dict], scope: str):
         steps = [step for step in transforms
@@ -75,33 +67,11 @@ class Pipeline:
                             f'{first_line(error)}') from error
 
     def __call__(self, source: Source, name: str = '') -> Prepared:
-        """Read and prepare an image.
-
-        Args:
-            source (Source): The image.
-            name (str): What to call it. Defaults to its path.
-
-        Returns:
-            Prepared: What the model takes.
-
-        Raises:
-            UserError: If it cannot be read or prepared; the message names it.
-        """
+        """Read and prepare an image."""
         return self.prepare(self.read(source, name))
 
     def read(self, source: Source, name: str = '') -> dict:
-        """Read an image.
-
-        Args:
-            source (Source): The image.
-            name (str): What to call it. Defaults to its path.
-
-        Returns:
-            dict: ``img``, an array in BGR, and what transforms want to know.
-
-        Raises:
-            UserError: If it cannot be read.
-        """
+        """Read an image."""
         if isinstance(source, CONTENT):
             source = bytes(source)
         elif isinstance(source, os.PathLike):
@@ -150,17 +120,7 @@ class Pipeline:
         return image
 
     def prepare(self, record: dict) -> Prepared:
-        """Transform an image.
-
-        Args:
-            record (dict): From :meth:`read`.
-
-        Returns:
-            Prepared: What the model takes.
-
-        Raises:
-            UserError: If it cannot be transformed.
-        """
+        """Transform an image."""
         image = record['img'][..., ::-1]
         name = record.pop('name')
         try:

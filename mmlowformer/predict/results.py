@@ -70,11 +70,7 @@ class Result(ABC):
         return f'{self.size}  {what}  {1e3 * self.seconds:.0f} ms'
 
     def save(self, file: str) -> None:
-        """Write the picture of :meth:`draw`.
-
-        Args:
-            file (str): Where to; the suffix tells the format.
-        """
+        """Write the picture of :meth:`draw`."""
         self.draw().save(file)
 
     def _repr_png_(self) -> bytes:
@@ -298,26 +294,12 @@ class Neighbours(Result):
 
 
 def as_picture(path: str) -> Image.Image:
-    """A file's image, as models see it.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        Image.Image: In RGB, upright.
-    """
+    """A file's image, as models see it."""
     return Image.fromarray(read(path, OPENCV)[..., ::-1])
 
 
 def run_lengths(mask: np.ndarray) -> dict:
-    """A mask in COCO's compressed format.
-
-    Args:
-        mask (np.ndarray): ``(h, w)``, bool.
-
-    Returns:
-        dict: ``size`` and ``counts``, a text.
-    """
+    """A mask in COCO's compressed format."""
     # Needed for masks alone, and not by all hosts.
     from pycocotools import mask as coco
     code = coco.encode(np.asfortranarray(mask, np.uint8))
@@ -327,20 +309,7 @@ def run_lengths(mask: np.ndarray) -> dict:
 
 def result_of(sample: BaseDataElement, score_thr: float,
               gallery: list[str] | None = None, **common) -> Result:
-    """What a model says about an image, without the host's types.
-
-    Args:
-        sample (BaseDataElement): The host's data sample.
-        score_thr (float): The least score of a box.
-        gallery (list[str], optional): What a retriever's scores are of.
-        **common: The fields of :class:`Result`.
-
-    Returns:
-        Result: The kind that fits.
-
-    Raises:
-        UserError: If it is of no kind that is known here.
-    """
+    """What a model says about an image, without the host's types."""
     if 'pred_instances' in sample:
         return _detections(sample.pred_instances.cpu().numpy(), score_thr,
                            common)

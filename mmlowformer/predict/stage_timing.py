@@ -17,20 +17,7 @@ IMAGES = 15
 def time_stages(pipeline: Pipeline, model: nn.Module,
                 run: Callable[[list[dict]], object],
                 images: Sequence[Source]) -> dict[str, float]:
-    """Time each stage of predicting, one image after the other.
-
-    Args:
-        pipeline (Pipeline): Reads and prepares images.
-        model (nn.Module): The model.
-        run (Callable): Runs it on prepared images.
-        images (Sequence[Source]): The images, of which the first is for
-            warming up.
-
-    Returns:
-        dict[str, float]: Medians in seconds: ``read`` (decoding the file),
-        ``prepare`` (resizing and what else the config has), ``network``, and
-        ``rest`` (normalizing and padding before it, decoding and NMS behind).
-    """
+    """Time each stage of predicting, one image after the other."""
     with torch.no_grad():
         names = list(deployed_forwards(model)) or list(
             find_parts(model, noise_for(model)))

@@ -17,15 +17,7 @@ AT_SEAM = 2
 
 
 class Tiling:
-    """How images are cut.
-
-    Args:
-        size (int): Side of a tile, in pixels.
-        overlap (float): Share of a tile that lies in its neighbour, too.
-
-    Raises:
-        UserError: If that cannot be.
-    """
+    """How images are cut."""
 
     def __init__(self, size: int, overlap: float):
         if size < 32:
@@ -36,24 +28,12 @@ class Tiling:
         self.size, self.overlap = size, overlap
 
     def merger(self, shape: tuple[int, int]) -> 'Merger':
-        """What collects the results of an image's tiles.
-
-        Args:
-            shape (tuple[int, int]): Height and width of the image.
-
-        Returns:
-            Merger: With the tiles to predict, in order.
-        """
+        """What collects the results of an image's tiles."""
         return Merger(shape, tiles_of(*shape, self.size, self.overlap))
 
 
 class Merger:
-    """Collects what is found in an image's tiles.
-
-    Args:
-        shape (tuple[int, int]): Height and width of the image.
-        tiles (list[Tile]): The tiles, row by row.
-    """
+    """Collects what is found in an image's tiles."""
 
     def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
         self.shape, self.tiles = shape, tiles
@@ -61,15 +41,7 @@ class Merger:
         self._mask: Mosaic | None = None
 
     def add(self, tile: Tile, sample: BaseDataElement) -> None:
-        """Take in what was found in a tile.
-
-        Args:
-            tile (Tile): The next one of :attr:`tiles`.
-            sample (BaseDataElement): The host's data sample of it.
-
-        Raises:
-            UserError: If results of that kind cannot be merged.
-        """
+        """Take in what was found in a tile."""
         if 'pred_instances' in sample and 'masks' not in sample.pred_instances:
             self._boxes.append(self._moved(sample.pred_instances.cpu(), tile))
         elif 'seg_logits' in sample:
@@ -81,11 +53,7 @@ class Merger:
                             'model predicts something else')
 
     def merged(self) -> BaseDataElement:
-        """What is in the whole image, when all tiles were added.
-
-        Returns:
-            BaseDataElement: As a host's data sample of the image.
-        """
+        """What is in the whole image, when all tiles were added."""
         sample = BaseDataElement()
         if self._mask is not None:
             sample.pred_sem_seg = PixelData(data=self._mask.labels[None])
@@ -109,15 +77,7 @@ class Merger:
 
 
 def merge_boxes(found: InstanceData) -> InstanceData:
-    """Leave one box for each object.
-
-    Args:
-        found (InstanceData): ``bboxes``, ``scores``, ``labels``, and ``cut``:
-            whether a seam goes through a box.
-
-    Returns:
-        InstanceData: The same without what other tiles have seen better.
-    """
+    """Leave one box for each object."""
     # Whole boxes come first, whatever their scores are.
     ranks = found.scores - found.cut.to(found.scores)
     found = found[batched_nms(found.bboxes, ranks, found.labels, SAME)]
@@ -144,13 +104,6 @@ class Mosaic:
     """Labels of an image's pixels, from the mean of its tiles' logits.
 
     Of a tile's logits only those are kept that later tiles lie over.
-
-    Args:
-        shape (tuple[int, int]): Height and width of the image.
-        tiles (list[Tile]): The tiles, in the order in which they come.
-
-    Attributes:
-        labels (Tensor): ``(height, width)``, right when all tiles have come.
     """
 
     def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
@@ -159,16 +112,7 @@ class Mosaic:
         self._given: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(list)
 
     def add(self, tile: Tile, logits: Tensor) -> None:
-        """Take in the logits of the next tile.
-
-        Args:
-            tile (Tile): The tile.
-            logits (Tensor): ``(classes, height, width)`` of the tile.
-
-        Raises:
-            UserError: If there is a single class, of which the host has
-                made probabilities already.
-        """
+        """Take in the logits of the next tile."""
         if len(logits) == 1:
             raise UserError('--tile needs masks of two classes at least; this '
                             'model has one')

@@ -64,24 +64,6 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     """Build a model and load its weights, running no code of the checkpoint.
 
     Of a tracker of many objects it is the detector.
-
-    Args:
-        checkpoint (str | Path): The file, or a URL; weights of any layout.
-            Or the folder of an exported model.
-        config (str | Path, optional): A config, or the name of one that comes
-            with mmlowformer. Defaults to that in the checkpoint.
-        device (str): Where to compute. Defaults to ``'cpu'``.
-        deploy (bool | dict, optional): Whether to rewrite it for inference,
-            and how: ``compile`` and ``dtype``. Defaults to no.
-        trust_config (bool): Whether the config in the checkpoint, or the
-            pipeline in an exported model, may build anything, and so run
-            code. Defaults to False.
-
-    Returns:
-        TrainedModel: The model.
-
-    Raises:
-        UserError: If something is missing or does not fit.
     """
     if is_exported(checkpoint):
         return _load_exported(checkpoint, config, device,

@@ -19,16 +19,7 @@ FORMAT = '.mp4'
 
 
 def video_names(sources: Sequence[str]) -> list[str]:
-    """Names that tell videos apart.
-
-    Args:
-        sources (Sequence[str]): Files, addresses of streams, or numbers of
-            cameras.
-
-    Returns:
-        list[str]: Those of files below the folder that they share, with
-        ``/`` between folders.
-    """
+    """Names that tell videos apart."""
     files = [source for source in sources if Path(source).is_file()]
     names = dict(zip(files, short_names(files)))
     return [names.get(source) or (
@@ -37,19 +28,7 @@ def video_names(sources: Sequence[str]) -> list[str]:
 
 
 class Video:
-    """Reads the frames of a video, a stream or a camera.
-
-    Args:
-        source (str): File, address, or number of a camera.
-
-    Attributes:
-        fps (float): Frames per second.
-        total (int, optional): Number of frames, as far as it is known.
-        frames (int): How many have been read.
-
-    Raises:
-        UserError: If it cannot be opened.
-    """
+    """Reads the frames of a video, a stream or a camera."""
 
     def __init__(self, source: str):
         self.source, self.frames = source, 0
@@ -97,15 +76,7 @@ def _is_text(name: str) -> bool:
 
 
 class VideoWriter:
-    """Writes pictures as an MP4 file.
-
-    Args:
-        file (Path): Where to.
-        fps (float): Frames per second.
-
-    Attributes:
-        frames (int): How many have been written.
-    """
+    """Writes pictures as an MP4 file."""
 
     def __init__(self, file: Path, fps: float):
         self.file, self.fps = file, fps
@@ -114,27 +85,11 @@ class VideoWriter:
         self._size = (0, 0)
 
     def add(self, result: Result) -> None:
-        """Draw and append a frame.
-
-        Args:
-            result (Result): What was found in it; the pictures of all have
-                to be of one size.
-
-        Raises:
-            UserError: If OpenCV cannot write videos here.
-        """
+        """Draw and append a frame."""
         self.write(result.draw())
 
     def write(self, picture: Image.Image) -> None:
-        """Append a frame.
-
-        Args:
-            picture (Image.Image): In RGB; those of all frames have to be of
-                one size.
-
-        Raises:
-            UserError: If OpenCV cannot write videos here.
-        """
+        """Append a frame."""
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders want even sides.

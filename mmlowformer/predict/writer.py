@@ -21,19 +21,7 @@ WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 
 
 def output_folder(named: str | None, default: str) -> Path:
-    """Where results go, without touching earlier ones.
-
-    Args:
-        named (str, optional): The folder that the user wants.
-        default (str): Taken with a number behind it, if it is in use, when
-            the user wants none.
-
-    Returns:
-        Path: The folder, which is empty or not there yet.
-
-    Raises:
-        UserError: If the user's folder is in use.
-    """
+    """Where results go, without touching earlier ones."""
     if named:
         check_new_folder(named)
         return Path(named)
@@ -46,16 +34,7 @@ def output_folder(named: str | None, default: str) -> Path:
 
 
 class Numbering:
-    """The numbers that images and classes have in a file of annotations.
-
-    Args:
-        ann_file (str, optional): In COCO's format. Without one both count
-            from 1.
-        classes (list[str]): Of the model. They have to be in the file.
-
-    Raises:
-        UserError: If the file cannot be read or lacks a class.
-    """
+    """The numbers that images and classes have in a file of annotations."""
 
     def __init__(self, ann_file: str | None, classes: list[str]):
         self._file = ann_file
@@ -79,18 +58,7 @@ class Numbering:
                             f'{missing[0]!r}, which the model predicts')
 
     def image(self, name: str, position: int) -> int:
-        """Number of an image.
-
-        Args:
-            name (str): Its path.
-            position (int): Its place among the inputs, from 0.
-
-        Returns:
-            int: The number.
-
-        Raises:
-            UserError: If it is not in the file of annotations.
-        """
+        """Number of an image."""
         if self._file is None:
             return position + 1
         parts = Path(name).parts
@@ -102,38 +70,14 @@ class Numbering:
         raise UserError(f'image {name} is not in {self._file}')
 
     def apply(self, record: dict, image: int) -> dict:
-        """A record with the numbers.
-
-        Args:
-            record (dict): Of a result.
-            image (int): Number of the image.
-
-        Returns:
-            dict: Another one.
-        """
+        """A record with the numbers."""
         category = self._categories.get(record.get('category_name', ''))
         return dict(record, image_id=image, **(
             {} if category is None else dict(category_id=category)))
 
 
 class Writer:
-    """Writes results while the next ones are being predicted.
-
-    Args:
-        folder (Path): Where to.
-        numbering (Numbering): Of the records.
-        records (str, optional): File of the records. Defaults to
-            ``predictions.json`` in the folder.
-        pictures (bool): Whether to draw. Defaults to True.
-        crops (bool): Whether to write what is in the boxes. Defaults to
-            False.
-        ahead (int): Results that may wait to be drawn; more than a batch, so
-            that drawing goes on while the next one is computed. Defaults
-            to 2.
-
-    Attributes:
-        written (Counter): Files by kind.
-    """
+    """Writes results while the next ones are being predicted."""
 
     def __init__(self, folder: Path, numbering: Numbering,
                  records: str | None = None, *, pictures: bool = True,
@@ -166,13 +110,7 @@ class Writer:
         self.wait()
 
     def add(self, position: int, name: str, result: Result) -> None:
-        """Take in the result of an image.
-
-        Args:
-            position (int): Its place among the inputs, from 0.
-            name (str): Its name below the folder.
-            result (Result): What was found.
-        """
+        """Take in the result of an image."""
         image = self.numbering.image(result.name, position)
         self.record((position, ), [
             self.numbering.apply(dict(record, file_name=name), image)
@@ -180,35 +118,18 @@ class Writer:
         self.later(self._write, name, result)
 
     def later(self, do: Callable[..., None], *arguments) -> None:
-        """Do something meanwhile, one thing after the other.
-
-        Args:
-            do (Callable[..., None]): What.
-            *arguments: What it is called with.
-        """
+        """Do something meanwhile, one thing after the other."""
         # Pictures never pile up, and errors are seen.
         self.wait(self.ahead)
         self._waiting.append(self._pool.submit(do, *arguments))
 
     def wait(self, count: int = 0) -> None:
-        """Wait until there is less to do.
-
-        Args:
-            count (int): That may be left. Defaults to 0.
-        """
+        """Wait until there is less to do."""
         while len(self._waiting) > count:
             self._waiting.popleft().result()
 
     def free(self, kind: str, name: str) -> Path:
-        """A file that no other result has.
-
-        Args:
-            kind (str): The folder.
-            name (str): The file's name if it is free.
-
-        Returns:
-            Path: The file.
-        """
+        """A file that no other result has."""
         wanted = file = self.folder / kind / short_path(name)
         number = 1
         # Some file systems take large and small letters for the same.
@@ -219,12 +140,7 @@ class Writer:
         return file
 
     def record(self, place: tuple, records: list[dict]) -> None:
-        """Take in records.
-
-        Args:
-            place (tuple): What they are sorted by.
-            records (list[dict]): Plain values.
-        """
+        """Take in records."""
         self._records.append((place, records))
 
     def _write(self, name: str, result: Result) -> None:
@@ -250,15 +166,7 @@ class Writer:
 
 
 def short_path(path: str) -> Path:
-    """A path whose parts file systems take.
-
-    Args:
-        path (str): For example an image's name with a suffix appended.
-
-    Returns:
-        Path: It; of parts that are too long, the beginning, a digest that
-        keeps them apart, and the suffix.
-    """
+    """A path whose parts file systems take."""
     return Path(*map(_short_name, Path(path).parts))
 
 
@@ -278,12 +186,5 @@ def _short_name(name: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """A text as a name of a file or folder.
-
-    Args:
-        text (str): For example a class.
-
-    Returns:
-        str: Without what file systems do not take.
-    """
+    """A text as a name of a file or folder."""
     return re.sub(r'[^\w.+-]+', '_', text).strip('.') or '_'

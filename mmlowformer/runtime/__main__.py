@@ -33,15 +33,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what is found.
-
-    Args:
-        arguments (list[str], optional): Defaults to those of the command
-            line.
-
-    Returns:
-        int: The exit status, 1 if an image could not be read.
-    """
+    """Print what is found."""
     args, failed = parse_args(arguments), False
     with one_line_errors('mmlowformer.runtime'):
         predictor = Predictor(args.folder, threads=args.threads,

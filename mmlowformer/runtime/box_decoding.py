@@ -5,19 +5,7 @@ import numpy as np
 def decode(scores: list[np.ndarray], deltas: list[np.ndarray],
            decoding: dict, size: tuple[int, int]
            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes of one image, before non-maximum suppression.
-
-    Args:
-        scores (list[np.ndarray]): Of each level ``(anchors * classes, h,
-            w)``, before the sigmoid.
-        deltas (list[np.ndarray]): Of each level ``(anchors * 4, h, w)``.
-        decoding (dict): Of the description.
-        size (tuple[int, int]): Height and width of the image.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray, np.ndarray]: Boxes ``(n, 4)``, scores
-        and labels.
-    """
+    """Boxes of one image, before non-maximum suppression."""
     found = [_level(*maps, level, decoding) for maps, level in zip(
         zip(scores, deltas), decoding['levels'])]
     boxes, kept, labels = (np.concatenate(parts) for parts in zip(*found))
@@ -68,18 +56,7 @@ def _moved(anchors: np.ndarray, deltas: np.ndarray, decoding: dict
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
              threshold: float, most: int) -> np.ndarray:
-    """Non-maximum suppression, class by class.
-
-    Args:
-        boxes (np.ndarray): ``(n, 4)``.
-        scores (np.ndarray): ``(n, )``.
-        labels (np.ndarray): ``(n, )``.
-        threshold (float): Boxes that overlap more are one.
-        most (int): At most so many remain.
-
-    Returns:
-        np.ndarray: Indices of those that remain, the surest first.
-    """
+    """Non-maximum suppression, class by class."""
     order = (-scores).argsort(kind='stable')
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     kept: list[int] = []

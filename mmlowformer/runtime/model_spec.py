@@ -91,11 +91,7 @@ class Description:
         return 1 if by_model else self.padding['divisor']
 
     def write(self, folder: Path) -> None:
-        """Write the file.
-
-        Args:
-            folder (Path): Where to.
-        """
+        """Write the file."""
         values = dict(schema=self.schema, **{
             key: value for key, value in asdict(self).items()
             if key != 'schema'})
@@ -103,26 +99,12 @@ class Description:
             json.dumps(values, indent=1) + '\n', encoding='utf-8')
 
     def check(self) -> None:
-        """Whether a reader will take it.
-
-        Raises:
-            UserError: If a value is not known or out of its range.
-        """
+        """Whether a reader will take it."""
         _check(asdict(self), 'the description of this model')
 
 
 def is_exported(folder: str | Path) -> bool:
-    """Whether this is the folder of an exported model.
-
-    Args:
-        folder (str | Path): The folder, or anything else that has a path.
-
-    Returns:
-        bool: Whether it has a ``model.json``.
-
-    Raises:
-        UserError: If it is no path.
-    """
+    """Whether this is the folder of an exported model."""
     if not isinstance(folder, (str, os.PathLike)):
         raise UserError(f'a path is needed, not {type(folder).__name__}: '
                         'name the file')
@@ -135,14 +117,7 @@ def is_exported(folder: str | Path) -> bool:
 
 @contextmanager
 def being_verified(folder: Path) -> Iterator[None]:
-    """Take a folder for right that this process has just written.
-
-    Args:
-        folder (Path): It may be without a verdict, and be a pickle.
-
-    Yields:
-        None: As long as it is verified.
-    """
+    """Take a folder for right that this process has just written."""
     before = _own.set(_own.get() | {folder.resolve()})
     try:
         yield
@@ -156,17 +131,7 @@ def is_own(folder: str | Path) -> bool:
 
 
 def read_description(folder: str | Path) -> Description:
-    """Read what is known about an exported model, and check its files.
-
-    Args:
-        folder (str | Path): The folder.
-
-    Returns:
-        Description: The values.
-
-    Raises:
-        UserError: If something is missing, changed or not verified.
-    """
+    """Read what is known about an exported model, and check its files."""
     exported, folder = is_exported(folder), Path(folder)
     if not exported:
         inside = sorted(str(file.parent) for file in folder.glob(f'*/{FILE}'))
@@ -258,14 +223,7 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
 
 
 def sha256(file: str | Path) -> str:
-    """Checksum of a file.
-
-    Args:
-        file (str | Path): The file.
-
-    Returns:
-        str: In hexadecimal digits.
-    """
+    """Checksum of a file."""
     with open(file, 'rb') as stream:
         return hashlib.file_digest(stream, 'sha256').hexdigest() if hasattr(
             hashlib, 'file_digest') else hashlib.sha256(

@@ -20,14 +20,7 @@ EXTERNAL = (13, 14)
 
 
 def check_onnx(file: Path) -> None:
-    """Refuse a file whose tensors are elsewhere.
-
-    Args:
-        file (Path): The file.
-
-    Raises:
-        UserError: If so, or if it is no ONNX file.
-    """
+    """Refuse a file whose tensors are elsewhere."""
     waiting = [('model', memoryview(file.read_bytes()))]
     try:
         while waiting:

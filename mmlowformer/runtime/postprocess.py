@@ -25,17 +25,7 @@ class Geometry(NamedTuple):
 
 def find(description: Description, outputs: Mapping[str, np.ndarray],
          geometry: Geometry) -> Result:
-    """What the outputs say about an image.
-
-    Args:
-        description (Description): Of the model.
-        outputs (Mapping[str, np.ndarray]): Of this image, without the
-            dimension of the batch.
-        geometry (Geometry): Of the image.
-
-    Returns:
-        Result: In pixels of the original image.
-    """
+    """What the outputs say about an image."""
     return FINDERS[description.task](description, outputs, geometry)
 
 
@@ -95,17 +85,7 @@ FINDERS: dict[str, Callable[..., Result]] = dict(
 
 def resized(maps: np.ndarray, size: tuple[int, int],
             align_corners: bool = False) -> np.ndarray:
-    """Bilinear, as torch does it.
-
-    Args:
-        maps (np.ndarray): ``(c, h, w)``, float32.
-        size (tuple[int, int]): Height and width to come to.
-        align_corners (bool): Whether the outer pixels' centres stay where
-            they are. Defaults to False: their outer edges do.
-
-    Returns:
-        np.ndarray: ``(c, *size)``.
-    """
+    """Bilinear, as torch does it."""
     if maps.shape[1:] == tuple(size):
         return maps
     for axis, length in ((1, size[0]), (2, size[1])):

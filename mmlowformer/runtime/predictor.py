@@ -121,14 +121,7 @@ class Predictor:
 
 
 def fitting(description: Description) -> dict:
-    """How images are made to fit a model, for :func:`.images.prepare`.
-
-    Args:
-        description (Description): Of the model.
-
-    Returns:
-        dict: Named arguments.
-    """
+    """How images are made to fit a model, for :func:`.images.prepare`."""
     return dict(size=description.size, multiple=description.multiple,
                 padding=_padding(description))
 
@@ -148,43 +141,19 @@ def _in_order(channels: list, description: Description) -> list:
 
 
 def tensor(description: Description, *images: np.ndarray) -> np.ndarray:
-    """What the network takes.
-
-    Args:
-        description (Description): Of the model.
-        *images (np.ndarray): ``(h, w, 3)`` in BGR, of one size.
-
-    Returns:
-        np.ndarray: ``(n, 3, h, w)``, float32.
-    """
+    """What the network takes."""
     return as_tensor(description.input['channel_order'], *images)
 
 
 def as_tensor(channel_order: str, *images: np.ndarray) -> np.ndarray:
-    """Images as one array.
-
-    Args:
-        channel_order (str): ``RGB`` or ``BGR``.
-        *images (np.ndarray): ``(h, w, 3)`` in BGR, of one size.
-
-    Returns:
-        np.ndarray: ``(n, 3, h, w)``, float32.
-    """
+    """Images as one array."""
     batch = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
     return np.ascontiguousarray(
         batch[:, ::-1] if channel_order == 'RGB' else batch)
 
 
 def compute(session: Session, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute any number of images, whatever the network takes at a time.
-
-    Args:
-        session (Session): The network.
-        images (np.ndarray): Of :func:`tensor`.
-
-    Returns:
-        dict[str, np.ndarray]: The outputs by name, for all images.
-    """
+    """Compute any number of images, whatever the network takes at a time."""
     size = session.description.batch or len(images)
     if len(images) == size:
         return session.run(images)

@@ -31,21 +31,7 @@ def prepare(image: np.ndarray, steps: list[dict],
             size: tuple[int, int] | None = None,
             padding: tuple[float, ...] = (0., 0., 0.), multiple: int = 1
             ) -> Prepared:
-    """Resize an image as the checkpoint's test did.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, BGR, uint8.
-        steps (list[dict]): ``prepare`` of the description.
-        size (tuple[int, int], optional): Height and width that the model
-            insists on: the image is made to fit and padded at the right and
-            at the bottom. Defaults to any.
-        padding (tuple[float, ...]): BGR of what is added.
-        multiple (int): Sides are filled up to multiples of it. Defaults to
-            1: they stay.
-
-    Returns:
-        Prepared: The image and how it came about.
-    """
+    """Resize an image as the checkpoint's test did."""
     height, width = image.shape[:2]
     for step in steps:
         image = STEPS[step['step']](image, step)

@@ -184,14 +184,7 @@ TABLE = dict(
 
 
 def check(values: Any) -> None:
-    """Whether everything in a ``model.json`` is known and in its range.
-
-    Args:
-        values (Any): What stands in the file.
-
-    Raises:
-        ValueError: If not; the message names the value.
-    """
+    """Whether everything in a ``model.json`` is known and in its range."""
     _record(**TABLE)(values, '')
     DECODING[values['task']](values['decoding'], 'decoding')
     _check_files(values)

@@ -27,16 +27,6 @@ class Session(ABC):
     """An exported network, ready to compute, also for threads, in turn.
 
     A copy, or what is unpickled, opens the files anew.
-
-    Args:
-        folder (Path): Of the files.
-        description (Description): Of the model.
-        threads (int, optional): Defaults to the runtime's choice.
-        precision (str): ``float32``, or ``default`` for the runtime's
-            choice. Defaults to ``float32``.
-
-    Attributes:
-        name (str): Runtime, version and what it computes with.
     """
 
     name: str
@@ -70,18 +60,7 @@ class Session(ABC):
         """The outputs, in the order of the description."""
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the outputs.
-
-        Args:
-            images (np.ndarray): ``(n, 3, h, w)``, float32, 0 to 255, in the
-                order of channels of the description.
-
-        Returns:
-            dict[str, np.ndarray]: By the names of the description.
-
-        Raises:
-            RuntimeFails: If the runtime does, or gives something else.
-        """
+        """Compute the outputs."""
         try:
             with self._lock:
                 found = self.compute(np.ascontiguousarray(images, np.float32))
@@ -279,23 +258,7 @@ SESSIONS: dict[str, Callable[..., Session]] = dict(
 def open_session(folder: str | Path, description: Description,
                  threads: int | None = None, precision: str = 'float32',
                  trust: bool = False) -> Session:
-    """Open an exported network with the runtime of its format.
-
-    Args:
-        folder (str | Path): Of its files.
-        description (Description): Of ``read_description``.
-        threads (int, optional): Defaults to the runtime's choice.
-        precision (str): ``float32``, or ``default`` for the runtime's choice.
-        trust (bool): Whether a file may run code on being opened, as ``pt2``
-            may. Defaults to False.
-
-    Returns:
-        Session: The network.
-
-    Raises:
-        UserError: If the runtime is missing, or there is none here, or the
-            format may run code and is not trusted.
-    """
+    """Open an exported network with the runtime of its format."""
     if description.format not in SESSIONS:
         raise UserError(f'{description.format} cannot be run here')
     if description.format == 'pt2' and not (trust or is_own(folder)):

@@ -6,14 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent(*descriptors: int) -> Iterator[None]:
-    """Without what code that is not Python writes.
-
-    Args:
-        *descriptors (int): 1 for the output, 2 for the errors.
-
-    Yields:
-        None: What is written meanwhile is lost, other threads' words, too.
-    """
+    """Without what code that is not Python writes."""
     kept = {descriptor: os.dup(descriptor) for descriptor in descriptors
             if _is_open(descriptor)}
     try:

@@ -25,15 +25,7 @@ THUMBNAIL = 240
 
 
 def answer_of(result: Result) -> dict:
-    """A result with the pictures that show it.
-
-    Args:
-        result (Result): What was found.
-
-    Returns:
-        dict: Plain values. ``picture`` is the photo, upright, in a format that
-        all browsers show.
-    """
+    """A result with the pictures that show it."""
     height, width = result.image.shape[:2]
     return dict(
         task=result.task, width=width, height=height,

@@ -41,19 +41,7 @@ HEADERS = {
 def create_app(predictor: Predictor, about: dict, *, limits: Limits,
                names: tuple[str, ...], tell: Callable[[Result | str], None]
                ) -> Starlette:
-    """The application that a server runs.
-
-    Args:
-        predictor (Predictor): The model.
-        about (dict): What the page says about it; plain values.
-        limits (Limits): What is refused.
-        names (tuple[str, ...]): What the server is called, beside addresses
-            in numbers.
-        tell (Callable): Is called with each result, and with what went wrong.
-
-    Returns:
-        Starlette: The application.
-    """
+    """The application that a server runs."""
     desk = Desk(predictor, limits, tell)
     about = dict(about, limits=dict(
         bytes=limits.body, megabytes=limits.megabytes,
@@ -86,12 +74,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 class Guarded:
-    """Lets only requests through that are meant for this server.
-
-    Args:
-        app (ASGIApp): What is guarded.
-        names (tuple[str, ...]): What the server is called.
-    """
+    """Lets only requests through that are meant for this server."""
 
     def __init__(self, app: ASGIApp, names: tuple[str, ...]):
         self.app, self.names = app, names
@@ -125,13 +108,7 @@ class Guarded:
 
 
 class Desk:
-    """Takes photos in, one after the other.
-
-    Args:
-        predictor (Predictor): The model.
-        limits (Limits): What is refused.
-        tell (Callable): Is called with each result, and with what went wrong.
-    """
+    """Takes photos in, one after the other."""
 
     def __init__(self, predictor: Predictor, limits: Limits,
                  tell: Callable[[Result | str], None]):
@@ -142,14 +119,7 @@ class Desk:
         self._pool = ThreadPoolExecutor(1)
 
     async def predict(self, request: Request) -> Response:
-        """Answer with what is in a photo.
-
-        Args:
-            request (Request): Its body is the file.
-
-        Returns:
-            Response: The result, or what is wrong.
-        """
+        """Answer with what is in a photo."""
         if self._inside >= self.limits.waiting:
             raise HTTPException(503, 'too many photos at once: try again',
                                 {'Retry-After': '1'})

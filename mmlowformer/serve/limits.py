@@ -47,14 +47,7 @@ def is_address(name: str) -> bool:
 
 
 def host_of(header: str) -> str | None:
-    """The name in a ``Host`` header, or in an ``Origin``.
-
-    Args:
-        header (str): Such as ``localhost:8000`` or ``http://[::1]:8000``.
-
-    Returns:
-        str | None: In small letters; None if it makes no sense.
-    """
+    """The name in a ``Host`` header, or in an ``Origin``."""
     try:
         return urlsplit(header if '://' in header else f'//{header}').hostname
     except ValueError:
@@ -67,13 +60,6 @@ def is_own_host(header: str, names: tuple[str, ...]) -> bool:
     A page elsewhere can have a name of its own point here (DNS rebinding),
     and would be of the same origin. Such a name is none of ours, and
     addresses in numbers cannot be made to point elsewhere.
-
-    Args:
-        header (str): The ``Host`` header.
-        names (tuple[str, ...]): What this server is called.
-
-    Returns:
-        bool: Whether it is.
     """
     host = host_of(header)
     return host is not None and (

@@ -10,15 +10,7 @@ FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 
 def check_photo(content: bytes, limits: Limits) -> None:
-    """Refuse what no photo is, and what is too large to be decoded.
-
-    Args:
-        content (bytes): The file, of which the header is read.
-        limits (Limits): What is refused.
-
-    Raises:
-        UserError: If it is refused.
-    """
+    """Refuse what no photo is, and what is too large to be decoded."""
     width, height = _size(content)
     if width * height > limits.pixels:
         raise UserError(f'the image has {width}x{height} pixels; '

@@ -17,18 +17,7 @@ HEADERS = 16 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port.
-
-    Args:
-        host (str): An address, or a name of one.
-        port (int): The port; 0 is any that is free.
-
-    Returns:
-        socket.socket: Connections wait there.
-
-    Raises:
-        UserError: If the port is taken, or not allowed.
-    """
+    """Take a port."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -49,14 +38,7 @@ def is_local(host: str) -> bool:
 
 
 def address(taken: socket.socket) -> str:
-    """What to type into a browser.
-
-    Args:
-        taken (socket.socket): From :func:`listen`.
-
-    Returns:
-        str: A URL.
-    """
+    """What to type into a browser."""
     host, port = taken.getsockname()[:2]
     if host in ('0.0.0.0', '::'):
         host = socket.gethostname()
@@ -64,13 +46,7 @@ def address(taken: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """Answers requests until Ctrl-C.
-
-    Args:
-        app (ASGIApp): The application.
-        taken (socket.socket): From :func:`listen`.
-        ready (Callable[[], None]): Is called when it answers.
-    """
+    """Answers requests until Ctrl-C."""
 
     def __init__(self, app: ASGIApp, taken: socket.socket,
                  ready: Callable[[], None]):

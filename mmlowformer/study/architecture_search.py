@@ -34,17 +34,7 @@ BLOCKS = (('norm_lowtention', 'norm_mlp', 'local'), ('lowtention', 'local'),
 
 
 def read_archs(path: str) -> dict[str, dict]:
-    """Read arch dicts of one's own.
-
-    Args:
-        path (str): A JSON file of a dict from names to arch dicts.
-
-    Returns:
-        dict[str, dict]: What it holds.
-
-    Raises:
-        UserError: If it cannot be read, or one is no arch; it is named.
-    """
+    """Read arch dicts of one's own."""
     try:
         archs = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
@@ -67,15 +57,7 @@ def read_archs(path: str) -> dict[str, dict]:
 
 
 def random_archs(count: int, seed: int = 0) -> dict[str, dict]:
-    """Networks between and beside the published ones.
-
-    Args:
-        count (int): How many.
-        seed (int): The same ones each time. Defaults to 0.
-
-    Returns:
-        dict[str, dict]: By names.
-    """
+    """Networks between and beside the published ones."""
     pick = random.Random(seed)
     return {f'random_{index}': _random_arch(pick) for index in range(count)}
 
@@ -100,15 +82,7 @@ def _spec(name: str, arch: dict, family: str) -> Spec:
 
 
 def first_cell(settings: Settings, timer: Timer | None = None) -> Cell:
-    """The measurement of all that is known, in turns.
-
-    Args:
-        settings (Settings): How to measure.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        Cell: Variants, ablations, and networks for the predictor alone.
-    """
+    """The measurement of all that is known, in turns."""
     specs = [*find_models(['lowformer_*', *(f'lowformer_{name}'
                                             for name in ABLATIONS)]),
              *(_spec(name, arch, 'random') for name, arch
@@ -128,14 +102,7 @@ def _cell(name: str, specs: list[Spec], settings: Settings,
 
 
 def times_of(rows: Sequence[dict]) -> dict[str, float]:
-    """Milliseconds of a call of each network that could be measured.
-
-    Args:
-        rows (Sequence[dict]): Of a measurement.
-
-    Returns:
-        dict[str, float]: By names, without ``lowformer_``.
-    """
+    """Milliseconds of a call of each network that could be measured."""
     return {row['name'].removeprefix('lowformer_'): row['milliseconds']['p50']
             for row in rows if not row['failure']}
 
@@ -146,15 +113,6 @@ def compare_predictors(rows: Sequence[dict], shape: tuple[int, int],
 
     Variants and ablations are predicted, each by what was fitted on all
     others, the random networks included.
-
-    Args:
-        rows (Sequence[dict]): Of the first measurement.
-        shape (tuple[int, int]): Height and width of the images.
-        batch_size (int): Images in a call.
-
-    Returns:
-        dict: ``predicted`` and ``line``, the mean relative errors,
-        ``predicted_largest`` and ``line_largest``, and ``rows`` with each.
     """
     rows = [row for row in rows if not row['failure']]
     works = [_work_of(row['name'], shape) for row in rows]
@@ -187,17 +145,7 @@ def _work_of(name: str, shape: tuple[int, int]) -> Work:
 
 def predict(archs: dict[str, dict], rows: Sequence[dict],
             shape: tuple[int, int], batch_size: int) -> dict[str, float]:
-    """Predict networks of one's own.
-
-    Args:
-        archs (dict[str, dict]): The networks.
-        rows (Sequence[dict]): Of the first measurement.
-        shape (tuple[int, int]): Height and width of the images.
-        batch_size (int): Images in a call.
-
-    Returns:
-        dict[str, float]: Milliseconds of a call.
-    """
+    """Predict networks of one's own."""
     rows = [row for row in rows if not row['failure']]
     predictor = fit(
         [costs_of(_work_of(row['name'], shape), batch_size) for row in rows],
@@ -227,18 +175,7 @@ class Choice:
 
 def candidates(budget: float, times: dict[str, float], own: dict[str, float],
                count: int) -> list[str]:
-    """What is worth measuring again for a budget.
-
-    Args:
-        budget (float): Milliseconds of a call.
-        times (dict[str, float]): Of variants, measured.
-        own (dict[str, float]): Of one's own networks, predicted.
-        count (int): At most so many of each.
-
-    Returns:
-        list[str]: Variants by the accuracy that is reported of them, one's
-        own by how much of the budget they take, as nothing else is known.
-    """
+    """What is worth measuring again for a budget."""
     known = [name for name, time in times.items()
              if name in ACCURACIES and time <= MARGIN * budget]
     known.sort(key=lambda name: (-ACCURACIES[name], times[name]))
@@ -249,18 +186,7 @@ def candidates(budget: float, times: dict[str, float], own: dict[str, float],
 
 def again_cell(budget: float, names: Sequence[str], archs: dict[str, dict],
                settings: Settings, timer: Timer | None = None) -> Cell:
-    """The measurement that decides about a budget.
-
-    Args:
-        budget (float): Milliseconds of a call.
-        names (Sequence[str]): From :func:`candidates`.
-        archs (dict[str, dict]): Those of one's own.
-        settings (Settings): How to measure.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        Cell: All of them in turns.
-    """
+    """The measurement that decides about a budget."""
     specs = [_spec(name, archs[name], 'own') if name in archs else
              find_models([f'lowformer_{name}'])[0] for name in names]
     cell = _cell(f'{budget:g} ms', specs, settings, timer)
@@ -270,16 +196,7 @@ def again_cell(budget: float, names: Sequence[str], archs: dict[str, dict],
 
 def decide(budget: float, names: Sequence[str],
            rows: Sequence[dict]) -> Choice:
-    """What keeps a budget when it is measured again.
-
-    Args:
-        budget (float): Milliseconds of a call.
-        names (Sequence[str]): From :func:`candidates`, the best first.
-        rows (Sequence[dict]): Of the second measurement.
-
-    Returns:
-        Choice: In the same order.
-    """
+    """What keeps a budget when it is measured again."""
     times = times_of(rows)
     kept = [name for name in names if times.get(name, budget * 2) <= budget]
     return Choice(budget, kept, {name: times[name] for name in kept},
@@ -290,22 +207,7 @@ def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
            count: int, settings: Settings, path: Path,
            progress: SweepProgress | None = None,
            timer: Timer | None = None) -> list[Choice]:
-    """Measure, predict, and measure again.
-
-    Args:
-        study (dict): From :func:`.sweep.opened`; gets ``held_out``,
-            ``predictions`` and ``choices``.
-        budgets (Sequence[float]): Milliseconds of a call.
-        archs (dict[str, dict]): Networks of one's own, may be none.
-        count (int): How many of each kind to measure again.
-        settings (Settings): How to measure.
-        path (Path): The file of the study.
-        progress (SweepProgress, optional): Defaults to nobody.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        list[Choice]: For the budgets that were come to before Ctrl-C.
-    """
+    """Measure, predict, and measure again."""
     first = first_cell(settings, timer)
     # Which networks to measure again is not known before.
     run(study, [first], path, progress, final=False)

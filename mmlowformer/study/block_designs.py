@@ -45,11 +45,7 @@ NORM, ACT = dict(type='BN'), dict(type='HSwish')
 
 
 class PlainAttention(Lowtention):
-    """Attention at full resolution and on all channels, as in a ViT.
-
-    Args:
-        channels (int): Channels of input and output.
-    """
+    """Attention at full resolution and on all channels, as in a ViT."""
 
     def __init__(self, channels: int):
         super().__init__(channels, 1, 1, 1, 'dense', 'dense', NORM)
@@ -173,11 +169,7 @@ class Plan:
         return sum(self.work.macs.values())
 
     def build(self) -> Stack:
-        """Make the stack.
-
-        Returns:
-            Stack: In training mode, with random weights.
-        """
+        """Make the stack."""
         return _stack(self.design, self.channels, self.blocks, self.filled)
 
 
@@ -188,29 +180,12 @@ def _stack(design: str, channels: int, blocks: int, filled: int) -> Stack:
 
 
 def common_work(channels: int, size: int) -> int:
-    """Multiply-accumulates that stacks have in common, for one image.
-
-    Args:
-        channels (int): Channels.
-        size (int): Height and width.
-
-    Returns:
-        int: Their number.
-    """
+    """Multiply-accumulates that stacks have in common, for one image."""
     return BUDGET * channels**2 * size**2
 
 
 def plan(design: str, channels: int, size: int) -> Plan | None:
-    """Find the stack of a building block that has the common work.
-
-    Args:
-        design (str): Of :data:`DESIGNS`.
-        channels (int): Channels of its input and output.
-        size (int): Height and width of the maps.
-
-    Returns:
-        Plan | None: None where a single block has far more.
-    """
+    """Find the stack of a building block that has the common work."""
     one = _count(design, channels, size, 1, 0)
     macs, budget = sum(one.macs.values()), common_work(channels, size)
     if macs > TOO_LARGE * budget:

@@ -48,16 +48,7 @@ class Grid:
 
 def cells_of(grid: Grid, settings: Settings,
              timer: Timer | None = None) -> list[Cell]:
-    """The measurements of a grid.
-
-    Args:
-        grid (Grid): What to measure.
-        settings (Settings): How; shape and batch size are the grid's.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        list[Cell]: One for each place of the grid.
-    """
+    """The measurements of a grid."""
     # Building and checking a stack takes as long as so many calls of it.
     fixed = 0.2 * max(batch * common_work(channels, size)
                       for batch, channels, size in grid.places)
@@ -128,15 +119,7 @@ class Fusing:
 
 
 def fusing(study: dict) -> list[Fusing]:
-    """Where fusing pays at equal work.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[Fusing]: For each batch size and resolution that both blocks
-        were measured at.
-    """
+    """Where fusing pays at equal work."""
     ratios: dict[tuple[int, int], dict[int, float]] = {}
     for cell in study['cells']:
         rates = {row['design']: row['gmacs_per_second']
@@ -150,14 +133,7 @@ def fusing(study: dict) -> list[Fusing]:
 
 
 def findings(study: dict) -> list[str]:
-    """What a designer of networks takes from it, in words.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[str]: A line for each batch size and resolution.
-    """
+    """What a designer of networks takes from it, in words."""
     return [f'{found.size}x{found.size}, batch size {found.batch_size}: '
             + _advice(found) for found in fusing(study)]
 
@@ -175,12 +151,5 @@ def _advice(found: Fusing) -> str:
 
 
 def plain_grid(grid: Grid) -> dict:
-    """A grid as it stands in a file.
-
-    Args:
-        grid (Grid): The grid.
-
-    Returns:
-        dict: Plain values.
-    """
+    """A grid as it stands in a file."""
     return asdict(grid)

@@ -114,17 +114,7 @@ def _is_outermost(event: FunctionEvent) -> bool:
 
 
 class CompiledKernels:
-    """Times the kernels of inductor.
-
-    Args:
-        network (nn.Module): What is compiled, once more.
-        images (Tensor): Its input.
-        options (Options): How it is compiled.
-
-    Raises:
-        UserError: If this torch does not say what its kernels are made of, or
-            does not call them as it said.
-    """
+    """Times the kernels of inductor."""
 
     def __init__(self, network: nn.Module, images: Tensor, options: Options):
         if not hasattr(torch._inductor.config.trace,

@@ -49,17 +49,7 @@ class Profiler(Protocol):
 
 
 def enclosing(names: Iterable[str], path: Iterable[str]) -> str:
-    """Find the layer that a path of an exporter leads to.
-
-    Args:
-        names (Iterable[str]): Of all layers.
-        path (Iterable[str]): From outside to inside; a part is the name of a
-            child, or that of the layer before it with the child's, as in
-            ``stages.2``, ``stages.2.1``, ``mlp``.
-
-    Returns:
-        str: The name of the innermost layer; empty for the network itself.
-    """
+    """Find the layer that a path of an exporter leads to."""
     known = set(names)
     found = ''
     for part in path:
@@ -73,15 +63,7 @@ def enclosing(names: Iterable[str], path: Iterable[str]) -> str:
 
 
 def blocks_of(kernels: Iterable[Kernel]) -> dict[str, tuple[str, ...]]:
-    """Join layers whose multiplications share a kernel.
-
-    Args:
-        kernels (Iterable[Kernel]): All kernels.
-
-    Returns:
-        dict[str, tuple[str, ...]]: For each layer that multiplies, the block
-        that it belongs to; names in the order of the kernels.
-    """
+    """Join layers whose multiplications share a kernel."""
     blocks: dict[str, tuple[str, ...]] = {}
     for kernel in kernels:
         if kernel.multiplies:
@@ -95,24 +77,7 @@ def blocks_of(kernels: Iterable[Kernel]) -> dict[str, tuple[str, ...]]:
 def rows_of(kernels: list[Kernel], macs: Mapping[str, int],
             facts: Callable[[str], tuple[str, int]],
             batch_size: int) -> list[dict]:
-    """Sum kernels up to what is shown.
-
-    Args:
-        kernels (list[Kernel]): All kernels.
-        macs (Mapping[str, int]): Of each layer, for one image.
-        facts (Callable): From the name of a layer to its kind and the bytes
-            that it reads and writes by itself.
-        batch_size (int): Images in a call.
-
-    Returns:
-        list[dict]: ``name``, ``kind``, ``macs``, ``bytes`` and
-        ``milliseconds`` of each block, of the other layers, and of each kind
-        of kernel that the runtime added, in the order in which they begin.
-
-    Raises:
-        UserError: If the runtime does not say which kernels the work of a
-            layer is in.
-    """
+    """Sum kernels up to what is shown."""
     blocks = blocks_of(kernels)
     work = _placed(macs, blocks)
     members: dict[tuple[str, ...], list[Kernel]] = {}

@@ -19,15 +19,7 @@ RIDGE = 1e-3
 
 
 def costs_of(work: Work, batch_size: int = 1) -> np.ndarray:
-    """What the time of a network is put down to.
-
-    Args:
-        work (Work): What it has to do, for an image.
-        batch_size (int): Images in a call. Defaults to 1.
-
-    Returns:
-        np.ndarray: One number for each of :data:`COSTS`.
-    """
+    """What the time of a network is put down to."""
     each = [sum(work.macs.get(kind, 0) for kind in kinds)
             for kinds in MACS.values()]
     each += [sum(work.elements.get(kind, 0) for kind in kinds)
@@ -37,15 +29,7 @@ def costs_of(work: Work, batch_size: int = 1) -> np.ndarray:
 
 
 def line_costs(work: Work, batch_size: int = 1) -> np.ndarray:
-    """What a line of multiply-accumulates knows: their number, and 1.
-
-    Args:
-        work (Work): What a network has to do, for an image.
-        batch_size (int): Images in a call. Defaults to 1.
-
-    Returns:
-        np.ndarray: Two numbers.
-    """
+    """What a line of multiply-accumulates knows: their number, and 1."""
     return np.array([batch_size * sum(work.macs.values()), 1.])
 
 
@@ -73,17 +57,7 @@ class Predictor:
 
 def fit(costs: Sequence[np.ndarray], seconds: Sequence[float],
         ridge: float = RIDGE) -> Predictor:
-    """Find rates for which relative errors are small.
-
-    Args:
-        costs (Sequence[np.ndarray]): Of each network.
-        seconds (Sequence[float]): That were measured.
-        ridge (float): Weight of the squared rates. Defaults to
-            :data:`RIDGE`.
-
-    Returns:
-        Predictor: Nothing in it takes negative time.
-    """
+    """Find rates for which relative errors are small."""
     optimize = need('scipy.optimize', 'scipy')
     # Relative: a network of 5 ms counts as much as one of 500.
     shares = np.array(costs) / np.array(seconds)[:, None]
@@ -114,16 +88,7 @@ class HeldOut:
 
 def hold_out(costs: Sequence[np.ndarray], seconds: Sequence[float],
              tested: Sequence[int]) -> HeldOut:
-    """Predict each network by what was fitted on all others.
-
-    Args:
-        costs (Sequence[np.ndarray]): Of all networks.
-        seconds (Sequence[float]): That were measured.
-        tested (Sequence[int]): Places of the networks to predict.
-
-    Returns:
-        HeldOut: For these, in their order.
-    """
+    """Predict each network by what was fitted on all others."""
     places = range(len(seconds))
     predicted = [
         fit([costs[other] for other in places if other != place],

@@ -54,13 +54,7 @@ class Layer:
 
 
 class LayerTimer:
-    """Times the layers of a network while it runs.
-
-    Args:
-        model (nn.Module): The network, whose layers are watched until
-            :meth:`remove`.
-        timer (Timer): Where time comes from.
-    """
+    """Times the layers of a network while it runs."""
 
     def __init__(self, model: nn.Module, timer: Timer):
         self.timer = timer
@@ -121,15 +115,7 @@ def _bytes(module: nn.Module, inputs, outputs) -> int:
 
 
 def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Multiply-accumulates of each layer, without the layers inside of it.
-
-    Args:
-        model (nn.Module): The plain network.
-        image (Tensor): One image.
-
-    Returns:
-        dict[str, int]: By the names of the layers, for those that have any.
-    """
+    """Multiply-accumulates of each layer, without the layers inside of it."""
     names = {module: name for name, module in model.named_modules()}
     macs: dict[str, int] = {}
     handles = []
@@ -159,18 +145,7 @@ def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
 
 def placed(macs: dict[str, int], new: dict[str, int],
            timed: list[str]) -> dict[str, int]:
-    """Give the work of layers that a rewritten network skips to others.
-
-    Args:
-        macs (dict[str, int]): By the layers of the plain network.
-        new (dict[str, int]): By layers that only the rewritten network has:
-            they took the place of those beside them.
-        timed (list[str]): The layers that were called.
-
-    Returns:
-        dict[str, int]: By layers that were called: where one was not, the
-        smallest around it.
-    """
+    """Give the work of layers that a rewritten network skips to others."""
     found = {name: count for name, count in new.items() if name in timed}
     for name, count in macs.items():
         skipped = name not in timed
@@ -184,20 +159,7 @@ def placed(macs: dict[str, int], new: dict[str, int],
 
 def cell_of(spec: Spec, settings: Settings, calls: int,
             timer: Timer | None = None) -> Cell:
-    """The measurement of a network's layers.
-
-    Args:
-        spec (Spec): The network.
-        settings (Settings): How it is measured.
-        calls (int): Calls whose layers are timed.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        Cell: To be run by :func:`.sweep.run`.
-
-    Raises:
-        UserError: If layers cannot be told apart when it runs so.
-    """
+    """The measurement of a network's layers."""
     _check(settings.options)
     height, _ = settings.shape
     return Cell(
@@ -383,14 +345,5 @@ def _copy(device: str) -> Callable[[], Tensor]:
 
 
 def settings_for(settings: Settings, size: int, batch_size: int) -> Settings:
-    """The settings for images of a size.
-
-    Args:
-        settings (Settings): The others.
-        size (int): Height and width.
-        batch_size (int): Images in a call.
-
-    Returns:
-        Settings: A copy.
-    """
+    """The settings for images of a size."""
     return replace(settings, shape=(size, size), batch_size=batch_size)

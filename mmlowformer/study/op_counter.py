@@ -32,15 +32,7 @@ class Work:
     operators: int = 0
 
     def bytes_moved(self, batch_size: int, itemsize: int) -> int:
-        """Bytes that a call reads and writes, each operator by itself.
-
-        Args:
-            batch_size (int): Images in the call.
-            itemsize (int): Bytes of a value.
-
-        Returns:
-            int: What a compiler that fuses operators can only lower.
-        """
+        """Bytes that a call reads and writes, each operator by itself."""
         return itemsize * (batch_size * sum(self.elements.values())
                            + self.weights)
 
@@ -94,16 +86,7 @@ def _kind_of_convolution(x: Tensor, weight: Tensor, bias, stride, padding,
 
 def count_work(build: Callable[[], nn.Module], shape: tuple[int, int],
                channels: int = 3) -> Work:
-    """Count what a network has to do.
-
-    Args:
-        build (Callable): Makes the network, without arguments.
-        shape (tuple[int, int]): Height and width of an image.
-        channels (int): Channels of an image. Defaults to 3.
-
-    Returns:
-        Work: For one image.
-    """
+    """Count what a network has to do."""
     # Shapes are all that it takes.
     with torch.device('meta'):
         model = build().eval()

@@ -38,16 +38,7 @@ def _style(index: int) -> dict:
 
 
 def draw_layers(study: dict, stem: Path) -> list[Path]:
-    """Draw a study of building blocks.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-        stem (Path): What the names of the files begin with.
-
-    Returns:
-        list[Path]: The files: time against work, rates over channels and
-        resolutions, and fused against unfused blocks.
-    """
+    """Draw a study of building blocks."""
     rows = [row for row in rows_of(study)
             if not row['failure'] and row['macs']]
     drawn = []
@@ -167,15 +158,7 @@ def _draw_fusing(study: dict) -> Figure:
 
 
 def draw_network(study: dict, stem: Path) -> list[Path]:
-    """Draw the layers of a network: their efficiency gap and the roofline.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-        stem (Path): What the names of the files begin with.
-
-    Returns:
-        list[Path]: The files.
-    """
+    """Draw the layers of a network: their efficiency gap and the roofline."""
     drawn = []
     for cell in study['cells']:
         if not any(row['macs'] for row in cell['rows']):
@@ -270,15 +253,7 @@ def _draw_roofline(axes: Axes, cell: dict) -> None:
 
 
 def draw_resolution(study: dict, stem: Path) -> list[Path]:
-    """Draw latency over the size of the images.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-        stem (Path): What the names of the files begin with.
-
-    Returns:
-        list[Path]: The file.
-    """
+    """Draw latency over the size of the images."""
     figure = Figure(figsize=(8, 5.5), layout='constrained')
     axes = figure.subplots()
     lines: dict[str, list[tuple[int, float]]] = {}
@@ -302,15 +277,7 @@ def draw_resolution(study: dict, stem: Path) -> list[Path]:
 
 
 def draw_choice(study: dict, stem: Path) -> list[Path]:
-    """Draw predicted against measured times of networks held out.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-        stem (Path): What the names of the files begin with.
-
-    Returns:
-        list[Path]: The file, none before there is a predictor.
-    """
+    """Draw predicted against measured times of networks held out."""
     if 'held_out' not in study:
         return []
     rows = study['held_out']['rows']

@@ -25,39 +25,21 @@ class SweepBar(SweepProgress):
         self.title, self.done, self.step_size = '', 0., 0.
 
     def start(self, total: float) -> None:
-        """Begin.
-
-        Args:
-            total (float): The cost of all measurements, in any unit.
-        """
+        """Begin."""
         self.bar.update(self.task, total=total, refresh=True)
 
     def enter(self, title: str, cost: float, steps: int) -> None:
-        """Begin the next measurement.
-
-        Args:
-            title (str): What is measured.
-            cost (float): What it costs.
-            steps (int): In how many steps.
-        """
+        """Begin the next measurement."""
         self.title, self.step_size = title, cost / steps
         self.bar.update(self.task, completed=self.done, description=title,
                         refresh=True)
         self.done += cost
 
     def message(self, text: str) -> None:
-        """Something that a user has to know.
-
-        Args:
-            text (str): One line.
-        """
+        """Something that a user has to know."""
         self.bar.console.print(text, highlight=False)
 
     def step(self, text: str = '') -> None:
-        """A step of a measurement begins.
-
-        Args:
-            text (str): What it is. Defaults to nothing.
-        """
+        """A step of a measurement begins."""
         self.bar.update(self.task, description=f'{self.title} {text}'.strip(),
                         advance=self.step_size, refresh=True)

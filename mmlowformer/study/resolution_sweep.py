@@ -17,20 +17,7 @@ MODELS = ('lowformer_b0', 'lowformer_b1', 'lowformer_b3',
 
 def cells_of(models: Sequence[str], sizes: Sequence[int], settings: Settings,
              timer: Timer | None = None) -> list[Cell]:
-    """The measurements, one for each size.
-
-    Args:
-        models (Sequence[str]): As ``find_models`` takes them.
-        sizes (Sequence[int]): Heights and widths of the images.
-        settings (Settings): How to measure; the shape is given by the sizes.
-        timer (Timer, optional): Defaults to that of the device.
-
-    Returns:
-        list[Cell]: To be run by :func:`.sweep.run`.
-
-    Raises:
-        UserError: If there is no such model.
-    """
+    """The measurements, one for each size."""
     count = len(find_models(list(models), shape=(sizes[0], sizes[0])))
     steps = count * (1 + settings.repeats) + settings.repeats
     return [Cell(dict(size=size),

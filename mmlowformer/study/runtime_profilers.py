@@ -28,13 +28,7 @@ TORCH_PRODUCTS = re.compile(
 
 
 class OnnxKernels:
-    """Times the kernels of ONNX Runtime.
-
-    Args:
-        network (nn.Module): What is exported.
-        images (Tensor): Its input.
-        options (Options): Device and threads.
-    """
+    """Times the kernels of ONNX Runtime."""
 
     def __init__(self, network: nn.Module, images: Tensor, options: Options):
         self._names = [name for name, _ in network.named_modules()]
@@ -123,11 +117,6 @@ class OpenVinoKernels:
 
     It gives the mean of all calls so far, in whole microseconds: kernels that
     take less take nothing.
-
-    Args:
-        network (nn.Module): What is exported.
-        images (Tensor): Its input.
-        options (Options): Data type and threads.
     """
 
     def __init__(self, network: nn.Module, images: Tensor, options: Options):

@@ -53,19 +53,7 @@ class Cell:
 
 
 def read(path: str | Path, kind: str | None = None) -> dict:
-    """Read a study.
-
-    Args:
-        path (str | Path): A JSON file of ``tools/study.py``.
-        kind (str, optional): The command that has to have written it.
-            Defaults to any.
-
-    Returns:
-        dict: Its content.
-
-    Raises:
-        UserError: If it is none, or another one.
-    """
+    """Read a study."""
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
@@ -82,15 +70,7 @@ def read(path: str | Path, kind: str | None = None) -> dict:
 
 
 def write(path: Path, content: dict) -> None:
-    """Write a study, whole or not at all.
-
-    Args:
-        path (Path): The file; takes the place of what is there.
-        content (dict): Plain values.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write a study, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(content, indent=1) + '\n')
@@ -100,21 +80,7 @@ def write(path: Path, content: dict) -> None:
 
 
 def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
-    """The study that a file holds, or a new one.
-
-    Args:
-        path (Path): The file, which may not exist.
-        kind (str): The command.
-        settings (dict): What is measured, and how; plain values.
-        device (str): ``cpu`` or ``cuda``.
-
-    Returns:
-        dict: With what was measured before, if it was so with these settings
-        on this machine.
-
-    Raises:
-        UserError: If the file holds anything else; it is left as it is.
-    """
+    """The study that a file holds, or a new one."""
     # Tuples are lists once they were in a file.
     fresh = json.loads(json.dumps(dict(
         schema=SCHEMA, study=kind, complete=False, settings=settings,
@@ -141,20 +107,7 @@ def _differences(known: dict, fresh: dict) -> list[str]:
 
 def run(study: dict, cells: list[Cell], path: Path,
         progress: SweepProgress | None = None, final: bool = True) -> dict:
-    """Measure what a study still lacks; each measurement is kept at once.
-
-    Args:
-        study (dict): From :func:`opened`; changed in place.
-        cells (list[Cell]): All measurements, also those that it has.
-        path (Path): The file to keep it in.
-        progress (SweepProgress, optional): Is told what is being done.
-            Defaults to nobody.
-        final (bool): Whether the study is complete with these measurements.
-            Defaults to True.
-
-    Returns:
-        dict: The study. After Ctrl-C, what was interrupted is not in it.
-    """
+    """Measure what a study still lacks; each measurement is kept at once."""
     progress = progress or SweepProgress()
     done = [cell['key'] for cell in study['cells']]
     left = [cell for cell in cells if _plain(cell.key) not in done]
@@ -178,14 +131,7 @@ def run(study: dict, cells: list[Cell], path: Path,
 
 
 def describe(study: dict) -> str:
-    """Settings and machine in a line.
-
-    Args:
-        study (dict): From :func:`opened`.
-
-    Returns:
-        str: The line.
-    """
+    """Settings and machine in a line."""
     options, machine = study['settings']['options'], study['environment']
     return (f'{"" if study["complete"] else "INCOMPLETE: "}'
             f'{options["dtype"]}, {options["backend"]}, '
@@ -198,18 +144,7 @@ def describe(study: dict) -> str:
 
 def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: Progress) -> dict:
-    """Measure models, or note why that cannot be done, and go on.
-
-    Args:
-        specs (list[Spec]): The models.
-        settings (Settings): How to measure.
-        timer (Timer, optional): Defaults to that of the device.
-        progress (Progress): Is told what is being done.
-
-    Returns:
-        dict: ``complete``, ``peak`` and ``rows``, as
-        :func:`mmlowformer.benchmark.run.measure` has them.
-    """
+    """Measure models, or note why that cannot be done, and go on."""
     try:
         return measure(specs, settings, timer, progress)
     except UserError as error:
@@ -222,13 +157,6 @@ def _plain(values: dict) -> dict:
 
 
 def rows_of(study: dict) -> list[dict]:
-    """All rows of a study, with the keys of their cells.
-
-    Args:
-        study (dict): What :func:`run` has kept.
-
-    Returns:
-        list[dict]: In the order of the measurements.
-    """
+    """All rows of a study, with the keys of their cells."""
     return [dict(cell['key'], **row) for cell in study['cells']
             for row in cell['rows']]

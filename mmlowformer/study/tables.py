@@ -71,14 +71,7 @@ def _matrix(title: str, rows: list[dict], show) -> Table:
 
 
 def fitting(table: Table) -> Table:
-    """What of a table of rates has room in 80 columns.
-
-    Args:
-        table (Table): The whole table.
-
-    Returns:
-        Table: Of each number of channels the largest size.
-    """
+    """What of a table of rates has room in 80 columns."""
     if len(table.header) <= FITTING + 1:
         return table
     last = {name.partition('@')[0]: place
@@ -178,26 +171,12 @@ TABLES = dict(layers=_tables_of_layers, network=_tables_of_network,
 
 
 def tables_of(study: dict) -> list[Table]:
-    """The tables of a study.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[Table]: The whole tables.
-    """
+    """The tables of a study."""
     return TABLES[study['study']](study)
 
 
 def lines_of(study: dict) -> list[str]:
-    """What is said below the tables.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        list[str]: A line each.
-    """
+    """What is said below the tables."""
     if study['study'] != 'layers' or not block_sweep.fusing(study):
         return []
     return ['MBConv, fused or not, at equal work; in brackets the rate of '
@@ -205,14 +184,7 @@ def lines_of(study: dict) -> list[str]:
 
 
 def as_markdown(study: dict) -> str:
-    """A study in Markdown.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        str: Settings, tables, and what is said below them.
-    """
+    """A study in Markdown."""
     parts = [f'{describe(study)}\n']
     parts += [f'{table.title}\n\n{markdown(table.header, table.rows)}'
               for table in tables_of(study)]
@@ -223,12 +195,5 @@ def as_markdown(study: dict) -> str:
 
 
 def csv_of(study: dict) -> str:
-    """All rows of a study.
-
-    Args:
-        study (dict): From :mod:`.sweep`.
-
-    Returns:
-        str: One line each, nested values spread over columns.
-    """
+    """All rows of a study."""
     return as_csv(dict(rows=rows_of(study)))

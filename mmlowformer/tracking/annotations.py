@@ -11,17 +11,7 @@ SHOWN_LENGTH = 40
 
 
 def read_boxes(path: str | Path) -> np.ndarray:
-    """Read a box from each line, its numbers apart by commas or blanks.
-
-    Args:
-        path (str | Path): The file.
-
-    Returns:
-        np.ndarray: ``(n, 4)``, left, top, width and height; NaN as it stands.
-
-    Raises:
-        UserError: If it is not there, or lines are no boxes.
-    """
+    """Read a box from each line, its numbers apart by commas or blanks."""
     lines = _lines(path)
     boxes, broken = [], []
     for number, line in enumerate(lines, 1):
@@ -43,18 +33,7 @@ def read_boxes(path: str | Path) -> np.ndarray:
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
-    """Read whole numbers, one for each frame, by line or by comma.
-
-    Args:
-        path (str | Path): The file.
-        count (int): Number of frames.
-
-    Returns:
-        np.ndarray: ``(count, )``.
-
-    Raises:
-        UserError: If it is not there, or holds something else.
-    """
+    """Read whole numbers, one for each frame, by line or by comma."""
     words = ' '.join(_lines(path)).replace(',', ' ').split()
     labels = np.array([_label(word, path) for word in words], int)
     if len(labels) != count:
@@ -64,17 +43,7 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
 
 
 def read_names(path: str | Path) -> list[str]:
-    """Read names of videos, a line each.
-
-    Args:
-        path (str | Path): The file.
-
-    Returns:
-        list[str]: The names.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Read names of videos, a line each."""
     names = [line.strip() for line in _lines(path) if line.strip()]
     if not names:
         raise UserError(f'{path} names no video')

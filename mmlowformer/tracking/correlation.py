@@ -12,11 +12,6 @@ class PixelCorrelation(BaseModule):
     the search region. An attention over channels weighs them. Sources:
     `LightTrack <https://arxiv.org/abs/2104.14545>`_, and the authors' tracker,
     https://github.com/altair199797/LowFormer-Track.
-
-    Args:
-        in_channels (int): Channels of both maps.
-        positions (int): Of the template's map, height times width.
-        out_channels (int): Channels of the result.
     """
 
     def __init__(self, in_channels: int, positions: int, out_channels: int):
@@ -29,15 +24,7 @@ class PixelCorrelation(BaseModule):
         self.projection = nn.Conv2d(positions, out_channels, 1)
 
     def forward(self, search: Tensor, template: Tensor) -> Tensor:
-        """Compare two maps.
-
-        Args:
-            search (Tensor): ``(N, C, H, W)``.
-            template (Tensor): ``(N, C, h, w)``, of ``positions`` positions.
-
-        Returns:
-            Tensor: ``(N, out_channels, H, W)``.
-        """
+        """Compare two maps."""
         search = self.search_norm(search)
         kernels = self.template_norm(template).flatten(2).transpose(1, 2)
         maps = torch.matmul(kernels, search.flatten(2))

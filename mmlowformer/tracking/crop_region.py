@@ -25,31 +25,14 @@ class Region(NamedTuple):
     @classmethod
     def around(cls, box: Sequence[float], factor: float,
                size: int) -> 'Region':
-        """The square whose side is so many times that of a box.
-
-        Args:
-            box (Sequence[float]): Left, top, width and height; the side of
-                a box is the root of its area.
-            factor (float): How many times.
-            size (int): Side after resizing.
-
-        Returns:
-            Region: With the same centre, to half a pixel.
-        """
+        """The square whose side is so many times that of a box."""
         x, y, width, height = box
         side = max(1, math.ceil(factor * math.sqrt(width * height)))
         return cls(round(x + width / 2 - side / 2),
                    round(y + height / 2 - side / 2), side, size)
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The resized square, black where it leaves the image.
-
-        Args:
-            image (np.ndarray): ``(H, W, 3)``.
-
-        Returns:
-            np.ndarray: ``(size, size, 3)``.
-        """
+        """The resized square, black where it leaves the image."""
         scale = self.size / self.side
         # The centres of pixels are at half of them.
         to_region = np.array([
@@ -58,29 +41,14 @@ class Region(NamedTuple):
         return cv2.warpAffine(image, to_region, (self.size, self.size))
 
     def relative(self, box: Sequence[float]) -> list[float]:
-        """A box as fractions of the square.
-
-        Args:
-            box (Sequence[float]): Left, top, width, height in the image.
-
-        Returns:
-            list[float]: Left, top, right, bottom.
-        """
+        """A box as fractions of the square."""
         x, y, width, height = box
         left, top = x - self.left, y - self.top
         return [value / self.side for value in
                 (left, top, left + width, top + height)]
 
     def absolute(self, box: Sequence[float]) -> list[float]:
-        """A predicted box in the image.
-
-        Args:
-            box (Sequence[float]): Centre, width and height, as fractions of
-                the square.
-
-        Returns:
-            list[float]: Left, top, width and height in pixels.
-        """
+        """A predicted box in the image."""
         x, y, width, height = (value * self.side for value in box)
         return [self.left + x - width / 2, self.top + y - height / 2, width,
                 height]
@@ -88,18 +56,7 @@ class Region(NamedTuple):
 
 def clip(box: Sequence[float], height: int, width: int,
          margin: int) -> list[float]:
-    """What of a box lies in an image, and never less than a margin.
-
-    Args:
-        box (Sequence[float]): Left, top, width and height.
-        height (int): Of the image.
-        width (int): Of the image.
-        margin (int): So many pixels at least remain of each side, and so far
-            at least it reaches into the image.
-
-    Returns:
-        list[float]: Left, top, width and height.
-    """
+    """What of a box lies in an image, and never less than a margin."""
     x, y, box_width, box_height = box
     left, right = _clip_side(x, x + box_width, width, margin)
     top, bottom = _clip_side(y, y + box_height, height, margin)

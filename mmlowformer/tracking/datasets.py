@@ -28,13 +28,7 @@ WHOLE = 8
 
 
 class Sequences(BaseDataset):
-    """What all of these data sets share.
-
-    Args:
-        data_root (str): Folder of the data set.
-        pipeline (list): Transforms of a video's record. Defaults to none.
-        **kwargs: Other arguments of MMEngine's ``BaseDataset``.
-    """
+    """What all of these data sets share."""
 
     def __init__(self, data_root: str, pipeline: list | tuple = (),
                  **kwargs):
@@ -42,14 +36,7 @@ class Sequences(BaseDataset):
                          **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read all annotations.
-
-        Returns:
-            list[dict]: The records.
-
-        Raises:
-            UserError: If files are missing or broken, or there is no video.
-        """
+        """Read all annotations."""
         records = list(self.records())
         if not records:
             raise UserError(f'{os.path.abspath(self.data_root)} holds no '
@@ -58,18 +45,10 @@ class Sequences(BaseDataset):
 
     @abstractmethod
     def records(self) -> Iterator[dict]:
-        """One after the other.
-
-        Yields:
-            dict: The record of a video.
-        """
+        """One after the other."""
 
     def describe(self) -> str:
-        """Count what there is.
-
-        Returns:
-            str: Videos and frames.
-        """
+        """Count what there is."""
         frames = sum(len(self.get_data_info(index)['boxes'])
                      for index in range(len(self)))
         return f'{len(self)} videos of {frames} frames'
@@ -79,20 +58,7 @@ def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
               absent: np.ndarray | None = None,
               cover: np.ndarray | None = None,
               attributes: list[str] | None = None) -> dict:
-    """The record of a video.
-
-    Args:
-        name (str): Its name.
-        frames (FrameFiles): Its files.
-        boxes (np.ndarray): ``(n, 4)``. If there are fewer than frames, as of
-            a test set without its truth, the others are not known.
-        absent (np.ndarray, optional): ``(n, )``, where the object is not.
-        cover (np.ndarray, optional): ``(n, )``, how much is visible of it.
-        attributes (list[str], optional): Its difficulties.
-
-    Returns:
-        dict: The record.
-    """
+    """The record of a video."""
     unknown = np.full((max(0, len(frames) - len(boxes)), 4), np.nan)
     boxes = np.concatenate([boxes, unknown])
     visible = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
@@ -105,17 +71,7 @@ def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
 
 
 def images_in(folder: str | Path) -> list[str]:
-    """Names of the images of a folder, in the order of their numbers.
-
-    Args:
-        folder (str | Path): The folder.
-
-    Returns:
-        list[str]: The names.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Names of the images of a folder, in the order of their numbers."""
     if not os.path.isdir(folder):
         raise UserError(f'there is no folder of frames {folder}')
     names = [entry.name for entry in os.scandir(folder)

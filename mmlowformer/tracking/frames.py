@@ -10,13 +10,7 @@ from ..utils.images import OPENCV, decode
 
 
 class FrameFiles:
-    """Paths of frames, of which a video may have many thousands.
-
-    Args:
-        folder (str): Where they are.
-        names (Sequence): Their names, or a range of numbers.
-        pattern (str): What makes a file name of one. Defaults to ``'{}'``.
-    """
+    """Paths of frames, of which a video may have many thousands."""
 
     def __init__(self, folder: str, names: Sequence, pattern: str = '{}'):
         self.folder, self.names, self.pattern = folder, names, pattern
@@ -30,11 +24,7 @@ class FrameFiles:
 
 
 class Video:
-    """Reads frames one after the other, when they are needed.
-
-    Args:
-        paths (FrameFiles): The files.
-    """
+    """Reads frames one after the other, when they are needed."""
 
     def __init__(self, paths: FrameFiles):
         self.paths = paths
@@ -49,17 +39,7 @@ class Video:
 
 
 def read_frame(path: str) -> np.ndarray:
-    """Read an image.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        np.ndarray: ``(H, W, 3)``, BGR.
-
-    Raises:
-        UserError: If it is not there or damaged.
-    """
+    """Read an image."""
     if not os.path.isfile(path):
         raise UserError(f'frame {path} cannot be read: it is not there, or '
                         'no regular file')

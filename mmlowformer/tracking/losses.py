@@ -17,15 +17,7 @@ ALPHA, BETA = 2, 4
 
 
 def heat_maps(boxes: Tensor, size: int) -> Tensor:
-    """Where the centres of objects are, with a Gaussian around each.
-
-    Args:
-        boxes (Tensor): ``(N, 4)``, corners as fractions of the region.
-        size (int): Height and width of a map.
-
-    Returns:
-        Tensor: ``(N, 1, size, size)``, 1 at the centre.
-    """
+    """Where the centres of objects are, with a Gaussian around each."""
     sides = (boxes[:, 2:] - boxes[:, :2]) * size
     radius = gaussian_radius(*sides.unbind(1)).clamp_min(0).floor()
     cells = centre_cells(boxes, size).float()
@@ -39,15 +31,7 @@ def heat_maps(boxes: Tensor, size: int) -> Tensor:
 
 
 def centre_cells(boxes: Tensor, size: int) -> Tensor:
-    """The cells of a map at the centres of boxes.
-
-    Args:
-        boxes (Tensor): ``(N, 4)``, corners as fractions of the region.
-        size (int): Height and width of the map.
-
-    Returns:
-        Tensor: ``(N, 2)``, column and row.
-    """
+    """The cells of a map at the centres of boxes."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 * size
     return centres.round().long().clamp(0, size - 1)
 
@@ -57,13 +41,6 @@ def gaussian_radius(width: Tensor, height: Tensor) -> Tensor:
 
     The roots are divided by 2 instead of by twice the leading coefficient,
     as in all trackers that descend from it.
-
-    Args:
-        width (Tensor): In cells.
-        height (Tensor): In cells.
-
-    Returns:
-        Tensor: In cells.
     """
     total, area = width + height, width * height
     lost = 1 - OVERLAP
@@ -78,15 +55,7 @@ def _root(a: float, b: Tensor, c: Tensor) -> Tensor:
 
 
 def focal_loss(scores: Tensor, targets: Tensor) -> Tensor:
-    """CornerNet's focal loss, over the number of positive cells.
-
-    Args:
-        scores (Tensor): Predicted, between 0 and 1.
-        targets (Tensor): Of :func:`heat_maps`, in the same shape.
-
-    Returns:
-        Tensor: The loss.
-    """
+    """CornerNet's focal loss, over the number of positive cells."""
     positive = targets > POSITIVE
     gain = torch.log(scores) * (1 - scores)**ALPHA
     cost = torch.log(1 - scores) * scores**ALPHA * (1 - targets)**BETA
@@ -95,17 +64,7 @@ def focal_loss(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def box_losses(boxes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """How far predicted boxes are from the true ones.
-
-    Args:
-        boxes (Tensor): ``(N, 4)``, corners as fractions of the region.
-        targets (Tensor): ``(N, 4)``; what is outside of the region does not
-            count.
-
-    Returns:
-        tuple[Tensor, Tensor]: Generalized IoU loss, and the mean distance of
-        the corners.
-    """
+    """How far predicted boxes are from the true ones."""
     targets = targets.clamp(0, 1)
     return (generalized_box_iou_loss(boxes, targets, reduction='mean'),
             F.l1_loss(boxes, targets))

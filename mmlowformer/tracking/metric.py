@@ -9,14 +9,7 @@ from .sot_metrics import Track, judge, summarize
 
 
 def judge_sample(sample: dict) -> Track | None:
-    """Compare the track of a video with its truth.
-
-    Args:
-        sample (dict): Of ``LowFormerTracker``, as plain values.
-
-    Returns:
-        Track | None: None if the truth is not known.
-    """
+    """Compare the track of a video with its truth."""
     boxes, truth = sample['pred_boxes'], sample['boxes']
     if not np.isfinite(truth[1:]).all(1).any():
         return None

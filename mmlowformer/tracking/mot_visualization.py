@@ -13,11 +13,7 @@ from .predict_mot import Identified, Trails
 
 
 class DrawIdentities(Hook):
-    """Writes each tested video with the identities and trails drawn in.
-
-    Args:
-        folder (str): Where to.
-    """
+    """Writes each tested video with the identities and trails drawn in."""
 
     priority = 'LOW'
 

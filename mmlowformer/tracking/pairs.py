@@ -64,17 +64,7 @@ class TrackingPairs(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        """Draw a pair.
-
-        Args:
-            index (int): Which one of the epoch.
-
-        Returns:
-            dict: What the pipeline makes of a video.
-
-        Raises:
-            UserError: If no video gives a pair.
-        """
+        """Draw a pair."""
         # Processes that start from the same seed have different indices.
         rng = np.random.default_rng([index, np.random.randint(2**31)])
         for _ in range(ATTEMPTS):

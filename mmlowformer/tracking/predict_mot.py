@@ -111,12 +111,7 @@ def _thickness(image: np.ndarray) -> int:
 
 
 class Trails:
-    """Where objects have been lately.
-
-    Args:
-        length (int): For how many frames that is kept. Defaults to
-            :data:`TRAIL`.
-    """
+    """Where objects have been lately."""
 
     def __init__(self, length: int = TRAIL):
         self._length = length
@@ -125,16 +120,7 @@ class Trails:
 
     def __call__(self, identities: Iterable[int], boxes: np.ndarray
                  ) -> dict[int, np.ndarray]:
-        """Take in a frame.
-
-        Args:
-            identities (Iterable[int]): Of its objects.
-            boxes (np.ndarray): ``(n, 4)``, left, top, right and bottom.
-
-        Returns:
-            dict[int, np.ndarray]: By identity, ``(m, 2)``, also of objects
-            that are not in this frame.
-        """
+        """Take in a frame."""
         self._frame += 1
         for identity, box in zip(identities, boxes):
             self._places.setdefault(identity, deque()).append(
@@ -150,16 +136,7 @@ class Trails:
 
 
 def tracker_settings(sure: float) -> dict:
-    """ByteTrack for a detector of any classes.
-
-    Args:
-        sure (float): The score of boxes that are likely to be right.
-
-    Returns:
-        dict: Settings of the tracker: only boxes a little surer begin an
-        object, and less sure ones, down to 0.1, may continue one. An object
-        may change its class.
-    """
+    """ByteTrack for a detector of any classes."""
     return dict(
         type='mmlowformer.ClassAgnosticByteTracker',
         motion=dict(type='mmdet.KalmanFilter'),
@@ -169,14 +146,7 @@ def tracker_settings(sure: float) -> dict:
 
 
 class Identifier:
-    """Gives the boxes of a video's frames identities.
-
-    Args:
-        settings (dict): Of one of MMDetection's trackers over boxes.
-
-    Raises:
-        UserError: If a package is missing that it needs.
-    """
+    """Gives the boxes of a video's frames identities."""
 
     def __init__(self, settings: dict):
         require_packages(settings)
@@ -186,14 +156,7 @@ class Identifier:
         self._frame = 0
 
     def __call__(self, found: Detections) -> Identified:
-        """Take in the next frame.
-
-        Args:
-            found (Detections): Its boxes, those that are not sure among them.
-
-        Returns:
-            Identified: Those that belong to objects.
-        """
+        """Take in the next frame."""
         started = time.perf_counter()
         sample = BaseDataElement(metainfo=dict(frame_id=self._frame))
         sample.pred_instances = InstanceData(

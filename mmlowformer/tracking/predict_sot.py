@@ -62,14 +62,7 @@ class Tracked(Result):
         return f'the object, score {self.score:.2f}'
 
     def lines(self, number: int) -> str:
-        """The box as GOT-10k's toolkit writes it.
-
-        Args:
-            number (int): Of the frame, which does not stand there.
-
-        Returns:
-            str: Left, top, width and height, in a line.
-        """
+        """The box as GOT-10k's toolkit writes it."""
         return ','.join(f'{value:.3f}' for value in self.box) + '\n'
 
     @property
@@ -83,17 +76,7 @@ class Tracked(Result):
 
 
 def require_tracker(module: BaseModel) -> LowFormerTracker:
-    """Make sure that a model follows objects.
-
-    Args:
-        module (BaseModel): The model.
-
-    Returns:
-        LowFormerTracker: The model.
-
-    Raises:
-        UserError: If it does something else.
-    """
+    """Make sure that a model follows objects."""
     if not isinstance(module, LowFormerTracker):
         raise UserError('--box is for a tracker, and the checkpoint is of a '
                         f'{type(module).__name__}')
@@ -101,17 +84,7 @@ def require_tracker(module: BaseModel) -> LowFormerTracker:
 
 
 def parse_box(text: str) -> list[float]:
-    """The box of a command line.
-
-    Args:
-        text (str): Left, top, width and height, apart by commas.
-
-    Returns:
-        list[float]: The numbers.
-
-    Raises:
-        UserError: If it is something else.
-    """
+    """The box of a command line."""
     try:
         box = [float(word) for word in text.split(',')]
     except ValueError:
@@ -123,16 +96,7 @@ def parse_box(text: str) -> list[float]:
 
 
 class FrameFolder:
-    """Images of a folder, taken for the frames of a video.
-
-    Args:
-        folder (str): The folder.
-
-    Attributes:
-        fps (float): Frames per second.
-        total (int): Number of frames.
-        frames (int): How many have been read.
-    """
+    """Images of a folder, taken for the frames of a video."""
 
     fps = FRAMES_PER_SECOND
 
@@ -148,32 +112,12 @@ class FrameFolder:
 
 
 def open_frames(source: str) -> Video | FrameFolder:
-    """Open a video, or a folder of frames.
-
-    Args:
-        source (str): File, folder, address, or number of a camera.
-
-    Returns:
-        Video | FrameFolder: Its frames.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Open a video, or a folder of frames."""
     return FrameFolder(source) if Path(source).is_dir() else Video(source)
 
 
 def draw_box(frame: np.ndarray) -> list[float]:
-    """Let somebody draw a box with the mouse.
-
-    Args:
-        frame (np.ndarray): ``(h, w, 3)``, BGR.
-
-    Returns:
-        list[float]: Left, top, width and height.
-
-    Raises:
-        UserError: If there is no display, or nothing was drawn.
-    """
+    """Let somebody draw a box with the mouse."""
     # Without a display Qt would end this process, too.
     window = subprocess.run(
         [sys.executable, '-c', "import cv2; cv2.namedWindow('')"],
@@ -192,22 +136,7 @@ def draw_box(frame: np.ndarray) -> list[float]:
 def follow(tracker: LowFormerTracker, frames: Iterable[np.ndarray],
            box: list[float], name: str, score_thr: float | None = None
            ) -> Iterator[Tracked]:
-    """Follow an object.
-
-    Args:
-        tracker (LowFormerTracker): The tracker.
-        frames (Iterable[np.ndarray]): ``(h, w, 3)``, BGR.
-        box (list[float]): Of the object in the first frame.
-        name (str): Of the video.
-        score_thr (float, optional): What is less sure is drawn dashed.
-            Defaults to 0.3.
-
-    Yields:
-        Tracked: For each frame.
-
-    Raises:
-        UserError: If the box does not lie in the first frame.
-    """
+    """Follow an object."""
     follower, least = None, SURE if score_thr is None else score_thr
     for frame in frames:
         started = time.perf_counter()

@@ -17,12 +17,7 @@ KEYS = ('pred_boxes', 'pred_scores', 'seconds', 'bound')
 
 
 class KeepTracks(Hook):
-    """Writes the track of each video of a test.
-
-    Args:
-        folder (str): Where to.
-        checkpoint (str): What is tested.
-    """
+    """Writes the track of each video of a test."""
 
     def __init__(self, folder: str, checkpoint: str):
         self.folder = Path(folder)
@@ -46,31 +41,12 @@ class KeepTracks(Hook):
 
 
 def track_file(folder: str | Path, name: str) -> Path:
-    """Where the track of a video is.
-
-    Args:
-        folder (str | Path): Of the tracks.
-        name (str): Of the video.
-
-    Returns:
-        Path: The file.
-    """
+    """Where the track of a video is."""
     return Path(folder, f'{name}.npz')
 
 
 def read_track(folder: str | Path, name: str) -> dict | None:
-    """The track of a video that was finished before.
-
-    Args:
-        folder (str | Path): Of the tracks.
-        name (str): Of the video.
-
-    Returns:
-        dict | None: Its arrays; None if it is not finished.
-
-    Raises:
-        UserError: If the file is damaged.
-    """
+    """The track of a video that was finished before."""
     file = track_file(folder, name)
     if not file.is_file():
         return None
@@ -84,14 +60,7 @@ def read_track(folder: str | Path, name: str) -> dict | None:
 
 
 def start_over(folder: str | Path) -> None:
-    """Delete the tracks of an earlier test.
-
-    Args:
-        folder (str | Path): Of the tracks.
-
-    Raises:
-        UserError: If what is there is not of a test.
-    """
+    """Delete the tracks of an earlier test."""
     tracks = list(Path(folder).glob('*.npz'))
     if tracks and not Path(folder, RECORD).is_file():
         raise UserError(f'{tracks[0]} is of no test, which replaces such '
@@ -101,18 +70,7 @@ def start_over(folder: str | Path) -> None:
 
 
 def check_kept(folder: str | Path, checkpoint: str) -> int:
-    """Make sure that kept tracks are those of a checkpoint.
-
-    Args:
-        folder (str | Path): Of the tracks.
-        checkpoint (str): What is tested.
-
-    Returns:
-        int: How many videos are finished.
-
-    Raises:
-        UserError: If there are none, or they are of another checkpoint.
-    """
+    """Make sure that kept tracks are those of a checkpoint."""
     record = Path(folder, RECORD)
     if not record.is_file():
         raise UserError(f'--resume: there are no tracks in {folder} to go on '

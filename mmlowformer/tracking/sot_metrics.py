@@ -36,17 +36,7 @@ class Track:
 
 def overlap(boxes: np.ndarray, truth: np.ndarray,
             bound: tuple[float, float] | None = None) -> np.ndarray:
-    """Intersection over union, frame by frame.
-
-    Args:
-        boxes (np.ndarray): ``(n, 4)``.
-        truth (np.ndarray): ``(n, 4)``.
-        bound (tuple[float, float], optional): Width and height of the image;
-            what is beyond it does not count. Defaults to none.
-
-    Returns:
-        np.ndarray: ``(n, )``.
-    """
+    """Intersection over union, frame by frame."""
     if bound is not None:
         boxes, truth = (_bounded(item, bound) for item in (boxes, truth))
     low = np.maximum(boxes[:, :2], truth[:, :2])
@@ -66,19 +56,7 @@ def _bounded(boxes: np.ndarray, bound: tuple[float, float]) -> np.ndarray:
 
 def judge(boxes: np.ndarray, truth: np.ndarray, visible: np.ndarray,
           cover: np.ndarray, bound: tuple[float, float]) -> Track:
-    """Compare a track with the truth.
-
-    Args:
-        boxes (np.ndarray): ``(n, 4)``, predicted; the first one was given.
-        truth (np.ndarray): ``(n, 4)``.
-        visible (np.ndarray): ``(n, )``, where LaSOT's measures count.
-        cover (np.ndarray): ``(n, )``, GOT-10k's count where it is above 0,
-            but for the first frame.
-        bound (tuple[float, float]): Width and height of the images.
-
-    Returns:
-        Track: Its overlaps and curves.
-    """
+    """Compare a track with the truth."""
     counts = cover[1:] > 0
     overlaps = overlap(boxes[1:], truth[1:], bound)[counts]
     boxes, truth = boxes[visible], truth[visible]
@@ -96,13 +74,6 @@ def summarize(tracks: Iterable[Track]) -> dict[str, float]:
     """The measures of several videos.
 
     GOT-10k's pool the frames of all videos, LaSOT's are means over videos.
-
-    Args:
-        tracks (Iterable[Track]): Those of the videos, at least one.
-
-    Returns:
-        dict[str, float]: ``AO``, ``SR_0.5``, ``SR_0.75``, ``success``,
-        ``precision`` and ``norm_precision``.
     """
     tracks = list(tracks)
     overlaps = np.concatenate([track.overlaps for track in tracks])
@@ -121,14 +92,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def mean_curves(tracks: Iterable[Track]) -> dict[str, np.ndarray]:
-    """LaSOT's curves, as means over videos.
-
-    Args:
-        tracks (Iterable[Track]): Those of the videos.
-
-    Returns:
-        dict[str, np.ndarray]: By their names.
-    """
+    """LaSOT's curves, as means over videos."""
     tracks = list(tracks)
     return {name: np.mean([getattr(track, name) for track in tracks], 0)
             for name in ('success', 'precision', 'norm_precision')}

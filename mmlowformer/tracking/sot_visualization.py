@@ -28,9 +28,6 @@ class DrawTracks(Hook):
 
     Beside them there are the curves of success and precision, and the
     measures of each video and of each attribute.
-
-    Args:
-        folder (str): Where to.
     """
 
     priority = 'LOW'
@@ -76,14 +73,7 @@ class DrawTracks(Hook):
 
 def write_video(file: Path, video: Video, boxes: np.ndarray,
                 truth: np.ndarray) -> None:
-    """Write an annotated copy of a video.
-
-    Args:
-        file (Path): Where to.
-        video (Video): Its frames.
-        boxes (np.ndarray): Predicted, ``(n, 4)``.
-        truth (np.ndarray): ``(n, 4)``, NaN where it is not known.
-    """
+    """Write an annotated copy of a video."""
     size = None
     with closing(VideoWriter(file, FRAMES_PER_SECOND)) as writer:
         for frame, found, true in zip(video, boxes, truth):
@@ -104,12 +94,7 @@ def _rectangle(frame: np.ndarray, box: np.ndarray, colour: tuple) -> None:
 
 
 def draw_curves(tracks: Iterable[Track], file: Path) -> None:
-    """Draw success, precision and normalized precision, as LaSOT has them.
-
-    Args:
-        tracks (Iterable[Track]): Those of the videos.
-        file (Path): Where to.
-    """
+    """Draw success, precision and normalized precision, as LaSOT has them."""
     tracks = list(tracks)
     curves, summary = mean_curves(tracks), summarize(tracks)
     figure = Figure(figsize=(12, 4), layout='constrained')

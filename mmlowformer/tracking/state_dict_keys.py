@@ -35,14 +35,7 @@ RULES = (
 
 
 def tracker_name(name: str) -> str:
-    """Our name of a tensor of the authors' tracker.
-
-    Args:
-        name (str): Its name there. What is of something else keeps it.
-
-    Returns:
-        str: Its name in ``LowFormerTracker().state_dict()``.
-    """
+    """Our name of a tensor of the authors' tracker."""
     if _BACKBONE.match(name):
         return f'backbone.{own_name(_BACKBONE.sub("", name))}'
     block = _BLOCK.match(name)

@@ -38,15 +38,7 @@ def _lines(values: np.ndarray, style: str) -> str:
 
 
 def check_submission(file: str, kind: type) -> None:
-    """Make sure that an archive can be made of a data set's tracks.
-
-    Args:
-        file (str): The archive.
-        kind (type): Class of the data set.
-
-    Raises:
-        UserError: If it cannot.
-    """
+    """Make sure that an archive can be made of a data set's tracks."""
     if not file.endswith('.zip'):
         raise UserError(f'--submission {file} has to end in .zip')
     if kind not in FORMATS:
@@ -57,20 +49,7 @@ def check_submission(file: str, kind: type) -> None:
 
 def write_submission(dataset: Sequences, folder: str | Path,
                      file: str | Path) -> int:
-    """Write an archive of all videos, or none.
-
-    Args:
-        dataset (Sequences): Whose videos they are.
-        folder (str | Path): Of the tracks.
-        file (str | Path): The archive.
-
-    Returns:
-        int: How many videos are in it.
-
-    Raises:
-        UserError: If the track of a video is missing, or has other than one
-            box of numbers for each frame.
-    """
+    """Write an archive of all videos, or none."""
     part = f'{file}.part'
     try:
         with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
@@ -102,12 +81,7 @@ def _checked(record: dict, folder: str | Path) -> dict:
 
 
 class WriteSubmission(Hook):
-    """Writes an archive at the end of a test.
-
-    Args:
-        folder (str): Of the tracks.
-        file (str): The archive.
-    """
+    """Writes an archive at the end of a test."""
 
     # After the tracks of the last video.
     priority = 'VERY_LOW'

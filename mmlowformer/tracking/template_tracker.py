@@ -71,18 +71,7 @@ class Follower:
 
 
 def check_box(box: Sequence[float], size: tuple[int, int]) -> list[float]:
-    """Make sure that there is something to follow.
-
-    Args:
-        box (Sequence[float]): Left, top, width and height.
-        size (tuple[int, int]): Height and width of the image.
-
-    Returns:
-        list[float]: What of it lies in the image.
-
-    Raises:
-        UserError: If that is nothing.
-    """
+    """Make sure that there is something to follow."""
     values = [float(value) for value in box]
     text = ','.join(f'{value:g}' for value in values)
     if len(values) != 4 or not np.isfinite(values).all():

@@ -21,12 +21,7 @@ PRIOR_LOGIT = -2.19
 
 
 class SeparableConv(BaseModule):
-    """3x3 depthwise and 1x1 convolution, each with a ReLU, then a BatchNorm.
-
-    Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-    """
+    """3x3 depthwise and 1x1 convolution, each with ReLU, then BatchNorm."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()

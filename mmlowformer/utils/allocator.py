@@ -16,9 +16,6 @@ def keep_freed_memory() -> bool:
     It gives large blocks back to the system at once, and each page of the
     next one faults again. What the environment says of this
     (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``) stays as it is.
-
-    Returns:
-        bool: Whether the C library took it; others than glibc do not.
     """
     if {'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'} & set(os.environ):
         return False

@@ -93,17 +93,6 @@ def fetched(url: str) -> Path:
 
     Copies are kept by the whole URL and by what the server says of the file's
     version. Where it says nothing, the file is fetched each time.
-
-    Args:
-        url (str): ``http://`` or ``https://``.
-
-    Returns:
-        Path: The copy, in torch's cache. Without a connection it is the
-        newest of this URL, with a warning.
-
-    Raises:
-        UserError: If the server refuses, there is neither connection nor
-            copy, or the cache cannot be written.
     """
     name = Path(urlparse(url).path).name
     if not name:

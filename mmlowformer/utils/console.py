@@ -82,11 +82,7 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
 
 
 class ScreenHandler(logging.StreamHandler):
-    """Shows what belongs on the screen, above a progress bar if there is one.
-
-    Args:
-        level (int): The lowest level that is shown.
-    """
+    """Shows log records on the screen, above a progress bar if any."""
 
     def __init__(self, level: int):
         # MMEngine's MLflow back end looks at the stream of each handler.
@@ -96,11 +92,7 @@ class ScreenHandler(logging.StreamHandler):
         self.addFilter(FilterDuplicateWarning())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record in lines that fit the terminal.
-
-        Args:
-            record (logging.LogRecord): The record.
-        """
+        """Write a record in lines that fit the terminal."""
         text, style = record.getMessage(), ''
         if record.levelno >= logging.WARNING:
             word = 'Warning' if record.levelno < logging.ERROR else 'Error'
@@ -148,11 +140,7 @@ def console() -> Console:
 
 
 def set_bar(bar: Progress | None) -> None:
-    """Show a bar at the bottom of the screen, and take away the last one.
-
-    Args:
-        bar (Progress, optional): The bar.
-    """
+    """Show a bar at the bottom of the screen, and take away the last one."""
     if _SCREEN.bar is not None:
         _SCREEN.bar.stop()
     _SCREEN.bar = bar
@@ -165,40 +153,23 @@ def _visible(text: str) -> str:
 
 
 def show(text: str, style: str = '') -> None:
-    """Write to the screen alone.
-
-    Args:
-        text (str): The lines.
-        style (str): Rich's name of a colour. Defaults to ''.
-    """
+    """Write to the screen alone."""
     if is_first_process():
         console().print(Text(_visible(text), style), soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Write to the screen and to the log file.
-
-    Args:
-        text (str): The lines.
-    """
+    """Write to the screen and to the log file."""
     MMLogger.get_current_instance().info(_visible(text), extra=ON_SCREEN)
 
 
 def warn(text: str) -> None:
-    """Warn on the screen and in the log file.
-
-    Args:
-        text (str): One line.
-    """
+    """Warn on the screen and in the log file."""
     MMLogger.get_current_instance().warning(_visible(text))
 
 
 def take_over(logger: MMLogger) -> None:
-    """Let a logger write to the screen only what belongs there.
-
-    Args:
-        logger (MMLogger): The logger, whose log file keeps everything.
-    """
+    """Let a logger write to the screen only what belongs there."""
     for index, handler in enumerate(logger.handlers):
         if type(handler) is logging.StreamHandler:
             level = (handler.level if is_first_process()
@@ -287,9 +258,6 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
 
     Warnings of Python and what libraries print are covered as well as what
     they log.
-
-    Args:
-        tables (bool): Whether to show results by class. Defaults to False.
     """
     before, _SCREEN.console = _SCREEN.console, Terminal(
         file=sys.stdout, highlight=False)
@@ -315,9 +283,6 @@ def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
 
     Within :func:`~mmlowformer.errors.one_line_errors` that is Ctrl-C, SIGTERM
     and SIGHUP.
-
-    Args:
-        words (Callable[[], str]): Says what there is to go on with.
     """
     try:
         yield

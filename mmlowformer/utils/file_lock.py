@@ -23,14 +23,7 @@ FLAGS = (os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
 
 
 def check_free(work_dir: str | Path) -> None:
-    """Make sure that no other training runs in a work dir.
-
-    Args:
-        work_dir (str | Path): The folder, which may not exist.
-
-    Raises:
-        UserError: If one does.
-    """
+    """Make sure that no other training runs in a work dir."""
     if os.path.lexists(Path(work_dir, LOCK)):
         with only_training_in(work_dir):
             pass
@@ -42,12 +35,6 @@ def only_training_in(work_dir: str | Path) -> Iterator[None]:
 
     The lock is the kernel's and ends with the process, however that ends. Of
     a distributed job the first process holds it for all.
-
-    Args:
-        work_dir (str | Path): The folder, made if it does not exist.
-
-    Raises:
-        UserError: If another training runs there, or it cannot be written.
     """
     if not is_first_process() or fcntl is None:
         yield

@@ -10,14 +10,7 @@ from ..errors import UserError, first_line
 
 
 def check_new(*paths: str | Path) -> None:
-    """Make sure that outputs are not there yet.
-
-    Args:
-        *paths (str | Path): Files or folders.
-
-    Raises:
-        UserError: If one is.
-    """
+    """Make sure that outputs are not there yet."""
     for path in paths:
         if os.path.lexists(path):
             raise UserError(f'{path} is there already: name another, or '
@@ -25,14 +18,7 @@ def check_new(*paths: str | Path) -> None:
 
 
 def check_new_folder(path: str | Path) -> None:
-    """Make sure that nothing is in a folder yet.
-
-    Args:
-        path (str | Path): The folder, which may be there if it is empty.
-
-    Raises:
-        UserError: If anything else is there.
-    """
+    """Make sure that nothing is in a folder yet."""
     path = Path(path)
     if not path.is_dir():
         check_new(path)
@@ -42,15 +28,7 @@ def check_new_folder(path: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a new file.
-
-    Args:
-        path (str | Path): The file. Its folder is made.
-        text (str): What it is to hold.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write a new file."""
     path = Path(path)
     check_new(path)
     try:
@@ -62,15 +40,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def replace_text(path: str | Path, text: str) -> None:
-    """Write a file, whole or not at all, in the place of what is there.
-
-    Args:
-        path (str | Path): The file. Links and pipes are replaced, too.
-        text (str): What it is to hold.
-
-    Raises:
-        OSError: If it cannot be written; nothing else is left behind.
-    """
+    """Write a file, whole or not at all, in the place of what is there."""
     part = Path(f'{path}.part')
     part.unlink(missing_ok=True)
     try:
@@ -82,15 +52,7 @@ def replace_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: dict) -> None:
-    """Write a new file of plain values.
-
-    Args:
-        path (str | Path): The file.
-        content (dict): The values.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write a new file of plain values."""
     text = json.dumps(content, ensure_ascii=False)
     # Half of a pair of surrogates can only be written as an escape.
     lone = any('\ud800' <= letter <= '\udfff' for letter in set(text))
@@ -98,32 +60,13 @@ def write_json(path: str | Path, content: dict) -> None:
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
-    """Write a new text file.
-
-    Args:
-        path (str | Path): The file.
-        lines (Iterable[str]): Its lines.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Write a new text file."""
     write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Fill a folder that gets its name when it is complete.
-
-    Args:
-        path (str | Path): The folder.
-
-    Yields:
-        Path: Where to write.
-
-    Raises:
-        UserError: If it is there already and not empty, or cannot be
-            written.
-    """
+    """Fill a folder that gets its name when it is complete."""
     path = Path(path)
     check_new_folder(path)
     try:
@@ -142,21 +85,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 def fill_once(out: str | Path, record: str, description: dict,
               fill: Callable[[Path], None]) -> bool:
-    """Generate a data set, unless it is there already.
-
-    Args:
-        out (str | Path): Its folder, which may be there if it is empty.
-        record (str): Name of the file in it that tells what it holds.
-        description (dict): What it is to hold, as plain values.
-        fill (Callable[[Path], None]): Writes the data into a folder, which
-            it makes.
-
-    Returns:
-        bool: Whether it was written; False if it is there already.
-
-    Raises:
-        FileExistsError: If ``out`` holds something else.
-    """
+    """Generate a data set, unless it is there already."""
     out = Path(out)
     there = out / record
     if there.is_file() and _read(there) == description:
@@ -185,15 +114,7 @@ def _read(record: Path) -> object:
 
 
 def check_at_least(arguments: dict[str, int], least: dict[str, int]) -> None:
-    """Make sure that no argument is too small.
-
-    Args:
-        arguments (dict[str, int]): By name.
-        least (dict[str, int]): What each has to be at least.
-
-    Raises:
-        ValueError: If one is smaller.
-    """
+    """Make sure that no argument is too small."""
     for name, low in least.items():
         if arguments[name] < low:
             raise ValueError(f'{name} has to be at least {low}, not '

@@ -24,18 +24,7 @@ FLOATING = (b'#?', b'PF', b'Pf', b'v/1\x01')
 
 
 def read(source: 'Source', library: str) -> np.ndarray:
-    """Read an image.
-
-    Args:
-        source (Source): The image.
-        library (str): ``opencv`` or ``pillow``; they decode differently.
-
-    Returns:
-        np.ndarray: ``(h, w, 3)``, BGR, uint8, upright.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
+    """Read an image."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
             raise UserError(f'image not found: {source}'
@@ -59,18 +48,6 @@ def decode(content: bytes, library: str, name: str) -> np.ndarray:
 
     The pixels are those of mmcv's ``LoadImageFromFile``; 16 bits of gray
     become the upper 8 with Pillow, too, as with OpenCV.
-
-    Args:
-        content (bytes): Of the file.
-        library (str): ``opencv`` or ``pillow``.
-        name (str): What an error begins with.
-
-    Returns:
-        np.ndarray: ``(h, w, 3)``, BGR, uint8, upright; of several frames the
-        first one.
-
-    Raises:
-        UserError: If it cannot be decoded, or holds floats or 32 bits.
     """
     if not content:
         raise UserError(f'{name} is empty (0 bytes)')
@@ -111,18 +88,7 @@ def _by_pillow(content: bytes, name: str) -> np.ndarray:
 
 
 def from_pillow(image: 'Image.Image', name: str) -> np.ndarray:
-    """The pixels of Pillow's image.
-
-    Args:
-        image (Image.Image): The image.
-        name (str): What an error begins with.
-
-    Returns:
-        np.ndarray: ``(h, w, 3)``, BGR, uint8, upright.
-
-    Raises:
-        UserError: If its values have no range that is known.
-    """
+    """The pixels of Pillow's image."""
     from PIL import Image, ImageOps
     check_depth(image, name)
     deep = image.mode.startswith('I')
@@ -139,15 +105,7 @@ def from_pillow(image: 'Image.Image', name: str) -> np.ndarray:
 
 
 def check_depth(image: 'Image.Image', name: str) -> None:
-    """Refuse an image of Pillow whose values have no range that is known.
-
-    Args:
-        image (Image.Image): The image, which need not be loaded.
-        name (str): What the error begins with.
-
-    Raises:
-        UserError: If it holds floats or 32 bits.
-    """
+    """Refuse an image of Pillow whose values have no range that is known."""
     # Pillow keeps 16 bits of these formats in 32.
     if image.mode == 'F' or (
             image.mode == 'I' and image.format not in ('PPM', 'PNG')):

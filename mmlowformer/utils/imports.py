@@ -6,18 +6,7 @@ from ..errors import UserError
 
 
 def need(module: str, packages: str) -> ModuleType:
-    """Import a module that an installation may lack.
-
-    Args:
-        module (str): Its name.
-        packages (str): The distributions that provide it.
-
-    Returns:
-        ModuleType: The module.
-
-    Raises:
-        UserError: If it is missing; the message says what to install.
-    """
+    """Import a module that an installation may lack."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -18,14 +18,7 @@ from .console import console, set_bar
 
 
 def hours(seconds: float) -> str:
-    """A duration as ``0:01:05``.
-
-    Args:
-        seconds (float): The duration.
-
-    Returns:
-        str: Hours, minutes and seconds.
-    """
+    """A duration as ``0:01:05``."""
     return str(timedelta(seconds=math.ceil(seconds)))
 
 
@@ -39,15 +32,7 @@ def _bar(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
-    """A bar with the remaining time, at a terminal.
-
-    Args:
-        stage (str): What is counted.
-        total (int, optional): How many there are, if that is known.
-
-    Yields:
-        Callable: To be called after each one.
-    """
+    """A bar with the remaining time, at a terminal."""
     bar = _bar(TimeRemainingColumn())
     task = bar.add_task(printable(stage), total=total)
     set_bar(bar)

@@ -141,20 +141,7 @@ def _guard(loader: Callable) -> Callable:
 
 
 def read_file(filename: str | Path, map_location: str | None = None) -> dict:
-    """Read a checkpoint of this machine, of any format, and run no code.
-
-    Args:
-        filename (str | Path): The file.
-        map_location (str, optional): Device of the tensors. Defaults to the
-            CPU, without reading them from disk yet.
-
-    Returns:
-        dict: The content.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        pickle.UnpicklingError: If it would run code, or is no checkpoint.
-    """
+    """Read a checkpoint of this machine, of any format, and run no code."""
     if str(filename).endswith('.safetensors'):
         return load_from_safetensors(str(filename), map_location)
     with runner_files_allowed():
@@ -170,12 +157,6 @@ def without_code(content: dict) -> dict:
 
     That is the Python config in ``meta``, which old versions wrote: on
     resuming, MMEngine runs it to look for the number of GPUs.
-
-    Args:
-        content (object): What was read from a checkpoint.
-
-    Returns:
-        object: The same object.
     """
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict):
@@ -251,15 +232,7 @@ def _where_tensors_are(content: object) -> str:
 
 
 def state_dict_of(content: dict) -> dict[str, torch.Tensor]:
-    """The tensors in a checkpoint.
-
-    Args:
-        content (dict): What was read.
-
-    Returns:
-        dict[str, Tensor]: By name, without the prefix of a distributed
-        wrapper; empty if there are none.
-    """
+    """The tensors in a checkpoint."""
     # The authors' tracker has another name for it.
     state = content.get('state_dict', content.get('net', content))
     if not isinstance(state, dict):
@@ -269,14 +242,7 @@ def state_dict_of(content: dict) -> dict[str, torch.Tensor]:
 
 
 def first_nonfinite(state: dict[str, torch.Tensor]) -> str | None:
-    """Name of the first tensor that holds NaN or infinity.
-
-    Args:
-        state (dict[str, Tensor]): The tensors by name.
-
-    Returns:
-        str | None: The name; None if all values are finite.
-    """
+    """Name of the first tensor that holds NaN or infinity."""
     return next((name for name, value in state.items()
                  if value.layout == torch.strided and not value.is_meta
                  and not value.is_nested and value.is_floating_point()

@@ -5,18 +5,7 @@ from torch import Tensor
 
 
 def map_tensors(function: Callable[[Tensor], object], value):
-    """Apply a function to each tensor in lists, tuples and dicts.
-
-    Args:
-        function (Callable): From a tensor to anything.
-        value: The tensors.
-
-    Returns:
-        The same structure, of what the function returned.
-
-    Raises:
-        TypeError: If there is something else than tensors in it.
-    """
+    """Apply a function to each tensor in lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):

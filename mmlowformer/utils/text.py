@@ -9,27 +9,12 @@ LABEL = 12
 
 
 def line(label: str, text: str) -> str:
-    """A labelled entry, continued below itself.
-
-    Args:
-        label (str): One word or two.
-        text (str): What it is.
-
-    Returns:
-        str: The lines.
-    """
+    """A labelled entry, continued below itself."""
     return wrapped(f'{label:<{LABEL}}{text}', ' ' * LABEL)
 
 
 def command(*words: str) -> str:
-    """A command to copy, over several lines if it is long.
-
-    Args:
-        *words (str): The program and its arguments.
-
-    Returns:
-        str: The command, as a shell reads it.
-    """
+    """A command to copy, over several lines if it is long."""
     lines = ['']
     for word in map(shlex.quote, words):
         # Two columns are for what marks a line that goes on.
@@ -40,28 +25,13 @@ def command(*words: str) -> str:
 
 
 def short(path: str | Path) -> str:
-    """A path as seen from the current folder, if it is in there.
-
-    Args:
-        path (str | Path): The path.
-
-    Returns:
-        str: The relative path, or the path itself.
-    """
+    """A path as seen from the current folder, if it is in there."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith('..') else relative
 
 
 def wrapped(text: str, indent: str = '') -> str:
-    """Break lines between words, so that paths stay whole.
-
-    Args:
-        text (str): The text, which may have several lines.
-        indent (str): What continued lines start with. Defaults to ''.
-
-    Returns:
-        str: Lines of at most 80 columns, unless a word is longer.
-    """
+    """Break lines between words, so that paths stay whole."""
     return '\n'.join(
         textwrap.fill(line, WIDTH, subsequent_indent=indent,
                       break_long_words=False, break_on_hyphens=False)

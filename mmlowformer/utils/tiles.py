@@ -24,12 +24,7 @@ class Tile(NamedTuple):
             image[self.top:self.bottom, self.left:self.right])
 
     def cut_out(self, values: Tensor, frame: 'Tile | None' = None) -> Tensor:
-        """A view of the part of a tensor ``(..., h, w)``.
-
-        Args:
-            values (Tensor): The values of an image, or of a tile.
-            frame (Tile, optional): That tile. Defaults to the image.
-        """
+        """A view of the part of a tensor ``(..., h, w)``."""
         top, left = frame[:2] if frame else (0, 0)
         return values[..., self.top - top:self.bottom - top,
                       self.left - left:self.right - left]
@@ -48,15 +43,6 @@ def tiles_of(height: int, width: int, size: int, overlap: float
     """Tiles that cover an image, row by row.
 
     All are of the full size, unless the image is smaller, and overlap evenly.
-
-    Args:
-        height (int): Of the image.
-        width (int): Of the image.
-        size (int): Side of a tile.
-        overlap (float): The least share that lies in the neighbour.
-
-    Returns:
-        list[Tile]: The tiles.
     """
     return [Tile(top, left, min(top + size, height), min(left + size, width))
             for top in _starts(height, size, overlap)

@@ -98,15 +98,7 @@ class Candidate:
 
 def warm_up(candidate: Candidate, timer: Timer, min_calls: int,
             min_seconds: float, turn_seconds: float) -> None:
-    """Call until caches, clocks and autotuning have settled; set ``calls``.
-
-    Args:
-        candidate (Candidate): What to warm up.
-        timer (Timer): Where time comes from.
-        min_calls (int): At least so many calls.
-        min_seconds (float): At least so long.
-        turn_seconds (float): How long a turn is going to be.
-    """
+    """Call until caches, clocks and autotuning have settled; set ``calls``."""
     spent, done, last = 0., 0, 0.
     while done < min_calls or spent < min_seconds:
         last = timer.measure(candidate.call)
@@ -131,23 +123,7 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
 def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
                time_turn: Callable[[Candidate, Timer], None] = time_window,
                after_turn: Callable[[], None] = lambda: None) -> int:
-    """Time all candidates, one turn of each after the other.
-
-    Args:
-        candidates (Sequence[Candidate]): What to time.
-        timer (Timer): Where time comes from.
-        repeats (int): Number of turns of each.
-        time_turn (Callable): :func:`time_window` (the default) or
-            :func:`time_each_call`.
-        after_turn (Callable): Called after each turn. Defaults to nothing.
-
-    Returns:
-        int: The complete rounds: fewer than ``repeats`` after Ctrl-C, which
-        takes the round that it fell into away.
-
-    Raises:
-        KeyboardInterrupt: If not even the first round is complete.
-    """
+    """Time all candidates, one turn of each after the other."""
     for done in range(repeats):
         counts = [len(candidate.seconds) for candidate in candidates]
         try:

@@ -13,13 +13,7 @@ NUMBERED, NAMED = 20, 60
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str],
                    file: str | Path) -> None:
-    """Write the confusion matrix as a picture.
-
-    Args:
-        counts (np.ndarray): ``(n, n)``, images by class and predicted class.
-        classes (Sequence[str]): Names of the classes.
-        file (str | Path): Where to write.
-    """
+    """Write the confusion matrix as a picture."""
     side = min(16, 3 + 0.4 * len(classes))
     figure = Figure(figsize=(side + 1, side), layout='constrained')
     axes = figure.add_subplot()
@@ -45,13 +39,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
 
 def draw_accuracies(counts: np.ndarray, classes: Sequence[str],
                     file: str | Path) -> None:
-    """Write the accuracy of each class as a picture, the worst on top.
-
-    Args:
-        counts (np.ndarray): ``(n, n)``, images by class and predicted class.
-        classes (Sequence[str]): Names of the classes.
-        file (str | Path): Where to write.
-    """
+    """Write the accuracy of each class as a picture, the worst on top."""
     totals = counts.sum(1)
     there = np.flatnonzero(totals)
     accuracies = 100 * counts.diagonal()[there] / totals[there]

@@ -44,16 +44,7 @@ class Boxes(NamedTuple):
 
 
 def colours(count: int, palette: Sequence | None = None) -> list[tuple]:
-    """A colour for each class.
-
-    Args:
-        count (int): Number of classes.
-        palette (Sequence, optional): Those of the data set. They count if
-            they are as many: COCO's are no choice for other classes.
-
-    Returns:
-        list[tuple]: RGB.
-    """
+    """A colour for each class."""
     if (isinstance(palette, (list, tuple)) and len(palette) == count
             and all(map(_is_color, palette))):
         return [tuple(colour) for colour in palette]
@@ -70,19 +61,7 @@ def _is_color(color: object) -> bool:
 
 def match(truth: Tensor, truth_labels: list[int], found: Tensor,
           found_labels: list[int]) -> tuple[list[bool], list[bool]]:
-    """Tell hits from misses and false alarms.
-
-    Args:
-        truth (Tensor): Boxes that are there, ``(n, 4)``.
-        truth_labels (list[int]): Their classes.
-        found (Tensor): Predicted boxes, ``(m, 4)``, the surest first.
-        found_labels (list[int]): Their classes.
-
-    Returns:
-        tuple[list[bool], list[bool]]: Whether each box of the truth was
-        found, and whether each prediction is a hit. Each box of the truth is
-        found once.
-    """
+    """Tell hits from misses and false alarms."""
     hit, overlaps = [False] * len(truth), box_iou(found, truth)
     hits = []
     for overlap, label in zip(overlaps, found_labels):
@@ -95,14 +74,7 @@ def match(truth: Tensor, truth_labels: list[int], found: Tensor,
 
 
 def scale_of(image: np.ndarray) -> float:
-    """How many times an image is enlarged, for labels to be readable.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``.
-
-    Returns:
-        float: A whole number for small images, below 1 for large ones.
-    """
+    """How many times an image is enlarged, for labels to be readable."""
     shortest, longest = sorted(image.shape[:2])
     if longest > LARGEST_SIDE:
         return LARGEST_SIDE / longest
@@ -134,16 +106,7 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
                ) -> Image.Image:
-    """An image with boxes; dashed are those that are not right.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, RGB.
-        boxes (Boxes): The boxes.
-        palette (list[tuple]): Colour of each class.
-
-    Returns:
-        Image.Image: Larger than the image by a margin, where labels are.
-    """
+    """An image with boxes; dashed are those that are not right."""
     panel = _framed(_resized(image))
     draw = ImageDraw.Draw(panel)
     corners = (boxes.corners * scale_of(image) + MARGIN).round().tolist()
@@ -203,17 +166,7 @@ def _common_area(one: list, other: list) -> float:
 
 def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
               ) -> Image.Image:
-    """An image in grey under the colours of classes.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, RGB.
-        mask (np.ndarray): ``(h, w)``, the class of each pixel; those beyond
-            the palette have none.
-        palette (list[tuple]): Colour of each class.
-
-    Returns:
-        Image.Image: The picture.
-    """
+    """An image in grey under the colours of classes."""
     # With its own colours, a class would be of another in each image.
     grey = image.mean(2, keepdims=True).repeat(3, 2)
     tint = grey.copy()
@@ -225,17 +178,7 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
 
 def captioned(panels: Sequence[tuple[str, Image.Image]],
               legend: Sequence[tuple[str, tuple]] = ()) -> Image.Image:
-    """Panels side by side, with a caption above each.
-
-    Args:
-        panels (Sequence[tuple[str, Image.Image]]): Captions and pictures of
-            the same height.
-        legend (Sequence[tuple[str, tuple]]): Names and their colours, written
-            below. Defaults to ().
-
-    Returns:
-        Image.Image: The picture.
-    """
+    """Panels side by side, with a caption above each."""
     panels = [(printable(caption), panel) for caption, panel in panels]
     legend = [(printable(name), colour) for name, colour in legend]
     ruler = ImageDraw.Draw(Image.new('RGB', (1, 1)))
@@ -272,16 +215,7 @@ def _arranged(legend: Sequence[tuple[str, tuple]], width: int
 
 def outlined(image: np.ndarray, masks: np.ndarray, colours: Sequence[tuple]
              ) -> np.ndarray:
-    """An image with objects tinted.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, RGB.
-        masks (np.ndarray): ``(n, h, w)``, bool.
-        colours (Sequence[tuple]): Colour of each object.
-
-    Returns:
-        np.ndarray: Another image.
-    """
+    """An image with objects tinted."""
     image = image.copy()
     for mask, colour in zip(masks, colours):
         image[mask] = image[mask] * 0.5 + np.multiply(colour, 0.5)
@@ -289,27 +223,12 @@ def outlined(image: np.ndarray, masks: np.ndarray, colours: Sequence[tuple]
 
 
 def draw_label(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
-    """An image with lines of text below it.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, RGB.
-        lines (Sequence[str]): The lines.
-
-    Returns:
-        Image.Image: The picture.
-    """
+    """An image with lines of text below it."""
     return _subtitled(image, [(line, INK) for line in lines])
 
 
 def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Pictures of any sizes in rows, each with its caption.
-
-    Args:
-        panels (Sequence[tuple[str, Image.Image]]): Captions and pictures.
-
-    Returns:
-        Image.Image: The sheet.
-    """
+    """Pictures of any sizes in rows, each with its caption."""
     columns = min(len(panels), SHEET_COLUMNS)
     rows = -(-len(panels) // columns)
     cell = (SHEET_SIDE + GAP, SHEET_SIDE + MARGIN + GAP)
@@ -339,17 +258,7 @@ def _shortened(text: str, width: int) -> str:
 
 def draw_class(image: np.ndarray, truth: str, found: str, right: bool
                ) -> Image.Image:
-    """An image with its class and the predicted one below.
-
-    Args:
-        image (np.ndarray): ``(h, w, 3)``, RGB.
-        truth (str): The class.
-        found (str): The predicted class and its score.
-        right (bool): Whether they agree.
-
-    Returns:
-        Image.Image: The picture.
-    """
+    """An image with its class and the predicted one below."""
     return _subtitled(image, [
         ('truth: ' + truth, INK),
         ('prediction: ' + found, RIGHT if right else WRONG)])

@@ -26,17 +26,7 @@ CHECKS = {
 
 
 def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
-    """Make sure that files exist and class names fit.
-
-    Args:
-        cfg (Config): The config.
-        dataloaders (list[str]): Which ones, for example
-            ``['train_dataloader']``. Those not in the config are passed over.
-
-    Raises:
-        UserError: If a file or folder is missing, cannot be read, or its
-            categories are not the config's classes.
-    """
+    """Make sure that files exist and class names fit."""
     known: tuple[list[str], str] = ([], '')
     # One process is enough, the files are large.
     for name in dataloaders if is_first_process() else []:
@@ -54,17 +44,7 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
 
 def check_order(names: Sequence[str], where: str, others: Sequence[str],
                 elsewhere: str) -> None:
-    """Make sure that two places give no class two numbers.
-
-    Args:
-        names (Sequence[str]): Names of the classes in the first place.
-        where (str): What place that is.
-        others (Sequence[str]): Names of the classes in the second place.
-        elsewhere (str): What place that is.
-
-    Raises:
-        UserError: If a name in both has another number in each.
-    """
+    """Make sure that two places give no class two numbers."""
     numbers = numbers_of(names)
     for name, number in numbers_of(others).items():
         if numbers.get(name, number) != number:
@@ -75,28 +55,14 @@ def check_order(names: Sequence[str], where: str, others: Sequence[str],
 
 
 def names_in(value: object) -> list[str]:
-    """Names of classes, where a config or a file should have some.
-
-    Args:
-        value (object): What stands there.
-
-    Returns:
-        list[str]: The names; empty if it is something else.
-    """
+    """Names of classes, where a config or a file should have some."""
     if not isinstance(value, (list, tuple)):
         return []
     return [item for item in value if isinstance(item, str)]
 
 
 def datasets_in(dataloader: dict) -> Iterator[dict]:
-    """The data sets of a data loader, also those inside of wrappers.
-
-    Args:
-        dataloader (dict): Config of the data loader.
-
-    Yields:
-        dict: Config of a data set that is no wrapper like RepeatDataset.
-    """
+    """The data sets of a data loader, also those inside of wrappers."""
     yield from _leaves(dataloader['dataset'])
 
 
@@ -110,19 +76,7 @@ def _leaves(dataset: dict) -> Iterator[dict]:
 
 
 def class_names(dataset: dict, cfg: Config) -> object:
-    """What a data set is going to take for the names of its classes.
-
-    Args:
-        dataset (dict): Its config.
-        cfg (Config): The whole config.
-
-    Returns:
-        object: A tuple or list of names, unless the config is wrong; None if
-        there are none.
-
-    Raises:
-        UserError: If the file that is to hold them cannot be read.
-    """
+    """What a data set is going to take for the names of its classes."""
     classes = dataset.get('classes')  # of MMPreTrain
     metainfo = {**getattr(_class_of(dataset, cfg), 'METAINFO', {}),
                 **({'classes': classes} if classes else {}),

@@ -18,18 +18,7 @@ MOST_IMAGES = 25_000
 
 def check_folders(dataset: dict, classes: tuple | None,
                   cfg: Config, dataloader: str) -> None:
-    """Make sure that the folders are the classes.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple, optional): Names of the classes.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: If there are no folders, or others than the classes; or if
-            the list of images numbers them in another way.
-    """
+    """Make sure that the folders are the classes."""
     folder = paths_of(dataset).get('data_prefix.img_path')
     listed = _list_of(dataset)
     # ImageNet's test has no labels.
@@ -50,19 +39,7 @@ def check_folders(dataset: dict, classes: tuple | None,
 
 
 def class_folders(folder: str) -> list[str]:
-    """Names of the classes that have a folder.
-
-    Args:
-        folder (str): The folder of these.
-
-    Returns:
-        list[str]: Sorted.
-
-    Raises:
-        UserError: If two differ in capitals alone, or a hidden folder
-            (``.ipynb_checkpoints``) would be a class, or its images a
-            class's, to MMPreTrain.
-    """
+    """Names of the classes that have a folder."""
     where = os.path.abspath(folder)
     names = sorted(entry.name for entry in os.scandir(folder)
                    if entry.is_dir())
@@ -112,13 +89,7 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
 
 def warn_of_unused(found: set[int], classes: Sequence[str], what: str
                    ) -> None:
-    """Name classes that cannot be learned.
-
-    Args:
-        found (set[int]): Numbers of those that can.
-        classes (Sequence[str]): All.
-        what (str): Beginning of the sentence.
-    """
+    """Name classes that cannot be learned."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
     if not unused:
@@ -128,32 +99,14 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
 
 
 def numbers_of(classes: Sequence[str]) -> dict[str, int]:
-    """Numbers of classes by their names.
-
-    Args:
-        classes (Sequence[str]): Names, in their order.
-
-    Returns:
-        dict[str, int]: Without names that two have, as ImageNet's cranes.
-    """
+    """Numbers of classes by their names."""
     times = Counter(classes)
     return {name: number for number, name in enumerate(classes)
             if times[name] == 1}
 
 
 def read_labels(path: str) -> dict[str, int]:
-    """Read a list of images and the numbers of their classes.
-
-    Args:
-        path (str): The file; ``name number`` in each line, as MMPreTrain
-            reads it.
-
-    Returns:
-        dict[str, int]: Numbers, by the names of the images.
-
-    Raises:
-        UserError: If a line has no number, or an image has two.
-    """
+    """Read a list of images and the numbers of their classes."""
     labels: dict[str, int] = {}
     for position, line in enumerate(_lines(path), 1):
         name, _, number = line.strip().rpartition(' ')
@@ -177,16 +130,7 @@ def _lines(path: str) -> list[str]:
 
 
 def misnumbered(labels: dict[str, int], classes: Sequence[str]) -> str:
-    """What is wrong where images lie in folders of other classes.
-
-    Args:
-        labels (dict[str, int]): Numbers, by the names of the images.
-        classes (Sequence[str]): Names of the classes, in their order.
-
-    Returns:
-        str: The first fault; empty if there is none, or the folders are not
-        called as the classes.
-    """
+    """What is wrong where images lie in folders of other classes."""
     numbers = numbers_of(classes)
     for name, label in labels.items():
         label_of_folder = numbers.get(name.split('/')[0], label)

@@ -19,38 +19,14 @@ MOST_READ = 25_000
 
 def check_coco(dataset: dict, classes: tuple,
                cfg: Config, dataloader: str) -> None:
-    """Make sure that categories are the classes, and images are there.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple): Names of the classes.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: If the annotation file is unusable, its categories are not
-            the classes, images are missing, or images and boxes are broken in
-            a way that would change the training or the metric in silence.
-    """
+    """Make sure that categories are the classes, and images are there."""
     check_content(read_coco(paths_of(dataset)['ann_file']), classes, dataset,
                   'data_prefix.img', dataloader)
 
 
 def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
                   dataloader: str) -> None:
-    """What :func:`check_coco` does, of a file that was read.
-
-    Args:
-        content (dict): From :func:`read_coco`.
-        classes (tuple): Names of the classes.
-        dataset (dict): Config of the data set.
-        prefix (str): Key of the images' folder, see ``paths_of``.
-        dataloader (str): Name of the data loader. That of a test alone needs
-            no boxes.
-
-    Raises:
-        UserError: See there.
-    """
+    """What :func:`check_coco` does, of a file that was read."""
     paths = paths_of(dataset)
     path = paths['ann_file']
     _check_categories(content, classes, path)
@@ -63,17 +39,7 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
 
 def check_trainable(content: dict, path: str, folder: str | None = None,
                     filter_cfg: dict | None = None) -> None:
-    """What :func:`check_coco` does, with the categories as the classes.
-
-    Args:
-        content (dict): From :func:`read_coco` or :func:`parts_of`.
-        path (str): Its file.
-        folder (str, optional): That of the images. None checks none.
-        filter_cfg (dict, optional): Of MMDetection's data set.
-
-    Raises:
-        UserError: If a training would refuse it.
-    """
+    """What :func:`check_coco` does, with the categories as the classes."""
     check_content(
         content, tuple(content['categories']),
         dict(ann_file=path, data_prefix=dict(img=folder),
@@ -83,17 +49,7 @@ def check_trainable(content: dict, path: str, folder: str | None = None,
 
 def check_coco_boxes(dataset: dict, classes: tuple | None,
                      cfg: Config, dataloader: str) -> None:
-    """What :func:`check_coco` does, whatever the categories are.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple, optional): Not used.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: See there.
-    """
+    """What :func:`check_coco` does, whatever the categories are."""
     paths = paths_of(dataset)
     content = read_coco(paths['ann_file'])
     refuse_faults(faults_of(content, masks=False), paths['ann_file'])

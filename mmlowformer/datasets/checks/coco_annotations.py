@@ -11,17 +11,7 @@ LARGEST = 1e9
 
 
 def refuse_faults(faults: Iterable[tuple[str, str]], path: str) -> None:
-    """Name what is wrong with a file, if anything is.
-
-    Args:
-        faults (Iterable[tuple[str, str]]): The kind of each fault, and where
-            it is.
-        path (str): The file.
-
-    Raises:
-        UserError: If there is a fault; the message counts those of each kind
-            and has an example.
-    """
+    """Name what is wrong with a file, if anything is."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for fault, example in faults:
@@ -36,15 +26,7 @@ def refuse_faults(faults: Iterable[tuple[str, str]], path: str) -> None:
 
 def faults_of(content: dict, *, masks: bool = True) -> Iterator[
         tuple[str, str]]:
-    """Images and boxes that would change a training or a metric in silence.
-
-    Args:
-        content (dict): From :func:`read_coco`.
-        masks (bool): Whether segmentations are used. Defaults to True.
-
-    Yields:
-        tuple[str, str]: The kind of a fault, and where it is.
-    """
+    """Images and boxes that would change a training or a metric in silence."""
     yield from _image_faults(content)
     yield from _box_faults(content)
     if masks:
@@ -102,11 +84,7 @@ def _refers(identity: object, known: Collection) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value can be a coordinate, or a length in pixels.
-
-    Args:
-        value (object): As it stands in a file.
-    """
+    """Whether a value can be a coordinate, or a length in pixels."""
     # Comparing is also safe for integers that are too large for a float.
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and -LARGEST < value < LARGEST)
@@ -159,18 +137,7 @@ def _run_length_fault(runs: object, size: list) -> str | None:
 
 
 def run_lengths(counts: list | str) -> list[int]:
-    """Lengths of runs of pixels, column by column, outside and inside.
-
-    Args:
-        counts (list | str): COCO's, compressed if it is a text.
-
-    Returns:
-        list[int]: The lengths.
-
-    Raises:
-        TypeError: If they are something else.
-        ValueError: If there is a length that cannot be.
-    """
+    """Lengths of runs of pixels, column by column, outside and inside."""
     lengths = (_decompressed(counts) if isinstance(counts, str) else
                list(counts))
     if not all(type(length) is int and 0 <= length < LARGEST

@@ -7,18 +7,7 @@ from ..paths import check_regular, check_unlike
 
 
 def read_coco(path: str) -> dict:
-    """Read an annotation file.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        dict: ``categories``, their names; ``category_ids``; ``images``, their
-        file names; ``image_records`` and ``annotations``, as they stand.
-
-    Raises:
-        UserError: If it is none.
-    """
+    """Read an annotation file."""
     check_regular(path)
     try:
         with open(path, encoding='utf-8') as file:
@@ -29,19 +18,7 @@ def read_coco(path: str) -> dict:
 
 
 def parts_of(content: object, path: str) -> dict:
-    """The parts of what an annotation file holds.
-
-    Args:
-        content (object): What was read, or is to be written.
-        path (str): The file, for messages.
-
-    Returns:
-        dict: See :func:`read_coco`.
-
-    Raises:
-        ValueError: If there are no such parts.
-        UserError: If categories share an id or a name.
-    """
+    """The parts of what an annotation file holds."""
     if not isinstance(content, dict):
         raise ValueError('it holds no object with images, annotations and '
                          'categories')

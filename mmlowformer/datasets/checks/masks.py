@@ -28,19 +28,7 @@ EXIF_ORIENTATION = 0x0112
 
 def check_masks(dataset: dict, classes: tuple | None,
                 cfg: Config, dataloader: str) -> None:
-    """Make sure that each image has a mask that fits image and classes.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple, optional): Names of the classes.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: If a mask is missing or unreadable, its size is not that of
-            its image, it holds values beyond the classes, or the head has
-            another number of classes.
-    """
+    """Make sure that each image has a mask that fits image and classes."""
     _check_num_classes(classes, cfg)
     _check_classes_file(dataset, classes)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
@@ -139,17 +127,7 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
 
 
 def fault_of_values(path: str) -> str | None:
-    """Values that would be others as the 8 bits that training reads.
-
-    Args:
-        path (str): File of a mask.
-
-    Returns:
-        str | None: What there is that is no class number, if anything.
-
-    Raises:
-        OSError: If it is no image.
-    """
+    """Values that would be others as the 8 bits that training reads."""
     with _opened(path) as image:
         if image.mode in NARROW:
             return None
@@ -163,28 +141,13 @@ def fault_of_values(path: str) -> str | None:
 
 
 def read_mask(path: str) -> np.ndarray:
-    """Read a mask as it stands in its file.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        np.ndarray: ``(h, w)``, or more dimensions if it has channels.
-
-    Raises:
-        OSError: If it is no image.
-    """
+    """Read a mask as it stands in its file."""
     with _opened(path) as image:
         return np.asarray(image)
 
 
 def only_first_and_ignored(values: Collection[int], count: int) -> bool:
-    """Whether masks are those of tools that write 0 and 255.
-
-    Args:
-        values (Collection[int]): All that they hold.
-        count (int): Number of classes.
-    """
+    """Whether masks are those of tools that write 0 and 255."""
     return set(values) == {0, IGNORED} and count > 1
 
 
@@ -225,18 +188,7 @@ def _named(kind: str, path: str) -> Iterator[None]:
 
 
 def upright_size(path: str) -> tuple[int, int]:
-    """Height and width of an image, as OpenCV reads it.
-
-    Args:
-        path (str): The file, of which only the beginning is read.
-
-    Returns:
-        tuple[int, int]: Height and width, turned as the camera says.
-
-    Raises:
-        OSError: If it is no image.
-        UserError: If it is none that models can be shown.
-    """
+    """Height and width of an image, as OpenCV reads it."""
     with _opened(path) as image:
         check_depth(image, f'image {path}')
         # 5 to 8 are the orientations that lie on their side.

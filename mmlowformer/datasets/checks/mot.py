@@ -23,18 +23,7 @@ KEYS = ('instance_id', 'mot_conf', 'visibility')
 
 def check_identities(dataset: dict, classes: tuple,
                      cfg: Config, dataloader: str) -> None:
-    """Make sure that videos can be followed and judged to their end.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple): Names of the classes.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: If the file is unusable, frames are missing, or frames and
-            boxes are numbered in a way that the metrics do not take.
-    """
+    """Make sure that videos can be followed and judged to their end."""
     path = paths_of(dataset)['ann_file']
     content = read_coco(path)
     check_content(content, classes, dataset, 'data_prefix.img_path',

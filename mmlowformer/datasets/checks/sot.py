@@ -17,17 +17,7 @@ SHOWN = 3
 
 def check_sequences(dataset: dict, classes: tuple | None,
                     cfg: Config, dataloader: str) -> None:
-    """Make sure that frames are there, as many as boxes, and boxes usable.
-
-    Args:
-        dataset (dict): Config of the data set.
-        classes (tuple, optional): Not used.
-        cfg (Config): The whole config.
-        dataloader (str): Name of the data loader.
-
-    Raises:
-        UserError: If they are not.
-    """
+    """Make sure that frames are there, as many as boxes, and boxes usable."""
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
         videos = registry.build(dict(dataset, pipeline=[], lazy_init=True))

@@ -56,17 +56,7 @@ class Picture(NamedTuple):
 
 
 def number(text: object) -> float:
-    """A coordinate.
-
-    Args:
-        text (object): As it stands in a file.
-
-    Returns:
-        float: Its value.
-
-    Raises:
-        ValueError: If it is no finite number.
-    """
+    """A coordinate."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise ValueError(f'{shown(repr(text), 60)} is no number')
     try:
@@ -84,18 +74,7 @@ def number(text: object) -> float:
 
 def gathered(shapes: dict[str, list[Shape]], images: ImageFolder,
              faults: Faults, *, labelled_only: bool = False) -> list[Picture]:
-    """Pictures of the images that annotations name, and of the others.
-
-    Args:
-        shapes (dict[str, list[Shape]]): By the name of the image.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of images that cannot be read.
-        labelled_only (bool): Whether to leave out the others, in which
-            nothing is marked. Defaults to False.
-
-    Returns:
-        list[Picture]: By name.
-    """
+    """Pictures of the images that annotations name, and of the others."""
     pictures = []
     for name in images.names:
         if labelled_only and name not in shapes:
@@ -109,20 +88,7 @@ def gathered(shapes: dict[str, list[Shape]], images: ImageFolder,
 def checked_pictures(pictures: Iterable[Picture],
                      classes: Sequence[str] | None, faults: Faults, *,
                      clip: bool = False) -> tuple[list[Picture], int]:
-    """Pictures whose boxes lie inside of them.
-
-    Args:
-        pictures (Iterable[Picture]): As they were read.
-        classes (Sequence[str], optional): The classes that there may be.
-        faults (Faults): Is told of what cannot be used.
-        clip (bool): Whether to cut boxes that stick out at the borders of
-            their image, and to leave out what is beyond. What is within a
-            pixel is always cut. Defaults to False.
-
-    Returns:
-        tuple[list[Picture], int]: The pictures, and the number of boxes that
-        were left out.
-    """
+    """Pictures whose boxes lie inside of them."""
     result, dropped = [], 0
     for picture in pictures:
         shapes = []
@@ -164,16 +130,7 @@ def _words(box: Sequence[float]) -> str:
 
 
 def as_coco(pictures: Sequence[Picture], classes: Sequence[str]) -> dict:
-    """The content of an annotation file in COCO's format.
-
-    Args:
-        pictures (Sequence[Picture]): Images and shapes.
-        classes (Sequence[str]): All classes, in their order.
-
-    Returns:
-        dict: ``images``, ``annotations`` and ``categories``; all count from
-        1.
-    """
+    """The content of an annotation file in COCO's format."""
     identity = {name: index for index, name in enumerate(classes, 1)}
     images: list[dict] = []
     annotations: list[dict] = []
@@ -211,32 +168,14 @@ def _area(shape: Shape) -> float:
 
 
 def box_around(polygons: Iterable[Sequence[float]]) -> tuple[float, ...]:
-    """The box that holds polygons.
-
-    Args:
-        polygons (Iterable[Sequence[float]]): Each ``[x1, y1, x2, y2, ...]``.
-
-    Returns:
-        tuple[float, ...]: Left, top, right and bottom edge.
-    """
+    """The box that holds polygons."""
     points = np.concatenate([np.reshape(polygon, (-1, 2))
                              for polygon in polygons])
     return (*points.min(0).tolist(), *points.max(0).tolist())
 
 
 def annotation_files(source: str, suffix: str) -> list[Path]:
-    """Files of annotations.
-
-    Args:
-        source (str): One, or a folder; those in it belong to it.
-        suffix (str): Of their names, in small letters.
-
-    Returns:
-        list[Path]: By name.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Files of annotations."""
     path = Path(source)
     if path.is_file():
         return [path]
@@ -250,17 +189,7 @@ def annotation_files(source: str, suffix: str) -> list[Path]:
 
 def agreed(named: str | None, own: str | None, file: Path, faults: Faults
            ) -> str | None:
-    """The image that an annotation file is about.
-
-    Args:
-        named (str, optional): The one that it names.
-        own (str, optional): The one that is called like it.
-        file (Path): The annotation file.
-        faults (Faults): Is told if these are two.
-
-    Returns:
-        str | None: The image, if there is one.
-    """
+    """The image that an annotation file is about."""
     if named and own and named != own:
         faults.add('file that is called like one image and names another',
                    f'{file}: {named}')

@@ -9,20 +9,7 @@ from .image_folder import Faults, ImageFolder
 
 def read_coco_shapes(source: str, images: ImageFolder, faults: Faults, **_
                      ) -> tuple[list[Picture], list[str]]:
-    """Read an annotation file in COCO's format.
-
-    Args:
-        source (str): The file.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of what is broken.
-
-    Returns:
-        tuple[list[Picture], list[str]]: Pictures of the images that the file
-        names, and its categories.
-
-    Raises:
-        UserError: If it is no such file.
-    """
+    """Read an annotation file in COCO's format."""
     content = read_coco(source)
     for fault, example in faults_of(content):
         faults.add(fault, example)

@@ -21,23 +21,7 @@ DELIMITERS = ',;\t|'
 def read_table(source: str, images: ImageFolder, faults: Faults, *,
                labelled_only: bool = False, **_
                ) -> tuple[list[Picture], None]:
-    """Read a table with a line for each box.
-
-    Args:
-        source (str): The file. Its first line names the columns: file, class,
-            and the box by its corners or by corner, width and height. A line
-            whose box is empty names an image in which there is nothing.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of what is broken.
-        labelled_only (bool): Whether to leave out images that no line is
-            about. Defaults to False.
-
-    Returns:
-        tuple[list[Picture], None]: Pictures; there is no list of classes.
-
-    Raises:
-        UserError: If it is no such table.
-    """
+    """Read a table with a line for each box."""
     shapes: dict[str, list[Shape]] = {}
     for index, row, columns in _rows(source):
         where = f'{source}, line {index}'

@@ -16,12 +16,7 @@ class Faults:
         self.examples: dict[str, str] = {}
 
     def add(self, fault: str, example: str) -> None:
-        """Count a fault.
-
-        Args:
-            fault (str): Its kind.
-            example (str): Where it is.
-        """
+        """Count a fault."""
         self.counts[fault] += 1
         self.examples.setdefault(fault, shown(example))
 
@@ -31,15 +26,7 @@ class Faults:
                 for fault, count in self.counts.items()]
 
     def check(self, source: str, remedy: str = '') -> None:
-        """End with an error, if there is a fault.
-
-        Args:
-            source (str): What was read.
-            remedy (str): What to do about it. Defaults to ''.
-
-        Raises:
-            UserError: That names all kinds.
-        """
+        """End with an error, if there is a fault."""
         if self.counts:
             raise UserError(f'{source}: {"; ".join(self.lines())}'
                             + (f'. {remedy}' if remedy else ''))
@@ -50,12 +37,6 @@ class ImageFolder:
 
     A name with folders is one below the folder, or below some that lead to
     it; a mere name is that of an image in any of its folders.
-
-    Args:
-        folder (str): The folder; those in it belong to it.
-
-    Raises:
-        UserError: If it is no folder, or holds no images.
     """
 
     def __init__(self, folder: str):
@@ -77,16 +58,7 @@ class ImageFolder:
                 self._last[os.path.basename(key)].append(name)
 
     def find(self, called: str, faults: Faults, where: str) -> str | None:
-        """The image that is meant by a name.
-
-        Args:
-            called (str): A path or name, with or without folders and suffix.
-            faults (Faults): Is told if there is none, or more than one.
-            where (str): The place in the source.
-
-        Returns:
-            str | None: Its path below the folder.
-        """
+        """The image that is meant by a name."""
         found = self._meant(called.replace('\\', '/').removeprefix('./'))
         if len(found) == 1:
             return found[0]
@@ -113,45 +85,21 @@ class ImageFolder:
         return [] if len(parts) > 1 else self._last.get(called, [])
 
     def knows_folder_of(self, called: str) -> bool:
-        """Whether a name says in which of the folders its image is.
-
-        Args:
-            called (str): A name, with folders or without.
-
-        Returns:
-            bool: Whether one of its folders has images.
-        """
+        """Whether a name says in which of the folders its image is."""
         return any(part in self._folders for part in
                    called.replace('\\', '/').split('/')[:-1])
 
     def beside(self, called: str, folder: str) -> str:
-        """A name as it is meant in an annotation file of a sub-folder.
-
-        Args:
-            called (str): A name.
-            folder (str): Folder of the annotation file, below that of all.
-
-        Returns:
-            str: The name, in the images' folder of that name if there is one.
-        """
+        """A name as it is meant in an annotation file of a sub-folder."""
         within = folder in self._folders and '/' not in called
         return f'{folder}/{called}' if within else called
 
     def path(self, name: str) -> str:
-        """Path of an image.
-
-        Args:
-            name (str): Its path below the folder.
-        """
+        """Path of an image."""
         return os.path.join(self.folder, name)
 
     def size(self, name: str, faults: Faults) -> tuple[int, int] | None:
-        """Width and height of an image.
-
-        Args:
-            name (str): Its path below the folder.
-            faults (Faults): Is told if it cannot be read.
-        """
+        """Width and height of an image."""
         path = self.path(name)
         try:
             height, width = upright_size(path)

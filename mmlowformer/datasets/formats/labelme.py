@@ -26,16 +26,6 @@ def read_labelme(source: str, images: ImageFolder, faults: Faults, *,
 
     Polygons, rectangles and circles are taken; shapes of one class that share
     a ``group_id`` are parts of one object.
-
-    Args:
-        source (str): The folder of the files, or one file.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of what is broken.
-        labelled_only (bool): Whether to leave out images that no file is
-            about. Defaults to False.
-
-    Returns:
-        tuple[list[Picture], None]: Pictures; there is no list of classes.
     """
     shapes: dict[str, list[Shape]] = {}
     for file in annotation_files(source, '.json'):

@@ -24,18 +24,6 @@ def read_voc(source: str, images: ImageFolder, faults: Faults, *,
     VOC counts pixels from 1, and a box includes its last ones: what is 1 to
     10 there has its edges at 0 and 10. ``difficult`` objects are ignored in
     training and testing, as COCO's crowds are.
-
-    Args:
-        source (str): The folder of the files, or one file.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of what is broken.
-        labelled_only (bool): Whether to leave out images that no file is
-            about. Defaults to False.
-        zero_based (bool): Whether the files hold edges that count from 0, as
-            some tools write them. Defaults to False.
-
-    Returns:
-        tuple[list[Picture], None]: Pictures; VOC has no list of classes.
     """
     shapes: dict[str, list[Shape]] = {}
     for file in annotation_files(source, '.xml'):

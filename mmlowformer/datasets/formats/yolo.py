@@ -30,28 +30,7 @@ AMBIGUOUS = ('line that may be a box and its key points (if all are polygons: '
 def read_yolo(source: str, images: ImageFolder, faults: Faults, *,
               classes_file: str | None = None, labelled_only: bool = False,
               polygons: bool = False, **_) -> tuple[list[Picture], list[str]]:
-    """Read YOLO's text files, of boxes or of polygons.
-
-    Args:
-        source (str): The folder of the files.
-        images (ImageFolder): The images.
-        faults (Faults): Is told of what is broken.
-        classes_file (str, optional): ``data.yaml``, or a text file with a
-            class in each line. Defaults to one that is in the folder of the
-            files, or in those around it.
-        labelled_only (bool): Whether to leave out images that no file is
-            about. Defaults to False.
-        polygons (bool): Whether lines that may be a box and key points are
-            polygons. Defaults to False: they are refused; where a
-            ``data.yaml`` does not speak of key points, only if most lines
-            are such.
-
-    Returns:
-        tuple[list[Picture], list[str]]: Pictures and classes.
-
-    Raises:
-        UserError: If the classes are not known, or labels are key points.
-    """
+    """Read YOLO's text files, of boxes or of polygons."""
     file = Path(classes_file) if classes_file else _classes_file(source)
     classes = _classes(file)
     check_unlike(classes, file)

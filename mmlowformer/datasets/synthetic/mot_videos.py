@@ -86,13 +86,7 @@ class Video:
 
 
 class Stage:
-    """Where shapes come and go.
-
-    Args:
-        rng (np.random.Generator): Source of all randomness.
-        height (int): Of the image.
-        width (int): Of the image.
-    """
+    """Where shapes come and go."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.rng, self.height, self.width = rng, height, width
@@ -177,18 +171,7 @@ class Stage:
 
 def make_crossing(rng: np.random.Generator, frames: int, height: int,
                   width: int) -> Iterator[tuple[np.ndarray, list[Seen]]]:
-    """Draw a video.
-
-    Args:
-        rng (np.random.Generator): Source of all randomness.
-        frames (int): How many frames.
-        height (int): In pixels.
-        width (int): In pixels.
-
-    Yields:
-        tuple[np.ndarray, list[Seen]]: The image, ``(height, width, 3)`` in
-        BGR, and the shapes in it, of which there is at least one.
-    """
+    """Draw a video."""
     stage = Stage(rng, height, width)
     for _ in range(frames):
         yield stage.frame()
@@ -220,13 +203,7 @@ def _image_name(number: int) -> str:
 
 
 class _Annotations:
-    """COCO's format, with what MMDetection adds to it for videos.
-
-    Args:
-        categories (Sequence[str]): Names of the classes.
-        height (int): Of all frames.
-        width (int): Of all frames.
-    """
+    """COCO's format, with what MMDetection adds to it for videos."""
 
     def __init__(self, categories: Sequence[str], height: int, width: int):
         self.size = dict(height=height, width=width)
@@ -300,22 +277,6 @@ def make_crossings(out: str | Path, train: int = 20, val: int = 10,
     the metrics of MOT17 count nothing else. ``annotations/train_shapes.json``
     and ``test_shapes.json`` have the kinds of the shapes. Boxes of shapes that
     are hidden are marked as ``iscrowd``, which detectors leave out.
-
-    Args:
-        out (str | Path): The folder to create.
-        train (int): Number of training videos. Defaults to 20.
-        val (int): Number of videos in ``test``. Defaults to 10.
-        frames (int): Frames of a video, at least 4. Defaults to 60.
-        size (int): Height in pixels, at least 64; the width is 4/3 of it.
-            Defaults to 144.
-        seed (int): Of all that is random. Defaults to 0.
-
-    Returns:
-        bool: Whether they were written; False if they are there already.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        FileExistsError: If ``out`` holds something else.
     """
     arguments = dict(train=train, val=val, frames=frames, size=size,
                      seed=seed)

@@ -80,22 +80,7 @@ def make_scene(rng: np.random.Generator, size: int,
                max_shapes: int = MAX_SHAPES,
                radius_range: tuple[float, float] = RADIUS
                ) -> tuple[np.ndarray, list]:
-    """Draw one scene.
-
-    Args:
-        rng (np.random.Generator): Source of all randomness.
-        size (int): Height and width in pixels.
-        labels (Sequence[int]): Labels to choose from. Defaults to all.
-        max_shapes (int): The scene has 1 to so many shapes. Defaults to
-            :data:`MAX_SHAPES`.
-        radius_range (tuple[float, float]): Smallest and largest radius of a
-            shape, as a fraction of ``size``. Defaults to :data:`RADIUS`.
-
-    Returns:
-        tuple[np.ndarray, list]: The image, ``(size, size, 3)`` uint8, and for
-        each shape its label, an index of :data:`CLASSES`, and the mask of
-        what is visible of it, ``(size, size)`` bool.
-    """
+    """Draw one scene."""
     image = _texture(rng, size)
     shapes = _place(rng, size, labels, max_shapes, radius_range)
     for _, visible in shapes:

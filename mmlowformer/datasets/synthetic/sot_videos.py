@@ -131,16 +131,7 @@ def _fill(image: np.ndarray, corners: np.ndarray, colour) -> None:
 
 
 class Ground:
-    """What shapes move over, seen by a camera that is never quite still.
-
-    Args:
-        rng (np.random.Generator): Source of all randomness.
-        height (int): Of a frame, in pixels.
-        width (int): Of a frame, in pixels.
-
-    Attributes:
-        colours (np.ndarray): Those that are mixed, ``(2, 3)``.
-    """
+    """What shapes move over, seen by a camera that is never quite still."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.colours = rng.uniform(30, 225, (2, 3))
@@ -173,17 +164,7 @@ def _mixed(rng: np.random.Generator, colours: np.ndarray, height: int,
 
 def make_video(rng: np.random.Generator, frames: int, height: int,
                width: int) -> Iterator[Frame]:
-    """Draw a video of one object and distractors of its kind.
-
-    Args:
-        rng (np.random.Generator): Source of all randomness.
-        frames (int): How many frames.
-        height (int): In pixels.
-        width (int): In pixels.
-
-    Yields:
-        Frame: One after the other. In the first one the object is not hidden.
-    """
+    """Draw a video of one object and distractors of its kind."""
     ground = Ground(rng, height, width)
     label = int(rng.integers(len(CLASSES)))
     count = int(rng.integers(1, MAX_DISTRACTORS + 1))
@@ -216,17 +197,7 @@ def _frame(image: np.ndarray, target: Shape, order: list[Shape]) -> Frame:
 
 def visible_share(target: Shape, order: list[Shape], height: int,
                   width: int) -> float:
-    """Share of a shape that is in the image and not behind another.
-
-    Args:
-        target (Shape): The shape.
-        order (list[Shape]): All, the one that hides none first.
-        height (int): Of the image.
-        width (int): Of the image.
-
-    Returns:
-        float: 0 to 1.
-    """
+    """Share of a shape that is in the image and not behind another."""
     mask = np.zeros((height, width), np.uint8)
     _fill(mask, target.outline(), 1)
     # Of what is beyond the image, too.
@@ -268,17 +239,7 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
 
 def with_randomness(names: list[str], split: str, seeds: tuple[int, int]
                     ) -> Iterator[tuple[str, np.random.Generator]]:
-    """Give each video of a split a source of randomness of its own.
-
-    Args:
-        names (list[str]): Of the videos.
-        split (str): For the progress bar.
-        seeds (tuple[int, int]): Of the data set and of the split.
-
-    Yields:
-        tuple[str, np.random.Generator]: The name, and the source, which does
-        not depend on the videos before.
-    """
+    """Give each video of a split a source of randomness of its own."""
     for index, name in enumerate(track(names, f'{split} videos')):
         yield name, np.random.default_rng([*seeds, index])
 
@@ -289,22 +250,6 @@ def make_videos(out: str | Path, train: int = 240, val: int = 20,
 
     ``out/got10k`` is laid out like GOT-10k: ``train`` and ``val``, each with
     ``list.txt`` and a folder for each video.
-
-    Args:
-        out (str | Path): The folder to create.
-        train (int): Number of training videos. Defaults to 240.
-        val (int): Number of validation videos. Defaults to 20.
-        frames (int): Frames of a video, at least 2. Defaults to 60.
-        size (int): Height in pixels, at least 64; the width is 4/3 of it.
-            Defaults to 240.
-        seed (int): Of all that is random. Defaults to 0.
-
-    Returns:
-        bool: Whether they were written; False if they are there already.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        FileExistsError: If ``out`` holds something else.
     """
     arguments = dict(train=train, val=val, frames=frames, size=size,
                      seed=seed)

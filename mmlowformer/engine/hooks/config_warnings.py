@@ -64,15 +64,7 @@ def _rare_log_lines(runner: Runner) -> Iterator[str]:
 
 
 def odd_scales(cfg: dict, dataloader: str) -> Iterator[str]:
-    """Warn of a test at far larger or smaller scales than the training's.
-
-    Args:
-        cfg (dict): The config.
-        dataloader (str): Name of that of the test.
-
-    Yields:
-        str: The warning.
-    """
+    """Warn of a test at far larger or smaller scales than the training's."""
     trained = scales_of(cfg.get('train_dataloader'))
     tested = scales_of(cfg.get(dataloader))
     if not trained or not tested:
@@ -93,14 +85,7 @@ def _words(scales: set[int]) -> str:
 
 
 def scales_of(dataloader: dict | None) -> set[int]:
-    """Longer sides that a pipeline resizes images to.
-
-    Args:
-        dataloader (dict, optional): Config of a data loader.
-
-    Returns:
-        set[int]: In pixels; empty if it leaves images as they are.
-    """
+    """Longer sides that a pipeline resizes images to."""
     return set(_sides((dataloader or {}).get('dataset')))
 
 

@@ -24,15 +24,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_places(folder: str | Path) -> None:
-    """Make sure that nothing is in the way of what a training saves.
-
-    Args:
-        folder (str | Path): Where it saves, which may not exist.
-
-    Raises:
-        UserError: If a checkpoint's name is a folder's, or the name of a
-            record is that of anything but a regular file.
-    """
+    """Make sure that nothing is in the way of what a training saves."""
     folder = Path(folder)
     records = [folder / name for name in RECORDS]
     for file in (*records, *chain(*map(folder.glob, CHECKPOINTS))):
@@ -143,16 +135,7 @@ class SaveSafely(Hook):
 
 @contextmanager
 def full_disk_errors(work_dir: str | Path):
-    """Tell what to do when a training cannot write.
-
-    Args:
-        work_dir (str | Path): Where the training writes.
-
-    Raises:
-        UserError: In place of the ``OSError`` of a full disk, an exhausted
-            quota, a limit on the size of files, or any of a file in the work
-            dir.
-    """
+    """Tell what to do when a training cannot write."""
     try:
         yield
     except OSError as error:

@@ -39,11 +39,6 @@ class DrawPredictions(Hook):
 
     The hosts' own hooks differ in where they write, and images of the same
     name in two folders would overwrite each other.
-
-    Args:
-        folder (str): Where to write, laid out like the images.
-        score (float): The least score of a box that is drawn. Defaults to
-            :data:`SCORE`.
     """
 
     priority = 'LOW'
@@ -221,17 +216,7 @@ def _name_below_data(dataset: BaseDataset, path: str) -> str:
 
 def draw_predictions(runner: Runner, folder: str,
                      score: float | None = None) -> None:
-    """Let a runner write pictures while testing.
-
-    Args:
-        runner (Runner): The runner.
-        folder (str): Where to write.
-        score (float, optional): The least score of a box that is drawn.
-            Defaults to that of the config's visualization hook.
-
-    Raises:
-        UserError: If predictions of this model cannot be drawn.
-    """
+    """Let a runner write pictures while testing."""
     if runner.cfg.model.type.endswith('Retriever'):
         raise UserError('--show-dir: the answers of a retriever are a whole '
                         'gallery, there is no picture of that')
