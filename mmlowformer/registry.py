@@ -4,6 +4,7 @@ A config of any OpenMMLab library names what is registered here as
 ``type='mmlowformer.X'``: MMEngine then imports this module by itself, and the
 modules in ``locations`` on the first look-up.
 """
+import warnings
 from importlib import import_module
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -18,7 +19,7 @@ from mmengine.registry import Registry
 
 # Built on a library that not everybody has, or seldom needed: imported when
 # asked for.
-HOST_MODULES = dict(
+LAZY_MODULES = dict(
     ClassAgnosticByteTracker='mmlowformer.tracking.bytetrack',
     ExportedModel='mmlowformer.models.exported_model',
     LowFormerClsHead='mmlowformer.models.cls_head',
@@ -34,29 +35,39 @@ HOST_MODULES = dict(
     RetrievalQueries='mmlowformer.datasets.retrieval')
 
 
-class HostRegistry(Registry):
-    """A registry that imports modules for one host library when looked up."""
+# Old names, which work until the next release, and what they are called now.
+RENAMED: dict[str, str] = {}
+
+
+class LazyRegistry(Registry):
+    """A registry that imports some modules only when they are looked up."""
 
     def get(self, key: str):
         """See ``mmengine.registry.Registry.get``."""
-        module = HOST_MODULES.get(key.split('.')[-1])
+        scope, _, name = key.rpartition('.')
+        if name in RENAMED and scope in ('', self.scope):
+            key = f'{self.scope}.{RENAMED[name]}'
+            warnings.warn(f"type='{self.scope}.{name}' is called '{key}' now; "
+                          'the old name works until the next release',
+                          DeprecationWarning, stacklevel=2)
+        module = LAZY_MODULES.get(key.split('.')[-1])
         if module:
             import_module(module)
         return super().get(key)
 
 
-MODELS = HostRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
+MODELS = LazyRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                 locations=['mmlowformer.engine.hooks.deploy'])
-DATASETS = HostRegistry('dataset', parent=MMENGINE_DATASETS,
+HOOKS = LazyRegistry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
+                     locations=['mmlowformer.engine.hooks.deploy'])
+DATASETS = LazyRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',
     locations=['mmlowformer.engine.optimizers.layer_decay'])
-TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS,
-                      scope='mmlowformer',
-                      locations=['mmlowformer.tracking.transforms'])
+TRANSFORMS = LazyRegistry('transform', parent=MMENGINE_TRANSFORMS,
+                          scope='mmlowformer',
+                          locations=['mmlowformer.tracking.transforms'])
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmlowformer',
                    locations=['mmlowformer.tracking.metric'])

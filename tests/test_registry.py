@@ -65,3 +65,15 @@ def test_says_what_is_missing(run_python, package):
                         'from mmlowformer import LowFormer')
     assert f'needs {package}, which is not installed' in result.stderr
     assert f'pip install onedl-{package}' in result.stderr
+
+
+def test_an_old_name_still_builds(monkeypatch):
+    from mmengine.registry import HOOKS as ROOT
+
+    from mmlowformer import registry
+    monkeypatch.setitem(registry.RENAMED, 'FormerHook', 'DeployHook')
+    for hooks, name in ((ROOT, 'mmlowformer.FormerHook'),
+                        (registry.HOOKS, 'FormerHook')):
+        with pytest.warns(DeprecationWarning, match='mmlowformer.DeployHook'):
+            hook = hooks.build(dict(type=name))
+        assert type(hook).__name__ == 'DeployHook'

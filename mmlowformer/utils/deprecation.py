@@ -1,0 +1,30 @@
+"""Old names that keep working for one release."""
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Any
+
+
+def rename_option(parser: ArgumentParser, old: str, new: str) -> None:
+    """Let ``old`` do what the option ``new`` does, with a warning."""
+    action = parser._option_string_actions[new]
+    alike: Any = {name: getattr(action, name)
+                  for name in ('dest', 'nargs', 'type', 'choices')}
+    parser.add_argument(old, action=_OldOption, target=action, help=SUPPRESS,
+                        default=SUPPRESS, **alike)
+
+
+class _OldOption(Action):
+    """Calls the action of the new option."""
+
+    def __init__(self, *args, target: Action, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.target = target
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace,
+                 values: str | Sequence | None,
+                 option_string: str | None = None) -> None:
+        new = self.target.option_strings[0]
+        print(f'{parser.prog}: {option_string} is called {new} now; the old '
+              'name works until the next release', file=sys.stderr)
+        self.target(parser, namespace, values, new)

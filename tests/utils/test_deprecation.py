@@ -1,0 +1,24 @@
+from argparse import ArgumentParser, BooleanOptionalAction
+
+import pytest
+
+from mmlowformer.utils.deprecation import rename_option
+
+
+@pytest.mark.parametrize(('kwargs', 'values', 'expected'), [
+    (dict(type=float, default=2.), ['0.5'], .5),
+    (dict(nargs='+', type=int), ['1', '2'], [1, 2]),
+    (dict(action='store_true'), [], True),
+    (dict(action='append'), ['a', '--old', 'b'], ['a', 'b']),
+    (dict(action=BooleanOptionalAction), [], True)])
+def test_an_old_option_does_what_the_new_does(kwargs, values, expected,
+                                              capsys):
+    parser = ArgumentParser()
+    parser.add_argument('--new', **kwargs)
+    rename_option(parser, '--old', '--new')
+    assert parser.parse_args(['--old', *values]).new == expected
+    assert '--new' in capsys.readouterr().err
+    assert parser.parse_args([]).new == kwargs.get(
+        'default', False if kwargs.get('action') == 'store_true' else None)
+    assert not capsys.readouterr().err
+    assert '--old' not in parser.format_help()
