@@ -1,6 +1,6 @@
 """The checkpoints of a training, and from which of them it can resume."""
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def _problems(content: dict) -> Iterator[str]:
             yield 'param_schedulers is no list of dicts'
 
 
-def _mistyped(content: dict, types: dict[str, type], prefix: str = ''
+def _mistyped(content: dict, types: Mapping[str, type], prefix: str = ''
               ) -> Iterator[str]:
     for path, kind in types.items():
         value: Any = content
