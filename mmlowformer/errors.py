@@ -90,9 +90,7 @@ def shown(value: object, most: int = 160) -> str:
         text = f'a {type(value).__name__} that is too large to show'
     if len(text) > most:
         text = f'{text[:most]}... ({len(text)} characters)'
-    return ''.join(letter if letter.isprintable() else
-                   letter.encode('unicode_escape').decode()
-                   for letter in text)
+    return printable(text, limit=len(text))
 
 
 def some_of(names: Collection[str], most: int = 10) -> str:

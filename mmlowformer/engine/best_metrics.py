@@ -51,12 +51,12 @@ def shown_metrics(runner: Runner, metrics: dict) -> str:
     best = {item.metric: item.score for item in best_scores(runner)}
     names = sorted(metrics, key=lambda name: name not in best)
     return ', '.join(
-        f'{name} {shown(metrics[name])}'
+        f'{name} {format_metric(metrics[name])}'
         + (' (the best)' if best.get(name) == metrics[name] else '')
         for name in names)
 
 
-def shown(value: object) -> str:
+def format_metric(value: object) -> str:
     """Format a float with four significant digits."""
     if isinstance(value, Real) and not isinstance(value, Integral):
         return f'{value:.4g}'

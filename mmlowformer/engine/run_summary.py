@@ -18,7 +18,7 @@ from ..utils.console import say, show
 from ..utils.device import device_name
 from ..utils.progress_bar import format_duration
 from ..utils.text import command, line, short, wrapped
-from .best_metrics import best_scores, shown
+from .best_metrics import best_scores, format_metric
 from .hooks.progress_bar import by_iteration
 
 
@@ -85,7 +85,7 @@ def print_summary(runner: Runner, seconds: float) -> None:
         # It may be in the work dir that training resumed from.
         if not Path(best.file).is_file():
             continue
-        say(line('Best', f'{best.metric} {shown(best.score)} in {best.when}: '
+        say(line('Best', f'{best.metric} {format_metric(best.score)} in {best.when}: '
                  f'{short(best.file)}'))
         tested = best.file
     pictures = list(Path(runner.log_dir).rglob('vis_image/*'))
