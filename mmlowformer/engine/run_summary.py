@@ -85,8 +85,8 @@ def print_summary(runner: Runner, seconds: float) -> None:
         # It may be in the work dir that training resumed from.
         if not Path(best.file).is_file():
             continue
-        say(line('Best', f'{best.metric} {format_metric(best.score)} in {best.when}: '
-                 f'{short(best.file)}'))
+        say(line('Best', f'{best.metric} {format_metric(best.score)} in '
+                 f'{best.when}: {short(best.file)}'))
         tested = best.file
     pictures = list(Path(runner.log_dir).rglob('vis_image/*'))
     if pictures:
