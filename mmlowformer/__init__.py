@@ -2,15 +2,16 @@
 import importlib.util
 import sys
 
+from .utils.imports import pinned
 from .version import __version__
 
 REMEDY = (
     'mmlowformer needs {}, which is not installed. It is not installed '
     'automatically because several distributions provide it: "pip install '
     'mmengine" or "pip install onedl-mmengine" for mmengine; "pip install '
-    'mmcv-lite==2.1.0" (enough for the backbone), "pip install '
-    '--no-build-isolation mmcv==2.1.0" (with ops; torch and "setuptools<81" '
-    'first) or "pip install onedl-mmcv" for mmcv. Take both from one family. '
+    '{mmcv_lite}" (enough for the backbone), "pip install '
+    '--no-build-isolation {mmcv}" (with ops; torch and {setuptools} first) '
+    'or "pip install onedl-mmcv" for mmcv. Take both from one family. '
     '"python -m mmlowformer.doctor" checks the rest.')
 
 
@@ -31,6 +32,12 @@ def _is_there(package: str) -> bool:
         return False
 
 
+def _missing(package: str) -> ImportError:
+    return ImportError(REMEDY.format(
+        package, mmcv=pinned('mmcv'), mmcv_lite=pinned('mmcv-lite'),
+        setuptools=pinned('setuptools')))
+
+
 # Without them mmlowformer.runtime is all that works, and all that is meant
 # to; nobody could look a type up.
 _RUNTIME_ONLY = not (_is_there('torch') and _is_there('mmengine'))
@@ -43,7 +50,7 @@ if not (_RUNTIME_ONLY or _is_run_as_doctor()):
         package = (error.name or '').split('.')[0]
         if package not in ('mmcv', 'mmengine'):
             raise
-        raise ImportError(REMEDY.format(package)) from error
+        raise _missing(package) from error
 
 
 def __getattr__(name: str):
@@ -52,7 +59,7 @@ def __getattr__(name: str):
             raise ImportError(f'mmlowformer.{name} needs torch, which is not '
                               'installed: pip install torch. Without it '
                               'mmlowformer.runtime works')
-        raise ImportError(REMEDY.format('mmengine'))
+        raise _missing('mmengine')
     # These need more than the backbone does.
     if name == 'Predictor':
         from .predict import Predictor

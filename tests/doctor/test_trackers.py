@@ -1,9 +1,11 @@
 """What trackers of many objects need."""
-from mmlowformer.config.mot_versions import VERSIONS
+from mmlowformer.config.mot_requirements import NEEDS
+from mmlowformer.doctor.checks import TRACKERS
+from mmlowformer.utils.imports import pinned
 
 from .conftest import describe, judge
 
-PINS = dict(pin.split('==') for pin in VERSIONS.values())
+PINS = dict(pinned(name).split('==') for name in TRACKERS)
 
 
 def test_all_is_there():
@@ -21,3 +23,8 @@ def test_a_line_installs_what_is_missing():
 
 def test_only_asked_for():
     assert 'many objects' not in judge(describe())[0]
+
+
+def test_all_needs_are_looked_at():
+    assert set(TRACKERS) == {
+        name for names in NEEDS.values() for name in names}
