@@ -33,6 +33,10 @@ def install(env: Environment, *modules: str, again: bool = False) -> str:
     """Install modules, or write the files of installed ones again."""
     if modules == ('torch', ):
         return TORCH_AGAIN if again else TORCH
+    if modules == ('torchvision', ):
+        return _install_torchvision(env)
+    if modules == ('mmcv', ) and not (again or env.forks or env.needs_ops):
+        return f'pip install {pinned("mmcv-lite")}'
     commands = []
     if names := [DISTRIBUTIONS.get(module, (module, module))[env.forks]
                  for module in modules if module != 'mmcv']:
@@ -106,7 +110,7 @@ def keep_family(family: list[str], env: Environment) -> str:
             + install(left, *again, again=True))
 
 
-def install_torchvision(env: Environment) -> str:
+def _install_torchvision(env: Environment) -> str:
     """Install that of the torch: 0.15 for 2.0, 0.16 for 2.1, and so on."""
     if not (torch := env.release('torch')):
         return TORCH

@@ -23,20 +23,12 @@ SLOW = 2.5
 WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
 
 
-def _install(env: Environment, module: str) -> str:
-    if module == 'torchvision':
-        return fixes.install_torchvision(env)
-    if module == 'mmcv' and not (env.forks or env.needs_ops):
-        return f'pip install {pinned("mmcv-lite")}'
-    return fixes.install(env, module)
-
-
 def imports(module: str, env: Environment) -> CheckResult:
     error = env.error(module)
     if env.absent(module):
         if module in ('mmengine', 'mmcv'):
             error = f'mmlowformer needs {module}, which is not installed'
-        return missing('not installed', error, _install(env, module))
+        return missing('not installed', error, fixes.install(env, module))
     if error:
         return broken('importing it fails', error,
                       fixes.fix_import(env, module))
@@ -120,7 +112,7 @@ def torchvision(env: Environment) -> CheckResult:
     if not error or env.absent('torchvision'):
         return imports('torchvision', env)
     return broken(f'{env.versions.get("torchvision")} is not that of torch '
-                  f'{env["torch"]}', error, fixes.install_torchvision(env))
+                  f'{env["torch"]}', error, fixes.install(env, 'torchvision'))
 
 
 def mmcv(env: Environment) -> CheckResult:

@@ -21,20 +21,20 @@ STEPS = {
     'mmcv': '2.1.0', 'mmlowformer': '0.1.0', 'forward': [], 'configs': '',
     'pretrained': True, 'checkpoint': True, 'mmcv._ext': '', 'ops': 1.1,
     'ops on gpu': None, 'focal loss in bf16': None}
-HOST_VERSIONS = dict(mmdet='3.3.0', mmseg='1.2.2', mmpretrain='1.2.0')
+LIBRARY_VERSIONS = dict(mmdet='3.3.0', mmseg='1.2.2', mmpretrain='1.2.0')
 A_GPU = dict(cuda='13.0', available=True, warning='', name='NVIDIA X',
              count=1, capability=[9, 0])
 
 
-def host_steps(host, version):
-    return {host: version, f'{host} look-up': 'LowFormer',
-            f'{host} base': True,
-            **{f'{host}.{part}': '' for part in (
+def library_steps(library, version):
+    return {library: version, f'{library} look-up': 'LowFormer',
+            f'{library} base': True,
+            **{f'{library}.{part}': '' for part in (
                 'models', 'datasets', 'evaluation')}}
 
 
 def describe(tasks=(), versions=(), errors=(), modules=(), **values):
-    """An environment in which all works but what is named.
+    """An environment in which everything works except for what is named.
 
     Args:
         tasks: What it is for.
@@ -47,8 +47,8 @@ def describe(tasks=(), versions=(), errors=(), modules=(), **values):
     installed = {**VERSIONS, **dict(versions)}
     found = {'versions': {name: version for name, version
                           in installed.items() if version}, **STEPS}
-    for host, version in HOST_VERSIONS.items():
-        found.update(host_steps(host, version))
+    for library, version in LIBRARY_VERSIONS.items():
+        found.update(library_steps(library, version))
     for name, value in values.items():
         found[name.replace('_', ' ')] = value
     steps = {name: Step(value) for name, value in found.items()}

@@ -11,8 +11,8 @@ PINS = dict(pinned(name).split('==') for needs in (
 
 
 def formats(**versions):
-    found, troubles = judge(describe(['export'], {**PINS, **versions}))
-    assert not troubles
+    found, problems = judge(describe(['export'], {**PINS, **versions}))
+    assert not problems
     return found
 
 

@@ -54,7 +54,7 @@ def test_broken_import_does_not_stop_the_rest(stubs, code, error):
     ('import os, signal; os.kill(os.getpid(), signal.SIGSEGV)',
      'Segmentation fault (Python was killed)'),
     ('import os; os._exit(7)', 'Python ended with status 7')])
-def test_crash_is_told_and_what_it_kept_from_being_checked(
+def test_crash_is_reported_with_what_it_prevented(
         stubs, code, error):
     stubs(torch=NO_TORCH, mmengine='', mmcv=code)
     found = Environment(run_probe('stack'))
@@ -63,7 +63,7 @@ def test_crash_is_told_and_what_it_kept_from_being_checked(
     assert found.error('ops') == environment.NOT_REACHED
 
 
-def test_hanging_import_is_told(stubs, monkeypatch):
+def test_hanging_import_is_reported(stubs, monkeypatch):
     monkeypatch.setattr(environment, 'TIME_LIMIT', 5)
     stubs(torch='import time; time.sleep(600)')
     found = Environment(run_probe('stack'))

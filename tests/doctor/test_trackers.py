@@ -9,16 +9,16 @@ PINS = dict(pinned(name).split('==') for name in TRACKERS)
 
 
 def test_all_is_there():
-    found, troubles = judge(describe(['mot'], PINS))
+    found, problems = judge(describe(['mot'], PINS))
     assert found['many objects'].status == 'ok'
-    assert not troubles
+    assert not problems
 
 
 def test_a_line_installs_what_is_missing():
-    found, troubles = judge(describe(['mot'], dict(PINS, lap=None)))
+    found, problems = judge(describe(['mot'], dict(PINS, lap=None)))
     assert found['many objects'].remedy == (
         'pip install lap==0.5.13 "numpy<2.4"')
-    assert 'many objects' in troubles
+    assert 'many objects' in problems
 
 
 def test_only_asked_for():
