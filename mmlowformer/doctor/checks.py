@@ -66,7 +66,7 @@ CHECKS = (
     Check('checkpoints', software.checkpoints, ('train', ),
           after=(*STACK, 'mmlowformer')),
     Check('distributed', software.distributed, ('train', ),
-          after=('torch', )),
+          after=('torch', 'distributed')),
     Check('shared memory', machine.shared_memory, ('train', )),
     Check('disk', machine.disk, ('train', )),
     Check('to compare', partial(software.packages, PEERS,
@@ -98,11 +98,11 @@ def run_checks(env: Environment
         if (env.tasks.isdisjoint(check.needed_by + check.shown_for)
                 if env.tasks else check.only_for_tasks):
             continue
-        needed = not needing.isdisjoint(check.needed_by)
+        failures: tuple[str, ...] = () if env.tasks else ('broken', )
+        if not needing.isdisjoint(check.needed_by):
+            failures = ('broken', 'missing', 'skipped')
         if result := run_check(check, env):
-            yield check.name, result, needed and result.status in (
-                'broken', 'missing', 'skipped') or (
-                    not env.tasks and result.status == 'broken')
+            yield check.name, result, result.status in failures
 
 
 def run_check(check: Check, env: Environment) -> CheckResult | None:
@@ -111,7 +111,7 @@ def run_check(check: Check, env: Environment) -> CheckResult | None:
         return None
     cause = env.first_failed(*check.after)
     if cause and not env.absent(check.name):
-        return skipped(cause)
+        return skipped(cause if cause in env.steps else env.crashed)
     result = check.function(env)
     if result and result.symptom == NOT_REACHED:
         return skipped(env.crashed)

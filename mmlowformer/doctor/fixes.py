@@ -12,6 +12,7 @@ TORCH_AGAIN = TORCH.replace('install', 'install --force-reinstall')
 # The newest whose own wheels are for CUDA 12, and for GPUs before Turing.
 TORCH_FOR_CUDA_12 = 'pip install torch==2.10.0 torchvision==0.25.0'
 TORCH_FOR_OLD_GPUS = 'pip install torch==2.6.0 torchvision==0.21.0'
+# Without the libraries of a desktop, such as libGL.
 HEADLESS_OPENCV = ('pip uninstall -y opencv-python && pip install '
                    '--force-reinstall --no-deps opencv-python-headless')
 

@@ -49,7 +49,7 @@ def python(env: Environment) -> CheckResult:
     return ok(text)
 
 
-def families(env: Environment) -> CheckResult:
+def families(env: Environment) -> CheckResult | None:
     """OpenMMLab's distributions and their forks write to the same folders."""
     installed = {module: [name for name in names if name in env.versions]
                  for module, names in fixes.PROVIDERS.items()}
@@ -57,6 +57,8 @@ def families(env: Environment) -> CheckResult:
     forks = [name for name in found if name.startswith('onedl-')]
     others = [name for name in found if name not in forks]
     doubled = [module for module, names in installed.items() if names[1:]]
+    if not found:
+        return None
     if not doubled and not (forks and others):
         return ok('the maintained forks (onedl-*)' if forks else "OpenMMLab's")
     fix = fixes.keep_family(
@@ -127,16 +129,17 @@ def mmcv(env: Environment) -> CheckResult:
 
 def ops(env: Environment) -> CheckResult:
     ratio = env['ops']
+    build = fixes.build_mmcv(env)
     if error := env.error('mmcv._ext') or env.error('ops'):
-        kind, text = broken, 'they do not run'
-        if env.absent('mmcv._ext'):
-            text = 'mmcv was installed without them'
-            if 'mmcv-lite' in env.versions:
-                kind = broken if env.needs_ops else missing
-                text = 'none, this is mmcv-lite'
-        elif 'undefined symbol' in error:
-            text = f'compiled for another torch than {env["torch"]}'
-        return kind(text, error, fixes.build_mmcv(env))
+        if 'undefined symbol' in error:
+            return broken(f'compiled for another torch than {env["torch"]}',
+                          error, build)
+        if not env.absent('mmcv._ext'):
+            return broken('they do not run', error, build)
+        if 'mmcv-lite' not in env.versions:
+            return broken('mmcv was installed without them', error, build)
+        return (broken if env.needs_ops else missing)(
+            'none, this is mmcv-lite', error, build)
     if ratio is None:
         return ok('nms runs; not timed, torchvision does not work')
     text = f"nms takes {ratio:.1f} x torchvision's time"
@@ -171,7 +174,7 @@ def installed(env: Environment) -> CheckResult:
     if found != str(PACKAGE):
         return warning(f'another copy is used: {found}',
                        'what you change in this folder has no effect', fix)
-    return ok(f'installed, {env["mmlowformer"] or "see backbone"}')
+    return ok(', '.join(filter(None, ['installed', env['mmlowformer']])))
 
 
 def backbone(env: Environment) -> CheckResult:
@@ -208,26 +211,24 @@ def weights(env: Environment) -> CheckResult:
               'pip install huggingface_hub safetensors')
 
 
-def library(name: str, env: Environment) -> CheckResult | None:
+def library(name: str, env: Environment) -> CheckResult:
     """Its import, its look-up of the backbone, and its own base configs."""
-    failed = env.first_failed(name, f'{name}.models', f'{name}.datasets',
-                              f'{name}.evaluation', f'{name} look-up')
-    if name not in env.steps:
-        return None
-    error, base = env.error(failed), env.error(f'{name} base')
     if env.absent(name):
         return imports(name, env)
-    if failed == f'{name} look-up':
-        return skipped('mmlowformer') if env.error('mmlowformer') else broken(
-            'does not find mmlowformer.LowFormer', error,
-            fixes.install(env, 'mmengine', again=True))
-    if failed:
+    if failed := env.first_failed(name, f'{name}.models', f'{name}.datasets',
+                                  f'{name}.evaluation'):
         step = env.steps[failed]
         if env.error('mmcv._ext') and (
-                step.crashed or 'mmcv' in f'{error} {step.modules}'):
+                step.crashed or 'mmcv' in f'{step.error} {step.modules}'):
             return skipped('mmcv._ext')
-        return broken(f'importing {failed} fails', error,
+        return broken(f'importing {failed} fails', step.error,
                       fixes.fix_library(env, failed))
+    if error := env.error(f'{name} look-up'):
+        if env.error('mmlowformer'):
+            return skipped('mmlowformer')
+        return broken('does not find mmlowformer.LowFormer', error,
+                      fixes.install(env, 'mmengine', again=True))
+    base = env.error(f'{name} base')
     text = f'{env[name]}, finds mmlowformer.LowFormer'
     # Without pkg_resources all fail, which another check reports.
     if not base or 'pkg_resources' in base:
