@@ -124,7 +124,7 @@ def checkpoint() -> bool:
     with contextlib.suppress(Exception):
         torch.load(io.BytesIO(file.getvalue()))
         plain = True
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     torch.load(io.BytesIO(file.getvalue()))
     return plain
 
@@ -169,7 +169,9 @@ STACK: dict[str, Callable | None] = {
         load('torch').ones(8, 8, device='cuda')).sum().item(),
     'distributed': lambda: load('torch').distributed.is_available(),
     'torchvision': torchvision,
-    'mmengine': None, 'cv2': None, 'mmcv': None, 'mmlowformer': None,
+    'mmengine': None, 'cv2': None, 'mmcv': None,
+    'mmlowformer': lambda: load('mmlowformer.models') and load(
+        'mmlowformer').__version__,
     'forward': forward,
     'configs': lambda: load('mmlowformer').get_config(
         'retinanet_lowformer_b0_coco').model.backbone.type,

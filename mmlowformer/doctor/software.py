@@ -27,7 +27,8 @@ def imports(module: str, env: Environment) -> CheckResult:
     error = env.error(module)
     if env.absent(module):
         if module in ('mmengine', 'mmcv'):
-            error = f'mmlowformer needs {module}, which is not installed'
+            error = (f'mmlowformer.LowFormer needs {module}, which is not '
+                     'installed')
         return missing('not installed', error, fixes.install(env, module))
     if error:
         return broken('importing it fails', error,

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def need(module: str, packages: str) -> ModuleType:
-    """Import a module that an installation may lack."""
+    """Import a module that may not be installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -20,7 +20,7 @@ def need(module: str, packages: str) -> ModuleType:
 
 
 def shipped_folder(name: str) -> Path:
-    """A folder of the checkout, or where a wheel puts it."""
+    """A folder of the checkout, or the one that a wheel installs."""
     installed = PACKAGE / '.mim' / name
     return installed if installed.is_dir() else PACKAGE.parent / name
 

@@ -102,7 +102,7 @@ PROBLEMS = dict(
         '--no-deps onedl-mmengine==0.10.12 && pip install "setuptools<81"'),
     mmengine_missing=(
         dict(errors={'mmengine': NO_MODULE('mmengine')}), 'mmengine',
-        'missing', 'mmlowformer needs mmengine, which is not installed',
+        'missing', 'LowFormer needs mmengine, which is not installed',
         'pip install mmengine=='),
     mmengine_lacks_a_package=(
         dict(errors={'mmengine': NO_MODULE('yaml')}), 'mmengine', 'broken',
@@ -112,12 +112,12 @@ PROBLEMS = dict(
         'SystemExit', '--force-reinstall --no-deps mmengine=='),
     mmcv_missing_for_detectors=(
         dict(errors={'mmcv': NO_MODULE('mmcv')}, versions={'mmcv': None}),
-        'mmcv', 'missing', 'mmlowformer needs mmcv, which is not installed',
+        'mmcv', 'missing', 'LowFormer needs mmcv, which is not installed',
         'MMCV_WITH_OPS=1'),
     mmcv_missing_for_the_backbone=(
         dict(errors={'mmcv': NO_MODULE('mmcv')}, tasks=['backbone'],
              versions={'mmcv': None, 'mmdet': None, 'mmsegmentation': None}),
-        'mmcv', 'missing', 'mmlowformer needs mmcv, which is not installed',
+        'mmcv', 'missing', 'LowFormer needs mmcv, which is not installed',
         'pip install mmcv-lite=='),
     mmcv_of_the_forks_missing=(
         dict(errors={'mmcv': NO_MODULE('mmcv')},
