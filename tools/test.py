@@ -18,12 +18,8 @@ from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.model_spec import is_exported
-from mmlowformer.tracking.saved_tracks import (
-    KeepTracks,
-    check_kept,
-    start_over,
-)
-from mmlowformer.tracking.submission import WriteSubmission, check_submission
+from mmlowformer.tracking.evaluation.submission import check_submission
+from mmlowformer.tracking.saved_tracks import check_kept, start_over
 from mmlowformer.utils.files import check_new, check_new_folder
 
 PREDICTIONS = ('.pkl', '.pickle')
@@ -170,9 +166,11 @@ def keep_tracks(runner: Runner, args: argparse.Namespace) -> None:
         start_over(folder)
     # Before another process writes there.
     barrier()
-    runner.register_hook(KeepTracks(folder, args.checkpoint))
+    runner.register_hook(dict(type='mmlowformer.SaveTracksHook',
+                              folder=folder, checkpoint=args.checkpoint))
     if args.submission:
-        runner.register_hook(WriteSubmission(folder, args.submission))
+        runner.register_hook(dict(type='mmlowformer.SubmissionHook',
+                                  folder=folder, file=args.submission))
 
 
 def interrupted(cfg: Config) -> str:

@@ -19,9 +19,10 @@ _NAMES = {
     '..datasets.image_errors': 'NameImages',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings tell_of_compiling',
-    '..errors': 'UserError one_line_errors',
+    '..errors': 'UserError one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.device': 'device_name',
+    '..utils.files': 'check_new',
     '..utils.file_lock': 'check_free only_training_in',
     '..utils.progress_bar': 'counting_bar hours',
     '..utils.safe_load': 'check_checkpoint load_safely',

@@ -1,4 +1,4 @@
-"""How a tracker compares a search region with its template."""
+"""Compare a search region with its template."""
 import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, Sequential
@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class PixelCorrelation(BaseModule):
-    """Each position of the template becomes a channel of the search map.
+    """Correlates each position of the template with the search map.
 
-    The channel holds how well the template's position fits each position of
-    the search region. An attention over channels weighs them. Sources:
-    `LightTrack <https://arxiv.org/abs/2104.14545>`_, and the authors' tracker,
-    https://github.com/altair199797/LowFormer-Track.
+    Each position of the template gives one output channel: its similarity to
+    each position of the search region. Channel attention weighs the channels.
+    Sources: `LightTrack <https://arxiv.org/abs/2104.14545>`_, and the authors'
+    tracker, https://github.com/altair199797/LowFormer-Track.
     """
 
     def __init__(self, in_channels: int, positions: int, out_channels: int):
@@ -24,7 +24,6 @@ class PixelCorrelation(BaseModule):
         self.projection = nn.Conv2d(positions, out_channels, 1)
 
     def forward(self, search: Tensor, template: Tensor) -> Tensor:
-        """Compare two maps."""
         search = self.search_norm(search)
         kernels = self.template_norm(template).flatten(2).transpose(1, 2)
         maps = torch.matmul(kernels, search.flatten(2))

@@ -1,4 +1,4 @@
-"""From cut images to what the network takes."""
+"""Normalize the tracker's input images."""
 from collections.abc import Sequence
 
 import torch
@@ -7,18 +7,20 @@ from torch import Tensor
 
 from ..registry import MODELS
 
-# Of ImageNet, RGB.
+# ImageNet's, RGB.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
 @MODELS.register_module()
 class TrackerPreprocessor(BaseDataPreprocessor):
-    """Normalizes templates and search regions; videos pass as they are.
+    """Normalizes templates and search regions; videos pass unchanged.
 
     Args:
-        mean (Sequence[float]): Of each channel, RGB. Defaults to ImageNet's.
-        std (Sequence[float]): Likewise.
+        mean (Sequence[float]): Mean of each channel, RGB. Defaults to
+            ImageNet's.
+        std (Sequence[float]): Standard deviation of each channel, RGB.
+            Defaults to ImageNet's.
     """
 
     def __init__(self, mean: Sequence[float] = MEAN,
@@ -32,8 +34,8 @@ class TrackerPreprocessor(BaseDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data (dict): ``inputs``: a dict of lists of ``template`` and
-                ``search`` images, or a list of videos; ``data_samples``.
+            data (dict): ``data_samples``, and ``inputs``: a dict of lists of
+                ``template`` and ``search`` images, or a list of videos.
             training (bool): Not used.
 
         Returns:
@@ -53,6 +55,6 @@ class TrackerPreprocessor(BaseDataPreprocessor):
             images (Tensor): ``(N, 3, H, W)``, BGR, 0 to 255.
 
         Returns:
-            Tensor: RGB.
+            Tensor: ``(N, 3, H, W)``, RGB.
         """
         return (images.float().flip(1) - self.mean) / self.std

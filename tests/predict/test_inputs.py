@@ -6,7 +6,7 @@ import pytest
 from mmlowformer.errors import UserError
 from mmlowformer.predict.inputs import collect, short_names
 from mmlowformer.predict.writer import short_path
-from mmlowformer.tracking.datasets import images_in
+from mmlowformer.tracking.datasets.sot_datasets import images_in
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ class TestCollect:
 
     @pytest.mark.parametrize(('argument', 'words'), [
         ('in/a.pgn', 'Did you mean a.png?'),
-        ('out/a.png', 'there is no folder out'),
+        ('out/a.png', 'folder out does not exist'),
         ('in/*.webp', 'not found')])
     def test_what_is_not_there(self, argument, words):
         with pytest.raises(UserError) as error:

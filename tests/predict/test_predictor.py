@@ -14,7 +14,7 @@ from mmlowformer.errors import UserError
 from mmlowformer.predict import (
     Classification,
     Detections,
-    Neighbours,
+    RetrievalResult,
     Segmentation,
 )
 from mmlowformer.predict.pipeline import Pipeline
@@ -65,7 +65,7 @@ def test_masks_are_those_of_a_test(run_here, segmentor, shapes, tmp_path):
         assert isinstance(found, Segmentation)
         np.testing.assert_array_equal(
             found.mask, sample['pred_sem_seg']['data'][0])
-        assert sum(found.shares.values()) == pytest.approx(1)
+        assert sum(found.class_fractions.values()) == pytest.approx(1)
 
 
 def test_labels_are_those_of_a_test(run_here, classifier, shapes, tmp_path):
@@ -84,7 +84,7 @@ def test_nearest_images(retriever, shapes):
     gallery = shapes / 'folders/train'
     query = next(iter(sorted(gallery.rglob('*.jpg'))))
     found = Predictor(retriever, device='cpu', gallery=gallery)(query)
-    assert isinstance(found, Neighbours)
+    assert isinstance(found, RetrievalResult)
     # Nothing is nearer to an image than itself.
     assert found.top[0][0] == str(query)
     assert found.top[0][1] == pytest.approx(1, abs=1e-5)
@@ -189,9 +189,9 @@ def test_deployed(detector, find_boxes, photos):
 
 
 @pytest.mark.parametrize('deploy', [None, dict(dtype='fp32')])
-def test_stages(detector, photos, deploy):
+def test_profile(detector, photos, deploy):
     predictor = Predictor(detector, device='cpu', deploy=deploy)
-    stages = predictor.time_stages(photos)
+    stages = predictor.profile(photos)
     assert list(stages) == ['read', 'prepare', 'network', 'rest']
     assert all(0 < seconds < 10 for seconds in stages.values())
     assert stages['network'] > stages['read']
@@ -240,7 +240,7 @@ def test_memory_that_does_not_do_for_an_image(detector, photos, monkeypatch):
         raise torch.OutOfMemoryError('no more')
 
     monkeypatch.setattr(predictor.module, 'test_step', no_memory)
-    with pytest.raises(UserError, match=f'{photos[0]}.*--tile'):
+    with pytest.raises(UserError, match=f'{photos[0]}.*--tile-size'):
         predictor(photos[0])
 
 

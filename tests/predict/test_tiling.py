@@ -6,8 +6,8 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.predict.tile_merging import Merger, Tiling, merge_boxes
-from mmlowformer.utils.tiles import tiles_of
+from mmlowformer.predict.tile_merging import TileMerger, merge_boxes
+from mmlowformer.utils.tiles import check_tiling, tiles_of
 
 
 @pytest.mark.parametrize('size', [(100, 100), (64, 64), (65, 300), (10, 500)])
@@ -30,7 +30,7 @@ def test_neighbours_overlap_enough():
     (16, 0.2), (64, 0.95), (64, -1)])
 def test_what_cannot_be(size, overlap):
     with pytest.raises(UserError, match='tile|overlap'):
-        Tiling(size, overlap)
+        check_tiling(size, overlap)
 
 
 def sample_of(*boxes):
@@ -43,7 +43,7 @@ def sample_of(*boxes):
 
 def merged(*samples):
     """Of a 64x160 image in three tiles of 64, which overlap by 16."""
-    merger = Merger((64, 160), tiles_of(64, 160, 64, 0.25))
+    merger = TileMerger((64, 160), tiles_of(64, 160, 64, 0.25))
     assert [tile.left for tile in merger.tiles] == [0, 48, 96]
     for tile, sample in zip(merger.tiles, samples):
         merger.add(tile, sample)
@@ -95,7 +95,7 @@ def test_nothing_was_found():
 @pytest.mark.parametrize('overlap', [0., 0.25, 0.6])
 def test_logits_are_averaged(overlap):
     shape, generator = (90, 150), torch.Generator().manual_seed(0)
-    merger = Tiling(64, overlap).merger(shape)
+    merger = TileMerger(shape, tiles_of(*shape, 64, overlap))
     sums = torch.zeros(3, *shape)
     counts = torch.zeros(shape)
     for tile in merger.tiles:
@@ -134,5 +134,5 @@ def test_boxes_are_in_the_whole_image(detector, photos):
 
 
 def test_labels_have_no_tiles(classifier, photos):
-    with pytest.raises(UserError, match='--tile'):
+    with pytest.raises(UserError, match='--tile-size'):
         Predictor(classifier, device='cpu', tile=64)(photos[0])

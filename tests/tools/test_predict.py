@@ -74,15 +74,15 @@ def test_records_are_those_of_a_test(run_here, detector, shapes,
     assert not (tmp_path / 'predictions/pictures').exists()
 
 
-def test_stages(run_here, error_here, detector, photos, film, tmp_path):
-    result = run_here(PREDICT, detector, *photos, '--deploy', '--stages',
+def test_profile(run_here, error_here, detector, photos, film, tmp_path):
+    result = run_here(PREDICT, detector, *photos, '--deploy', '--profile',
                       '--no-pictures', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    line = ' '.join(result.stdout[result.stdout.index('Stages'):].split())
-    assert re.fullmatch(r'Stages [\d.]+ ms from file to result: read [\d.]+, '
+    line = ' '.join(result.stdout[result.stdout.index('Profile'):].split())
+    assert re.fullmatch(r'Profile [\d.]+ ms from file to result: read [\d.]+, '
                         r'prepare [\d.]+, network [\d.]+, rest [\d.]+', line)
-    assert '--stages is for images' in error_here(
-        PREDICT, detector, film, '--stages', cwd=tmp_path)
+    assert '--profile is for images' in error_here(
+        PREDICT, detector, film, '--profile', cwd=tmp_path)
 
 
 def test_64_images(run_here, detector, tmp_path):
@@ -190,7 +190,7 @@ def test_drawing_goes_on_meanwhile(tmp_path):
         go.wait(20)
         done.append(number)
 
-    with writing.Writer(tmp_path, writing.Numbering(None, []),
+    with writing.Writer(tmp_path, writing.CocoIdMapper(),
                         ahead=3) as writer:
         for number in range(4):
             writer.later(draw, number)
@@ -439,8 +439,8 @@ def test_what_is_done_is_kept(run_here, detector, photos,
 @pytest.mark.parametrize(('options', 'words'), [
     (('gone.jpg', ), 'input not found: gone.jpg'),
     (('.', '--batch-size', 0), 'batch_size 0'),
-    (('.', '--tile', 8), 'tile 8'),
-    (('.', '--overlap', 2, '--tile', 64), 'overlap 2'),
+    (('.', '--tile-size', 8), 'tile 8'),
+    (('.', '--overlap-ratio', 2, '--tile-size', 64), 'overlap 2'),
     (('.', '--config', 'retinanet_lowformer_b9_coco'), 'config not found'),
     (('.', '--ann-file', 'gone.json'), 'gone.json'),
     (('.', '--ann-file', 'other.json'), "no category 'circle'"),

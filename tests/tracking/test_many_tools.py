@@ -197,14 +197,15 @@ def test_predicting(run_here, sure, film, tmp_path):
 def test_interrupted_prediction_is_kept(run_here, sure, film, tmp_path,
                                         monkeypatch):
     from mmlowformer.tracking import predict_mot
-    step = predict_mot.Identifier.__call__
+    step = predict_mot.MultiObjectTracker.__call__
 
     def interrupted(self, found):
         if self._frame == 3:
             raise KeyboardInterrupt
         return step(self, found)
 
-    monkeypatch.setattr(predict_mot.Identifier, '__call__', interrupted)
+    monkeypatch.setattr(predict_mot.MultiObjectTracker, '__call__',
+                        interrupted)
     result = run_here(PREDICT, sure, film, '--track', cwd=tmp_path)
     assert result.returncode == 130
     assert 'Interrupted: 3 frames done' in ' '.join(result.stdout.split())

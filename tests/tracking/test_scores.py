@@ -6,9 +6,9 @@ import pytest
 from got10k.experiments import ExperimentGOT10k
 from got10k.utils.metrics import rect_iou
 
-from mmlowformer.tracking import sot_metrics
-from mmlowformer.tracking.datasets import GOT10k
-from mmlowformer.tracking.metric import TrackingMetric
+from mmlowformer.tracking.datasets.sot_datasets import GOT10k
+from mmlowformer.tracking.evaluation import sot_metrics
+from mmlowformer.tracking.evaluation.metric import TrackingMetric
 
 
 def some_boxes(rng, count):
@@ -22,7 +22,7 @@ def test_overlap_is_that_of_got10k():
     boxes, truth = some_boxes(rng, 500), some_boxes(rng, 500)
     for bound in (None, (320, 240)):
         np.testing.assert_allclose(
-            sot_metrics.overlap(boxes, truth, bound),
+            sot_metrics.iou(boxes, truth, bound),
             rect_iou(boxes.copy(), truth.copy(), bound), atol=1e-12)
 
 
@@ -79,8 +79,8 @@ def test_lasot_by_hand():
     truth = np.array([[0., 0, 10, 20]] * 4)
     boxes = truth + [[0, 0, 0, 0], [5, 0, 0, 0], [30, 0, 0, 0], [0, 0, 9, 9]]
     visible = np.array([True, True, True, False])
-    track = sot_metrics.judge(boxes, truth, visible, visible.astype(int),
-                         (100, 100))
+    track = sot_metrics.evaluate_track(
+        boxes, truth, visible, visible.astype(int), (100, 100))
     # Overlaps 1, 1/3 and 0; the last frame does not count.
     expected = [(np.array([1, 1 / 3, 0]) > level).mean()
                 for level in sot_metrics.OVERLAPS]
@@ -96,7 +96,7 @@ def test_lasot_by_hand():
 
 
 def test_frames_are_pooled_but_videos_are_averaged():
-    good, bad = (sot_metrics.judge(
+    good, bad = (sot_metrics.evaluate_track(
         boxes, truth, np.ones(len(truth), bool), np.ones(len(truth)),
         (50, 50)) for boxes, truth in (
             (np.array([[0., 0, 9, 9]] * 3), np.array([[0., 0, 9, 9]] * 3)),

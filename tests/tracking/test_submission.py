@@ -6,8 +6,8 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmlowformer.errors import UserError
+from mmlowformer.tracking.evaluation.submission import write_submission
 from mmlowformer.tracking.saved_tracks import KEYS, track_file
-from mmlowformer.tracking.submission import write_submission
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_box_of_a_position():
             torch.full((1, 2, 4, 4), 0.25))
     maps[0][0, 0, 1, 3] = 1
     maps[1][0, :, 1, 3] = torch.tensor([0.5, -0.5])
-    found = decoding.boxes_at(decoding.best_cells(maps[0]), maps)
+    found = decoding.boxes_at(decoding.peak_positions(maps[0]), maps)
     torch.testing.assert_close(found, torch.tensor(
         [[3.5 / 4, 0.5 / 4, 0.25, 0.25]]))
     torch.testing.assert_close(decoding.corners(found), torch.tensor(

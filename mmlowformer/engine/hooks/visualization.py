@@ -21,7 +21,7 @@ from ...visualization.drawing import (
     WRONG,
     Boxes,
     captioned,
-    colours,
+    class_colors,
     draw_boxes,
     draw_class,
     draw_mask,
@@ -194,11 +194,11 @@ def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
 
 
 def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
-    """Names and colours of a data set's classes."""
+    """Names and colors of a data set's classes."""
     meta = getattr(dataset, 'metainfo', None) or {}
     names = [printable(name) for name in
              meta.get('classes') or map(str, range(IGNORED))]
-    return names, colours(len(names), meta.get('palette'))
+    return names, class_colors(len(names), meta.get('palette'))
 
 
 def _count(number: int, word: str, several: str = '') -> str:
@@ -221,13 +221,12 @@ def draw_predictions(runner: Runner, folder: str,
         raise UserError('--show-dir: the answers of a retriever are a whole '
                         'gallery, there is no picture of that')
     if is_tracker(runner.cfg):
-        # It knows the console of this package.
-        from ...tracking.sot_visualization import DrawTracks
-        runner.register_hook(DrawTracks(folder))
+        runner.register_hook(dict(
+            type='mmlowformer.SOTVisualizationHook', folder=folder))
         return
     if follows_many(runner.cfg):
-        from ...tracking.mot_visualization import DrawIdentities
-        runner.register_hook(DrawIdentities(folder))
+        runner.register_hook(dict(
+            type='mmlowformer.MOTVisualizationHook', folder=folder))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}
     if score is None:

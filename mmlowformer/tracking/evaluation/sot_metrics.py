@@ -1,7 +1,7 @@
-"""How well tracks follow their objects, by the rules of the benchmarks.
+"""Metrics of single-object tracking, as GOT-10k and LaSOT define them.
 
-Boxes are ``(n, 4)``: left, top, width and height. Sources: the toolkit of
-`GOT-10k <https://arxiv.org/abs/1810.11981>`_ and that of `LaSOT
+Boxes are ``(n, 4)``: left, top, width and height. Sources: the toolkits of
+`GOT-10k <https://arxiv.org/abs/1810.11981>`_ and `LaSOT
 <https://arxiv.org/abs/1809.07845>`_.
 """
 from collections.abc import Iterable
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# LaSOT's.
+# LaSOT's thresholds.
 OVERLAPS = np.arange(21) / 20
 PIXELS = np.arange(51)
 SIZES = np.arange(51) / 100
-# Where LaSOT reads precision and normalized precision off their curves.
+# LaSOT's points on the curves of precision and normalized precision.
 PIXELS_AT, SIZES_AT = 20, 0.2
 
 
 @dataclass(frozen=True)
 class Track:
-    """What came of a video.
+    """The evaluation of a video.
 
     Attributes:
-        overlaps (np.ndarray): Of the frames that count for GOT-10k.
+        overlaps (np.ndarray): IoU in the frames that count for GOT-10k.
         success (np.ndarray): LaSOT's curve over :data:`OVERLAPS`.
-        precision (np.ndarray): Over :data:`PIXELS`.
-        norm_precision (np.ndarray): Over :data:`SIZES`.
+        precision (np.ndarray): LaSOT's curve over :data:`PIXELS`.
+        norm_precision (np.ndarray): LaSOT's curve over :data:`SIZES`.
     """
 
     overlaps: np.ndarray
@@ -34,9 +34,9 @@ class Track:
     norm_precision: np.ndarray
 
 
-def overlap(boxes: np.ndarray, truth: np.ndarray,
-            bound: tuple[float, float] | None = None) -> np.ndarray:
-    """Intersection over union, frame by frame."""
+def iou(boxes: np.ndarray, truth: np.ndarray,
+        bound: tuple[float, float] | None = None) -> np.ndarray:
+    """Intersection over union of each pair of boxes, clipped to an image."""
     if bound is not None:
         boxes, truth = (_bounded(item, bound) for item in (boxes, truth))
     low = np.maximum(boxes[:, :2], truth[:, :2])
@@ -48,32 +48,32 @@ def overlap(boxes: np.ndarray, truth: np.ndarray,
 
 
 def _bounded(boxes: np.ndarray, bound: tuple[float, float]) -> np.ndarray:
-    """As GOT-10k does it: the corner first, then what is left of the size."""
+    """Clip the corner first, and the size to the rest, like GOT-10k."""
     corners = np.clip(boxes[:, :2], 0, bound)
     return np.concatenate(
         [corners, np.clip(boxes[:, 2:], 0, bound - corners)], 1)
 
 
-def judge(boxes: np.ndarray, truth: np.ndarray, visible: np.ndarray,
-          cover: np.ndarray, bound: tuple[float, float]) -> Track:
-    """Compare a track with the truth."""
+def evaluate_track(boxes: np.ndarray, truth: np.ndarray, visible: np.ndarray,
+                   cover: np.ndarray, bound: tuple[float, float]) -> Track:
+    """Compare a track with the ground truth."""
     counts = cover[1:] > 0
-    overlaps = overlap(boxes[1:], truth[1:], bound)[counts]
+    overlaps = iou(boxes[1:], truth[1:], bound)[counts]
     boxes, truth = boxes[visible], truth[visible]
     distances = (boxes[:, :2] + boxes[:, 2:] / 2
                  - truth[:, :2] - truth[:, 2:] / 2)
     errors = np.hypot(*distances.T)
     norm_errors = np.hypot(*(distances / truth[:, 2:]).T)
     return Track(
-        overlaps, (overlap(boxes, truth)[:, None] > OVERLAPS).mean(0),
+        overlaps, (iou(boxes, truth)[:, None] > OVERLAPS).mean(0),
         (errors[:, None] <= PIXELS).mean(0),
         (norm_errors[:, None] <= SIZES).mean(0))
 
 
 def summarize(tracks: Iterable[Track]) -> dict[str, float]:
-    """The measures of several videos.
+    """Return the metrics of several videos.
 
-    GOT-10k's pool the frames of all videos, LaSOT's are means over videos.
+    GOT-10k averages over the frames of all videos, LaSOT over videos.
     """
     tracks = list(tracks)
     overlaps = np.concatenate([track.overlaps for track in tracks])
@@ -92,7 +92,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def mean_curves(tracks: Iterable[Track]) -> dict[str, np.ndarray]:
-    """LaSOT's curves, as means over videos."""
+    """Average LaSOT's curves over videos."""
     tracks = list(tracks)
     return {name: np.mean([getattr(track, name) for track in tracks], 0)
             for name in ('success', 'precision', 'norm_precision')}

@@ -1,4 +1,4 @@
-"""Videos of a test in which many objects are followed."""
+"""Draw the tracked objects of tested videos."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,13 +7,19 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from ..predict.video import FRAMES_PER_SECOND, VideoWriter
-from ..utils.console import say
-from .predict_mot import Identified, Trails
+from ...predict.video import FRAMES_PER_SECOND, VideoWriter
+from ...registry import HOOKS
+from ...utils.console import say
+from ..predict_mot import MOTResult, Traces
 
 
-class DrawIdentities(Hook):
-    """Writes each tested video with the identities and trails drawn in."""
+@HOOKS.register_module()
+class MOTVisualizationHook(Hook):
+    """Writes each tested video with identities and traces.
+
+    Args:
+        folder (str): Folder of the videos.
+    """
 
     priority = 'LOW'
 
@@ -24,7 +30,7 @@ class DrawIdentities(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
-        """Draw the frames of a batch, which follow those before."""
+        """Draw the next frames of a video."""
         for sample in outputs or ():
             for frame in sample.video_data_samples:
                 self._draw(frame)
@@ -35,28 +41,29 @@ class DrawIdentities(Hook):
         self._finish()
 
     def _draw(self, frame: BaseDataElement) -> None:
-        # The metric, too, has the name from there.
+        # MOTChallengeMetric takes the name from the path, too.
         name = Path(frame.img_path).parts[-3]
         if self._writer is None or name != self._name:
             self._finish()
-            self._name, self._trails = name, Trails()
+            self._name, self._traces = name, Traces()
             self._writer = VideoWriter(self.folder / f'{name}.mp4',
                                        FRAMES_PER_SECOND)
-        self._writer.add(self._identified(frame))
+        self._writer.add(self._result(frame))
 
-    def _identified(self, frame: BaseDataElement) -> Identified:
-        found = frame.pred_track_instances.cpu().numpy()
-        # As tools/predict.py counts them.
-        identities = found.instances_id.astype(int) + 1
-        return Identified(
-            self._name, mmcv.imread(frame.img_path, channel_order='rgb'),
-            # The metric knows one class, a detector perhaps others.
-            [''] * (1 + int(found.labels.max(initial=0))), [], 0.,
-            found.bboxes, found.scores, found.labels, identities,
-            self._trails(identities.tolist(), found.bboxes))
+    def _result(self, frame: BaseDataElement) -> MOTResult:
+        tracks = frame.pred_track_instances.cpu().numpy()
+        # From 1, like those of tools/predict.py.
+        identities = tracks.instances_id.astype(int) + 1
+        return MOTResult(
+            image=mmcv.imread(frame.img_path, channel_order='rgb'),
+            # Only the detector may know names of classes.
+            classes=[''] * (1 + int(tracks.labels.max(initial=0))),
+            boxes=tracks.bboxes, scores=tracks.scores, labels=tracks.labels,
+            identities=identities,
+            traces=self._traces(identities.tolist(), tracks.bboxes))
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
             say(f'{self._name}  {self._writer.frames} frames')
-        self._name, self._writer = '', None
+        self._writer = None

@@ -1,35 +1,35 @@
-"""The measures of tracking, for MMEngine's evaluator."""
+"""Metrics of single-object tracking for MMEngine's evaluator."""
 from collections.abc import Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..registry import METRICS
-from .sot_metrics import Track, judge, summarize
+from ...registry import METRICS
+from .sot_metrics import Track, evaluate_track, summarize
 
 
-def judge_sample(sample: dict) -> Track | None:
-    """Compare the track of a video with its truth."""
+def evaluate_sample(sample: dict) -> Track | None:
+    """Compare a video's track with its ground truth, if that is known."""
     boxes, truth = sample['pred_boxes'], sample['boxes']
     if not np.isfinite(truth[1:]).all(1).any():
         return None
-    # Fewer if the video ends early.
+    # The video may end early.
     count = len(boxes)
-    return judge(boxes, truth[:count], sample['visible'][:count],
-                 sample['cover'][:count], sample['bound'])
+    return evaluate_track(boxes, truth[:count], sample['visible'][:count],
+                          sample['cover'][:count], sample['bound'])
 
 
 @METRICS.register_module()
 class TrackingMetric(BaseMetric):
-    """AO and SR as GOT-10k has them, success and precision as LaSOT.
+    """GOT-10k's AO and SR, LaSOT's success and precision, and the speed.
 
-    ``fps`` are the frames followed in a second, without reading them. Of a
-    test set whose truth is not published there is only that.
+    ``fps`` is the number of frames tracked in a second, without reading them,
+    and the only metric of test sets without published ground truth.
 
     Args:
-        collect_device (str): Where results of several processes meet.
+        collect_device (str): Device on which processes gather their results.
             Defaults to ``'cpu'``.
-        prefix (str, optional): In front of the names. Defaults to
+        prefix (str, optional): Prefix of the metrics' names. Defaults to
             ``'track'``.
     """
 
@@ -40,25 +40,26 @@ class TrackingMetric(BaseMetric):
         super().__init__(collect_device, prefix)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Judge the videos of a batch.
+        """Evaluate the videos of a batch.
 
         Args:
             data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Of ``LowFormerTracker``.
+            data_samples (Sequence[dict]): From ``LowFormerTracker``.
         """
         for sample in data_samples:
             self.results.append(dict(
                 name=sample['name'], seconds=sample['seconds'],
-                attributes=sample['attributes'], track=judge_sample(sample)))
+                attributes=sample['attributes'],
+                track=evaluate_sample(sample)))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Sum up.
+        """Summarize the results of all processes.
 
         Args:
-            results (list[dict]): Of all processes.
+            results (list[dict]): Results of :meth:`process`.
 
         Returns:
-            dict[str, float]: The measures by name.
+            dict[str, float]: The metrics by name.
         """
         tracks = [item['track'] for item in results if item['track']]
         seconds = np.concatenate([item['seconds'][1:] for item in results])

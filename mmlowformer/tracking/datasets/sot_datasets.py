@@ -1,9 +1,9 @@
-"""Data sets of videos in which one object has a box in each frame.
+"""Data sets of videos with one object, for single-object tracking (SOT).
 
-A record of them is a whole video: ``name``, ``frames`` (``FrameFiles``),
-``boxes`` (``(n, 4)``: left, top, width and height), ``visible`` (``(n, )``,
-whether the object can be seen), ``cover`` (``(n, )``, what is visible of it,
-above 0 where it counts) and ``attributes`` (names of difficulties).
+A record is a video: ``name``, ``frames`` (``FrameFiles``), ``boxes``
+(``(n, 4)``: left, top, width and height), ``visible`` (``(n, )``, bool),
+``cover`` (``(n, )``, the visible part of the object, above 0 in frames that
+count for GOT-10k's metrics) and ``attributes`` (names of difficulties).
 """
 import os
 import re
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..datasets.checks.coco_annotations import faults_of, refuse_faults
-from ..datasets.checks.coco_file import read_coco
-from ..datasets.custom_config import read_lines
-from ..datasets.paths import IMAGES
-from ..errors import UserError, shown
-from ..registry import DATASETS
+from ...datasets.checks.coco_annotations import faults_of, refuse_faults
+from ...datasets.checks.coco_file import read_coco
+from ...datasets.custom_config import read_lines
+from ...datasets.paths import IMAGES
+from ...errors import UserError, shown
+from ...registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
 from .frames import FrameFiles
 
-# GOT-10k's label of an object of which all can be seen.
-WHOLE = 8
+# GOT-10k's label of a fully visible object.
+FULLY_VISIBLE = 8
 
 
-class Sequences(BaseDataset):
-    """What all of these data sets share."""
+class BaseSOTDataset(BaseDataset):
+    """Base class of data sets of videos with one object."""
 
     def __init__(self, data_root: str, pipeline: list | tuple = (),
                  **kwargs):
@@ -45,10 +45,10 @@ class Sequences(BaseDataset):
 
     @abstractmethod
     def records(self) -> Iterator[dict]:
-        """One after the other."""
+        """Yield one record for each video."""
 
     def describe(self) -> str:
-        """Count what there is."""
+        """Count videos and frames."""
         frames = sum(len(self.get_data_info(index)['boxes'])
                      for index in range(len(self)))
         return f'{len(self)} videos of {frames} frames'
@@ -58,7 +58,7 @@ def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
               absent: np.ndarray | None = None,
               cover: np.ndarray | None = None,
               attributes: list[str] | None = None) -> dict:
-    """The record of a video."""
+    """Make the record of a video."""
     unknown = np.full((max(0, len(frames) - len(boxes)), 4), np.nan)
     boxes = np.concatenate([boxes, unknown])
     visible = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
@@ -71,9 +71,9 @@ def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
 
 
 def images_in(folder: str | Path) -> list[str]:
-    """Names of the images of a folder, in the order of their numbers."""
+    """Names of a folder's images, sorted by their last number."""
     if not os.path.isdir(folder):
-        raise UserError(f'there is no folder of frames {folder}')
+        raise UserError(f'folder of frames not found: {folder}')
     names = [entry.name for entry in os.scandir(folder)
              if entry.name.lower().endswith(IMAGES)
              and not entry.name.startswith('.') and entry.is_file()]
@@ -88,15 +88,15 @@ def _number_of(name: str) -> tuple[int, str]:
 
 
 @DATASETS.register_module()
-class GOT10k(Sequences):
-    """GOT-10k, and whatever is laid out like it.
+class GOT10k(BaseSOTDataset):
+    """GOT-10k, and data sets with the same layout.
 
     Source: `GOT-10k <https://arxiv.org/abs/1810.11981>`_.
 
     Args:
-        data_root (str): Folder with ``train``, ``val`` and ``test``.
-        split (str): Which of them.
-        **kwargs: See ``Sequences``.
+        data_root (str): Folder of ``train``, ``val`` and ``test``.
+        split (str): One of these folders.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
     PATTERN = '{:08d}.jpg'
@@ -106,43 +106,43 @@ class GOT10k(Sequences):
         super().__init__(data_root, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         root = Path(self.data_root, self.split)
         for name in read_names(root / 'list.txt'):
             yield self._record(root / name)
 
     def _record(self, folder: Path) -> dict:
         boxes = read_boxes(folder / 'groundtruth.txt')
-        if len(boxes) == 1:  # Of the test set only the first is published.
-            return record_of(folder.name, self._frames(
-                folder, len(images_in(folder))), boxes)
+        # The test set has only the first box published.
+        is_test = len(boxes) == 1
+        count = len(images_in(folder)) if is_test else len(boxes)
+        frames = FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
+        if is_test:
+            return record_of(folder.name, frames, boxes)
         absent, cover, cut = (
             read_labels(folder / file, len(boxes))
             if (folder / file).is_file() else None
             for file in ('absence.label', 'cover.label',
                          'cut_by_image.label'))
-        return record_of(folder.name, self._frames(folder, len(boxes)), boxes,
-                         absent, cover, _difficulties(cover, cut))
-
-    def _frames(self, folder: Path, count: int) -> FrameFiles:
-        return FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
+        return record_of(folder.name, frames, boxes, absent, cover,
+                         _difficulties(cover, cut))
 
 
 def _difficulties(cover: np.ndarray | None,
                   cut: np.ndarray | None) -> list[str]:
-    """What GOT-10k's labels say about a video as a whole."""
-    found = []
+    """Attributes of a video, from GOT-10k's labels of its frames."""
+    names = []
     if cover is not None and (cover == 0).any():
-        found.append('hidden')
-    if cover is not None and ((cover > 0) & (cover < WHOLE)).any():
-        found.append('partly hidden')
+        names.append('hidden')
+    if cover is not None and ((cover > 0) & (cover < FULLY_VISIBLE)).any():
+        names.append('partly hidden')
     if cut is not None and cut.any():
-        found.append('cut by the image')
-    return found
+        names.append('cut by the image')
+    return names
 
 
 def _flagged(file: Path, names: tuple[str, ...]) -> list[str]:
-    """The attributes whose flags are set in a benchmark's file, if any."""
+    """Names of the attributes whose flags are set in a file, if it exists."""
     if not file.is_file():
         return []
     flags = read_labels(file, len(names))
@@ -150,18 +150,17 @@ def _flagged(file: Path, names: tuple[str, ...]) -> list[str]:
 
 
 @DATASETS.register_module()
-class LaSOT(Sequences):
-    """LaSOT: videos of one class in a folder.
+class LaSOT(BaseSOTDataset):
+    """LaSOT: one folder of videos for each class.
 
     Source: `LaSOT <https://arxiv.org/abs/1809.07845>`_.
 
     Args:
-        data_root (str): Folder with one for each class.
-        ann_file (str): File that names videos, like ``airplane-1``, as
-            ``training_set.txt`` and ``testing_set.txt`` do. Defaults to '':
-            all videos. Flags of attributes in ``att/airplane-1.txt`` beside
-            the classes, as the toolkit has them, are read where they are.
-        **kwargs: See ``Sequences``.
+        data_root (str): Folder of the classes' folders, and optionally of the
+            toolkit's attribute files, such as ``att/airplane-1.txt``.
+        ann_file (str): File with names of videos, such as
+            ``training_set.txt``. Defaults to '': all videos.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
     ATTRIBUTES = ('IV', 'POC', 'DEF', 'MB', 'CM', 'ROT', 'BC', 'VC', 'SV',
@@ -169,7 +168,7 @@ class LaSOT(Sequences):
     PATTERN = '{:08d}.jpg'
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             path.parent.name for path in
             Path(self.data_root).glob('*/*/groundtruth.txt')))
@@ -193,16 +192,16 @@ class LaSOT(Sequences):
 
 
 @DATASETS.register_module()
-class TrackingNet(Sequences):
-    """TrackingNet: chunks with ``anno`` and ``frames``.
+class TrackingNet(BaseSOTDataset):
+    """TrackingNet: chunks of ``anno`` and ``frames``.
 
     Source: `TrackingNet <https://arxiv.org/abs/1803.10794>`_.
 
     Args:
         data_root (str): Folder of the chunks.
-        chunks (Sequence[str]): Which of ``TRAIN_0`` to ``TRAIN_11`` and
+        chunks (Sequence[str]): Some of ``TRAIN_0`` to ``TRAIN_11`` and
             ``TEST``.
-        **kwargs: See ``Sequences``.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
     def __init__(self, data_root: str, chunks: tuple[str, ...], **kwargs):
@@ -210,12 +209,13 @@ class TrackingNet(Sequences):
         super().__init__(data_root, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         for chunk in self.chunks:
             root = Path(self.data_root, chunk)
             for file in sorted((root / 'anno').glob('*.txt')):
                 boxes = read_boxes(file)
                 folder = root / 'frames' / file.stem
+                # The test set has only the first box published.
                 count = (len(boxes) if len(boxes) > 1 else
                          len(images_in(folder)))
                 yield record_of(file.stem, FrameFiles(
@@ -223,55 +223,54 @@ class TrackingNet(Sequences):
 
 
 @DATASETS.register_module()
-class VideoFolders(Sequences):
-    """A folder for each video, as OTB and many others have it.
+class VideoFolders(BaseSOTDataset):
+    """One folder for each video, like OTB and custom videos.
 
-    In it are the frames, or ``img`` with them, and the boxes in
+    It contains the frames, directly or in ``img``, and the boxes in
     ``groundtruth_rect.txt`` or ``groundtruth.txt``.
 
     Args:
         data_root (str): Folder of the videos.
-        ann_file (str): File that names videos. Defaults to '': all folders.
-        **kwargs: See ``Sequences``.
+        ann_file (str): File with names of videos. Defaults to '': all folders.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
-    TRUTHS = ('groundtruth_rect.txt', 'groundtruth.txt')
+    BOX_FILES = ('groundtruth_rect.txt', 'groundtruth.txt')
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         if not os.path.isdir(self.data_root):
-            raise UserError('there is no folder of videos '
+            raise UserError('folder of videos not found: '
                             f'{shown(self.data_root)}')
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             entry.name for entry in os.scandir(self.data_root)
             if entry.is_dir() and not entry.name.startswith('.')))
         for name in names:
             folder = Path(self.data_root, name)
-            truth = next((folder / file for file in self.TRUTHS
-                          if (folder / file).is_file()), None)
-            if truth is None:
-                raise UserError(f'{folder} has no {" or ".join(self.TRUTHS)}')
-            images = folder / 'img'
-            images = images if images.is_dir() else folder
-            names_of_frames, boxes = images_in(images), read_boxes(truth)
-            if 1 < len(boxes) < len(names_of_frames):
-                raise UserError(f'{truth} has {len(boxes)} lines for '
-                                f'{len(names_of_frames)} frames in {images}')
-            yield record_of(name, FrameFiles(str(images), names_of_frames),
-                            boxes)
+            file = next((folder / file for file in self.BOX_FILES
+                         if (folder / file).is_file()), None)
+            if file is None:
+                raise UserError(
+                    f'{folder} has no {" or ".join(self.BOX_FILES)}')
+            images = folder / 'img' if (folder / 'img').is_dir() else folder
+            frames, boxes = images_in(images), read_boxes(file)
+            if 1 < len(boxes) < len(frames):
+                raise UserError(f'{file} has {len(boxes)} lines for '
+                                f'{len(frames)} frames in {images}')
+            yield record_of(name, FrameFiles(str(images), frames), boxes)
 
 
 @DATASETS.register_module()
-class UAV123(Sequences):
-    """UAV123, whose videos are parts of longer ones.
+class UAV123(BaseSOTDataset):
+    """UAV123, whose videos may be parts of longer ones.
 
     Source: `UAV123 <https://ivul.kaust.edu.sa/benchmark-and-simulator-uav-tracking>`_.
 
     Args:
-        data_root (str): Folder with ``anno`` and ``data_seq``.
-        ann_file (str): The benchmark's ``configSeqs.m``, which says what
-            frames a video has. Defaults to ``'configSeqs.m'``.
-        **kwargs: See ``Sequences``.
+        data_root (str): Folder of ``anno`` and ``data_seq``.
+        ann_file (str): The benchmark's list of videos and their frames.
+            Defaults to ``'configSeqs.m'``.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
     ATTRIBUTES = ('SV', 'ARC', 'LR', 'FM', 'FOC', 'POC', 'OV', 'BC', 'IV',
@@ -285,38 +284,40 @@ class UAV123(Sequences):
         super().__init__(data_root, ann_file=ann_file, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         for line in read_lines(self.ann_file):
-            found = self.ENTRY.search(line)
-            truth = found and Path(self.data_root, 'anno', 'UAV123',
-                                   f'{found["name"]}.txt')
-            # The list has the long videos of UAV20L, too.
-            if not found or not truth or not truth.is_file():
+            entry = self.ENTRY.search(line)
+            if not entry:
                 continue
-            numbers = range(int(found['start']), int(found['end']) + 1)
-            boxes = read_boxes(truth)
+            file = Path(self.data_root, 'anno', 'UAV123',
+                        f'{entry["name"]}.txt')
+            # The list contains the long videos of UAV20L, too.
+            if not file.is_file():
+                continue
+            numbers = range(int(entry['start']), int(entry['end']) + 1)
+            boxes = read_boxes(file)
             if len(numbers) > len(boxes):
-                raise UserError(f'{truth} has {len(boxes)} lines for '
+                raise UserError(f'{file} has {len(boxes)} lines for '
                                 f'{len(numbers)} frames of {self.ann_file}')
             folder = Path(self.data_root, 'data_seq', 'UAV123',
-                          found['folder'])
+                          entry['folder'])
             yield record_of(
-                found['name'], FrameFiles(str(folder), numbers, '{:06d}.jpg'),
-                boxes, attributes=_flagged(truth.parent / 'att' / truth.name,
+                entry['name'], FrameFiles(str(folder), numbers, '{:06d}.jpg'),
+                boxes, attributes=_flagged(file.parent / 'att' / file.name,
                                            self.ATTRIBUTES))
 
 
 @DATASETS.register_module()
-class CocoObjects(Sequences):
-    """Objects of COCO, each a video of one frame.
+class CocoObjects(BaseSOTDataset):
+    """Objects of COCO, each as a video of one frame.
 
     Args:
         data_root (str): Folder of COCO.
-        ann_file (str): Annotations, like
+        ann_file (str): Annotations, such as
             ``annotations/instances_train2017.json``.
         data_prefix (dict): ``img``: folder of the images.
-        min_side (float): Smaller boxes are left out. Defaults to 8 pixels.
-        **kwargs: See ``Sequences``.
+        min_side (float): Least side of a box, in pixels. Defaults to 8.
+        **kwargs: See ``BaseSOTDataset``.
     """
 
     def __init__(self, data_root: str, ann_file: str, data_prefix: dict,
@@ -326,11 +327,11 @@ class CocoObjects(Sequences):
                          data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """See ``Sequences``; the checks of COCO's files know it by this."""
+        """See ``BaseSOTDataset``; this name selects the checks of COCO."""
         return super().load_data_list()
 
     def records(self) -> Iterator[dict]:
-        """See ``Sequences``."""
+        """See ``BaseSOTDataset``."""
         content = read_coco(self.ann_file)
         refuse_faults(faults_of(content, masks=False), self.ann_file)
         files = {image['id']: image['file_name']
