@@ -28,7 +28,6 @@ LAZY_MODULES = dict(
     MOTVisualizationHook='mmlowformer.tracking.evaluation.mot_visualization',
     SOTVisualizationHook='mmlowformer.tracking.evaluation.sot_visualization',
     SaveTracksHook='mmlowformer.tracking.saved_tracks',
-    SubmissionHook='mmlowformer.tracking.evaluation.submission',
     TrackerHead='mmlowformer.tracking.tracker_head',
     TrackerPreprocessor='mmlowformer.tracking.data_preprocessor',
     **dict.fromkeys(('GOT10k', 'LaSOT', 'TrackingNet', 'VideoFolders',
@@ -80,4 +79,4 @@ TRANSFORMS = LazyRegistry(
     locations=['mmlowformer.tracking.datasets.transforms'])
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, scope='mmlowformer',
-    locations=['mmlowformer.tracking.evaluation.metric'])
+    locations=['mmlowformer.tracking.evaluation.sot_metrics'])

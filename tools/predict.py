@@ -15,34 +15,10 @@ import _ctrl_c  # noqa: F401
 import numpy as np
 from mmengine.device import get_device
 
-from mmlowformer import engine
+from mmlowformer import engine, predict, tracking
 from mmlowformer.engine import UserError
-from mmlowformer.predict import Predictor
-from mmlowformer.predict.arguments import add_model_arguments, predictor_of
-from mmlowformer.predict.inputs import Inputs, collect, short_names
-from mmlowformer.predict.trained_model import load_model
-from mmlowformer.predict.video import (
-    FORMAT,
-    VideoReader,
-    VideoWriter,
-    video_names,
-)
-from mmlowformer.predict.writer import CocoIdMapper, Writer, output_folder
-from mmlowformer.tracking.predict_mot import TRACKS, MOTResult, track_objects
-from mmlowformer.tracking.predict_sot import (
-    BOXES,
-    FrameFolder,
-    SOTResult,
-    draw_box,
-    open_frames,
-    parse_box,
-    require_tracker,
-    track_object,
-)
-from mmlowformer.utils.deprecation import rename_option
 
-Frames = VideoReader | FrameFolder
-Track = list[SOTResult] | list[MOTResult]
+Track = list[tracking.SOTResult] | list[tracking.MOTResult]
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +29,7 @@ def parse_args() -> argparse.Namespace:
                         help='images, videos, folders, globs, text files '
                         'with one path per line, camera numbers, or - for '
                         'paths on the standard input')
-    add_model_arguments(parser)
+    predict.add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
                         'predictions, or predictions-2 and so on)')
@@ -62,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--profile', action='store_true',
                         help='also time reading, preparing, the network and '
                         'the rest (decoding, NMS), one image at a time')
-    rename_option(parser, '--stages', '--profile')
+    engine.rename_option(parser, '--stages', '--profile')
     parser.add_argument('--save-crops', action='store_true',
                         help='write the content of each box as a picture')
     parser.add_argument('--json', nargs='?', metavar='FILE',
@@ -92,13 +68,13 @@ def parse_args() -> argparse.Namespace:
 class Run:
     """Predicts images and videos, and counts them."""
 
-    def __init__(self, predictor: Predictor, writer: Writer):
+    def __init__(self, predictor: predict.Predictor, writer: predict.Writer):
         self.predictor, self.writer = predictor, writer
         self.done = self.failed = self.frames = 0
         self.started = time.perf_counter()
 
     def images(self, paths: list[str]) -> None:
-        names = short_names(paths)
+        names = predict.short_names(paths)
         with engine.counting_bar('Images', len(paths)) as step:
             for item in self.predictor.stream(paths):
                 try:
@@ -112,16 +88,11 @@ class Run:
 
     def video(self, source: str, name: str, position: int) -> None:
         try:
-            video = VideoReader(source)
-            suffix = '' if name.lower().endswith(FORMAT) else FORMAT
-            copy = VideoWriter(self.writer.free('videos', name + suffix),
-                               video.fps)
+            video = predict.VideoReader(source)
             started = time.perf_counter()
             try:
-                self._frames(video, copy, name, position)
+                self._frames(video, name, position)
             finally:
-                self.writer.wait()
-                copy.close()
                 rate = video.frames / (time.perf_counter() - started)
                 show(name, f'{video.frames} frames, {rate:.1f} per second')
             if truncated := truncation(source, video.frames, video.total):
@@ -131,17 +102,13 @@ class Run:
         except UserError as error:
             self._skip(error)
 
-    def _frames(self, video: VideoReader, copy: VideoWriter, name: str,
-                position: int) -> None:
+    def _frames(self, video: predict.VideoReader, name: str, position: int
+                ) -> None:
         names = (f'{name}, frame {number}' for number in count(1))
-        with engine.counting_bar(name, video.total) as step:
+        with (self.writer.video(name, video.fps, position) as add,
+              engine.counting_bar(name, video.total) as step):
             for item in self.predictor.stream(video, names):
-                result = item.get()
-                if self.writer.pictures:
-                    self.writer.later(copy.add, result)
-                self.writer.record((position, item.position), [
-                    dict(record, file_name=name, image_id=item.position + 1)
-                    for record in result.json()])
+                add(item.position, item.get())
                 self.frames += 1
                 step()
 
@@ -161,7 +128,7 @@ def truncation(source: str, frames: int, total: int | None) -> str | None:
     return f'{source} ends after {frames} of the {total} frames of its header'
 
 
-def show_profile(predictor: Predictor, images: list[str]) -> None:
+def show_profile(predictor: predict.Predictor, images: list[str]) -> None:
     stages = predictor.profile(images)
     text = ', '.join(f'{name} {1e3 * seconds:.1f}'
                      for name, seconds in stages.items())
@@ -182,38 +149,40 @@ def print_summary(run: Run) -> None:
     engine.show(engine.line('Results', engine.short(writer.file)))
 
 
-def writer_of(args: argparse.Namespace, ids: CocoIdMapper, **options
-              ) -> Writer:
-    return Writer(output_folder(args.out, 'predictions'), ids, args.json,
-                  pictures=not args.no_pictures, **options)
+def build_writer(args: argparse.Namespace, ids: predict.CocoIdMapper,
+                 **options) -> predict.Writer:
+    return predict.Writer(
+        predict.output_folder(args.out, 'predictions'), ids, args.json,
+        pictures=not args.no_pictures, **options)
 
 
-def predict(args: argparse.Namespace) -> tuple[Run, Inputs]:
-    inputs = collect(args.inputs, recursive=args.recursive)
+def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
+    inputs = predict.collect_inputs(args.inputs, recursive=args.recursive)
     if args.profile and not inputs.images:
         raise UserError('--profile is for images: name some')
-    predictor = predictor_of(args)
-    ids = CocoIdMapper(args.ann_file, predictor.classes)
+    predictor = predict.build_predictor(args)
+    ids = predict.CocoIdMapper(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:
         engine.warn(note)
-    writer = writer_of(args, ids, crops=args.save_crops,
-                       ahead=args.batch_size + 1)
+    writer = build_writer(args, ids, crops=args.save_crops,
+                          ahead=args.batch_size + 1)
     run = Run(predictor, writer)
     with engine.exit_on_interrupt(lambda: (
             f'Interrupted: {run.done} done, in {writer.file}.')), writer:
         if inputs.images:
             run.images(inputs.images)
         for position, (source, name) in enumerate(
-                zip(inputs.videos, video_names(inputs.videos)),
+                zip(inputs.videos, predict.video_names(inputs.videos)),
                 len(inputs.images)):
             run.video(source, name, position)
     return run, inputs
 
 
 def detect_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
-    boxes = Predictor(args.detector, device=args.device,
-                      trust_config=args.trust_config)(frame).boxes
+    detector = predict.Predictor(args.detector, device=args.device,
+                                 trust_config=args.trust_config)
+    boxes = detector(frame).boxes
     if not len(boxes):
         raise UserError(f'{args.detector} detects nothing in the first '
                         'frame: give the object with --box')
@@ -221,36 +190,38 @@ def detect_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-def object_of(args: argparse.Namespace, frames: Frames, name: str
-              ) -> Iterator[SOTResult]:
-    box = (parse_box(args.box) if args.box and args.box != 'window' else None)
-    model = load_model(args.checkpoint, args.config,
-                       device=args.device or get_device(),
-                       deploy=engine.deploy_settings(args),
-                       trust_config=args.trust_config)
-    tracker = require_tracker(model.module)
+def single_results(args: argparse.Namespace, frames: tracking.Frames,
+                   name: str) -> Iterator[tracking.SOTResult]:
+    box = None
+    if args.box and args.box != 'window':
+        box = tracking.parse_box(args.box)
+    model = predict.load_model(
+        args.checkpoint, args.config, device=args.device or get_device(),
+        deploy=engine.deploy_settings(args), trust_config=args.trust_config)
+    tracker = tracking.require_tracker(model.module)
     engine.describe_model(tracker, args.checkpoint)
-    others = iter(frames)
+    others = iter(frames.images)
     first = next(others)
     if box is None:
-        box = draw_box(first) if args.box else detect_box(args, first)
-    return track_object(tracker, chain([first], others), box, name,
-                        args.score_thr)
+        box = (tracking.draw_box(first) if args.box else
+               detect_box(args, first))
+    return tracking.track_object(tracker, chain([first], others), box, name,
+                                 args.score_thr)
 
 
-def objects_of(args: argparse.Namespace, frames: Frames, name: str
-               ) -> Iterator[MOTResult]:
+def multi_results(args: argparse.Namespace, frames: tracking.Frames,
+                  name: str) -> Iterator[tracking.MOTResult]:
     for option in ('profile', 'save_crops', 'ann_file', 'gallery'):
         if getattr(args, option):
             raise UserError(f'--{option.replace("_", "-")} is for images, '
                             'not for --track')
-    predictor = predictor_of(args)
+    predictor = predict.build_predictor(args)
     if predictor.tracker and args.score_thr is not None:
         raise UserError("--score-thr is for detectors; the config's "
                         f'{predictor.tracker["type"]} has thresholds of its '
                         'own')
     engine.describe_model(predictor.module, args.checkpoint)
-    return track_objects(predictor, frames, name)
+    return tracking.track_objects(predictor, frames.images, name)
 
 
 def track(args: argparse.Namespace) -> None:
@@ -261,56 +232,50 @@ def track(args: argparse.Namespace) -> None:
         raise UserError(f'--{option} is for one video, not for '
                         f'{len(args.inputs)} inputs')
     source, = args.inputs
-    frames, name = open_frames(source), Path(source).name or 'frames'
-    results = (objects_of if args.track else object_of)(args, frames, name)
+    frames, name = tracking.open_frames(source), Path(source).name or 'frames'
+    results: Iterator = (multi_results if args.track else single_results)(
+        args, frames, name)
     # Errors in the first frame are raised before anything is written.
-    first = next(results)
-    writer = writer_of(args, CocoIdMapper())
-    file = writer.folder / (TRACKS if args.track else BOXES)
-    steps = write_track(writer, chain([first], results), name, frames, file)
-    report_track(steps)
-    if writer.pictures:
-        engine.show(engine.line('Video', engine.short(
-            writer.folder / 'videos')))
-    engine.show(engine.line('Tracks' if args.track else 'Boxes',
-                            engine.short(file)))
-    engine.show(engine.line('Results', engine.short(writer.file)))
+    results = chain([next(results)], results)
+    writer = build_writer(args, predict.CocoIdMapper())
+    file = writer.folder / (
+        tracking.TRACKS if args.track else tracking.BOXES)
+    steps = write_track(writer, results, name, frames, file)
+    describe_track(steps)
+    for label, path in (('Video', writer.folder / 'videos'),
+                        ('Tracks' if args.track else 'Boxes', file),
+                        ('Results', writer.file)):
+        if path.exists():
+            engine.show(engine.line(label, engine.short(path)))
     if truncated := truncation(source, len(steps), frames.total):
         engine.warn(truncated)
         sys.exit(1)
 
 
-def write_track(writer: Writer, results: Iterator, name: str, frames: Frames,
-                file: Path) -> Track:
+def write_track(writer: predict.Writer, results: Iterator, name: str,
+                frames: tracking.Frames, file: Path) -> Track:
     """Write a track, also if it is interrupted."""
     steps: Track = []
-    copy = VideoWriter(writer.free('videos', f'{Path(name).stem}{FORMAT}'),
-                       frames.fps)
     with engine.exit_on_interrupt(lambda: (
             f'Interrupted: {len(steps)} frames done, in {writer.file}.')), \
             writer:
         try:
-            with engine.counting_bar(name, frames.total) as step:
-                for number, result in enumerate(results, 1):
+            with (writer.video(name, frames.fps) as add,
+                  engine.counting_bar(name, frames.total) as step):
+                for index, result in enumerate(results):
                     steps.append(result.without_image())
-                    if writer.pictures:
-                        writer.later(copy.add, result)
-                    writer.record((number, ), [
-                        dict(record, file_name=name, image_id=number)
-                        for record in result.json()])
+                    add(index, result)
                     step()
         finally:
-            writer.wait()
-            copy.close()
             file.write_text(''.join(
                 result.lines(number) for number, result in
                 enumerate(steps, 1)))
     return steps
 
 
-def report_track(steps: Track) -> None:
+def describe_track(steps: Track) -> None:
     rate = len(steps) / sum(step.seconds for step in steps)
-    if isinstance(steps[0], SOTResult):
+    if isinstance(steps[0], tracking.SOTResult):
         uncertain = sum(not step.is_confident for step in steps)
         text = f'{uncertain} uncertain (dashed)'
     else:
@@ -332,7 +297,7 @@ def main() -> None:
         if args.track or args.box or args.detector:
             track(args)
             return
-        run, inputs = predict(args)
+        run, inputs = predict_inputs(args)
         print_summary(run)
         if args.profile:
             show_profile(run.predictor, inputs.images)

@@ -18,7 +18,10 @@ from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.model_spec import is_exported
-from mmlowformer.tracking.evaluation.submission import check_submission
+from mmlowformer.tracking.evaluation.submission import (
+    check_submission,
+    write_submission,
+)
 from mmlowformer.tracking.saved_tracks import check_kept, start_over
 from mmlowformer.utils.files import check_new, check_new_folder
 
@@ -168,9 +171,6 @@ def keep_tracks(runner: Runner, args: argparse.Namespace) -> None:
     barrier()
     runner.register_hook(dict(type='mmlowformer.SaveTracksHook',
                               folder=folder, checkpoint=args.checkpoint))
-    if args.submission:
-        runner.register_hook(dict(type='mmlowformer.SubmissionHook',
-                                  folder=folder, file=args.submission))
 
 
 def interrupted(cfg: Config) -> str:
@@ -192,7 +192,11 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     for hook in (engine.Describe(weights=weights), engine.WarnOfOddSettings(),
                  engine.ShowProgress()):
         runner.register_hook(hook)
-    return runner.test()
+    metrics = runner.test()
+    if args.submission and is_main_process():
+        write_submission(runner.test_dataloader.dataset,
+                         tracks_of(runner.cfg), args.submission)
+    return metrics
 
 
 def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ _NAMES = {
         'add_deploy_arguments deploy_settings tell_of_compiling',
     '..errors': 'UserError one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
+    '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.files': 'check_new',
     '..utils.file_lock': 'check_free only_training_in',

@@ -43,7 +43,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
                         '(default: only the types of docs/drop_in.md)')
 
 
-def predictor_of(args: argparse.Namespace) -> Predictor:
+def build_predictor(args: argparse.Namespace) -> Predictor:
     """Build the predictor."""
     return Predictor(
         args.checkpoint, args.config, device=args.device,

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TextIO
 
 from ..datasets.paths import IMAGES
@@ -32,7 +31,7 @@ class Inputs:
             kind.append(path)
 
 
-def collect(arguments: Sequence[str], *, recursive: bool = False,
+def collect_inputs(arguments: Sequence[str], *, recursive: bool = False,
             stdin: TextIO | None = None) -> Inputs:
     """Collect images and videos, with notes on ignored files."""
     inputs = Inputs()
@@ -120,12 +119,3 @@ def _hint(path: str) -> str:
         return f' (folder {parent} does not exist)'
     close = difflib.get_close_matches(name, os.listdir(parent or '.'), n=2)
     return f'. Did you mean {" or ".join(close)}?' if close else ''
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """Paths relative to the folder that all files share."""
-    paths = [os.path.abspath(path) for path in paths]
-    if not paths:
-        return []
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]

@@ -1,6 +1,6 @@
 """Read the frames of videos, and write annotated copies."""
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,22 +9,11 @@ from PIL import Image
 
 from ..errors import UserError
 from ..runtime.results import Result
-from .inputs import short_names
-from .writer import file_name
 
 # For cameras, and files without a frame rate.
 FRAMES_PER_SECOND = 25.
 # Suffix of annotated copies.
 FORMAT = '.mp4'
-
-
-def video_names(sources: Sequence[str]) -> list[str]:
-    """Names that tell videos apart."""
-    files = [source for source in sources if Path(source).is_file()]
-    names = dict(zip(files, short_names(files)))
-    return [names.get(source) or (
-        f'camera-{source}' if source.isdigit() else file_name(source))
-        for source in sources]
 
 
 class VideoReader:

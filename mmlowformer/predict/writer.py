@@ -1,20 +1,19 @@
 """Write results: pictures, masks, crops, and one file of records."""
-import hashlib
 import json
 import os
-import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
 from ..runtime.results import Detections, Result, Segmentation
 from ..utils.files import check_new_folder, replace_text
+from .file_names import file_name, short_path
 from .inputs import RECORDS
+from .video import FORMAT, VideoWriter
 
-# Bytes of a file name. Most file systems take 255, and a number may follow.
-LONGEST_NAME, LONGEST_SUFFIX = 240, 16
 # Formats of pictures; others become PNG.
 WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 
@@ -115,6 +114,26 @@ class Writer:
             for record in result.json()])
         self.later(self._write, name, result)
 
+    @contextmanager
+    def video(self, name: str, fps: float, position: int = 0
+              ) -> Iterator[Callable[[int, Result], None]]:
+        """Yield a function that adds the result of a frame, by its index."""
+        suffix = '' if name.lower().endswith(FORMAT) else FORMAT
+        copy = VideoWriter(self.free('videos', name + suffix), fps)
+
+        def add(index: int, result: Result) -> None:
+            if self.pictures:
+                self.later(copy.add, result)
+            self.record((position, index), [
+                dict(record, file_name=name, image_id=index + 1)
+                for record in result.json()])
+
+        try:
+            yield add
+        finally:
+            self.wait()
+            copy.close()
+
     def later(self, do: Callable[..., None], *arguments) -> None:
         """Run a function in another thread, in order."""
         # Pictures do not pile up, and errors are raised.
@@ -161,28 +180,3 @@ class Writer:
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)
         self.written[kind] += 1
-
-
-def short_path(path: str) -> Path:
-    """Shorten the parts of a path for file systems."""
-    return Path(*map(_short_name, Path(path).parts))
-
-
-def _short_name(name: str) -> str:
-    # Video encoders fail on undecodable bytes.
-    whole = os.fsencode(name)
-    name = whole.decode(errors='replace')
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    suffix = os.path.splitext(name)[1]
-    if len(suffix.encode()) > LONGEST_SUFFIX:
-        suffix = ''
-    tail = f'-{hashlib.sha256(whole).hexdigest()[:8]}{suffix}'
-    # "ignore" drops a character that is cut.
-    room = LONGEST_NAME - len(tail.encode())
-    return name.encode()[:room].decode(errors='ignore') + tail
-
-
-def file_name(text: str) -> str:
-    """Convert a text to a file name."""
-    return re.sub(r'[^\w.+-]+', '_', text).strip('.') or '_'

@@ -28,17 +28,7 @@ class ClassAgnosticByteTracker(ByteTracker):
         self.same_object_iou = same_object_iou
 
     def track(self, data_sample: DetDataSample, **kwargs) -> InstanceData:
-        """Track the boxes of the next frame.
-
-        Args:
-            data_sample (DetDataSample): With ``pred_instances``, and
-                ``frame_id``.
-            **kwargs: Not used.
-
-        Returns:
-            InstanceData: ``bboxes``, ``scores``, ``instances_id``, and the
-            ``labels`` of this frame.
-        """
+        """See ``ByteTracker.track``; ``labels`` are those of this frame."""
         found = data_sample.pred_instances
         found = found[nms(found.bboxes, found.scores, self.same_object_iou)]
         one_class = data_sample.new()

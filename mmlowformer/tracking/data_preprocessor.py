@@ -14,7 +14,7 @@ STD = (58.395, 57.12, 57.375)
 
 @MODELS.register_module()
 class TrackerPreprocessor(BaseDataPreprocessor):
-    """Normalizes templates and search regions; videos pass unchanged.
+    """Normalizes the images of pairs; videos pass unchanged.
 
     Args:
         mean (Sequence[float]): Mean of each channel, RGB. Defaults to
@@ -31,16 +31,7 @@ class TrackerPreprocessor(BaseDataPreprocessor):
                 name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
-
-        Args:
-            data (dict): ``data_samples``, and ``inputs``: a dict of lists of
-                ``template`` and ``search`` images, or a list of videos.
-            training (bool): Not used.
-
-        Returns:
-            dict: The same; images as ``(N, 3, H, W)``, normalized.
-        """
+        """See ``BaseDataPreprocessor.forward``."""
         data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, dict):
@@ -49,12 +40,5 @@ class TrackerPreprocessor(BaseDataPreprocessor):
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalize images.
-
-        Args:
-            images (Tensor): ``(N, 3, H, W)``, BGR, 0 to 255.
-
-        Returns:
-            Tensor: ``(N, 3, H, W)``, RGB.
-        """
+        """Normalize images ``(N, 3, H, W)``, BGR to RGB."""
         return (images.float().flip(1) - self.mean) / self.std

@@ -14,7 +14,7 @@ from PIL import Image
 from ..config.mot_requirements import require_packages
 from ..errors import UserError
 from ..predict.predictor import Predictor
-from ..runtime.results import Detections, Result, left_top_width_height
+from ..runtime.results import Detections, left_top_width_height
 from ..utils.deprecation import old_names
 from ..visualization.drawing import Boxes, class_colors, draw_boxes
 
@@ -32,14 +32,10 @@ __getattr__ = old_names(__name__, Identified='MOTResult',
 
 
 @dataclass(kw_only=True)
-class MOTResult(Result):
-    """The objects of a frame.
+class MOTResult(Detections):
+    """The objects of a frame, detections with identities.
 
     Attributes:
-        boxes (np.ndarray): ``(n, 4)``, left, top, right and bottom in pixels,
-            float32.
-        scores (np.ndarray): ``(n, )``, 0 to 1.
-        labels (np.ndarray): ``(n, )``, indices of classes.
         identities (np.ndarray): ``(n, )``, numbers from 1; an object keeps its
             number in all frames.
         traces (dict[int, np.ndarray]): Recent centers by identity, ``(m, 2)``,
@@ -47,9 +43,6 @@ class MOTResult(Result):
     """
 
     task = 'tracking'
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
     identities: np.ndarray
     traces: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
@@ -64,7 +57,7 @@ class MOTResult(Result):
                  for identity, label in zip(self.identities, self.labels)]
         return draw_boxes(image, Boxes(
             self.boxes, (self.identities % len(PALETTE)).tolist(), texts,
-            [True] * len(self.boxes)), PALETTE)
+            [True] * len(self)), PALETTE)
 
     def json(self, masks: bool = True) -> list[dict]:
         """One record for each object."""
@@ -95,7 +88,7 @@ class MOTResult(Result):
 
     def summary(self) -> str:
         """Count the objects."""
-        return f'{len(self.boxes)} objects'
+        return f'{len(self)} objects'
 
     def without_image(self) -> 'MOTResult':
         """Drop what thousands of frames have no memory for."""

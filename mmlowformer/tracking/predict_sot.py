@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +16,7 @@ from ..errors import UserError
 from ..predict.video import FRAMES_PER_SECOND, VideoReader
 from ..runtime.results import Result
 from ..visualization.drawing import Boxes, draw_boxes
-from .datasets.frames import FrameFiles, read_frames
-from .datasets.sot_datasets import images_in
+from .datasets.frames import FrameFiles, images_in, read_frames
 from .tracker import LowFormerTracker
 
 RED = (214, 40, 40)
@@ -91,23 +91,21 @@ def parse_box(text: str) -> list[float]:
     return box
 
 
-class FrameFolder:
-    """The images of a folder as the frames of a video."""
+class Frames(NamedTuple):
+    """The frames of a video, frames per second, and their number."""
 
-    fps = FRAMES_PER_SECOND
-
-    def __init__(self, folder: str):
-        self._files = FrameFiles(folder, images_in(folder))
-        self.total = len(self._files)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return read_frames(self._files)
+    images: Iterable[np.ndarray]
+    fps: float
+    total: int | None
 
 
-def open_frames(source: str) -> VideoReader | FrameFolder:
+def open_frames(source: str) -> Frames:
     """Open a video, or a folder of frames."""
-    return (FrameFolder(source) if Path(source).is_dir()
-            else VideoReader(source))
+    if Path(source).is_dir():
+        files = FrameFiles(source, images_in(source))
+        return Frames(read_frames(files), FRAMES_PER_SECOND, len(files))
+    video = VideoReader(source)
+    return Frames(video, video.fps, video.total)
 
 
 def draw_box(frame: np.ndarray) -> list[float]:

@@ -142,18 +142,11 @@ class LowFormerTracker(BaseModel):
 
     def forward(self, inputs, data_samples: list | None = None,
                 mode: str = 'tensor'):
-        """Compute maps, losses or tracks.
+        """Compute maps (``tensor``), losses or predictions.
 
-        Args:
-            inputs (dict | Tensor | list): ``template`` and ``search`` images
-                (``tensor`` and ``loss``), images of any size with the template
-                in the center (``tensor``), or videos (``predict``).
-            data_samples (list, optional): One for each image or video.
-            mode (str): ``'tensor'``, ``'loss'`` or ``'predict'``.
-
-        Returns:
-            tuple | dict | list: The maps, the losses, or the data samples
-            with the predicted boxes.
+        The inputs are dicts of ``template`` and ``search`` images, for
+        ``tensor`` also images with the template in the center, and for
+        ``predict`` lists of videos.
         """
         if mode == 'predict':
             return [self.follow(read_frames(paths), sample)
@@ -166,16 +159,7 @@ class LowFormerTracker(BaseModel):
         return maps if mode == 'tensor' else self.loss(maps, data_samples)
 
     def loss(self, maps: Maps, data_samples: list | None) -> dict:
-        """Compare maps with the true boxes.
-
-        Args:
-            maps (tuple): From :meth:`search`.
-            data_samples (list): Each with ``gt_box``, corners as fractions
-                of the search region.
-
-        Returns:
-            dict[str, Tensor]: The weighted losses.
-        """
+        """Compare maps with each sample's ``gt_box``, relative corners."""
         targets = torch.stack([sample.gt_box for sample in
                                data_samples or ()]).to(maps[0].device)
         size = maps[0].shape[-1]

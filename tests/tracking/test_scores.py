@@ -8,7 +8,7 @@ from got10k.utils.metrics import rect_iou
 
 from mmlowformer.tracking.datasets.sot_datasets import GOT10k
 from mmlowformer.tracking.evaluation import sot_metrics
-from mmlowformer.tracking.evaluation.metric import TrackingMetric
+from mmlowformer.tracking.evaluation.sot_metrics import TrackingMetric
 
 
 def some_boxes(rng, count):

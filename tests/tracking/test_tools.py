@@ -122,7 +122,7 @@ def test_goes_on_with_unfinished_videos(run_here, error_here, videos,
     assert 'are not of other.pth as it is now' in error_here(
         TEST, CONFIG, 'other.pth', '--work-dir', 'test', '--resume',
         *options(videos), cwd=tmp_path).replace(f'{tmp_path}/', '')
-    assert 'no tracks in' in error_here(
+    assert 'has no tracks' in error_here(
         TEST, CONFIG, checkpoint, '--work-dir', 'new', '--resume',
         *options(videos), cwd=tmp_path)
 
@@ -168,7 +168,7 @@ def test_predicting(run_here, checkpoint, film, tmp_path):
     file, box = film
     result = run_here(PREDICT, checkpoint, file, '--box', box, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    assert '5 frames, the tracker took' in result.stdout
+    assert '5 frames, ' in result.stdout
     boxes = np.loadtxt(tmp_path / 'predictions/boxes.txt', delimiter=',')
     assert boxes.shape == (5, 4)
     np.testing.assert_allclose(
@@ -217,7 +217,7 @@ def test_truncated_video(run_here, checkpoint, film, tmp_path):
     (['--box', '1,2,0,3'], 'the box 1,2,0,3 has no area'),
     (['--box', '900,2,5,5'], 'lies outside of the image, which is 84x64'),
     (['--box', 'nan,2,5,5'], 'has to be four numbers'),
-    ([], 'is of a tracker: say what to follow, with tools/predict.py --box'),
+    ([], 'is of a tracker: use tools/predict.py with --box'),
 ])
 def test_refused_boxes(error_here, checkpoint, film, tmp_path, arguments,
                        message):

@@ -17,11 +17,10 @@ from mmengine.dataset import BaseDataset
 from ...datasets.checks.coco_annotations import faults_of, refuse_faults
 from ...datasets.checks.coco_file import read_coco
 from ...datasets.custom_config import read_lines
-from ...datasets.paths import IMAGES
 from ...errors import UserError, shown
 from ...registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
-from .frames import FrameFiles
+from .frames import FrameFiles, images_in
 
 # GOT-10k's label of a fully visible object.
 FULLY_VISIBLE = 8
@@ -30,10 +29,8 @@ FULLY_VISIBLE = 8
 class BaseSOTDataset(BaseDataset):
     """Base class of data sets of videos with one object."""
 
-    def __init__(self, data_root: str, pipeline: list | tuple = (),
-                 **kwargs):
-        super().__init__(data_root=data_root, pipeline=list(pipeline),
-                         **kwargs)
+    def __init__(self, data_root: str, **kwargs):
+        super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read all annotations."""
@@ -70,21 +67,9 @@ def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
                 attributes=attributes or [])
 
 
-def images_in(folder: str | Path) -> list[str]:
-    """Names of a folder's images, sorted by their last number."""
-    if not os.path.isdir(folder):
-        raise UserError(f'folder of frames not found: {folder}')
-    names = [entry.name for entry in os.scandir(folder)
-             if entry.name.lower().endswith(IMAGES)
-             and not entry.name.startswith('.') and entry.is_file()]
-    if not names:
-        raise UserError(f'{folder} holds no images')
-    return sorted(names, key=_number_of)
-
-
-def _number_of(name: str) -> tuple[int, str]:
-    digits = re.findall(r'\d+', name)
-    return int(digits[-1]) if digits else 0, name
+def frame_count(boxes: np.ndarray, folder: Path) -> int:
+    """Count frames; of test sets only the first box may be published."""
+    return len(boxes) if len(boxes) > 1 else len(images_in(folder))
 
 
 @DATASETS.register_module()
@@ -99,8 +84,6 @@ class GOT10k(BaseSOTDataset):
         **kwargs: See ``BaseSOTDataset``.
     """
 
-    PATTERN = '{:08d}.jpg'
-
     def __init__(self, data_root: str, split: str, **kwargs):
         self.split = split
         super().__init__(data_root, **kwargs)
@@ -109,23 +92,18 @@ class GOT10k(BaseSOTDataset):
         """See ``BaseSOTDataset``."""
         root = Path(self.data_root, self.split)
         for name in read_names(root / 'list.txt'):
-            yield self._record(root / name)
-
-    def _record(self, folder: Path) -> dict:
-        boxes = read_boxes(folder / 'groundtruth.txt')
-        # The test set has only the first box published.
-        is_test = len(boxes) == 1
-        count = len(images_in(folder)) if is_test else len(boxes)
-        frames = FrameFiles(str(folder), range(1, count + 1), self.PATTERN)
-        if is_test:
-            return record_of(folder.name, frames, boxes)
-        absent, cover, cut = (
-            read_labels(folder / file, len(boxes))
-            if (folder / file).is_file() else None
-            for file in ('absence.label', 'cover.label',
-                         'cut_by_image.label'))
-        return record_of(folder.name, frames, boxes, absent, cover,
-                         _difficulties(cover, cut))
+            folder = root / name
+            boxes = read_boxes(folder / 'groundtruth.txt')
+            frames = FrameFiles(
+                folder, range(1, frame_count(boxes, folder) + 1),
+                '{:08d}.jpg')
+            absent, cover, cut = (
+                read_labels(folder / file, len(boxes))
+                if len(boxes) > 1 and (folder / file).is_file() else None
+                for file in ('absence.label', 'cover.label',
+                             'cut_by_image.label'))
+            yield record_of(folder.name, frames, boxes, absent, cover,
+                            _difficulties(cover, cut))
 
 
 def _difficulties(cover: np.ndarray | None,
@@ -165,30 +143,25 @@ class LaSOT(BaseSOTDataset):
 
     ATTRIBUTES = ('IV', 'POC', 'DEF', 'MB', 'CM', 'ROT', 'BC', 'VC', 'SV',
                   'FOC', 'FM', 'OV', 'LR', 'ARC')
-    PATTERN = '{:08d}.jpg'
 
     def records(self) -> Iterator[dict]:
         """See ``BaseSOTDataset``."""
+        root = Path(self.data_root)
         names = (read_names(self.ann_file) if self.ann_file else sorted(
-            path.parent.name for path in
-            Path(self.data_root).glob('*/*/groundtruth.txt')))
+            path.parent.name for path in root.glob('*/*/groundtruth.txt')))
         for name in names:
-            yield self._record(
-                Path(self.data_root, name.rpartition('-')[0], name))
-
-    def _record(self, folder: Path) -> dict:
-        boxes = read_boxes(folder / 'groundtruth.txt')
-        absent = np.zeros(len(boxes), int)
-        for file in ('full_occlusion.txt', 'out_of_view.txt'):
-            if (folder / file).is_file():
-                absent |= read_labels(folder / file, len(boxes))
-        frames = FrameFiles(str(folder / 'img'), range(1, len(boxes) + 1),
-                            self.PATTERN)
-        attributes = _flagged(
-            Path(self.data_root, 'att', f'{folder.name}.txt'),
-            self.ATTRIBUTES)
-        return record_of(folder.name, frames, boxes, absent,
-                         attributes=attributes)
+            folder = root / name.rpartition('-')[0] / name
+            boxes = read_boxes(folder / 'groundtruth.txt')
+            absent = np.zeros(len(boxes), int)
+            for file in ('full_occlusion.txt', 'out_of_view.txt'):
+                if (folder / file).is_file():
+                    absent |= read_labels(folder / file, len(boxes))
+            yield record_of(
+                folder.name, FrameFiles(folder / 'img',
+                                        range(1, len(boxes) + 1),
+                                        '{:08d}.jpg'), boxes, absent,
+                attributes=_flagged(root / 'att' / f'{folder.name}.txt',
+                                    self.ATTRIBUTES))
 
 
 @DATASETS.register_module()
@@ -215,11 +188,9 @@ class TrackingNet(BaseSOTDataset):
             for file in sorted((root / 'anno').glob('*.txt')):
                 boxes = read_boxes(file)
                 folder = root / 'frames' / file.stem
-                # The test set has only the first box published.
-                count = (len(boxes) if len(boxes) > 1 else
-                         len(images_in(folder)))
                 yield record_of(file.stem, FrameFiles(
-                    str(folder), range(count), '{}.jpg'), boxes)
+                    folder, range(frame_count(boxes, folder)), '{}.jpg'),
+                    boxes)
 
 
 @DATASETS.register_module()
@@ -257,7 +228,7 @@ class VideoFolders(BaseSOTDataset):
             if 1 < len(boxes) < len(frames):
                 raise UserError(f'{file} has {len(boxes)} lines for '
                                 f'{len(frames)} frames in {images}')
-            yield record_of(name, FrameFiles(str(images), frames), boxes)
+            yield record_of(name, FrameFiles(images, frames), boxes)
 
 
 @DATASETS.register_module()
@@ -285,15 +256,13 @@ class UAV123(BaseSOTDataset):
 
     def records(self) -> Iterator[dict]:
         """See ``BaseSOTDataset``."""
+        root = Path(self.data_root, 'anno', 'UAV123')
         for line in read_lines(self.ann_file):
             entry = self.ENTRY.search(line)
-            if not entry:
-                continue
-            file = Path(self.data_root, 'anno', 'UAV123',
-                        f'{entry["name"]}.txt')
             # The list contains the long videos of UAV20L, too.
-            if not file.is_file():
+            if not entry or not (root / f'{entry["name"]}.txt').is_file():
                 continue
+            file = root / f'{entry["name"]}.txt'
             numbers = range(int(entry['start']), int(entry['end']) + 1)
             boxes = read_boxes(file)
             if len(numbers) > len(boxes):
@@ -302,8 +271,8 @@ class UAV123(BaseSOTDataset):
             folder = Path(self.data_root, 'data_seq', 'UAV123',
                           entry['folder'])
             yield record_of(
-                entry['name'], FrameFiles(str(folder), numbers, '{:06d}.jpg'),
-                boxes, attributes=_flagged(file.parent / 'att' / file.name,
+                entry['name'], FrameFiles(folder, numbers, '{:06d}.jpg'),
+                boxes, attributes=_flagged(root / 'att' / file.name,
                                            self.ATTRIBUTES))
 
 

@@ -1,13 +1,16 @@
-"""Metrics of single-object tracking, as GOT-10k and LaSOT define them.
+"""Metrics of single-object tracking (SOT), like GOT-10k and LaSOT.
 
 Boxes are ``(n, 4)``: left, top, width and height. Sources: the toolkits of
 `GOT-10k <https://arxiv.org/abs/1810.11981>`_ and `LaSOT
 <https://arxiv.org/abs/1809.07845>`_.
 """
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from ...registry import METRICS
 
 # LaSOT's thresholds.
 OVERLAPS = np.arange(21) / 20
@@ -96,3 +99,46 @@ def mean_curves(tracks: Iterable[Track]) -> dict[str, np.ndarray]:
     tracks = list(tracks)
     return {name: np.mean([getattr(track, name) for track in tracks], 0)
             for name in ('success', 'precision', 'norm_precision')}
+
+
+def evaluate_sample(sample: dict) -> Track | None:
+    """Compare a video's track with its ground truth, if that is known."""
+    boxes, truth = sample['pred_boxes'], sample['boxes']
+    if not np.isfinite(truth[1:]).all(1).any():
+        return None
+    # The video may end early.
+    count = len(boxes)
+    return evaluate_track(boxes, truth[:count], sample['visible'][:count],
+                          sample['cover'][:count], sample['bound'])
+
+
+@METRICS.register_module()
+class TrackingMetric(BaseMetric):
+    """GOT-10k's AO and SR, LaSOT's success and precision, and the speed.
+
+    ``fps`` is the number of frames tracked in a second, without reading them,
+    and the only metric of test sets without published ground truth.
+
+    Args:
+        collect_device (str): Device on which processes gather their results.
+            Defaults to ``'cpu'``.
+        prefix (str, optional): Prefix of the metrics' names. Defaults to
+            ``'track'``.
+    """
+
+    default_prefix = 'track'
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Evaluate the videos of a batch from ``LowFormerTracker``."""
+        for sample in data_samples:
+            self.results.append(dict(
+                name=sample['name'], seconds=sample['seconds'],
+                attributes=sample['attributes'],
+                track=evaluate_sample(sample)))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Summarize the results of all processes."""
+        tracks = [item['track'] for item in results if item['track']]
+        seconds = np.concatenate([item['seconds'][1:] for item in results])
+        metrics = summarize(tracks) if tracks else {}
+        return dict(metrics, fps=len(seconds) / max(seconds.sum(), 1e-9))

@@ -17,8 +17,15 @@ from ...registry import HOOKS
 from ...utils.console import say
 from ...visualization.drawing import RIGHT, WRONG
 from ..datasets.frames import FrameFiles, read_frames
-from .metric import evaluate_sample
-from .sot_metrics import OVERLAPS, PIXELS, SIZES, Track, mean_curves, summarize
+from .sot_metrics import (
+    OVERLAPS,
+    PIXELS,
+    SIZES,
+    Track,
+    evaluate_sample,
+    mean_curves,
+    summarize,
+)
 
 CURVES = 'curves.png'
 TABLE = 'videos.json'

@@ -5,12 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from ...errors import UserError
-from ...registry import HOOKS
 from ..datasets.sot_datasets import BaseSOTDataset, GOT10k, TrackingNet
 from ..saved_tracks import read_track
 
@@ -78,26 +74,3 @@ def _checked(record: dict, folder: str | Path) -> dict:
         raise UserError(f'the track of {name} has the shape {boxes.shape} or '
                         f'NaN: each of its {frames} frames needs a box')
     return track
-
-
-@HOOKS.register_module()
-class SubmissionHook(Hook):
-    """Writes an archive of the saved tracks at the end of a test.
-
-    Args:
-        folder (str): Folder of the tracks, see ``SaveTracksHook``.
-        file (str): The ZIP file to write.
-    """
-
-    # After SaveTracksHook.
-    priority = 'VERY_LOW'
-
-    def __init__(self, folder: str, file: str):
-        self.folder, self.file = folder, file
-
-    def after_test_epoch(self, runner: Runner, metrics: dict | None = None
-                         ) -> None:
-        """Write the archive."""
-        if is_main_process():
-            write_submission(runner.test_dataloader.dataset, self.folder,
-                             self.file)
