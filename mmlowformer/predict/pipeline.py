@@ -23,13 +23,7 @@ DAMAGE_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError,
 
 
 class PreparedImage(NamedTuple):
-    """An image for a model.
-
-    Attributes:
-        name (str): Its path, or another name.
-        image (np.ndarray): ``(h, w, 3)``, RGB, uint8, in its own size.
-        data (dict): ``inputs`` and ``data_samples`` for the model.
-    """
+    """An image (RGB, in its own size), and the model's data for it."""
 
     name: str
     image: np.ndarray

@@ -35,6 +35,8 @@ from .trained_model import load_model
 Item = TypeVar('Item')
 # MMDetection's threshold of drawn boxes.
 SCORE = 0.3
+# Threads that read images.
+WORKERS = min(4, os.cpu_count() or 1)
 
 
 class StreamItem(NamedTuple):
@@ -90,6 +92,7 @@ class Predictor:
             ``mmlowformer/checkpoint/allowed_types.py``. Defaults to False.
 
     Attributes:
+        module (nn.Module): The library's model.
         classes (list[str]): Names of the classes.
         palette (list[tuple]): Colors of the classes, RGB.
         score_thr (float): Score threshold of boxes.
@@ -133,18 +136,13 @@ class Predictor:
             value for value in (score_thr, model.score_thr, SCORE)
             if value is not None)
         self.batch_size = batch_size
-        self._model, self._scope = model.module, model.scope
+        self.module, self._scope = model.module, model.scope
         self.pipeline = Pipeline(model.pipeline, model.scope)
         self._gallery = (
             set_gallery(model.module, gallery, model.pipeline, model.scope)
             if is_retriever(model.module) else None)
         self._tile, self._overlap = tile or 0, overlap
         self._lock = threading.Lock()
-
-    @property
-    def module(self) -> torch.nn.Module:
-        """The library's model."""
-        return self._model
 
     def __call__(self, images: Source | Iterable[Source]
                  ) -> Result | list[Result]:
@@ -184,18 +182,9 @@ class Predictor:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def profile(self, images: Sequence[Source]) -> dict[str, float]:
-        """Return the median seconds of reading, preparing, network and rest.
-
-        Args:
-            images (Sequence[Source]): Of these at most 16 are predicted, one
-                at a time.
-
-        Returns:
-            dict[str, float]: Seconds by ``read``, ``prepare``, ``network``
-            and ``rest``.
-        """
+        """Return the median seconds of each stage from file to result."""
         with DefaultScope.overwrite_default_scope(self._scope):
-            return time_stages(self.pipeline, self._model, self._run, images)
+            return time_stages(self.pipeline, self.module, self._run, images)
 
     def _all(self, images: Iterable[Source]) -> list[Result]:
         results = {item.position: item.get() for item in self.stream(images)}
@@ -223,7 +212,7 @@ class Predictor:
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[StreamItem]:
         read = _ahead(pool, self.pipeline, tasks,
-                      self.batch_size + _workers())
+                      self.batch_size + WORKERS)
         for batch in _of_one_size(read, self.batch_size):
             if isinstance(batch, StreamItem):
                 yield batch
@@ -285,7 +274,7 @@ class Predictor:
 
     def _predicted(self, batch: dict) -> list[BaseDataElement]:
         try:
-            return self._model.test_step(batch)
+            return self.module.test_step(batch)
         except torch.OutOfMemoryError:
             raise  # Smaller batches may fit.
         except (ArithmeticError, AssertionError, LookupError, RuntimeError,
@@ -303,26 +292,22 @@ class Predictor:
             seconds=seconds)
 
 
-def _workers() -> int:
-    return min(4, os.cpu_count() or 1)
-
-
 def _readers() -> ThreadPoolExecutor:
     """Threads that read images, each without further OpenMP threads.
 
     More threads than processors would delay each synchronization of those
     that compute.
     """
-    threads, workers = torch.get_num_threads(), _workers()
-    barrier = threading.Barrier(workers)
+    threads = torch.get_num_threads()
+    barrier = threading.Barrier(WORKERS)
 
     def use_one_thread() -> None:
         torch.set_num_threads(1)
         # No worker takes the task of another.
         barrier.wait()
 
-    pool = ThreadPoolExecutor(workers)
-    for future in [pool.submit(use_one_thread) for _ in range(workers)]:
+    pool = ThreadPoolExecutor(WORKERS)
+    for future in [pool.submit(use_one_thread) for _ in range(WORKERS)]:
         future.result()
     # torch uses the last number for new threads, too.
     torch.set_num_threads(threads)

@@ -35,26 +35,18 @@ NAMED_HEAD = re.compile(
 
 
 class TrainedModel(NamedTuple):
-    """A model in eval mode, and its settings.
-
-    Attributes:
-        module (BaseModel): The library's model.
-        scope (str): The library's scope.
-        pipeline (list[dict]): The transforms of the test set.
-        classes (list[str]): Names of the classes.
-        palette (list[tuple]): Colors of the classes, RGB.
-        score_thr (float, optional): The config's threshold of drawn boxes.
-        cfg (Config): The config, as far as it was read.
-        tracker (dict, optional): The config of a multi-object tracker.
-    """
+    """A library's model in eval mode, and its settings."""
 
     module: BaseModel
     scope: str
+    # Of the test set.
     pipeline: list[dict]
     classes: list[str]
     palette: list[tuple]
+    # Of drawn boxes.
     score_thr: float | None
     cfg: Config
+    # The config of a multi-object tracker.
     tracker: dict | None = None
 
 

@@ -1,6 +1,5 @@
 """Compare a search region with its template."""
 import torch
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
@@ -16,8 +15,8 @@ class PixelCorrelation(BaseModule):
 
     def __init__(self, in_channels: int, positions: int, out_channels: int):
         super().__init__()
-        self.search_norm = _batch_norm(in_channels)
-        self.template_norm = _batch_norm(in_channels)
+        self.search_norm = nn.BatchNorm2d(in_channels)
+        self.template_norm = nn.BatchNorm2d(in_channels)
         self.weights = Sequential(
             nn.Conv2d(positions, positions, 1), nn.ReLU(),
             nn.Conv2d(positions, positions, 1), nn.Sigmoid())
@@ -30,7 +29,3 @@ class PixelCorrelation(BaseModule):
         maps = maps.unflatten(2, search.shape[2:])
         return self.projection(
             maps * self.weights(maps.mean((2, 3), keepdim=True)))
-
-
-def _batch_norm(channels: int) -> nn.Module:
-    return build_norm_layer(dict(type='BN'), channels)[1]

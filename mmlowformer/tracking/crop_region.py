@@ -10,14 +10,7 @@ from ..errors import UserError
 
 
 class Region(NamedTuple):
-    """A square of an image, and its size after resizing.
-
-    Attributes:
-        left (int): Left edge in pixels, possibly outside of the image.
-        top (int): Top edge.
-        side (int): Side in the image.
-        size (int): Side after resizing.
-    """
+    """A square that may exceed the image, and its size after resizing."""
 
     left: int
     top: int

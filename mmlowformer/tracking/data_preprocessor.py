@@ -31,7 +31,6 @@ class TrackerPreprocessor(BaseDataPreprocessor):
                 name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """See ``BaseDataPreprocessor.forward``."""
         data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, dict):

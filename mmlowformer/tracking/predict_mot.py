@@ -1,6 +1,5 @@
 """Track all objects of a video."""
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -101,21 +100,19 @@ class Traces:
     def __init__(self, length: int = TRACE):
         self._length = length
         self._frame = 0
-        self._centers: dict[int, deque[tuple[int, np.ndarray]]] = {}
+        self._centers: dict[int, list[tuple[int, np.ndarray]]] = {}
 
     def __call__(self, identities: Iterable[int], boxes: np.ndarray
                  ) -> dict[int, np.ndarray]:
         """Add a frame, and return the traces."""
         self._frame += 1
         for identity, box in zip(identities, boxes):
-            self._centers.setdefault(identity, deque()).append(
+            self._centers.setdefault(identity, []).append(
                 (self._frame, (box[:2] + box[2:]) / 2))
         oldest = self._frame - self._length
-        for identity, centers in list(self._centers.items()):
-            while centers and centers[0][0] <= oldest:
-                centers.popleft()
-            if not centers:
-                del self._centers[identity]
+        self._centers = {
+            identity: recent for identity, centers in self._centers.items()
+            if (recent := [item for item in centers if item[0] > oldest])}
         return {identity: np.array([center for _, center in centers])
                 for identity, centers in self._centers.items()}
 

@@ -1,7 +1,6 @@
 """Track one object of a video."""
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,16 +128,10 @@ def track_object(tracker: LowFormerTracker, frames: Iterable[np.ndarray],
                  box: list[float], name: str, score_thr: float | None = None
                  ) -> Iterator[SOTResult]:
     """Track an object from its box in the first frame."""
-    state, box, score = None, list(box), 1.
-    for frame in frames:
-        started = time.perf_counter()
-        if state is None:
-            state = tracker.start(frame, box)
-            box = state.box
-        else:
-            box, score = state(frame)
+    if score_thr is None:
+        score_thr = SCORE_THR
+    for frame, found, score, seconds in tracker.track(frames, box):
         yield SOTResult(
             name=name, image=frame[..., ::-1], classes=['object'],
-            palette=[RED], seconds=time.perf_counter() - started, box=box,
-            score=score,
-            score_thr=SCORE_THR if score_thr is None else score_thr)
+            palette=[RED], seconds=seconds, box=found, score=score,
+            score_thr=score_thr)

@@ -1,6 +1,6 @@
 """LowFormer's tracker: it searches a template in each frame."""
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -199,19 +199,27 @@ class LowFormerTracker(BaseModel):
         """
         if 'pred_boxes' in sample:  # An earlier test finished this video.
             return sample
-        frames = iter(frames)
-        first = next(frames)
-        started = time.perf_counter()
-        state = self.start(first, sample.boxes[0])
-        steps = [(state.box, 1., time.perf_counter() - started)]
-        for frame in frames:
-            started = time.perf_counter()
-            box, score = state(frame)
-            steps.append((box, score, time.perf_counter() - started))
+        steps: list[list] = []
+        for frame, *step in self.track(frames, sample.boxes[0]):
+            if not steps:
+                sample.bound = frame.shape[1::-1]
+            steps.append(step)
         sample.pred_boxes, sample.pred_scores, sample.seconds = map(
             np.array, zip(*steps))
-        sample.bound = first.shape[1::-1]
         return sample
+
+    def track(self, frames: Iterable[np.ndarray], box: Sequence[float]
+              ) -> Iterator[tuple[np.ndarray, list[float], float, float]]:
+        """Yield each frame with its box, the score and the seconds."""
+        state = None
+        for frame in frames:
+            started = time.perf_counter()
+            if state is None:
+                state = self.start(frame, box)
+                found = state.box, 1.
+            else:
+                found = state(frame)
+            yield frame, *found, time.perf_counter() - started
 
 
 class SOTState:

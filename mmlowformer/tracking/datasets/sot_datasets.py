@@ -89,7 +89,6 @@ class GOT10k(BaseSOTDataset):
         super().__init__(data_root, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         root = Path(self.data_root, self.split)
         for name in read_names(root / 'list.txt'):
             folder = root / name
@@ -145,7 +144,6 @@ class LaSOT(BaseSOTDataset):
                   'FOC', 'FM', 'OV', 'LR', 'ARC')
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         root = Path(self.data_root)
         names = (read_names(self.ann_file) if self.ann_file else sorted(
             path.parent.name for path in root.glob('*/*/groundtruth.txt')))
@@ -182,7 +180,6 @@ class TrackingNet(BaseSOTDataset):
         super().__init__(data_root, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         for chunk in self.chunks:
             root = Path(self.data_root, chunk)
             for file in sorted((root / 'anno').glob('*.txt')):
@@ -209,7 +206,6 @@ class VideoFolders(BaseSOTDataset):
     BOX_FILES = ('groundtruth_rect.txt', 'groundtruth.txt')
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         if not os.path.isdir(self.data_root):
             raise UserError('folder of videos not found: '
                             f'{shown(self.data_root)}')
@@ -255,7 +251,6 @@ class UAV123(BaseSOTDataset):
         super().__init__(data_root, ann_file=ann_file, **kwargs)
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         root = Path(self.data_root, 'anno', 'UAV123')
         for line in read_lines(self.ann_file):
             entry = self.ENTRY.search(line)
@@ -300,7 +295,6 @@ class CocoObjects(BaseSOTDataset):
         return super().load_data_list()
 
     def records(self) -> Iterator[dict]:
-        """See ``BaseSOTDataset``."""
         content = read_coco(self.ann_file)
         refuse_faults(faults_of(content, masks=False), self.ann_file)
         files = {image['id']: image['file_name']

@@ -54,7 +54,6 @@ class LoadPair(BaseTransform):
     """Reads the two frames."""
 
     def transform(self, results: dict) -> dict:
-        """Add ``image`` to both parts."""
         for name in PARTS:
             results[name]['image'] = read_frame(results[name]['path'])
         return results
@@ -72,7 +71,6 @@ class PairRandomGrayscale(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change both images or none."""
         if results['rng'].random() < self.prob:
             for name in PARTS:
                 gray = cv2.cvtColor(results[name]['image'],
@@ -94,7 +92,6 @@ class PairRandomFlip(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change both images and boxes or none."""
         if results['rng'].random() < self.prob:
             for name in PARTS:
                 part = results[name]
@@ -152,7 +149,6 @@ class PairCrop(BaseTransform):
                           template=(template_factor, template_size))
 
     def transform(self, results: dict) -> dict:
-        """Change images and boxes."""
         for name in PARTS:
             part = results[name]
             region = Region.around(part.get('around', part['box']),
@@ -175,7 +171,6 @@ class IndependentBrightness(BaseTransform):
         self.low, self.high = low, high
 
     def transform(self, results: dict) -> dict:
-        """Change both images."""
         for name in PARTS:
             factor = results['rng'].uniform(self.low, self.high)
             results[name]['image'] = cv2.convertScaleAbs(
@@ -195,7 +190,6 @@ class IndependentFlip(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change images and boxes."""
         for name in PARTS:
             part = results[name]
             if results['rng'].random() < self.prob:
@@ -210,7 +204,6 @@ class PackPair(BaseTransform):
     """Converts a pair to tensors."""
 
     def transform(self, results: dict) -> dict:
-        """Return ``inputs`` and ``data_samples``."""
         inputs = {name: torch.from_numpy(
             results[name]['image'].transpose(2, 0, 1).copy())
             for name in PARTS}

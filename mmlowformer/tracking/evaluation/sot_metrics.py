@@ -22,14 +22,7 @@ PIXELS_AT, SIZES_AT = 20, 0.2
 
 @dataclass(frozen=True)
 class Track:
-    """The evaluation of a video.
-
-    Attributes:
-        overlaps (np.ndarray): IoU in the frames that count for GOT-10k.
-        success (np.ndarray): LaSOT's curve over :data:`OVERLAPS`.
-        precision (np.ndarray): LaSOT's curve over :data:`PIXELS`.
-        norm_precision (np.ndarray): LaSOT's curve over :data:`SIZES`.
-    """
+    """IoUs of a video's frames (GOT-10k), and its curves (LaSOT)."""
 
     overlaps: np.ndarray
     success: np.ndarray
