@@ -142,7 +142,8 @@ def print_summary(run: Run) -> None:
     skipped = f', {run.failed} skipped (named above)' if run.failed else ''
     rate = (run.done + run.frames) / seconds
     engine.show(f'\n{run.done} of {run.done + run.failed} done{skipped}, in '
-                f'{engine.hours(seconds)}, {rate:.1f} images per second.')
+                f'{engine.format_duration(seconds)}, {rate:.1f} images per '
+                'second.')
     for kind, number in sorted(writer.written.items()):
         engine.show(engine.line(kind.capitalize(), f'{number} in '
                                 f'{engine.short(writer.folder / kind)}'))
@@ -288,7 +289,7 @@ def describe_track(steps: Track) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('predict.py'),
           engine.quiet_screen()):
         if args.json:

@@ -22,26 +22,26 @@ class SaveTracksHook(Hook):
     """Saves the track of each video of a test.
 
     Args:
-        folder (str): Folder of the tracks.
+        out_dir (str): Folder of the tracks.
         checkpoint (str): File of the tested weights.
     """
 
-    def __init__(self, folder: str, checkpoint: str):
-        self.folder = Path(folder)
+    def __init__(self, out_dir: str, checkpoint: str):
+        self.out_dir = Path(out_dir)
         self.checkpoint = checkpoint
 
     def before_test(self, runner: Runner) -> None:
         """Record the checkpoint."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.out_dir.mkdir(parents=True, exist_ok=True)
         if is_main_process():
-            (self.folder / RECORD).write_text(
+            (self.out_dir / RECORD).write_text(
                 json.dumps(_identity(self.checkpoint)))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
         """Save the tracks of a batch."""
         for sample in outputs or ():
-            file = track_file(self.folder, sample.name)
+            file = track_file(self.out_dir, sample.name)
             part = file.with_suffix('.part.npz')
             np.savez(part, **{key: getattr(sample, key) for key in KEYS})
             os.replace(part, file)

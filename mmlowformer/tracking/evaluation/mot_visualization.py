@@ -18,13 +18,13 @@ class MOTVisualizationHook(Hook):
     """Writes each tested video with identities and traces.
 
     Args:
-        folder (str): Folder of the videos.
+        out_dir (str): Folder of the videos.
     """
 
     priority = 'LOW'
 
-    def __init__(self, folder: str):
-        self.folder = Path(folder)
+    def __init__(self, out_dir: str):
+        self.out_dir = Path(out_dir)
         self._name = ''
         self._writer: VideoWriter | None = None
 
@@ -46,7 +46,7 @@ class MOTVisualizationHook(Hook):
         if self._writer is None or name != self._name:
             self._finish()
             self._name, self._traces = name, Traces()
-            self._writer = VideoWriter(self.folder / f'{name}.mp4',
+            self._writer = VideoWriter(self.out_dir / f'{name}.mp4',
                                        FRAMES_PER_SECOND)
         self._writer.add(self._result(frame))
 

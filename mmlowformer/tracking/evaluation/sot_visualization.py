@@ -39,19 +39,19 @@ class SOTVisualizationHook(Hook):
     each video and attribute.
 
     Args:
-        folder (str): Folder of the videos.
+        out_dir (str): Folder of the videos.
     """
 
     priority = 'LOW'
 
-    def __init__(self, folder: str):
-        self.folder = Path(folder)
+    def __init__(self, out_dir: str):
+        self.out_dir = Path(out_dir)
         self._evaluated: list[tuple[str, list[str], Track]] = []
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
         """Draw the videos of a batch."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.out_dir.mkdir(parents=True, exist_ok=True)
         for frames, sample in zip((data_batch or {}).get('inputs', ()),
                                   outputs or ()):
             text = f'{sample.name}  {len(sample.pred_boxes)} frames'
@@ -59,7 +59,7 @@ class SOTVisualizationHook(Hook):
             if track:
                 self._evaluated.append((sample.name, sample.attributes, track))
                 text += f'  AO {summarize([track])["AO"]:.3f}'
-            write_video(self.folder / f'{sample.name}.mp4', frames,
+            write_video(self.out_dir / f'{sample.name}.mp4', frames,
                         sample.pred_boxes, sample.boxes)
             say(text)
 
@@ -72,7 +72,7 @@ class SOTVisualizationHook(Hook):
         if not videos or not is_main_process():
             return
         draw_curves([track for _, track in videos.values()],
-                    self.folder / CURVES)
+                    self.out_dir / CURVES)
         names = sorted({name for attributes, _ in videos.values()
                         for name in attributes})
         table = dict(
@@ -81,7 +81,7 @@ class SOTVisualizationHook(Hook):
             attributes={name: summarize(
                 track for attributes, track in videos.values()
                 if name in attributes) for name in names})
-        (self.folder / TABLE).write_text(json.dumps(table, indent=2))
+        (self.out_dir / TABLE).write_text(json.dumps(table, indent=2))
 
 
 def write_video(file: Path, frames: FrameFiles, boxes: np.ndarray,
