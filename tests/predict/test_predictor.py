@@ -9,7 +9,7 @@ from mmengine import load
 from PIL import Image
 
 import mmlowformer
-from mmlowformer import Predictor
+from mmlowformer import Predictor, predict
 from mmlowformer.errors import UserError
 from mmlowformer.predict import (
     Classification,
@@ -265,6 +265,14 @@ def test_weights_that_are_no_numbers(detector, tmp_path):
     torch.save(content, tmp_path / 'nan.pth')
     with pytest.raises(UserError, match='retina_cls.bias holds NaN'):
         Predictor(tmp_path / 'nan.pth', device='cpu')
+
+
+def test_old_names():
+    with pytest.warns(DeprecationWarning, match='RetrievalResult'):
+        assert predict.Neighbours is RetrievalResult
+    result = Segmentation(mask=np.zeros((2, 2), int), classes=['a'])
+    with pytest.warns(DeprecationWarning, match='class_fractions'):
+        assert result.shares == {'a': 1.}
 
 
 def test_no_other_name_is_in_the_package():

@@ -44,6 +44,7 @@ for name in ('torch', 'mmcv', 'mmengine', 'mmdet', 'torchvision'):
     assert name not in sys.modules, name
 found = Predictor(sys.argv[1])(sys.argv[2:])
 print(json.dumps([one.json(masks=False) for one in found]))
+assert found[0].draw().size
 assert 'torch' not in sys.modules
 """
 

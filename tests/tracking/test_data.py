@@ -272,6 +272,14 @@ def test_gray_and_brightness():
     assert bright['search']['image'][20, 25].tolist() == [20, 200, 255]
 
 
+def test_old_names_of_transforms():
+    for old, new in (('GrayPair', 'PairRandomGrayscale'),
+                     ('CutPair', 'PairCrop'), ('FlipEach', 'IndependentFlip')):
+        with pytest.warns(DeprecationWarning, match=new):
+            built = TRANSFORMS.build(dict(type=f'mmlowformer.{old}'))
+        assert type(built).__name__ == new
+
+
 def test_jitter_moves_the_region_only():
     found = transform('JitterSearch', pair(), scale=0.25, centre=3.)
     assert found['search']['box'] == [20, 10, 10, 20]
