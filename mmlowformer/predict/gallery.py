@@ -21,8 +21,8 @@ def set_gallery(module: BaseModel, folder: str | Path | None,
                 pipeline: list[dict], scope: str) -> list[str]:
     """Compute a retriever's features of all images in a folder."""
     if folder is None:
-        raise UserError('the model searches similar images: name the folder '
-                        'to search with --gallery')
+        raise UserError('the model searches for similar images: name their '
+                        'folder with --gallery')
     if not Path(folder).is_dir():
         raise UserError(f'--gallery {folder} is no folder')
     with DefaultScope.overwrite_default_scope(scope):

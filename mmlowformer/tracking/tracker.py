@@ -1,4 +1,4 @@
-"""LowFormer's tracker: it searches a template in each frame."""
+"""LowFormer's tracker: it searches each frame for a template."""
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -102,11 +102,6 @@ class LowFormerTracker(BaseModel):
         """See :func:`.state_dict_keys.tracker_name`."""
         return tracker_name(name)
 
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        return self.correlation.projection.weight.device
-
     def encode(self, images: Tensor) -> Tensor:
         """Compute features of templates or search regions.
 
@@ -122,7 +117,7 @@ class LowFormerTracker(BaseModel):
         return x
 
     def search(self, search: Tensor, template: Tensor) -> Maps:
-        """Search objects.
+        """Search for objects.
 
         Args:
             search (Tensor): Search regions, ``(N, 3, S, S)``, normalized.
@@ -163,9 +158,11 @@ class LowFormerTracker(BaseModel):
         targets = torch.stack([sample.gt_box for sample in
                                data_samples or ()]).to(maps[0].device)
         size = maps[0].shape[-1]
-        positions = (
-            peak_positions(maps[0]) if self.box_cell == 'predicted' else
-            _flat(center_cells(targets, size), size))
+        if self.box_cell == 'predicted':
+            positions = peak_positions(maps[0])
+        else:
+            columns, rows = center_cells(targets, size).unbind(1)
+            positions = rows * size + columns
         giou, l1 = box_losses(corners(boxes_at(positions, maps)), targets)
         focal = focal_loss(maps[0], heat_maps(targets, size))
         return {f'loss_{name}': self.loss_weights[name] * loss for name, loss
@@ -271,13 +268,10 @@ class SOTState:
     def _crop(self, image: np.ndarray, factor: float, size: int
               ) -> tuple[Tensor, Region]:
         region = Region.around(self.box, factor, size)
-        pixels = torch.from_numpy(region.cut(image)).to(self.tracker.device)
+        pixels = torch.from_numpy(region.cut(image)).to(
+            self.tracker.window.device)
         return self.tracker.data_preprocessor.normalize(
             pixels.permute(2, 0, 1)[None]), region
-
-
-def _flat(cells: Tensor, size: int) -> Tensor:
-    return cells[:, 1] * size + cells[:, 0]
 
 
 def _center(images: Tensor) -> Tensor:
