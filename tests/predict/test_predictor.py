@@ -1,4 +1,4 @@
-"""Predictions are those of tools/test.py, whatever the images come as."""
+"""Predictions equal those of tools/test.py, for all kinds of inputs."""
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -113,13 +113,13 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
 
 @pytest.fixture
 def with_pillow():
-    """Reads images as the configs of ImageNet and of retrieval do."""
+    """Reads images with Pillow, like the ImageNet and retrieval configs."""
     return Pipeline([dict(type='LoadImageFromFile',
                           imdecode_backend='pillow')], 'mmpretrain')
 
 
 def test_pictures_of_16_bits(find_boxes, with_pillow, tmp_path):
-    """Pillow's own conversion makes most of them white."""
+    """Pillow's own conversion would turn most pixels white."""
     deep = np.arange(0, 65536, 16, np.uint16).reshape(64, 64)
     cv2.imwrite(str(tmp_path / 'deep.png'), deep)
     with Image.open(tmp_path / 'deep.png') as picture:
@@ -157,7 +157,7 @@ def test_too_many_pixels_for_pillow(with_pillow, photos, monkeypatch):
 
 
 def test_lists_keep_their_order(detector, find_boxes, photos, tmp_path):
-    """Of two sizes, in batches, and no image depends on the others."""
+    """With two sizes, in batches; no image depends on the others."""
     wide = tmp_path / 'wide.png'
     Image.open(photos[0]).resize((128, 64)).save(wide)
     images = [photos[0], wide, *photos[1:], wide]
@@ -179,7 +179,7 @@ def test_threads(find_boxes, photos):
 
 
 def test_deployed(detector, find_boxes, photos):
-    """Boxes are the same ones."""
+    """Deploying keeps all boxes."""
     fused = Predictor(detector, score_thr=0., device='cpu', deploy=True)
     for photo in photos:
         one, other = fused(photo), find_boxes(photo)

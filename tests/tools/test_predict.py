@@ -1,4 +1,4 @@
-"""tools/predict.py, as users run it."""
+"""The tool predict.py."""
 import json
 import os
 import re
@@ -34,7 +34,7 @@ def photo(photos):
 
 
 def test_a_folder_of_boxes(run_python, detector, shapes, tmp_path):
-    """In a process of its own."""
+    """In a new process."""
     result = run_python(PREDICT, detector, shapes / 'coco/train2017', *ALL,
                         '--batch-size', 4, '--save-crops', '--device', 'cpu')
     assert result.returncode == 0, result.stderr
@@ -142,7 +142,7 @@ def test_same_names(run_here, detector, photos, tmp_path):
 
 
 def test_no_picture_replaces_another(run_here, detector, photo, tmp_path):
-    """Also where another format is written than was read."""
+    """Also if the format of the picture changes."""
     names = ['a.tif', 'a.tif.png', 'A.TIF.PNG', 'a.gif']
     for name in names:
         photo.save(tmp_path / name)
@@ -164,7 +164,7 @@ def test_earlier_predictions_are_no_photos(run_here, detector, photos,
 
 
 def test_drawing_goes_on_meanwhile(tmp_path):
-    """A whole batch may wait for it, and no more."""
+    """At most one batch waits for it."""
     go, done = threading.Event(), []
 
     def draw(number):
@@ -183,7 +183,7 @@ def test_drawing_goes_on_meanwhile(tmp_path):
 
 
 def odd_images(folder, photo):
-    """Images of all kinds, and the size that each should have."""
+    """Images of all kinds, and their expected sizes."""
     folder.mkdir()
     photo = photo.resize((60, 40))
     gray = np.array(photo.convert('L'))
@@ -210,7 +210,7 @@ def odd_images(folder, photo):
 
 
 def broken_images(folder, photo):
-    """Files that hold no image, and what is wrong with each."""
+    """Broken files, and the expected reasons."""
     (folder / 'empty.jpg').touch()
     photo.save(folder / 'whole.png')
     content = (folder / 'whole.png').read_bytes()
@@ -222,7 +222,7 @@ def broken_images(folder, photo):
 
 
 def test_odd_images_are_read_right(detector, photo, tmp_path):
-    """Not only in the right size: what is seen is the photo."""
+    """The pixels are those of the photo."""
     sizes = odd_images(tmp_path / 'in', photo)
     small = photo.resize((60, 40))
     pipeline = Predictor(detector, device='cpu').pipeline
@@ -265,7 +265,7 @@ def test_odd_images(run_here, checkpoint, photo, tmp_path):
 
 def test_boxes_of_turned_images(run_here, detector, photo,
                                 tmp_path):
-    """They are in the upright image."""
+    """They refer to the rotated image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.save(tmp_path / 'turned.png', exif=exif)
@@ -281,7 +281,7 @@ def test_boxes_of_turned_images(run_here, detector, photo,
 
 
 def test_a_very_wide_image(run_here, checkpoint, photos, tmp_path):
-    """Is done, or named; the rest is done."""
+    """It is predicted or skipped by name, and the other image is predicted."""
     Image.new('RGB', (20000, 10)).save(tmp_path / 'wide.png')
     result = run_here(PREDICT, checkpoint, 'wide.png', photos[0],
                       cwd=tmp_path)
@@ -338,7 +338,7 @@ def test_videos_of_one_name(run_here, detector, film, tmp_path):
 
 
 def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
-    """It has no end but Ctrl-C, and what was seen is kept."""
+    """Ctrl-C ends it and keeps the results."""
     class Camera:
 
         def __init__(self, source):
@@ -445,7 +445,7 @@ def test_a_missing_checkpoint(error_here, photos, tmp_path):
 
 
 def test_odd_file_names(run_here, detector, photos, tmp_path):
-    """As long as can be, undecodable, with controls; and a pipe."""
+    """The longest, undecodable and control characters, and a pipe."""
     (tmp_path / 'in').mkdir()
     for name in (b'x' * 251 + b'.png', b'caf\xe9.png', b'a\x1b[2J\n.png'):
         shutil.copy(photos[0], tmp_path / 'in' / os.fsdecode(name))

@@ -1,4 +1,4 @@
-"""Many objects: what tells them apart, draws them and writes them."""
+"""Tracking, drawing and writing of many objects."""
 import importlib.util
 import json
 
@@ -46,7 +46,7 @@ def detections(boxes, scores, labels):
 
 
 def moving(frame):
-    """Two that pass each other, one above the other, and what may be none."""
+    """Two objects that pass each other, and one with a low score."""
     left, right = 5. + 2 * frame, 55. - 2 * frame
     return detections([[left, 5, left + 20, 25], [right, 30, right + 20, 50],
                        [60, 2, 70, 12]], [0.9, 0.8, 0.3], [0, 1, 0])
@@ -63,7 +63,7 @@ def test_identities_are_kept():
 
 
 def test_less_sure_boxes_continue_an_object():
-    """They would begin none."""
+    """They start no track."""
     tracker = MultiObjectTracker(tracker_settings(0.5))
     scores = [0.9, 0.2, 0.2, 0.9]
     found = [tracker(detections([[5, 5, 25, 25]], [score], [0]))
@@ -126,7 +126,7 @@ def test_drawn():
     assert has(identified().draw(), PALETTE[7])
     alone = dict(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0),
                  labels=np.zeros(0, int), identities=np.zeros(0, int))
-    # Of one that is not there now its trace is.
+    # The trace remains when its object is hidden.
     assert has(identified(**alone).draw(), PALETTE[7])
     assert not has(identified(**alone, traces={}).draw(), PALETTE[7])
     assert (IMAGE == 90).all()
@@ -161,7 +161,7 @@ def test_pins():
 
 @pytest.mark.parametrize('kind', ['ByteTrack', 'OCSORT'])
 def test_right_boxes_are_followed(crossings, kind):
-    """HOTA of a detector that makes no mistake."""
+    """HOTA of perfect detections."""
     cfg = get_config('bytetrack_lowformer_b0_shapes')
     init_default_scope('mmdet')
     settings = cfg.model.tracker if kind == 'ByteTrack' else get_config(
@@ -203,7 +203,7 @@ def test_a_detector_fits_a_tracker_and_the_other_way_round(detector, tmp_path):
 
 
 def broken(crossings, folder, change):
-    """The config of a test whose annotations were changed."""
+    """A test config with changed annotations."""
     content = json.loads(
         (crossings / 'annotations/test_cocoformat.json').read_text())
     change(content)

@@ -1,4 +1,4 @@
-"""The measures, against the toolkit of GOT-10k and by hand."""
+"""Metrics, compared with GOT-10k's toolkit and with manual results."""
 import json
 
 import numpy as np
@@ -12,7 +12,7 @@ from mmlowformer.tracking.evaluation.sot_metrics import TrackingMetric
 
 
 def some_boxes(rng, count):
-    """Also beyond an image of 320 x 240, and some without an area."""
+    """Boxes beyond an image of 320x240, and some without an area."""
     return np.concatenate([rng.uniform(-40, 300, (count, 2)),
                            rng.uniform(-9, 120, (count, 2)).clip(0)], 1)
 
@@ -27,7 +27,7 @@ def test_overlap_is_that_of_got10k():
 
 
 def tracked(dataset, rng):
-    """What a poor tracker would give, by the names of the videos."""
+    """Records, and the boxes of an inaccurate tracker."""
     for index in range(len(dataset)):
         record = dataset.get_data_info(index)
         found = record['boxes'] + rng.normal(0, 6, record['boxes'].shape)
@@ -37,7 +37,7 @@ def tracked(dataset, rng):
 
 
 def test_metrics_are_those_of_got10k(videos, tmp_path):
-    """The toolkit reads the same files and judges the same tracks."""
+    """The toolkit evaluates the same files and tracks."""
     dataset = GOT10k(str(videos), 'val')
     dataset.full_init()
     # Hide the object of the last video in a frame.

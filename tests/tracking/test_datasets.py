@@ -1,4 +1,4 @@
-"""Videos, pairs of frames, and what is checked before training."""
+"""Data sets of videos, pairs of frames, and checks before training."""
 import json
 import shutil
 

@@ -1,4 +1,4 @@
-"""Trackers in the tools: training, testing, predicting, submitting."""
+"""Single-object tracking in the tools: train, test, predict, submit."""
 import json
 import os
 import re
@@ -28,7 +28,7 @@ def options(videos, *more):
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """Of a tracker that knows nothing."""
+    """The checkpoint of an untrained tracker."""
     return untrained(tmp_path_factory.mktemp('tracker'), CONFIG.stem)
 
 
@@ -194,15 +194,15 @@ def test_detector_chooses_the_object(run_here, checkpoint, detector, film,
                                      tmp_path):
     result = run_here(PREDICT, checkpoint, film[0], '--detector', detector,
                       cwd=tmp_path)
-    # The untrained one may be sure of nothing; then that is said.
+    # The untrained detector may detect nothing.
     if result.returncode:
-        assert 'finds nothing in the first frame' in result.stdout
+        assert 'detects nothing in the first frame' in result.stdout
     else:
         assert '5 frames' in result.stdout
 
 
 def test_truncated_video(run_here, checkpoint, film, tmp_path):
-    """It ends where it can no longer be decoded, or is no video at all."""
+    """It ends early, or cannot be opened."""
     content = film[0].read_bytes()
     (tmp_path / 'short.mp4').write_bytes(content[:len(content) // 2])
     result = run_here(PREDICT, checkpoint, 'short.mp4', '--box', film[1],
