@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ from .stage_timing import time_stages
 from .tile_merging import TileMerger
 from .trained_model import load_model
 
-Item = TypeVar('Item')
 # MMDetection's threshold of drawn boxes.
 SCORE = 0.3
 # Threads that read images.
@@ -211,9 +210,9 @@ class Predictor:
 
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[StreamItem]:
-        read = _ahead(pool, self.pipeline, tasks,
-                      self.batch_size + WORKERS)
-        for batch in _of_one_size(read, self.batch_size):
+        images = _read_ahead(pool, self.pipeline, tasks,
+                             self.batch_size + WORKERS)
+        for batch in _batches_by_size(images, self.batch_size):
             if isinstance(batch, StreamItem):
                 yield batch
             else:
@@ -237,13 +236,14 @@ class Predictor:
 
     def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[StreamItem]:
-        for index, record in _ahead(pool, self.pipeline.read, tasks, 1):
+        for index, future in _read_ahead(pool, self.pipeline.read, tasks, 1):
             try:
-                yield StreamItem(index, self._merged(pool, _or_raise(record)))
+                yield StreamItem(index, self._predict_tiles(
+                    pool, future.result()))
             except UserError as error:
                 yield StreamItem(index, error=error)
 
-    def _merged(self, pool: ThreadPoolExecutor, record: dict) -> Result:
+    def _predict_tiles(self, pool: ThreadPoolExecutor, record: dict) -> Result:
         image, name, seconds = record['img'], record['name'], 0.
         height, width = image.shape[:2]
         tiles = tiles_of(height, width, self._tile, self._overlap)
@@ -251,9 +251,9 @@ class Predictor:
         tasks = ((index, tile.cut(image), name)
                  for index, tile in enumerate(tiles))
         # All tiles of an image have one size.
-        parts = zip(tiles, _ahead(pool, self.pipeline, tasks,
-                                  self.batch_size + 1))
-        while batch := [(tile, _or_raise(part).data) for tile, (_, part)
+        parts = zip(tiles, _read_ahead(pool, self.pipeline, tasks,
+                                       self.batch_size + 1))
+        while batch := [(tile, future.result().data) for tile, (_, future)
                         in islice(parts, self.batch_size)]:
             samples, each = self._run([data for _, data in batch])
             seconds += each * len(batch)
@@ -314,10 +314,9 @@ def _readers() -> ThreadPoolExecutor:
     return pool
 
 
-def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
-           tasks: Iterator, count: int
-           ) -> Iterator[tuple[int, Item | UserError]]:
-    """Read images, or their errors, up to ``count`` ahead."""
+def _read_ahead(pool: ThreadPoolExecutor, read: Callable, tasks: Iterator,
+                count: int) -> Iterator[tuple[int, Future]]:
+    """Yield an index and a future for each image, in order."""
     def submit(task: tuple) -> tuple[int, Future]:
         index, *arguments = task
         return index, pool.submit(read, *arguments)
@@ -325,28 +324,19 @@ def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
     waiting = deque(map(submit, islice(tasks, count)))
     while waiting:
         index, future = waiting.popleft()
-        item: Item | UserError
-        try:
-            item = future.result()
-        except UserError as error:
-            item = error
         waiting.extend(map(submit, islice(tasks, 1)))
-        yield index, item
+        yield index, future
 
 
-def _or_raise(item: Item | UserError) -> Item:
-    if isinstance(item, UserError):
-        raise item
-    return item
-
-
-def _of_one_size(read: Iterator, batch_size: int
-                 ) -> Iterator[list | StreamItem]:
-    """Batches of images whose tensors have one size, and errors."""
+def _batches_by_size(images: Iterator[tuple[int, Future]], batch_size: int
+                     ) -> Iterator[list | StreamItem]:
+    """Yield batches of images whose tensors have one size, and errors."""
     waiting = defaultdict(list)
-    for index, image in read:
-        if isinstance(image, UserError):
-            yield StreamItem(index, error=image)
+    for index, future in images:
+        try:
+            image = future.result()
+        except UserError as error:
+            yield StreamItem(index, error=error)
             continue
         shape = image.data['inputs'].shape
         waiting[shape].append((index, image))
