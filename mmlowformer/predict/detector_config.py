@@ -18,7 +18,7 @@ def detector_config(cfg: Config) -> tuple[Config, dict | None]:
     kind = kind_of(cfg.model)
     if kind not in BOX_TRACKERS:
         if any(kind_of(step) == 'PackTrackInputs'
-               for dataset in _test_sets(cfg)
+               for dataset in test_sets(cfg)
                for step in dataset.get('pipeline') or ()):
             raise UserError(
                 f'{kind} takes videos of a data set: use tools/test.py. '
@@ -31,12 +31,13 @@ def detector_config(cfg: Config) -> tuple[Config, dict | None]:
     preprocessor.pop('use_det_processor', None)
     detector.model = dict(dict(data_preprocessor=preprocessor),
                           **model.detector)
-    for dataset in _test_sets(detector):
+    for dataset in test_sets(detector):
         dataset['pipeline'] = _image_pipeline(dataset['pipeline'])
     return detector, model.tracker
 
 
-def _test_sets(cfg: Config) -> Iterator[dict]:
+def test_sets(cfg: Config) -> Iterator[dict]:
+    """The data sets of the test, if any."""
     loader = cfg.get('test_dataloader') or {}
     return datasets_in(loader) if loader.get('dataset') else iter(())
 

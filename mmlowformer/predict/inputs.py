@@ -32,7 +32,7 @@ class Inputs:
 
 
 def collect_inputs(arguments: Sequence[str], *, recursive: bool = False,
-            stdin: TextIO | None = None) -> Inputs:
+                   stdin: TextIO | None = None) -> Inputs:
     """Collect images and videos, with notes on ignored files."""
     inputs = Inputs()
     for argument in arguments:

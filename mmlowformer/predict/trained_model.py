@@ -19,13 +19,12 @@ from ..checkpoint.embedded_config import (
 from ..config.build_errors import explain_build_errors
 from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..config.scope import require_scope
-from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint, safe_checkpoint_loading
 from ..visualization.drawing import class_colors
-from .detector_config import detector_config
+from .detector_config import detector_config, test_sets
 
 # Class numbers of models without class names.
 NUMBERS = 1000
@@ -133,21 +132,16 @@ def _check_device(device: str) -> None:
 
 
 def _pipeline(cfg: Config) -> list[dict]:
-    dataset = _dataset(cfg)
+    dataset = next(test_sets(cfg), {})
     if not dataset.get('pipeline'):
         raise UserError('the config has no test_dataloader with a pipeline, '
                         'which prepares the images')
     return dataset['pipeline']
 
 
-def _dataset(cfg: Config) -> dict:
-    loader = cfg.get('test_dataloader') or {}
-    return next(datasets_in(loader)) if loader.get('dataset') else {}
-
-
 def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
     """Names and colors of the classes, from the first source that has them."""
-    dataset = _dataset(cfg)
+    dataset = next(test_sets(cfg), {})
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
         kind = registry.get(dataset['type']) if dataset.get('type') else None
     for meta in (trained_meta(content), dataset.get('metainfo'),
