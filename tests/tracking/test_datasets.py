@@ -323,7 +323,7 @@ def test_good_videos_pass(videos):
     ('val', 'groundtruth.txt', 'NaN,NaN,NaN,NaN\n' + '1,2,3,4\n' * 4,
      'the first box is nan,nan,nan,nan'),
     ('train', '../list.txt', 'missing\n', 'missing.groundtruth.txt cannot'),
-    ('train', '../list.txt', '', 'names no video'),
+    ('train', '../list.txt', '', 'list.txt is empty'),
 ])
 def test_checked_before_training(videos, tmp_path, split, file, content,
                                  message):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.checks.coco_annotations import LARGEST
-from ...datasets.paths import check_names, read_text
+from ...datasets.paths import check_names, read_lines, read_text
 from ...errors import UserError, shown
 
 SHOWN_LENGTH = 40
@@ -44,9 +44,7 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
 
 def read_names(path: str | Path) -> list[str]:
     """Read names of videos, one in each line."""
-    names = [line.strip() for line in _lines(path) if line.strip()]
-    if not names:
-        raise UserError(f'{path} names no video')
+    names = read_lines(path)
     check_names(names, path)
     return names
 

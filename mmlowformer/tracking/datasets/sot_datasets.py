@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from ...datasets.checks.coco_annotations import faults_of, refuse_faults
 from ...datasets.checks.coco_file import read_coco
-from ...datasets.custom_config import read_lines
+from ...datasets.paths import read_lines
 from ...errors import UserError, shown
 from ...registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
