@@ -200,7 +200,7 @@ def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
         print('No metrics: nothing was predicted.')
     width = max(22, *map(len, metrics), 0) + 2
     for name, value in metrics.items():
-        print(f'{name:<{width}}{engine.shown(value)}')
+        print(f'{name:<{width}}{engine.format_metric(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:

@@ -27,7 +27,7 @@ _NAMES = {
     '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
-    '.best_metrics': 'shown',
+    '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments destroy_process_group '
         'load_config use_tta',
