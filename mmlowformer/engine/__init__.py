@@ -41,7 +41,8 @@ _NAMES = {
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
-    '.testing': 'build_test_runner prepare_test',
+    '.testing': 'build_test_runner prepare_test use_deploy_hook',
+    '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }
 _HOMES = {name: module for module, names in _NAMES.items()
           for name in names.split()}

@@ -93,7 +93,7 @@ def test_no_track_at_all_is_a_result(run_here, crossings, tmp_path):
 def test_what_is_not_for_many_objects_is_refused(error_here, crossings, sure,
                                                  tmp_path):
     for arguments, text in (
-            (('--out', 'tracks.pkl'), 'the tracks are written to'),
+            (('--out', 'tracks.pkl'), 'many objects are written to'),
             (('--score-thr', 0.2, '--show-dir', 'a'), 'thresholds in model'),
             (('--tta', ), '--tta needs tta_model and tta_pipeline'),
             (('--submission', 'a.zip'), 'is for trackers of one object')):
