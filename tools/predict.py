@@ -357,7 +357,7 @@ def main() -> None:
           engine.quiet_screen()):
         if args.json:
             check_new(args.json)
-        engine.tell_of_compiling(args)
+        engine.print_compile_note(args)
         if args.box or args.detector:
             track(args)
             return

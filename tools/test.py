@@ -185,7 +185,7 @@ def interrupted(cfg: Config) -> str:
 def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_tester(cfg, args)
     engine.describe_runner(runner, args.config, testing=True)
-    engine.tell_of_compiling(args)
+    engine.print_compile_note(args)
     if args.show_dir:
         engine.draw_predictions(runner, args.show_dir, args.score_thr)
     if engine.is_tracker(cfg):

@@ -1,7 +1,12 @@
 """Checks of what models can be exported to."""
 from collections.abc import Iterator
 
-from ..export.requirements import FOR_INT8, MADE_FOR, NEEDS, UNVERIFIED
+from ..export.requirements import (
+    INT8_PACKAGES,
+    NOT_RUNNABLE,
+    PACKAGES,
+    TORCH_VERSIONS,
+)
 from .facts import Facts
 from .results import Result, missing, ok, warning
 from .stack import release
@@ -9,9 +14,9 @@ from .stack import release
 
 def check_formats(facts: Facts) -> Iterator[Result]:
     """The formats that tools/export.py can write, and verify, here."""
-    for name, needs in NEEDS.items():
+    for name, needs in PACKAGES.items():
         yield _format(name, [pin for _, pin in needs], facts)
-    for name, needs in FOR_INT8.items():
+    for name, needs in INT8_PACKAGES.items():
         yield _format(f'{name}, 8 bits', [pin for _, pin in needs], facts)
 
 
@@ -29,11 +34,11 @@ def _format(name: str, pins: list[str], facts: Facts) -> Result:
         return warning(name, 'tried with other versions only: '
                        f'{", ".join(others)}', 'an export that fails',
                        f'pip install {" ".join(others)}')
-    if (pin := MADE_FOR.get(name)) and not _of_the_same_minor(
+    if (pin := TORCH_VERSIONS.get(name)) and not _of_the_same_minor(
             pin, facts.versions.get('torch')):
         return warning(name, f'made for {pin}', 'the runtime fails',
                        f'pip install {pin}')
-    what = ('can be converted, not verified' if name in UNVERIFIED else
+    what = ('can be converted, not verified' if name in NOT_RUNNABLE else
             'can be exported and verified')
     return ok(name, what)
 

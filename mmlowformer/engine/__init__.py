@@ -18,9 +18,10 @@ _NAMES = {
     '..datasets.checks.check_datasets': 'check_datasets',
     '..datasets.image_errors': 'NameImages',
     '..deployment.arguments':
-        'add_deploy_arguments deploy_settings tell_of_compiling',
+        'add_deploy_arguments deploy_settings print_compile_note',
     '..errors': 'UserError one_line_errors',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
+    '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free only_training_in',
     '..utils.progress_bar': 'counting_bar hours',

@@ -13,7 +13,7 @@ from torch import nn
 from ..analysis.curves import read_logs
 from ..config.model_kind import follows_many, is_tracker
 from ..errors import UserError, printable
-from ..models import bare, find_lowformers
+from ..models import find_lowformers, unwrap_model
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
@@ -50,7 +50,7 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
 
 
 def _model(model: nn.Module) -> str:
-    model = bare(model)
+    model = unwrap_model(model)
     if isinstance(model, ExportedModel):
         return f'{model.description.model}, by {model.session.name}'
     names = {backbone.variant_name
@@ -112,7 +112,7 @@ class Describe(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Count the tensors that fit."""
-        needed = bare(runner.model).state_dict()
+        needed = unwrap_model(runner.model).state_dict()
         given = checkpoint.get('state_dict', checkpoint)
         count = sum(name in given and given[name].shape == value.shape
                     for name, value in needed.items())

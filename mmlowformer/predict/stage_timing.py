@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..deployment.deploy import deployed_forwards
-from ..deployment.tracing import find_parts, noise_for, watched
+from ..deployment.tracing import find_parts, intercept_forward, noise_for
 from .pipeline import Pipeline, Source
 
 # So many images are enough for a median.
@@ -22,7 +22,8 @@ def time_stages(pipeline: Pipeline, model: nn.Module,
         names = list(deployed_forwards(model)) or list(
             find_parts(model, noise_for(model)))
     clock = _NetworkClock()
-    with watched({name: model.get_submodule(name) for name in names}, clock):
+    parts = {name: model.get_submodule(name) for name in names}
+    with intercept_forward(parts, clock):
         rows = [_time_image(pipeline, run, image, clock)
                 for image in images[:IMAGES + 1]]
     rows = rows[1:] or rows

@@ -10,7 +10,7 @@ from ..errors import (
     one_line_errors,
     printable,
 )
-from .predictor import Predictor
+from .predictor import ExportedPredictor
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print what is found."""
     args, failed = parse_args(arguments), False
     with one_line_errors('mmlowformer.runtime'):
-        predictor = Predictor(args.folder, threads=args.threads,
+        predictor = ExportedPredictor(args.folder, threads=args.threads,
                               precision=args.precision,
                               score_thr=args.score_thr, trust=args.trust)
         print(predictor.session.name, file=sys.stderr)

@@ -54,7 +54,7 @@ def _moved(anchors: np.ndarray, deltas: np.ndarray, decoding: dict
     return np.concatenate((centres - halves, centres + halves), 1)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
+def nms(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
              threshold: float, most: int) -> np.ndarray:
     """Non-maximum suppression, class by class."""
     order = (-scores).argsort(kind='stable')

@@ -116,7 +116,7 @@ def is_exported(folder: str | Path) -> bool:
 
 
 @contextmanager
-def being_verified(folder: Path) -> Iterator[None]:
+def allow_unverified(folder: Path) -> Iterator[None]:
     """Take a folder for right that this process has just written."""
     before = _own.set(_own.get() | {folder.resolve()})
     try:
@@ -125,7 +125,7 @@ def being_verified(folder: Path) -> Iterator[None]:
         _own.reset(before)
 
 
-def is_own(folder: str | Path) -> bool:
+def is_being_verified(folder: str | Path) -> bool:
     """Whether this process has written the folder, and verifies it now."""
     return Path(folder).resolve() in _own.get()
 
@@ -149,7 +149,7 @@ def read_description(folder: str | Path) -> Description:
     _check(values, f'{file} is damaged')
     description = Description(**values)
     verdict = description.verification.get('verdict')
-    if verdict in (None, FAILED) and not is_own(folder):
+    if verdict in (None, FAILED) and not is_being_verified(folder):
         raise UserError(f'{folder} did not pass its verification, see '
                         f'"verification" in {file}: export again')
     for name in description.files:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .box_decoding import decode, suppress
+from .box_decoding import decode, nms
 from .model_spec import Description
 from .results import Classification, Detections, Features, Result, Segmentation
 
@@ -23,10 +23,10 @@ class Geometry(NamedTuple):
     size: tuple[int, int]
 
 
-def find(description: Description, outputs: Mapping[str, np.ndarray],
+def postprocess(description: Description, outputs: Mapping[str, np.ndarray],
          geometry: Geometry) -> Result:
     """What the outputs say about an image."""
-    return FINDERS[description.task](description, outputs, geometry)
+    return POSTPROCESSORS[description.task](description, outputs, geometry)
 
 
 def _detections(description: Description, outputs: Mapping[str, np.ndarray],
@@ -51,7 +51,7 @@ def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
     boxes, scores, labels = decode(
         [outputs[f'scores_{i}'] for i in levels],
         [outputs[f'deltas_{i}'] for i in levels], decoding, geometry.size)
-    kept = suppress(boxes, scores, labels, decoding['iou_thr'],
+    kept = nms(boxes, scores, labels, decoding['iou_thr'],
                     decoding['max_dets'])
     return [boxes[kept], scores[kept], labels[kept]]
 
@@ -60,7 +60,7 @@ def _segmentation(description: Description,
                   outputs: Mapping[str, np.ndarray], geometry: Geometry
                   ) -> Segmentation:
     height, width = geometry.size
-    logits = resized(outputs['logits'][:, :height, :width],
+    logits = resize_maps(outputs['logits'][:, :height, :width],
                      geometry.original, description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
@@ -78,12 +78,12 @@ def _features(description: Description, outputs: Mapping[str, np.ndarray],
     return Features(dict(outputs))
 
 
-FINDERS: dict[str, Callable[..., Result]] = dict(
+POSTPROCESSORS: dict[str, Callable[..., Result]] = dict(
     detection=_detections, segmentation=_segmentation,
     classification=_classification, features=_features)
 
 
-def resized(maps: np.ndarray, size: tuple[int, int],
+def resize_maps(maps: np.ndarray, size: tuple[int, int],
             align_corners: bool = False) -> np.ndarray:
     """Bilinear, as torch does it."""
     if maps.shape[1:] == tuple(size):

@@ -8,8 +8,8 @@ import numpy as np
 from ..errors import UserError
 from ..utils.images import read
 from .model_spec import Description, read_description
-from .postprocess import Geometry, find
-from .preprocess import Prepared, prepare
+from .postprocess import Geometry, postprocess
+from .preprocess import PreprocessedImage, prepare
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..utils.images import Source
 
 
-class Predictor:
+class ExportedPredictor:
     """Finds boxes, masks or labels in images, as the checkpoint did.
 
     Neither torch nor a library of OpenMMLab is needed.
@@ -41,8 +41,8 @@ class Predictor:
             was exported, or it is not trusted.
 
     Example:
-        >>> from mmlowformer.runtime import Predictor
-        >>> predictor = Predictor('epoch_12-export/onnx')
+        >>> from mmlowformer.runtime import ExportedPredictor
+        >>> predictor = ExportedPredictor('epoch_12-export/onnx')
         >>> found = predictor('photo.jpg')
         >>> found.names, found.boxes, found.scores
     """
@@ -87,7 +87,7 @@ class Predictor:
         prepared = self.prepare(source)
         outputs = compute(self.session,
                           tensor(self.description, prepared.image))
-        found = find(
+        found = postprocess(
             self.description,
             {name: value[0] for name, value in outputs.items()},
             Geometry(*prepared[1:]))
@@ -95,21 +95,21 @@ class Predictor:
             return found.above(self.score_thr)
         return found
 
-    def prepare(self, source: 'Source') -> Prepared:
+    def prepare(self, source: 'Source') -> PreprocessedImage:
         """Read and resize an image.
 
         Args:
             source (Source): The image.
 
         Returns:
-            Prepared: What :func:`tensor` takes.
+            PreprocessedImage: What :func:`tensor` takes.
 
         Raises:
             UserError: If it cannot be read, or is too small.
         """
         first, *steps = self.description.prepare
         prepared = prepare(read(source, first['library']), steps,
-                           **fitting(self.description))
+                           **letterbox_params(self.description))
         least = self.description.input['least_size']
         if min(prepared.image.shape[:2]) < least:
             name = source if isinstance(source, (str, Path)) else 'the image'
@@ -120,7 +120,7 @@ class Predictor:
         return prepared
 
 
-def fitting(description: Description) -> dict:
+def letterbox_params(description: Description) -> dict:
     """How images are made to fit a model, for :func:`.images.prepare`."""
     return dict(size=description.size, multiple=description.multiple,
                 padding=_padding(description))

@@ -11,7 +11,7 @@ from ..utils.imports import need
 from .schema import PIXELS
 
 
-class Prepared(NamedTuple):
+class PreprocessedImage(NamedTuple):
     """An image that can be predicted.
 
     Attributes:
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 def prepare(image: np.ndarray, steps: list[dict],
             size: tuple[int, int] | None = None,
             padding: tuple[float, ...] = (0., 0., 0.), multiple: int = 1
-            ) -> Prepared:
+            ) -> PreprocessedImage:
     """Resize an image as the checkpoint's test did."""
     height, width = image.shape[:2]
     for step in steps:
@@ -45,7 +45,7 @@ def prepare(image: np.ndarray, steps: list[dict],
         canvas[:] = padding
         canvas[:inner[0], :inner[1]] = image
         image = canvas
-    return Prepared(image, (height, width), scale, inner)
+    return PreprocessedImage(image, (height, width), scale, inner)
 
 
 def _fit(image: np.ndarray, size: tuple[int, int], steps: list[dict]

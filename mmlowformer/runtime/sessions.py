@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UserError, first_line
 from ..utils.imports import need
-from .model_spec import Description, is_own
+from .model_spec import Description, is_being_verified
 from .onnx_files import check_onnx
 from .silence import silent
 
@@ -19,7 +19,7 @@ from .silence import silent
 DEFAULT = 'default'
 
 
-class RuntimeFails(UserError):
+class InferenceError(UserError):
     """A runtime cannot open or compute a network."""
 
 
@@ -45,7 +45,7 @@ class Session(ABC):
             raise
         # A runtime may fail in any way.
         except Exception as error:
-            raise RuntimeFails(f'{self.file} cannot be opened: '
+            raise InferenceError(f'{self.file} cannot be opened: '
                                f'{first_line(error)[:200]}') from error
 
     def __reduce__(self) -> tuple:
@@ -65,7 +65,7 @@ class Session(ABC):
             with self._lock:
                 found = self.compute(np.ascontiguousarray(images, np.float32))
         except Exception as error:
-            raise RuntimeFails(f'the runtime of {self.file} fails: '
+            raise InferenceError(f'the runtime of {self.file} fails: '
                                f'{first_line(error)[:200]}') from error
         for item, output in zip(self.description.outputs, found):
             self._check_shape(item, output.shape)
@@ -75,7 +75,7 @@ class Session(ABC):
         if len(shape) != len(item['shape']) or any(
                 side != known for side, known in zip(shape, item['shape'])
                 if not isinstance(known, str)):
-            raise RuntimeFails(
+            raise InferenceError(
                 f'{self.file} gives {item["name"]!r} of the shape '
                 f'{list(shape)}, and not {item["shape"]} as in model.json')
 
@@ -261,11 +261,11 @@ def open_session(folder: str | Path, description: Description,
     """Open an exported network with the runtime of its format."""
     if description.format not in SESSIONS:
         raise UserError(f'{description.format} cannot be run here')
-    if description.format == 'pt2' and not (trust or is_own(folder)):
+    if (description.format == 'pt2' and not trust
+            and not is_being_verified(folder)):
         raise UserError(
-            f'{folder} is of the format pt2, which may run code on being '
-            'opened: if you trust who made it, add --trust (tools of the '
-            'project: --trust-config; in Python: trust=True), or export to '
-            'another format')
+            f'opening {folder} may run code, as its format is pt2: if you '
+            'trust its author, add --trust (--trust-config of the tools, '
+            'trust=True in Python), or export to another format')
     return SESSIONS[description.format](
         Path(folder), description, threads, precision)

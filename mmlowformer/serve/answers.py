@@ -24,7 +24,7 @@ LONGEST_SIDE = 1600
 THUMBNAIL = 240
 
 
-def answer_of(result: Result) -> dict:
+def response_data(result: Result) -> dict:
     """A result with the pictures that show it."""
     height, width = result.image.shape[:2]
     return dict(

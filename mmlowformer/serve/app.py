@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
 from ..predict import Predictor, Result
-from .answers import answer_of
+from .answers import response_data
 from .limits import Limits, host_of, is_own_host
-from .photos import check_photo
+from .photos import check_image
 
 # What is sent of this machine's files: these, read once.
 PAGE = Path(__file__).parent / 'page'
@@ -160,7 +160,7 @@ class Desk:
         try:
             result = self._result(content)
             self.tell(result)
-            return JSONResponse(answer_of(result))
+            return JSONResponse(response_data(result))
         except UserError as error:
             return self._failed(422, str(error))
         # The next photo may be served all the same.
@@ -169,7 +169,7 @@ class Desk:
                                 f'{first_line(error)}')
 
     def _result(self, content: bytes) -> Result:
-        check_photo(content, self.limits)
+        check_image(content, self.limits)
         answer, = self.predictor.stream([content], ['you sent'])
         if answer.result is None:
             raise answer.error or UserError('nothing was predicted')

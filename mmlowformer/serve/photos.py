@@ -9,7 +9,7 @@ from .limits import Limits
 FORMATS = ('AVIF', 'BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 
-def check_photo(content: bytes, limits: Limits) -> None:
+def check_image(content: bytes, limits: Limits) -> None:
     """Refuse what no photo is, and what is too large to be decoded."""
     width, height = _size(content)
     if width * height > limits.pixels:

@@ -135,7 +135,8 @@ def test_networks_that_are_no_models():
 
 
 def test_wide_convolutions_go_by_winograd(detector_model, monkeypatch):
-    monkeypatch.setattr(whole, 'pays_here', lambda *size: True)
+    monkeypatch.setattr(whole, 'use_winograd_by_measurement',
+                        lambda *size: True)
     deployed = mmlowformer.deploy(detector_model)
     found = [module for module in deployed.bbox_head.modules()
              if isinstance(module, WinogradConv2d)]
@@ -148,7 +149,7 @@ def test_wide_convolutions_go_by_winograd(detector_model, monkeypatch):
 
 
 def test_constants_decide_if_told_so(detector_model, monkeypatch):
-    monkeypatch.setattr(whole, 'pays_here', None)
+    monkeypatch.setattr(whole, 'use_winograd_by_measurement', None)
     deployed = mmlowformer.deploy(detector_model, measure=False)
     # The head has 64 channels here.
     assert not [module for module in deployed.bbox_head.modules()
@@ -186,7 +187,7 @@ def test_imitated_types_are_told(monkeypatch, capabilities, imitated):
 
 
 def test_unknown_type(detector_model):
-    with pytest.raises(UserError, match='int8 is none .* fp32, bf16, fp16'):
+    with pytest.raises(UserError, match='int8 .* fp32, bf16, fp16'):
         mmlowformer.deploy(detector_model, dtype='int8')
 
 
@@ -268,7 +269,7 @@ def test_a_part_that_takes_views():
 def test_a_model_that_does_not_run(detector_model):
     model = copy.deepcopy(detector_model)
     model.neck = nn.Linear(3, 3)
-    with pytest.raises(UserError, match='give images that it takes'):
+    with pytest.raises(UserError, match='fails on images .* example'):
         mmlowformer.deploy(model)
 
 
@@ -334,11 +335,11 @@ def test_what_is_faster_is_kept(monkeypatch, faster):
     timed, called = [], []
     monkeypatch.setattr(torch, 'compile', lambda forward, **kwargs: (
         lambda *inputs: (called.append('compiled'), forward(*inputs))[1]))
-    monkeypatch.setattr(parts, 'fewest_seconds', lambda ways, prepare: (
+    monkeypatch.setattr(parts, 'best_times', lambda ways, prepare: (
         timed.append(list(ways)), {way: way != faster for way in ways})[1])
     deployed = mmlowformer.deploy(randomise(LowFormer(SMALL)), compile=True)
     forgotten = []
-    monkeypatch.setattr(PackedConv2d, 'forget',
+    monkeypatch.setattr(PackedConv2d, 'clear_packed',
                         lambda conv: forgotten.append(conv))
     for size in (64, 96, 64):
         outputs_of(deployed, torch.randn(1, 3, size, size))

@@ -16,8 +16,8 @@ WITHOUT_TORCH = """
 import json, sys
 sys.modules.update(torch=None, mmcv=None, mmengine=None)
 import numpy as np
-from mmlowformer.runtime import Predictor
-predictor = Predictor(sys.argv[1], threads=1)
+from mmlowformer.runtime import ExportedPredictor
+predictor = ExportedPredictor(sys.argv[1], threads=1)
 size = predictor.description.size
 first = predictor(np.full((*size, 3), 7, np.uint8)).maps
 predictor(np.zeros((*size, 3), np.uint8))

@@ -17,7 +17,7 @@ from mmlowformer import Predictor
 from mmlowformer.errors import UserError
 from mmlowformer.predict import Classification
 from mmlowformer.serve import Limits
-from mmlowformer.serve.answers import answer_of
+from mmlowformer.serve.answers import response_data
 from mmlowformer.serve.app import create_app
 from mmlowformer.serve.limits import is_own_host
 from mmlowformer.serve.server import Server, address, is_local, listen
@@ -377,7 +377,7 @@ def test_names_reach_the_page_escaped():
     result = Classification('photo', np.zeros((9, 9, 3), np.uint8),
                             ['a\u202eb\nc\udcff'], [(9, 9, 9)], 0.,
                             np.ones(1))
-    name = answer_of(result)['labels'][0]['name']
+    name = response_data(result)['labels'][0]['name']
     assert name == r'a\u202eb\nc\udcff'
     assert '\n' not in result.line()
     assert json.loads(json.dumps(result.json()))
