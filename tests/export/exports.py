@@ -1,5 +1,7 @@
 """Exports of a network so small that they take seconds."""
 import copy
+import dataclasses
+import shutil
 from unittest import mock
 
 from mmlowformer.export import speed
@@ -29,6 +31,16 @@ def make_checkpoint(task, folder):
     name, changes = CONFIGS[task]
     # Merging takes the mark of what is replaced away.
     return untrained(folder, name, **copy.deepcopy(changes))
+
+
+def write_copies(monkeypatch, folder):
+    """Let exports to ONNX copy an earlier one of the same model."""
+    def write(job, target):
+        shutil.copy(folder / 'model.onnx', target)
+        return ['model.onnx']
+
+    monkeypatch.setitem(FORMATS, 'onnx', dataclasses.replace(
+        FORMATS['onnx'], write=write))
 
 
 def make_export(checkpoint, folder, form='onnx', **options):

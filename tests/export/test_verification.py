@@ -20,7 +20,7 @@ from mmlowformer.predict.trained_model import load_model
 from mmlowformer.runtime import ExportedPredictor
 from mmlowformer.runtime.model_spec import sha256
 
-from .exports import make_export
+from .exports import make_export, write_copies
 
 MEAN = np.float32(123.675)
 
@@ -177,8 +177,9 @@ def test_what_is_no_number_is_no_match():
 
 @pytest.mark.parametrize('end', [KeyboardInterrupt, OSError, None])
 def test_without_a_verdict_there_is_nothing_to_use(
-        end, monkeypatch, tiny, photos, tmp_path):
-    """What is there while it is verified is what SIGKILL would leave."""
+        end, monkeypatch, tiny, photos, exported, tmp_path):
+    """SIGKILL would leave what exists while an export is verified."""
+    write_copies(monkeypatch, exported('classification'))
     seen = []
 
     def look(exporter, folder, source):
@@ -210,7 +211,10 @@ def test_without_a_verdict_there_is_nothing_to_use(
         ExportedPredictor(left)
 
 
-def test_a_full_disk_leaves_nothing(monkeypatch, tiny, photos, tmp_path):
+def test_a_full_disk_leaves_nothing(monkeypatch, tiny, photos, exported,
+                                    tmp_path):
+    write_copies(monkeypatch, exported('classification'))
+
     def fail(*_):
         raise OSError('No space left on device')
 
