@@ -196,7 +196,7 @@ def spoil(folder, **changes):
     (lambda folder: spoil(folder, more=1), 'is damaged'),
     (lambda folder: (folder / 'model.onnx').unlink(), 'is missing'),
     (lambda folder: (folder / 'model.onnx').write_bytes(b'x'),
-     'not what was exported'),
+     'sha256'),
     (lambda folder: spoil(folder, format='tarot'), "format is 'tarot'")])
 def test_damaged_folders(exported, tmp_path, damage, words):
     for file in exported('classification').iterdir():
