@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> bool:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('export.py'),
           engine.exit_on_interrupt(lambda: 'Interrupted: formats without a '
                                    'result above are not verified.'),

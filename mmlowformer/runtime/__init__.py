@@ -17,7 +17,7 @@ __all__ = ['Classification', 'Detections', 'ExportedPredictor', 'Features',
 
 def __getattr__(name: str):
     if name == 'Predictor':
-        warnings.warn('mmlowformer.runtime.Predictor is now called '
+        warnings.warn('mmlowformer.runtime.ExportedPredictor is now called '
                       'ExportedPredictor; the old name works until the next '
                       'release', DeprecationWarning, stacklevel=2)
         name = 'ExportedPredictor'
