@@ -29,7 +29,8 @@ def parse_args() -> argparse.Namespace:
                         help='hf-hub:REPOSITORY, or a file: .pth, .pt, .bin '
                         'or .safetensors')
     parser.add_argument('target', metavar='DST',
-                        help='file to write: .pth or .safetensors')
+                        help='file to write (safetensors if it ends in '
+                        '.safetensors)')
     parser.add_argument('--arch', metavar='A',
                         help='variant: b0 b1 b15 b2 b3 e1 e2 e3 (default: '
                         'derived from the tensors)')
