@@ -10,11 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mmlowformer.ops import (
-    chunking,
-    conv_heuristics,
-    winograd_conv,
-)
+from mmlowformer.ops import chunking, conv_heuristics, winograd_conv
 from mmlowformer.ops.packed_conv import can_pack, layout_of
 from mmlowformer.ops.winograd_conv import WinogradConv2d, pack_kernels
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.ops import nms
 
-from mmlowformer import Predictor
+from mmlowformer import Predictor, runtime
 from mmlowformer.errors import UserError
 from mmlowformer.export.preprocessing import prepare_steps
 from mmlowformer.predict.pipeline import Pipeline
@@ -74,6 +74,11 @@ def test_names_say_what_they_need(run_python):
                         'mmlowformer.LowFormer')
     assert 'mmlowformer.LowFormer needs torch' in result.stderr
     assert 'mmlowformer.runtime works' in result.stderr
+
+
+def test_the_old_name_of_the_predictor():
+    with pytest.warns(DeprecationWarning, match='ExportedPredictor'):
+        assert runtime.Predictor is ExportedPredictor
 
 
 def test_command_line(exported, photos, capsys, tmp_path):

@@ -13,8 +13,9 @@ from torch import nn
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import ExportedPredictor
-from mmlowformer.runtime.model_spec import Description, sha256
 from mmlowformer.runtime.sessions import ExecuTorchSession
+
+from .folders import describe_features
 
 SIDE = 128
 SHAPE = [1, 3, SIDE, SIDE]
@@ -83,18 +84,7 @@ WRITERS = dict(onnx=write_onnx, openvino=write_openvino, pt2=write_pt2,
 
 def written(form, folder):
     files = WRITERS[form](folder)
-    Description(
-        task='features', model='', format=form, files=files,
-        precision='float32', classes=[], palette=[], input=dict(
-            name='images', layout='NCHW', dtype='float32', range=[0, 255],
-            channel_order='RGB', shape=SHAPE, least_size=1, mean=[0.] * 3,
-            std=[1.] * 3),
-        padding=dict(divisor=1, value=0., by='model'),
-        prepare=[dict(step='read', library='opencv')],
-        outputs=[dict(name='out', shape=SHAPE)],
-        sha256={name: sha256(folder / name) for name in files},
-        verification=dict(verdict='verified', reason='', rows=[], metrics={},
-                          speed=[])).write(folder)
+    describe_features(folder, form, files, SHAPE, ['out'])
     return folder
 
 
