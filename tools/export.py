@@ -9,7 +9,7 @@ from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.export import export
 from mmlowformer.export.formats import FORMATS, PRECISIONS
-from mmlowformer.predict.arguments import add_trust_argument
+from mmlowformer.predict import add_trust_argument
 
 
 def size_of(text: str) -> tuple[int, int]:

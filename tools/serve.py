@@ -6,8 +6,7 @@ import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine, serve
 from mmlowformer.engine import UserError
-from mmlowformer.predict import Result
-from mmlowformer.predict.arguments import add_model_arguments, predictor_of
+from mmlowformer.predict import Result, add_model_arguments, build_predictor
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace, counter: Counter) -> None:
             raise UserError(f'--{name.replace("_", "-")} has to be positive')
     # Before the model is loaded, which takes long.
     with serve.listen(args.host, args.port) as sock:
-        predictor = predictor_of(args)
+        predictor = build_predictor(args)
         engine.describe_model(predictor.module, args.checkpoint)
         serve.serve(
             predictor, checkpoint=args.checkpoint, host=args.host,

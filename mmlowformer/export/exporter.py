@@ -19,7 +19,7 @@ from ..config.loading import find_config, read_config
 from ..datasets.synthetic.shapes import make_dataset
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel
-from ..predict.inputs import collect
+from ..predict.inputs import collect_inputs
 from ..predict.trained_model import load_model
 from ..runtime.model_spec import (
     UNVERIFIED,
@@ -92,7 +92,7 @@ def export(checkpoint: str, formats: str, out: str | Path | None = None, *,
     """
     for option in ('calibration', 'images'):
         named = options.get(option)
-        options[option] = collect(named).images if named else []
+        options[option] = collect_inputs(named).images if named else []
     settings = ExportConfig(find_formats(formats), **options)
     folders = _new_folders(checkpoint, out, settings)
     exporter = Exporter(checkpoint, config, settings,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..utils.imports import pinned
 from .comparison import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,
@@ -23,6 +24,7 @@ from .requirements import (
     INT8_PACKAGES,
     NOT_RUNNABLE,
     PACKAGES,
+    module_of,
     need_pinned,
 )
 
@@ -192,8 +194,8 @@ def check_format(item: Format, bits: int, *, dynamic: bool, nms: bool) -> None:
     packages = PACKAGES[item.name]
     if bits == 8:
         packages += INT8_PACKAGES.get(item.name, ())
-    missing = [package for module, package in packages
-               if importlib.util.find_spec(module) is None]
+    missing = [package for package in packages
+               if importlib.util.find_spec(module_of(package)) is None]
     if missing:
         raise UserError(f'--format {item.name} needs more packages: '
-                        f'pip install {" ".join(missing)}')
+                        f'pip install {pinned(*missing)}')

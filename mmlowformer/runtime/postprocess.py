@@ -25,8 +25,9 @@ def postprocess(description: Description, outputs: Mapping[str, np.ndarray],
     if description.task == 'segmentation':
         return _segmentation(description, outputs, geometry)
     if description.task == 'classification':
-        return Classification(outputs['scores'], description.classes)
-    return Features(dict(outputs))
+        return Classification(scores=outputs['scores'],
+                              classes=description.classes)
+    return Features(maps=dict(outputs))
 
 
 def _detections(description: Description, outputs: Mapping[str, np.ndarray],
@@ -40,8 +41,8 @@ def _detections(description: Description, outputs: Mapping[str, np.ndarray],
     else:
         boxes, scores, labels = _decoded(description, outputs, geometry)
     boxes = boxes * (1 / np.array(geometry.scale * 2)).astype(np.float32)
-    return Detections(boxes, scores, labels,
-                      [description.classes[label] for label in labels])
+    return Detections(boxes=boxes, scores=scores, labels=labels,
+                      classes=description.classes)
 
 
 def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
@@ -52,7 +53,7 @@ def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
         [outputs[f'scores_{i}'] for i in levels],
         [outputs[f'deltas_{i}'] for i in levels], decoding, geometry.size)
     kept = nms(boxes, scores, labels, decoding['iou_thr'],
-                    decoding['max_dets'])
+               decoding['max_dets'])
     return [boxes[kept], scores[kept], labels[kept]]
 
 
@@ -64,7 +65,8 @@ def _segmentation(description: Description,
                      geometry.original, description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
-    return Segmentation(mask.astype(np.int64), logits, description.classes)
+    return Segmentation(mask=mask.astype(np.int64), logits=logits,
+                        classes=description.classes)
 
 
 def resize_maps(maps: np.ndarray, size: tuple[int, int],

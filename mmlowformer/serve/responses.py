@@ -13,11 +13,11 @@ from ..errors import printable
 from ..predict import (
     Classification,
     Detections,
-    Neighbours,
     Result,
+    RetrievalResult,
     Segmentation,
 )
-from ..predict.results import as_picture
+from ..predict.results import load_image
 
 # Pixels of images for the page; coordinates are those of the original.
 LONGEST_SIDE = 1600
@@ -61,7 +61,7 @@ def _(result: Segmentation) -> dict:
         layer=_layer(result.mask, result.palette),
         labels=[dict(name=printable(name), score=share, color=_css(
             result.palette[result.classes.index(name)]))
-            for name, share in result.shares.items()])
+            for name, share in result.class_fractions.items()])
 
 
 @_predictions.register
@@ -71,7 +71,7 @@ def _(result: Classification) -> dict:
 
 
 @_predictions.register
-def _(result: Neighbours) -> dict:
+def _(result: RetrievalResult) -> dict:
     return dict(labels=[
         dict(name=printable(os.path.basename(path)), score=score,
              picture=_thumbnail(path)) for path, score in result.top])
@@ -82,7 +82,7 @@ def _css(color: tuple) -> str:
 
 
 def _thumbnail(path: str) -> str:
-    image = as_picture(path)
+    image = load_image(path)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return _data_url(image, 'JPEG')
 
