@@ -81,7 +81,7 @@ def interrupted(cfg: Config) -> str:
 def test(cfg: Config, args: argparse.Namespace) -> dict:
     runner = engine.build_test_runner(cfg, args)
     engine.describe_runner(runner, args.config, testing=True)
-    engine.tell_of_compiling(args)
+    engine.print_compile_note(args)
     if args.show_dir:
         engine.add_visualization_hook(runner, args.show_dir, args.score_thr)
     engine.save_tracks(runner, args)

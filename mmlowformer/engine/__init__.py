@@ -17,7 +17,7 @@ _NAMES = {
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
-        'add_deploy_arguments deploy_settings tell_of_compiling',
+        'add_deploy_arguments deploy_settings print_compile_note',
     '..errors': 'UserError one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.deprecation': 'rename_option',

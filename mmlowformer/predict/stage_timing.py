@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..deployment.deploy import deployed_forwards
-from ..deployment.tracing import find_parts, noise_for, watched
+from ..deployment.tracing import find_parts, intercept_forward, noise_for
 from ..utils.images import Source
 from .pipeline import Pipeline
 
@@ -44,8 +44,8 @@ def time_stages(pipeline: Pipeline, model: nn.Module,
     with torch.no_grad():
         names = list(deployed_forwards(model)) or list(
             find_parts(model, noise_for(model)))
-    with watched({name: model.get_submodule(name) for name in names},
-                 time_part):
+    with intercept_forward({name: model.get_submodule(name)
+                            for name in names}, time_part):
         rows = [time_image(image) for image in images[:IMAGES + 1]]
     # The first image warms up.
     rows = rows[1:] or rows

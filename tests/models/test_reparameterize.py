@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.models.reparameterize import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.models.reparameterize import ChunkedFusedMBConv, ImageNorm
 from mmlowformer.ops.winograd_conv import WinogradConv2d
 
 from ..models.test_lowformer import (
@@ -128,7 +128,7 @@ def test_parts_of_a_wide_map(name, layout, grad):
     model = trained('b3')
     block = copy.deepcopy(model).get_submodule(name).branch
     deployed = model.switch_to_deploy().get_submodule(name).branch
-    assert isinstance(deployed, PartwiseFusedMBConv)
+    assert isinstance(deployed, ChunkedFusedMBConv)
     channels = block.spatial_conv.in_channels
     x = torch.randn(2, channels, 101, 150).to(memory_format=layout)
     with torch.set_grad_enabled(grad):
@@ -142,7 +142,7 @@ def test_parts_of_a_wide_map(name, layout, grad):
 def test_which_blocks_are_replaced():
     deployed = trained('b1').switch_to_deploy()
     names = [name for name, module in deployed.named_modules()
-             if isinstance(module, (PartwiseFusedMBConv, WinogradConv2d))]
+             if isinstance(module, (ChunkedFusedMBConv, WinogradConv2d))]
     assert names == [
         name for block in range(5) for name in (
             f'stages.2.{block + 1}.local.branch',
@@ -155,7 +155,7 @@ def test_which_blocks_are_replaced():
 def test_norms_that_stay_need_the_whole_map():
     model = trained(SMALL, norm_cfg=dict(type='GN', num_groups=1))
     model.switch_to_deploy()
-    assert not any(isinstance(module, PartwiseFusedMBConv)
+    assert not any(isinstance(module, ChunkedFusedMBConv)
                    for module in model.modules())
 
 
