@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 
 from mmlowformer import engine
 
-from ..conftest import ROOT
+from ..helpers import ROOT, TEST, TRAIN, run_python
 
 CONFIG = ROOT / 'configs' / 'retinanet_lowformer_b0_shapes.py'
-TRAIN, TEST = ROOT / 'tools' / 'train.py', ROOT / 'tools' / 'test.py'
+# Both streams in one.
+run = partial(run_python, stderr=subprocess.STDOUT)
 # The smallest network and schedule that go through everything.
 SMALL = [
     'train_pipeline.2.scale=(64,64)', 'train_dataloader.batch_size=2',
@@ -32,14 +34,6 @@ SMALL = [
 @pytest.fixture(scope='module')
 def options(shapes):
     return ['--cfg-options', f'data_root={shapes}/coco/', *SMALL]
-
-
-def run(*arguments, cwd, **kwargs):
-    """One thread: several processes on two cores would wait for each other."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)], text=True, cwd=cwd,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
-        env=dict(os.environ, OMP_NUM_THREADS='1'), **kwargs)
 
 
 @pytest.fixture(scope='module')
@@ -140,6 +134,7 @@ def test_augmented(trained, options, run_here, tmp_path):
         (tmp_path / 'metrics.json').read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_train(options, tmp_path):
     result = subprocess.run(
         ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(CONFIG), '2',
@@ -147,9 +142,8 @@ def test_two_processes_train(options, tmp_path):
          'train_dataloader.batch_size=1', 'train_cfg.max_epochs=1',
          'optim_wrapper.accumulative_counts=2'],
         cwd=tmp_path, text=True, timeout=600, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, env=dict(
-            os.environ, OMP_NUM_THREADS='1',
-            PATH=f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'))
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, PYTHON=sys.executable))
     assert result.returncode == 0, result.stdout
     assert 'batch size 4 = 2 process(es) x 1 images x 2 acc' in result.stdout
     assert 'learning rate 0.0005, scaled from 0.001' in \
@@ -166,8 +160,7 @@ def test_killed_and_resumed(trained, options, tmp_path):
         process = subprocess.Popen(
             [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', '--seed',
              '1', *options], cwd=tmp_path, stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, OMP_NUM_THREADS='1'))
+            stderr=subprocess.STDOUT)
         saved = tmp_path / 'run' / 'last_checkpoint'
         while not saved.exists() and process.poll() is None:
             time.sleep(0.01)
@@ -203,7 +196,6 @@ def test_interrupted(number, end, options, tmp_path):
          'train_cfg.max_epochs=50', 'train_dataloader.num_workers=2'],
         cwd=tmp_path, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
         # A shell's background jobs, this test among them, may ignore it.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     for line in process.stdout:
@@ -216,16 +208,9 @@ def test_interrupted(number, end, options, tmp_path):
     assert 'Traceback' not in rest
 
 
-def error_of(*arguments, cwd):
-    result = run(*arguments, cwd=cwd)
-    assert result.returncode != 0
-    assert 'Traceback' not in result.stdout, result.stdout
-    return result.stdout
-
-
-def test_missing_data(tmp_path):
+def test_missing_data(error_here, tmp_path):
     name = 'retinanet_lowformer_b2_coco'
-    message = error_of(TRAIN, f'configs/{name}.py', cwd=tmp_path)
+    message = error_here(TRAIN, f'configs/{name}.py', cwd=tmp_path)
     assert f'{tmp_path}/data/coco/annotations/instances_train2017.json' in \
         message
     assert 'annotations_trainval2017.zip of https://cocodataset.org' in message
@@ -248,11 +233,12 @@ def test_bad_input(arguments, message, error_here, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_checkpoint_of_another_variant(trained, options, tmp_path):
+def test_checkpoint_of_another_variant(trained, options, error_here, tmp_path):
     work_dir, _ = trained
-    message = error_of(TEST, CONFIG, work_dir / 'epoch_2.pth', *options,
-                       'model.backbone.arch=e1',
-                       'model.neck.in_channels=[40,80,160,320]', cwd=tmp_path)
+    message = error_here(
+        TEST, CONFIG, work_dir / 'epoch_2.pth', *options,
+        'model.backbone.arch=e1', 'model.neck.in_channels=[40,80,160,320]',
+        cwd=tmp_path)
     assert 'epoch_2.pth does not fit the model' in message
 
 
