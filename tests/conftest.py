@@ -4,28 +4,28 @@ import os
 import shutil
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
 
-from mmlowformer import engine, get_config
+from mmlowformer import engine
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
-from .helpers import TOOLS, restored_signals, run_python, run_tool
+from .helpers import (
+    ANY_BOX,
+    TOOLS,
+    restored_signals,
+    run_python,
+    run_tool,
+    untrained,
+)
 
 # Tools import modules beside them.
 sys.path.append(str(TOOLS))
-# Whether this environment has the maintained forks of OpenMMLab.
-FORKS = any(distribution.name == 'onedl-mmcv'
-            for distribution in metadata.distributions())
-# Below what an untrained head is sure of, for boxes to appear.
-ANY_BOX = dict(model=dict(test_cfg=dict(score_thr=0., max_per_img=10)))
 
 
 def pytest_configure(config):
@@ -97,20 +97,6 @@ def shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'shapes'
     make_dataset(root, train=4, val=2, size=64)
     return root
-
-
-def untrained(folder, name, **changes):
-    """A checkpoint as a training leaves it, of a model that knows nothing."""
-    cfg = get_config(name)
-    cfg.merge_from_dict(changes)
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model)
-    file = folder / f'{name}.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(
-        cfg=cfg.pretty_text, dataset_meta=dict(classes=cfg.get('classes')))),
-        file)
-    return file
 
 
 @pytest.fixture(scope='session')

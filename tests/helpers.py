@@ -1,4 +1,4 @@
-"""Running tools, and the tiny configs that they run on."""
+"""Running tools, and tiny configs and checkpoints to run them on."""
 import contextlib
 import io
 import os
@@ -6,17 +6,26 @@ import runpy
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import ManagerMixin
+
+from mmlowformer import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / 'tools'
 TRAIN, TEST = TOOLS / 'train.py', TOOLS / 'test.py'
-# The smallest LowFormer that has every part but convolutions of a map.
+# Whether this environment has the maintained forks of OpenMMLab.
+FORKS = any(distribution.name == 'onedl-mmcv'
+            for distribution in metadata.distributions())
+# Below what an untrained head is sure of, for boxes to appear.
+ANY_BOX = dict(model=dict(test_cfg=dict(score_thr=0., max_per_img=10)))
+# A LowFormer that trains in milliseconds.
 TINY = dict(
     widths=(8, 8, 16, 16, 32), depths=(0, 1, 1, 1, 1), stem_expand_ratio=1,
     downsample_expand_ratio=2, block=('norm_lowtention', 'norm_mlp'))
@@ -33,6 +42,7 @@ train_dataloader = dict(batch_size=2)
 TINY_SEGMENTOR = f"""
 _base_ = {str(ROOT / 'configs' / 'fpn_lowformer_b0_shapes.py')!r}
 model = dict(
+    data_preprocessor=dict(size=(64, 64)),
     backbone=dict(arch=dict(_delete_=True, **{TINY})),
     neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
     decode_head=dict(in_channels=[16, 16, 16, 16], channels=16))
@@ -44,6 +54,20 @@ model = dict(backbone=dict(arch=dict(_delete_=True, **{TINY})),
              head=dict(in_channels=32))
 train_dataloader = dict(batch_size=2)
 """
+
+
+def untrained(folder, name, **changes):
+    """A checkpoint as a training leaves it, of a model that knows nothing."""
+    cfg = get_config(name)
+    cfg.merge_from_dict(changes)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    file = folder / f'{name}.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(
+        cfg=cfg.pretty_text, dataset_meta=dict(classes=cfg.get('classes')))),
+        file)
+    return file
 
 
 def run_python(*arguments, cwd, **kwargs):

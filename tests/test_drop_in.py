@@ -22,7 +22,7 @@ from torch import nn
 
 from mmlowformer import LowFormer, engine
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 PAGE = (ROOT / 'docs' / 'drop_in.md').read_text(encoding='utf-8')
 SIZES = dict(mmdet=64, mmseg=32)

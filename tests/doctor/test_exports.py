@@ -3,7 +3,7 @@ from mmlowformer.doctor.probes import DISTRIBUTIONS
 from mmlowformer.export.formats import FORMATS
 from mmlowformer.export.requirements import FOR_INT8, NEEDS
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import describe, judge
 
 PINS = dict(pin.split('==') for needs in (*NEEDS.values(), *FOR_INT8.values())

@@ -8,7 +8,7 @@ import pytest
 from mmlowformer.doctor import fixes, machine, ops, results
 from mmlowformer.doctor.report import format_result
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import A_GPU, describe, host_steps, judge
 
 

@@ -19,7 +19,7 @@ from mmlowformer.export.source import Source
 from mmlowformer.export.wrappers import network_of
 from mmlowformer.runtime.model_spec import Description
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 from .exports import make_export
 from .test_edge import EXECUTORCH, LITERT
 

@@ -13,7 +13,7 @@ from mmlowformer.export.formats import FORMATS, find_formats
 from mmlowformer.export.plan import Outcome, Wishes
 from mmlowformer.runtime import Predictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .exports import make_export
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mmlowformer.runtime.model_spec import Description, sha256
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 schema = pytest.importorskip('ai_edge_litert.schema_py_generated')
 flatbuffers = pytest.importorskip('flatbuffers')

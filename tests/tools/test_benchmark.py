@@ -13,7 +13,7 @@ from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.run import SCHEMA
 from mmlowformer.utils import timing
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .test_train_and_test import run
 
 BENCHMARK = ROOT / 'tools' / 'benchmark.py'

@@ -1,4 +1,4 @@
-"""The tools on a folder data set, as users run them."""
+"""The tools on a folder data set."""
 import json
 
 import pytest
@@ -8,16 +8,10 @@ from safetensors.torch import save_file
 
 from mmlowformer import LowFormer, engine
 
+from ..helpers import TEST, TRAIN, run_tool
 from .test_predict import PREDICT
-from .test_train_and_test import TEST, TRAIN, run
 
 SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_epochs=1',
-         'train_dataloader.num_workers=0',
-         'train_dataloader.persistent_workers=False',
-         'val_dataloader.num_workers=0',
-         'val_dataloader.persistent_workers=False',
-         'test_dataloader.num_workers=0',
-         'test_dataloader.persistent_workers=False',
          'default_hooks.logger.interval=1']
 
 
@@ -29,18 +23,19 @@ def options(shapes):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, options):
     folder = tmp_path_factory.mktemp('cls')
-    result = run(TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run', '--seed',
-                 1, *options, cwd=folder)
+    result = run_tool(TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run',
+                      '--seed', 1, *options, cwd=folder)
     assert result.returncode == 0, result.stdout
     return folder / 'run' / 'epoch_1.pth', result.stdout
 
 
-def test_train_and_test(trained, options, tmp_path):
+def test_train_and_test(trained, options, run_here, tmp_path):
     checkpoint, log = trained
     assert 'scope mmpretrain' in log
     assert 'Epoch 1/1  2/2' in log
-    result = run(TEST, 'lowformer_b0_shapes', checkpoint, '--out', 'm.json',
-                 '--show-dir', 'pictures', *options, cwd=tmp_path)
+    result = run_here(TEST, 'lowformer_b0_shapes', checkpoint, '--out',
+                      'm.json', '--show-dir', 'pictures', *options,
+                      cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     accuracy = json.loads((tmp_path / 'm.json').read_text())['accuracy/top1']
     assert f'accuracy/top1 {accuracy:.4g}' in log
@@ -67,12 +62,11 @@ def test_published_layout_is_tested_as_it_is(shapes, run_here, error_here,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('safe_loading')
-def test_transfer_takes_the_backbone(shapes, options, tmp_path):
+def test_transfer_takes_the_backbone(shapes, options, run_here, tmp_path):
     """From a classifier of 1000 classes to one of 4."""
     published = timm.create_model('lowformer_b1').state_dict()
     torch.save(published, tmp_path / 'b1.pth')
-    result = run(
+    result = run_here(
         TRAIN, 'lowformer_b1_transfer', '--work-dir', 'run', *options,
         'model.backbone.init_cfg.checkpoint=b1.pth', 'train_cfg.max_epochs=2',
         'train_dataloader.dataset.pipeline.1.scale=64',

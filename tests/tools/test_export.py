@@ -12,7 +12,7 @@ import pytest
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import Predictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 EXPORT = ROOT / 'tools/export.py'
 PREDICT = ROOT / 'tools/predict.py'

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))

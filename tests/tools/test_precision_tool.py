@@ -8,7 +8,7 @@ import torch
 from mmlowformer import LowFormer
 from mmlowformer.analysis import precision
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .test_train_and_test import run
 
 TOOL = ROOT / 'tools' / 'precision.py'

@@ -17,7 +17,7 @@ from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.predict import writer as writing
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 PREDICT = ROOT / 'tools/predict.py'
 TEST = ROOT / 'tools/test.py'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 
 CONFIG = ROOT / 'configs' / 'bytetrack_lowformer_b0_shapes.py'
 TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in

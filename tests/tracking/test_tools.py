@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 
 CONFIG = ROOT / 'configs' / 'track_lowformer_tiny_shapes.py'
 TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in
