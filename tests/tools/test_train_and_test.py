@@ -13,14 +13,14 @@ import torch
 
 from mmlowformer import engine
 
-from ..helpers import ROOT, TEST, TRAIN, run_python
+from ..helpers import ROOT, TEST, TINY_DETECTOR, TRAIN, run_python
 
-CONFIG = ROOT / 'configs' / 'retinanet_lowformer_b0_shapes.py'
+CONFIG = 'retinanet_lowformer_b0_shapes'
 # Both streams in one.
 run = partial(run_python, stderr=subprocess.STDOUT)
-# The smallest network and schedule that go through everything.
+# The smallest schedule that goes through everything.
 SMALL = [
-    'train_pipeline.2.scale=(64,64)', 'train_dataloader.batch_size=2',
+    'train_pipeline.2.scale=(64,64)',
     'val_dataloader.batch_size=1', 'test_dataloader.batch_size=1',
     'train_cfg.max_epochs=2', 'train_cfg.val_interval=2',
     'default_hooks.logger.interval=1',
@@ -32,23 +32,30 @@ SMALL = [
 
 
 @pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    file = tmp_path_factory.mktemp('config') / 'tiny.py'
+    file.write_text(TINY_DETECTOR)
+    return file
+
+
+@pytest.fixture(scope='module')
 def options(shapes):
     return ['--cfg-options', f'data_root={shapes}/coco/', *SMALL]
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, options):
+def trained(tmp_path_factory, config, options):
     """A work dir after training from another folder, and what was printed."""
     folder = tmp_path_factory.mktemp('train')
-    result = run(TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1, *options,
+    result = run(TRAIN, config, '--work-dir', 'run', '--seed', 1, *options,
                  cwd=folder)
     assert result.returncode == 0, result.stdout
     return folder / 'run', result.stdout
 
 
-def metrics_of(work_dir, options, *arguments):
+def metrics_of(work_dir, config, options, *arguments):
     out = work_dir / f'metrics{len(arguments)}.json'
-    result = run(*(arguments or (TEST, )), CONFIG, work_dir / 'epoch_2.pth',
+    result = run(*(arguments or (TEST, )), config, work_dir / 'epoch_2.pth',
                  '--work-dir', work_dir / 'test', '--out', out,
                  *(['--launcher', 'pytorch'] if arguments else []), *options,
                  cwd=work_dir)
@@ -68,17 +75,17 @@ def test_says_what_it_does(trained):
     assert 'bbox_mAP' in output
 
 
-def test_writes_checkpoints(trained):
+def test_writes_checkpoints(trained, config):
     work_dir, _ = trained
     assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint'} <= {
         file.name for file in work_dir.iterdir()}
-    assert (work_dir / CONFIG.name).is_file()
+    assert (work_dir / config.name).is_file()
 
 
 @pytest.fixture(scope='module')
-def tested(trained, options):
+def tested(trained, config, options):
     """Metrics of one process, and what was printed."""
-    return metrics_of(trained[0], options)
+    return metrics_of(trained[0], config, options)
 
 
 def test_testing_repeats_the_last_validation(trained, tested):
@@ -92,16 +99,18 @@ def test_testing_repeats_the_last_validation(trained, tested):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_metrics(trained, options, tested):
+def test_two_processes_give_the_same_metrics(
+        trained, config, options, tested):
     work_dir, _ = trained
     launch = ('-m', 'torch.distributed.run', '--standalone',
               '--nproc-per-node', '2', TEST)
-    assert metrics_of(work_dir, options, *launch)[0] == tested[0]
+    assert metrics_of(work_dir, config, options, *launch)[0] == tested[0]
 
 
-def test_predictions_and_pictures(trained, options, run_here, tmp_path):
+def test_predictions_and_pictures(trained, config, options, run_here,
+                                  tmp_path):
     work_dir, _ = trained
-    result = run_here(TEST, CONFIG.stem, work_dir / 'epoch_2.pth', '--out',
+    result = run_here(TEST, config, work_dir / 'epoch_2.pth', '--out',
                       'predictions.pkl', '--show-dir', 'pictures', *options,
                       cwd=tmp_path)
     assert result.returncode == 0, result.stdout
@@ -113,10 +122,10 @@ def test_predictions_and_pictures(trained, options, run_here, tmp_path):
     assert 'Pictures: 2 in pictures' in result.stdout
 
 
-def test_deployed(trained, tested, options, run_here, tmp_path):
+def test_deployed(trained, tested, config, options, run_here, tmp_path):
     """The same metrics to four digits."""
     work_dir, _ = trained
-    result = run_here(TEST, CONFIG, work_dir / 'epoch_2.pth', '--deploy',
+    result = run_here(TEST, config, work_dir / 'epoch_2.pth', '--deploy',
                       '--out', 'metrics.json', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
@@ -125,9 +134,9 @@ def test_deployed(trained, tested, options, run_here, tmp_path):
         assert metrics[name] == pytest.approx(value, abs=5e-5)
 
 
-def test_augmented(trained, options, run_here, tmp_path):
+def test_augmented(trained, config, options, run_here, tmp_path):
     work_dir, _ = trained
-    result = run_here(TEST, CONFIG, work_dir / 'epoch_2.pth', '--tta', '--out',
+    result = run_here(TEST, config, work_dir / 'epoch_2.pth', '--tta', '--out',
                       'metrics.json', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'coco/bbox_mAP' in json.loads(
@@ -135,9 +144,9 @@ def test_augmented(trained, options, run_here, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train(options, tmp_path):
+def test_two_processes_train(config, options, tmp_path):
     result = subprocess.run(
-        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), str(CONFIG), '2',
+        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), config, '2',
          '--work-dir', 'run', '--auto-scale-lr', *options,
          'train_dataloader.batch_size=1', 'train_cfg.max_epochs=1',
          'optim_wrapper.accumulative_counts=2'],
@@ -155,10 +164,10 @@ def test_two_processes_train(options, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('safe_loading')
-def test_killed_and_resumed(trained, options, tmp_path):
+def test_killed_and_resumed(trained, config, options, tmp_path):
     with open(tmp_path / 'log', 'w') as log:
         process = subprocess.Popen(
-            [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', '--seed',
+            [sys.executable, TRAIN, config, '--work-dir', 'run', '--seed',
              '1', *options], cwd=tmp_path, stdout=log,
             stderr=subprocess.STDOUT)
         saved = tmp_path / 'run' / 'last_checkpoint'
@@ -167,7 +176,7 @@ def test_killed_and_resumed(trained, options, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / 'run' / 'epoch_2.pth').exists()
-    command = [TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1]
+    command = [TRAIN, config, '--work-dir', 'run', '--seed', 1]
     refused = run(*command, *options, cwd=tmp_path)
     assert refused.returncode == 1
     assert 'holds checkpoints of an earlier training (epoch_1.pth)' in \
@@ -189,10 +198,10 @@ def test_killed_and_resumed(trained, options, tmp_path):
 
 @pytest.mark.parametrize(('number', 'end'), [
     (signal.SIGINT, os.kill), (signal.SIGTERM, os.killpg)])
-def test_interrupted(number, end, options, tmp_path):
+def test_interrupted(number, end, config, options, tmp_path):
     """Alone, or with its workers, as schedulers do it."""
     process = subprocess.Popen(
-        [sys.executable, TRAIN, CONFIG, '--work-dir', 'run', *options,
+        [sys.executable, TRAIN, config, '--work-dir', 'run', *options,
          'train_cfg.max_epochs=50', 'train_dataloader.num_workers=2'],
         cwd=tmp_path, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -233,20 +242,21 @@ def test_bad_input(arguments, message, error_here, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_checkpoint_of_another_variant(trained, options, error_here, tmp_path):
+def test_checkpoint_of_another_variant(
+        trained, config, options, error_here, tmp_path):
     work_dir, _ = trained
     message = error_here(
-        TEST, CONFIG, work_dir / 'epoch_2.pth', *options,
+        TEST, config, work_dir / 'epoch_2.pth', *options,
         'model.backbone.arch=e1', 'model.neck.in_channels=[40,80,160,320]',
         cwd=tmp_path)
     assert 'epoch_2.pth does not fit the model' in message
 
 
-def test_truncated_checkpoint_is_not_resumed(trained, options, error_here,
-                                             tmp_path):
+def test_truncated_checkpoint_is_not_resumed(
+        trained, config, options, error_here, tmp_path):
     file = tmp_path / 'epoch_1.pth'
     file.write_bytes((trained[0] / 'epoch_1.pth').read_bytes()[:-1000])
-    message = error_here(TRAIN, CONFIG, '--work-dir', tmp_path, '--resume',
+    message = error_here(TRAIN, config, '--work-dir', tmp_path, '--resume',
                          file, *options, cwd=tmp_path)
     assert 'epoch_1.pth cannot be read' in message
     assert [entry.name for entry in tmp_path.iterdir()] == ['epoch_1.pth']
