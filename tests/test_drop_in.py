@@ -53,6 +53,11 @@ def user_config(folder, base, old='', new=''):
         local_rank=0))
     if library == 'mmseg':
         cfg.model.data_preprocessor.size = (SIZES['mmseg'], ) * 2
+    # Images of 64 pixels need no 1000 proposals.
+    cfg.merge_from_dict({
+        setting: 50 for setting, value in items(cfg.model).items()
+        if setting.endswith(('.max_per_img', '.nms_pre', '.sampler.num'))
+        and value > 50})
     return cfg
 
 
