@@ -77,6 +77,11 @@ def run_python(*arguments, cwd, **kwargs):
                           cwd=cwd, timeout=600, **kwargs)
 
 
+def run_program(*arguments, cwd, **kwargs):
+    """Run Python in a process of its own, both streams being stdout."""
+    return run_python(*arguments, cwd=cwd, stderr=subprocess.STDOUT, **kwargs)
+
+
 def run_tool(tool, *arguments, cwd):
     """Run a tool in this process, which has imported the libraries.
 

@@ -119,15 +119,20 @@ def positions_at_once(block, x):
     return counts
 
 
+@pytest.fixture(scope='module')
+def b3():
+    """The network, and the deployed one."""
+    model = trained('b3')
+    return model, copy.deepcopy(model).switch_to_deploy()
+
+
 @pytest.mark.parametrize('grad', [False, True])
 @pytest.mark.parametrize('layout', [torch.contiguous_format,
                                     torch.channels_last])
 @pytest.mark.parametrize('name', ['stem.1', 'stages.1.1'])
-def test_parts_of_a_wide_map(name, layout, grad):
+def test_parts_of_a_wide_map(name, layout, grad, b3):
     """In rows, or in tiles of Winograd's algorithm."""
-    model = trained('b3')
-    block = copy.deepcopy(model).get_submodule(name).branch
-    deployed = model.switch_to_deploy().get_submodule(name).branch
+    block, deployed = (model.get_submodule(name).branch for model in b3)
     assert isinstance(deployed, PartwiseFusedMBConv)
     channels = block.spatial_conv.in_channels
     x = torch.randn(2, channels, 101, 150).to(memory_format=layout)

@@ -30,8 +30,15 @@ from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
 from mmlowformer.engine.hooks import safe_checkpoint
 
-from ..helpers import ROOT, TEST, TINY, TINY_SEGMENTOR, TRAIN, run_tool
-from .test_train_and_test import run
+from ..helpers import (
+    ROOT,
+    TEST,
+    TINY,
+    TINY_SEGMENTOR,
+    TRAIN,
+    run_program,
+    run_tool,
+)
 
 CONFIG = TINY_SEGMENTOR.replace('batch_size=2', 'batch_size=1') + """
 val_dataloader = dict(batch_size=1)
@@ -151,7 +158,7 @@ def test_processes_give_the_same_metrics(folder, resumed, tested_here):
     checkpoint = folder / 'background.pth'
     torch.save(dict(state_dict=saying(0, state)), checkpoint)
     out = folder / 'together.json'
-    result = run(
+    result = run_program(
         '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', 2,
         TEST, 'tiny.py', checkpoint, '--launcher', 'pytorch',
         '--work-dir', 'test', '--out', out, cwd=folder)
@@ -255,7 +262,7 @@ def test_no_room_for_a_checkpoint(folder, resumed):
     work_dir = shutil.copytree(resumed[0], folder / 'full')
     latest = work_dir / LAST
     content = latest.read_bytes()
-    result = run(
+    result = run_program(
         TRAIN, 'tiny.py', '--work-dir', work_dir, '--resume', '--cfg-options',
         'train_cfg.max_iters=14', 'default_hooks.checkpoint.max_keep_ckpts=1',
         cwd=folder, preexec_fn=limit_files_to(len(content) // 2))

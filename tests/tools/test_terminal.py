@@ -141,7 +141,7 @@ def test_its_command_tests(folder, trained):
 def test_nothing_is_left(folder, trained):
     config, *options = trained[0]
     result = run_tool(TRAIN, config, '--work-dir', 'run', '--resume',
-                              *options, cwd=folder)
+                      *options, cwd=folder)
     assert result.returncode == 0, result.stdout
     assert 'This training is finished, no iteration is left.' in result.stdout
     assert 'Epoch' not in result.stdout.replace('resumed epoch', '')
@@ -176,7 +176,7 @@ def test_interrupted(stage, words, press_ctrl_c, shapes, tmp_path):
     config, *options = write_config(
         tmp_path, shapes, 'detector', press_ctrl_c(stage))
     result = run_tool(TRAIN, config, '--work-dir', 'run', *options,
-                              cwd=tmp_path)
+                      cwd=tmp_path)
     assert result.returncode == 130
     assert words in result.stdout.replace('\n', ' ')
     assert 'Traceback' not in result.stdout
@@ -227,7 +227,7 @@ def test_more_classes_than_the_masks_have(shapes, tmp_path):
         'val_dataloader = test_dataloader = unseen\n'
         'model["decode_head"]["num_classes"] = 20\n')
     result = run_tool(TRAIN, config, '--work-dir', 'run', *options,
-                              cwd=tmp_path)
+                      cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert re.search(r'hold\s+no\s+pixel\s+of\s+5,.*15\s+of\s+20\s+classes',
                      result.stdout, re.DOTALL), result.stdout

@@ -6,18 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 import torch
 
 from mmlowformer import engine
 
-from ..helpers import ROOT, TEST, TINY_DETECTOR, TRAIN, run_python
+from ..helpers import ROOT, TEST, TINY_DETECTOR, TRAIN, run_program
 
 CONFIG = 'retinanet_lowformer_b0_shapes'
-# Both streams in one.
-run = partial(run_python, stderr=subprocess.STDOUT)
 # The smallest schedule that goes through everything.
 SMALL = [
     'train_pipeline.2.scale=(64,64)',
@@ -47,18 +44,19 @@ def options(shapes):
 def trained(tmp_path_factory, config, options):
     """A work dir after training from another folder, and what was printed."""
     folder = tmp_path_factory.mktemp('train')
-    result = run(TRAIN, config, '--work-dir', 'run', '--seed', 1, *options,
-                 cwd=folder)
+    result = run_program(TRAIN, config, '--work-dir', 'run', '--seed', 1,
+                         *options, cwd=folder)
     assert result.returncode == 0, result.stdout
     return folder / 'run', result.stdout
 
 
 def metrics_of(work_dir, config, options, *arguments):
     out = work_dir / f'metrics{len(arguments)}.json'
-    result = run(*(arguments or (TEST, )), config, work_dir / 'epoch_2.pth',
-                 '--work-dir', work_dir / 'test', '--out', out,
-                 *(['--launcher', 'pytorch'] if arguments else []), *options,
-                 cwd=work_dir)
+    result = run_program(
+        *(arguments or (TEST, )), config, work_dir / 'epoch_2.pth',
+        '--work-dir', work_dir / 'test', '--out', out,
+        *(['--launcher', 'pytorch'] if arguments else []), *options,
+        cwd=work_dir)
     assert result.returncode == 0, result.stdout
     return json.loads(out.read_text()), result.stdout
 
@@ -177,11 +175,11 @@ def test_killed_and_resumed(trained, config, options, tmp_path):
         process.wait()
     assert not (tmp_path / 'run' / 'epoch_2.pth').exists()
     command = [TRAIN, config, '--work-dir', 'run', '--seed', 1]
-    refused = run(*command, *options, cwd=tmp_path)
+    refused = run_program(*command, *options, cwd=tmp_path)
     assert refused.returncode == 1
     assert 'holds checkpoints of an earlier training (epoch_1.pth)' in \
         refused.stdout
-    result = run(*command, '--resume', *options, cwd=tmp_path)
+    result = run_program(*command, '--resume', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'resumed epoch: 1, iter: 2' in result.stdout
     resumed, whole = (
