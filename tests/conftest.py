@@ -26,6 +26,9 @@ from .helpers import (
 
 # Tools import modules beside them.
 sys.path.append(str(TOOLS))
+# Variants that run the same lines as the others. Coverage would add a third
+# to the time of their tests.
+LARGER = {'b15', 'b2', 'b3', 'e2'}
 
 
 def pytest_configure(config):
@@ -35,11 +38,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    if torch.cuda.is_available():
-        return
     for item in items:
-        if item.get_closest_marker('gpu'):
+        if item.get_closest_marker('gpu') and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason='torch finds no GPU'))
+        if hasattr(item, 'callspec') and not LARGER.isdisjoint(
+                map(str, item.callspec.params.values())):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_collection_finish():

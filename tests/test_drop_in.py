@@ -24,6 +24,8 @@ from mmlowformer import LowFormer, engine
 
 from .helpers import ROOT
 
+# Other tests run the same lines of mmlowformer, and measuring takes long.
+pytestmark = pytest.mark.no_cover
 PAGE = (ROOT / 'docs' / 'drop_in.md').read_text(encoding='utf-8')
 SIZES = dict(mmdet=64, mmseg=32)
 FAMILY = re.compile(
