@@ -1,33 +1,30 @@
-"""What a run is going to do, before work begins, and what came of it."""
+"""Say what was built, before a run, and what came of it."""
 import os
 import shutil
 import sys
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 from torch import nn
 
 from ..analysis.curves import read_logs
 from ..config.model_kind import follows_many, is_tracker
-from ..errors import UserError, printable
+from ..errors import UserError
 from ..models import bare, find_lowformers
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
-from ..utils.progress_bar import hours
+from ..utils.progress_bar import format_duration
 from ..utils.text import command, line, short, wrapped
-from .best_metrics import best_scores, shown
-from .hooks.progress import by_iteration
-
-SHOWN_CLASSES = 5
+from .best_metrics import best_scores, format_metric
+from .hooks.progress_bar import by_iteration
 
 
 def describe_runner(runner: Runner, config: str, *,
                     testing: bool = False) -> None:
-    """Say what was built: model, device and folders."""
+    """Print model, device and folders of a Runner."""
     scope = runner.cfg.get('default_scope')
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
@@ -40,7 +37,7 @@ def describe_runner(runner: Runner, config: str, *,
 
 
 def describe_model(model: nn.Module, checkpoint: str) -> None:
-    """Say what predicts, and where."""
+    """Print model, weights and device of a prediction."""
     device = next((item.device for item in model.parameters()), None)
     name = (device_name() if device is None or device.type == 'cpu' else
             str(device))
@@ -64,7 +61,7 @@ def _model(model: nn.Module) -> str:
 
 
 def precision(cfg: Config, testing: bool) -> str:
-    """What a run computes in."""
+    """The numeric precision of a run."""
     if testing:
         mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
     else:
@@ -74,91 +71,9 @@ def precision(cfg: Config, testing: bool) -> str:
     return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
 
 
-def describe_data(dataset: BaseDataset) -> str:
-    """Images, boxes and classes of a data set."""
-    if hasattr(dataset, 'describe'):  # Of videos.
-        return dataset.describe()
-    frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
-    counts = [f'{len(dataset)} images' if frames is None else
-              f'{len(dataset)} videos of {frames} frames']
-    boxes = _count_boxes(dataset)
-    if boxes is not None:
-        counts.append(f'{boxes} boxes')
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if classes:
-        names = ', '.join(map(printable, classes[:SHOWN_CLASSES]))
-        more = ', ...' if len(classes) > SHOWN_CLASSES else ''
-        counts.append(f'{len(classes)} classes ({names}{more})')
-    return ', '.join(counts)
-
-
-def _count_boxes(dataset: BaseDataset) -> int | None:
-    read = getattr(dataset, 'get_data_info', None)
-    if read is None or not len(dataset) or 'instances' not in read(0):
-        return None
-    return sum(not box.get('ignore_flag') for index in range(len(dataset))
-               for box in read(index)['instances'])
-
-
-class Describe(Hook):
-    """Says what a run starts from, just before it does."""
-
-    # After all that loads, before ShowProgress.
-    priority = 'LOW'
-
-    def __init__(self, batch: str = '', weights: str = ''):
-        self.batch = batch
-        self.weights = weights
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Count the tensors that fit."""
-        needed = bare(runner.model).state_dict()
-        given = checkpoint.get('state_dict', checkpoint)
-        count = sum(name in given and given[name].shape == value.shape
-                    for name, value in needed.items())
-        self.weights = (f'{count}/{len(needed)} tensors of the model from '
-                        f'{runner.cfg.load_from}')
-
-    def before_train(self, runner: Runner) -> None:
-        """Say it for a training."""
-        if self.weights:
-            say(line('Weights', self.weights))
-        say(line('Training', describe_data(runner.train_dataloader.dataset)))
-        if runner.val_loop is not None:
-            say(line('Validation',
-                     describe_data(runner.val_dataloader.dataset)))
-        say(line('Steps', self.batch))
-        say(line('Length', _length(runner)))
-        if is_finished(runner):
-            say(wrapped(_FINISHED))
-
-    def before_test(self, runner: Runner) -> None:
-        """Say it for a test."""
-        say(line('Weights', self.weights))
-        say(line('Data', describe_data(runner.test_dataloader.dataset)))
-
-
-_FINISHED = (
-    'This training is finished, no iteration is left. To go on nevertheless: '
-    '--cfg-options with a greater train_cfg.max_epochs or max_iters; mind '
-    'that the learning rate is at its end.')
-
-
-def _length(runner: Runner) -> str:
-    if by_iteration(runner):
-        return f'{runner.iter} of {runner.max_iters} iterations done'
-    return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
-            f'{len(runner.train_dataloader)} iterations each')
-
-
-def is_finished(runner: Runner) -> bool:
-    """Whether nothing is left to train."""
-    return runner.iter >= runner.max_iters
-
-
-def conclude(runner: Runner, seconds: float) -> None:
-    """Say what came of a training, and what to do with it."""
-    say(f'\nFinished after {hours(seconds)}.')
+def print_summary(runner: Runner, seconds: float) -> None:
+    """Print the results of a training, and the next commands."""
+    say(f'\nFinished after {format_duration(seconds)}.')
     if runner.train_loop.stop_training:
         say(wrapped(_stopped(runner)))
     tested = None
@@ -167,11 +82,11 @@ def conclude(runner: Runner, seconds: float) -> None:
         tested = last
         say(line('Last', short(last)))
     for best in best_scores(runner):
-        # It may be of the work dir that the training was resumed from.
+        # It may be in the work dir that training resumed from.
         if not Path(best.file).is_file():
             continue
-        say(line('Best', f'{best.metric} {shown(best.score)} in {best.when}: '
-                 f'{short(best.file)}'))
+        say(line('Best', f'{best.metric} {format_metric(best.score)} in '
+                 f'{best.when}: {short(best.file)}'))
         tested = best.file
     pictures = list(Path(runner.log_dir).rglob('vis_image/*'))
     if pictures:
@@ -180,9 +95,9 @@ def conclude(runner: Runner, seconds: float) -> None:
     if _has_curves(runner.work_dir):
         say('Curves:\n  ' + command(
             _python(), _tool('analyze_log.py'), short(runner.work_dir)))
-    # Neither a test nor a prediction knows what to do with images else.
+    # Without a test pipeline, nothing can be tested or predicted.
     if tested and runner.cfg.get('test_dataloader'):
-        # The config in the work dir has the command line's options in it.
+        # The config in the work dir contains the --cfg-options.
         config = Path(runner.work_dir, Path(runner.cfg.filename).name)
         say('Test, with pictures of the predictions:\n  ' + command(
             _python(), _tool('test.py'), short(config), short(tested),
@@ -191,7 +106,7 @@ def conclude(runner: Runner, seconds: float) -> None:
 
 
 def _stopped(runner: Runner) -> str:
-    """That a training ended early, and by which hook."""
+    """Say which hook stopped a training early, and when."""
     by = ' or '.join(
         f'{type(hook).__name__} ({hook.monitor})' for hook in runner.hooks
         if isinstance(hook, EarlyStoppingHook)) or 'a hook'
@@ -210,20 +125,20 @@ def _has_curves(work_dir: str | Path) -> bool:
 
 def suggest_prediction(checkpoint: str | Path,
                        cfg: Config | None = None) -> None:
-    """Say how to use a model on images of one's own."""
-    what, words = 'photo', ['PHOTO']
+    """Print the command that predicts with a checkpoint."""
+    what, words = 'image', ['IMAGE']
     if cfg is not None and is_tracker(cfg):
         what, words = 'video', ['VIDEO', '--box', 'x,y,w,h']
     elif cfg is not None and follows_many(cfg):
         what, words = 'video', ['VIDEO', '--track']
-    say(f'Predict, on a {what} of yours:\n  ' + command(
+    say(f'Predict, on your own {what}:\n  ' + command(
         _python(), _tool('predict.py'), short(checkpoint), *words))
 
 
 def _python() -> str:
-    """What starts the Python that runs: its path, where it is not the first.
+    """``python``, or the path of the running Python if that is another.
 
-    ``make demo`` ends in a shell in which the environment is not active.
+    After ``make demo`` the environment is not active in the shell.
     """
     first = shutil.which('python')
     here = os.path.abspath(sys.executable)

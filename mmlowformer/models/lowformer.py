@@ -8,7 +8,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .activation_checkpointing import RecomputedSequential
+from .activation_checkpointing import CheckpointedSequential
 from .arch_validation import (
     ARCH_DEFAULTS,
     check_arch,
@@ -16,7 +16,7 @@ from .arch_validation import (
     check_out_indices,
     init_cfg_for,
 )
-from .base_backbone import StagedBackbone
+from .base_backbone import BaseBackbone
 from .blocks import CONV_BLOCKS, ConvNormAct, LowFormerBlock, Residual
 
 # Of the residual convolutional blocks in stages 1 and 2.
@@ -35,7 +35,7 @@ def _arch(widths, depths, downsample_expand_ratio, block):
 
 @MMENGINE_MODELS.register_module()
 @MODELS.register_module()
-class LowFormer(StagedBackbone):
+class LowFormer(BaseBackbone):
     """LowFormer backbone: feature maps at strides 4, 8, 16 and 32.
 
     A convolutional stem and two convolutional stages are followed by two
@@ -44,7 +44,7 @@ class LowFormer(StagedBackbone):
     <https://arxiv.org/abs/2409.03460>`_ (WACV 2025) and `Beyond MACs
     <https://arxiv.org/abs/2603.26551>`_ (IJCV 2026).
 
-    Images of any size are fine: an ``H x W`` image gives maps of
+    Images may have any size: an ``H x W`` image gives feature maps of
     ``ceil(H / s) x ceil(W / s)`` for each stride ``s``.
 
     Args:
@@ -61,11 +61,12 @@ class LowFormer(StagedBackbone):
             - ``block``: the residual branches of the blocks in stages 3 and
               4, a sequence from ``norm_lowtention lowtention
               relu_linear_attention norm_mlp local``.
-            - ``variant``, optional: the one that has what is left out.
+            - ``variant``, optional: the variant that gives missing keys.
             - ``conv_block``, optional: ``fused_mbconv`` (default) or
               ``mbconv``, up to stage 2 and at the start of each stage.
-            - ``depthwise_from_channels``, optional: from how many on the
-              local branch is an MBConv, not fused. Defaults to 256.
+            - ``depthwise_from_channels``, optional: the local branch is a
+              fused MBConv below so many channels, an MBConv from there on.
+              Defaults to 256.
             - ``attention_ratio``, optional: channels of the Lowtention over
               the block's, at most 1. Defaults to 0.5.
             - ``attention_strides``, ``attention_kernels``,
@@ -95,10 +96,10 @@ class LowFormer(StagedBackbone):
             backward pass, which saves memory and costs time. Defaults to
             False.
         init_cfg (dict | list, optional): Initialization, for example
-            ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to none.
+            ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to None.
         pretrained (str, optional): File of the weights, as OpenMMLab's older
             backbones take it; short for such an ``init_cfg``. Defaults to
-            none.
+            None.
 
     Raises:
         ValueError: If an argument has a value that is not allowed.
@@ -190,7 +191,8 @@ class LowFormer(StagedBackbone):
             for _ in range(depth)))
 
     def _chain(self, *blocks: nn.Module) -> Sequential:
-        return (RecomputedSequential if self.with_cp else Sequential)(*blocks)
+        kind = CheckpointedSequential if self.with_cp else Sequential
+        return kind(*blocks)
 
     def _downsample(self, index: int) -> nn.Module:
         return self._conv(*self.arch['widths'][index:index + 2], 2,
@@ -227,8 +229,8 @@ class LowFormer(StagedBackbone):
             x (Tensor): Images, ``(N, in_channels, H, W)``.
 
         Returns:
-            tuple[Tensor]: A map of ``(N, C, ceil(H / s), ceil(W / s))`` for
-            each of ``out_indices``, ``C`` and ``s`` as in ``out_channels``
+            tuple[Tensor]: A feature map ``(N, C, ceil(H / s), ceil(W / s))``
+            for each of ``out_indices``, ``C`` and ``s`` as in ``out_channels``
             and ``out_strides``.
         """
         x = self.stem(x)

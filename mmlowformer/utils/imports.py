@@ -1,4 +1,4 @@
-"""Packages that not every use needs."""
+"""Import optional packages."""
 import importlib
 from types import ModuleType
 
@@ -6,7 +6,7 @@ from ..errors import UserError
 
 
 def need(module: str, packages: str) -> ModuleType:
-    """Import a module that an installation may lack."""
+    """Import a module that may not be installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -78,7 +78,7 @@ def test_says_what_is_trained(trained, fact):
 
 def test_warnings_are_said(trained):
     assert 'Warning: The learning rate 0.001 was chosen for' in trained[1]
-    assert 'The warm-up takes 20 iterations, the whole training 4' in \
+    assert 'The warm-up (20 iterations) is longer than the training (4)' in \
         trained[1].replace('\n  ', ' ')
     assert 'FileClient' not in trained[1]
 
@@ -118,7 +118,7 @@ def test_concludes(folder, trained):
 def test_its_command_predicts(folder, trained, photos):
     end = trained[1][trained[1].index('Predict, on a photo'):]
     _, *words, last = end.replace('\\\n', ' ').split('\n')[1].split()
-    assert last == 'PHOTO'
+    assert last == 'IMAGE'
     result = run_tool(*words, photos[0], cwd=folder)
     assert result.returncode == 0, result.stdout
     assert (folder / 'predictions/predictions.json').is_file()
@@ -146,7 +146,7 @@ def test_nothing_is_left(folder, trained):
     assert 'This training is finished, no iteration is left.' in result.stdout
     assert 'Epoch' not in result.stdout.replace('resumed epoch', '')
     assert 'Best        coco/bbox_mAP' in result.stdout
-    assert 'made up' not in result.stdout
+    assert 'was interrupted' not in result.stdout
 
 
 @pytest.fixture
@@ -212,10 +212,10 @@ def test_an_interrupted_validation_is_made_up(
     result = run_tool(*command, '--resume', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert len(validations) == left
-    assert 'validation of this checkpoint was not completed' in result.stdout
+    assert 'validation of this checkpoint was interrupted' in result.stdout
     result = run_tool(*command, '--resume', *options, cwd=tmp_path)
     assert len(validations) == left
-    assert 'not completed' not in result.stdout
+    assert 'was interrupted' not in result.stdout
 
 
 def test_more_classes_than_the_masks_have(shapes, tmp_path):
