@@ -116,7 +116,7 @@ def test_concludes(folder, trained):
 
 
 def test_its_command_predicts(folder, trained, photos):
-    end = trained[1][trained[1].index('Predict, on an image'):]
+    end = trained[1][trained[1].index('Predict, on'):]
     _, *words, last = end.replace('\\\n', ' ').split('\n')[1].split()
     assert last == 'IMAGE'
     result = run_tool(*words, photos[0], cwd=folder)
