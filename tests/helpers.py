@@ -19,7 +19,8 @@ from mmlowformer import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / 'tools'
-TRAIN, TEST = TOOLS / 'train.py', TOOLS / 'test.py'
+TRAIN, TEST, PREDICT = (TOOLS / f'{name}.py' for name in
+                        ('train', 'test', 'predict'))
 # Whether this environment has the maintained forks of OpenMMLab.
 FORKS = any(distribution.name == 'onedl-mmcv'
             for distribution in metadata.distributions())
@@ -68,6 +69,14 @@ def untrained(folder, name, **changes):
         cfg=cfg.pretty_text, dataset_meta=dict(classes=cfg.get('classes')))),
         file)
     return file
+
+
+def fake_python(folder, script):
+    """A program "python" that runs a script of the shell instead."""
+    path = folder / 'python'
+    path.write_text(f'#!/bin/sh\n{script}\n')
+    path.chmod(0o755)
+    return path
 
 
 def run_python(*arguments, cwd, **kwargs):

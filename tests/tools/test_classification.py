@@ -8,8 +8,7 @@ from safetensors.torch import save_file
 
 from mmlowformer import LowFormer, engine
 
-from ..helpers import TEST, TINY_CLASSIFIER, TRAIN, run_tool
-from .test_predict import PREDICT
+from ..helpers import PREDICT, TEST, TINY_CLASSIFIER, TRAIN, run_tool
 
 SMALL = ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
 

@@ -5,8 +5,7 @@ import tarfile
 
 import pytest
 
-from ..helpers import ROOT
-from .conftest import fake_python
+from ..helpers import ROOT, fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import mmcv_wheel
