@@ -137,11 +137,16 @@ def compare_with_training(cfg: Config, content: dict, source: str) -> None:
     _warn_of_other_sizes(cfg, content, source)
 
 
-def trained_classes(content: dict) -> list[str]:
-    """The classes of the training of a checkpoint."""
+def trained_meta(content: dict) -> dict:
+    """The ``metainfo`` of the data set that a checkpoint was trained on."""
     meta = content.get('meta')
     known = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    return names_in(known.get('classes') if isinstance(known, dict) else None)
+    return known if isinstance(known, dict) else {}
+
+
+def trained_classes(content: dict) -> list[str]:
+    """The classes of the training of a checkpoint."""
+    return names_in(trained_meta(content).get('classes'))
 
 
 def check_trained_classes(cfg: Config, dataloader: str, trained: list[str],

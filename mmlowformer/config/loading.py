@@ -7,15 +7,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import UserError, first_line
+from ..utils.imports import shipped_folder
 from .variables import read_following
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
     """``configs/`` of the checkout, or the folder that a wheel installs."""
-    installed = PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+    return shipped_folder('configs')
 
 
 def get_config_path(name: str) -> str:

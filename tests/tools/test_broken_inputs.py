@@ -254,7 +254,7 @@ TRAINING = {
         'Did you mean scale?'),
     'index': (None, (*ON, 'train_pipeline.9.scale=(8,8)'),
               'train_pipeline is a list of 5, counted from 0'),
-    'variable': (None, (*ON, 'max_epochs=3'), 'is a variable of the config'),
+    'variable': (None, (*ON, 'max_epochs=3'), 'value of its variable'),
     'arch': (None, (*ON, 'model.backbone.arch=b9'),
              "model.backbone: LowFormer has no arch 'b9'"),
     'scheduler': (None, (*ON, 'param_scheduler.0.type=LinearLr'),
