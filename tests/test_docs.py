@@ -12,7 +12,7 @@ from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import MODELS
 from mmlowformer.study import tables
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 
 def test_features_with_mmpretrain(run_python):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 PROBE = """
 import os, tempfile, torch

@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 
 from mmlowformer import LowFormer, get_config
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 

@@ -19,7 +19,7 @@ from mmlowformer.export.program import InputShape
 from mmlowformer.export.wrappers import wrap_model
 from mmlowformer.runtime.model_spec import Description
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 from .exports import make_export
 from .test_edge import EXECUTORCH, LITERT
 

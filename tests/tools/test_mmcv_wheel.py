@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from ..conftest import ROOT
-from .conftest import fake_python
+from ..helpers import ROOT, fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import mmcv_wheel
