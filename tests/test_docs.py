@@ -39,6 +39,36 @@ def test_networks_of_the_ablations_page():
     assert listed == list(ABLATIONS)
 
 
+def test_snippet_of_the_start_page():
+    page = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    names = {}
+    exec(snippet, names)
+    assert names['backbone'].pop('_delete_')
+    with torch.device('meta'):
+        assert isinstance(MODELS.build(names['backbone']), LowFormer)
+
+
+PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_commands_of_the_page_exist(page):
+    sources = '\n'.join(
+        file.read_text(encoding='utf-8') for folder in ('tools', 'mmlowformer')
+        for file in (ROOT / folder).rglob('*.py'))
+    text = page.read_text(encoding='utf-8')
+    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+        for line in block.replace('\\\n', ' ').splitlines():
+            command = re.match(r'\s*(?:python )?tools/\w+\.(?:py|sh).*', line)
+            options = re.findall(r' (--[\w-]+)', command[0] if command else '')
+            for option in options:
+                # Some are made of their names: f'--{name}'.
+                assert re.search(f"'(--)?{option[2:]}'", sources), line
+    for config in re.findall(r'configs/\w+\.py', text):
+        assert (ROOT / config).exists(), config
+
+
 def test_files_named_in_the_docs_exist():
     for page in (ROOT / 'docs').glob('*.md'):
         text = page.read_text(encoding='utf-8')
@@ -92,10 +122,25 @@ def test_pictures_of_studies_have_their_measurements():
         assert any(picture.startswith(file.stem) for file in STUDIES), picture
 
 
-def test_the_drawing_is_up_to_date():
-    draw = runpy.run_path(str(ROOT / 'docs' / 'draw_architecture.py'))['draw']
-    drawn = (ROOT / 'docs' / 'architecture.svg').read_text(encoding='utf-8')
-    assert drawn == draw(), 'run: python docs/draw_architecture.py'
+DRAWINGS = runpy.run_path(str(ROOT / 'docs' / 'draw.py'))['DRAWINGS']
+
+
+@pytest.mark.parametrize('name', DRAWINGS)
+def test_drawing_is_up_to_date(name):
+    drawn = (ROOT / 'docs' / name).read_text(encoding='utf-8')
+    assert drawn == DRAWINGS[name](), 'run: python docs/draw.py'
+
+
+def test_lowformer_computes_most_per_second():
+    """The start page says so."""
+    record = report.read(str(ROOT / 'docs' / 'benchmark' / 'cpu_peers.json'))
+    rates = dict(own=[], others=[])
+    for row in record['rows']:
+        # timm's LowFormers are the same networks.
+        if row['family'] != 'timm lowformer':
+            rates['own' if row['family'] == 'LowFormer' else 'others'].append(
+                row['macs'] * row['images_per_second'])
+    assert min(rates['own']) > max(rates['others'])
 
 
 def test_the_start_page_lists_all_pages():
