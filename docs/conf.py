@@ -16,7 +16,8 @@ myst_enable_extensions = ['colon_fence']
 autodoc_typehints = 'none'
 autodoc_member_order = 'bysource'
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+# "Attributes", where Sphinx would say "Variables".
+napoleon_custom_sections = [('Attributes', 'params_style')]
 
 html_theme = 'furo'
 html_static_path = ['_static']

@@ -49,6 +49,12 @@ def test_snippet_of_the_start_page():
         assert isinstance(MODELS.build(names['backbone']), LowFormer)
 
 
+def test_imports_of_the_api_page():
+    page = (ROOT / 'docs' / 'api.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    exec(snippet, {})
+
+
 PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
 
 
