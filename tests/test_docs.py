@@ -6,10 +6,10 @@ import runpy
 import pytest
 import torch
 
-from mmlowformer import LowFormer
+from mmlowformer import LowFormer, get_config
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.models.ablations import ABLATIONS
-from mmlowformer.registry import MODELS
+from mmlowformer.registry import HOOKS, MODELS
 from mmlowformer.study import tables
 
 from .conftest import ROOT
@@ -49,16 +49,31 @@ def test_snippet_of_the_start_page():
         assert isinstance(MODELS.build(names['backbone']), LowFormer)
 
 
+def test_the_training_page_lists_all_hooks():
+    page = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
+    section = re.search(r'^## Hooks\n(.*?)^## ', page, re.M | re.S).group(1)
+    hooks = get_config('retinanet_lowformer_b0_coco').default_hooks
+    own = {name: hook.type for name, hook in hooks.items()
+           if hook.type.startswith('mmlowformer.')}
+    assert re.findall(r'^- `(\w+)`', section, re.M) == list(own)
+    snippet = re.search(r'```python\n(.*?)```', section, re.S).group(1)
+    names = {}
+    exec(snippet, names)
+    for name, hook in names['default_hooks'].items():
+        assert hook['type'] == own[name]
+        HOOKS.build(hook)
+
+
 def test_imports_of_the_api_page():
     page = (ROOT / 'docs' / 'api.md').read_text(encoding='utf-8')
     (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
     exec(snippet, {})
 
 
-PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+MARKDOWN = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', MARKDOWN, ids=lambda page: page.stem)
 def test_commands_of_the_page_exist(page):
     sources = '\n'.join(
         file.read_text(encoding='utf-8') for folder in ('tools', 'mmlowformer')
