@@ -118,8 +118,8 @@ def draw_network(sheet: Sheet) -> None:
 
 
 def draw_blocks(sheet: Sheet) -> None:
-    """A column for each kind of block; every branch is added to its input."""
-    sheet.heading('LowFormer block: each branch is added to its input')
+    """Draw one column per kind of block; each branch is residual."""
+    sheet.heading('LowFormer block: residual branches')
     kinds = {}
     for name, arch in LowFormer.arch_settings.items():
         kinds.setdefault(arch['block'], []).append(name)
