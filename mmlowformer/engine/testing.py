@@ -12,6 +12,7 @@ from ..checkpoint.embedded_config import (
     check_trained_classes,
     compare_with_training,
 )
+from ..config.loading import kind_of
 from ..config.model_kind import follows_many
 from ..config.mot_requirements import require_packages
 from ..config.scope import require_scope
@@ -26,19 +27,23 @@ from .runner import QuietRunner
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:
-    """The config to test with; all that can be wrong with it is found here."""
+    """Read and check the config of a test."""
     cfg = load_config(args)
     check_settings(cfg)
     require_scope(cfg)
     require_packages(cfg)
     if not args.work_dir:
-        # Runner writes the config there; that of the training stays.
+        # Runner writes the config there; the training keeps its own.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
     check_testing(cfg)
     check_work_dir(cfg)
     if is_exported(args.checkpoint):
+        for option in ('tta', 'deploy'):
+            if getattr(args, option, False):
+                raise UserError(f'--{option} is for checkpoints, not for '
+                                'exported models')
         _use_exported(cfg, args.checkpoint,
                       getattr(args, 'trust_config', False))
     else:
@@ -53,7 +58,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
 
 
 def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
-    """Test what a runtime computes instead of the config's model."""
+    """Test an exported model instead of the config's model."""
     description = read_description(folder)
     scope = description.host.get('scope')
     if scope != cfg.default_scope:
@@ -66,6 +71,14 @@ def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
                      threads=torch.get_num_threads(), trust=trust)
     cfg.load_from = None
+
+
+def use_deploy_hook(cfg: Config, settings: dict) -> None:
+    """Test a deployed copy of the model."""
+    cfg.custom_hooks = [
+        *(hook for hook in cfg.get('custom_hooks') or []
+          if kind_of(hook) != 'DeployHook'),
+        dict(type='mmlowformer.DeployHook', **settings)]
 
 
 def build_test_runner(cfg: Config, args: argparse.Namespace) -> Runner:
