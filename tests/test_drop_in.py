@@ -110,10 +110,16 @@ def norm_parameters(model):
 
 
 def test_page_is_read_completely():
-    others = 4  # `_base_`, printing channels and configs, own data
+    others = 4  # The first example, printing channels and configs, classes
     assert PAGE.count('```python') == others + sum(
         len(kind.findall(PAGE)) for kind in (FAMILY, VIDEOS))
     assert {library for library, _ in SNIPPETS.values()} == {'mmdet', 'mmseg'}
+
+
+def test_first_example():
+    base, snippet = re.search(r"```python\n_base_ = \['/path/to/mmdet/configs/"
+                              r"(.*?)'\]\n(.*?)```", PAGE, re.S).groups()
+    assert snippet == SNIPPETS[base][1]
 
 
 def test_table_of_channels():
