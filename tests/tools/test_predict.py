@@ -425,8 +425,8 @@ def test_what_is_done_is_kept(run_here, detector, photos,
     (('.', '--ann-file', 'gone.json'), 'gone.json'),
     (('.', '--ann-file', 'other.json'), "no category 'circle'"),
     (('.', '--device', 'gpu'), '--device gpu'),
-    (('.', '--dtype', 'bf16'), 'add --deploy'),
-    (('.', '--compile'), 'add --deploy')])
+    (('.', '--dtype', 'bf16'), 'need --deploy'),
+    (('.', '--compile'), 'need --deploy')])
 def test_one_line_for_mistakes(error_here, detector, photos,
                                tmp_path, options, words):
     shutil.copy(photos[0], tmp_path)
