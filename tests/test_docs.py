@@ -83,6 +83,13 @@ def test_tables_are_those_of_the_studies(file):
         assert report.describe(report.read(str(file))) in page
 
 
+@pytest.mark.parametrize('file', [*MEASUREMENTS, *STUDIES],
+                         ids=lambda file: file.stem)
+def test_measurements_are_as_the_tools_write_them(file):
+    text = file.read_text(encoding='utf-8')
+    assert text == report.as_json(json.loads(text))
+
+
 def test_pictures_of_studies_have_their_measurements():
     page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
     pictures = re.findall(r'\]\(study/(\w+)\.png\)', page)

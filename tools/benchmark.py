@@ -9,7 +9,6 @@ measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
 import argparse
 import itertools
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -176,7 +175,7 @@ def show(record: dict, wide: bool) -> None:
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
     """Write the files that were asked for, the suffix in their names."""
     texts = dict(
-        json=json.dumps(record, indent=1) + '\n',
+        json=report.as_json(record),
         csv=report.as_csv(record),
         markdown='\n'.join(report.tables(record)))
     for kind, text in texts.items():
@@ -241,8 +240,7 @@ def show_claims(results: list[dict], args: argparse.Namespace) -> None:
     console.print('Ours over the peer; of latency, less is better.')
     console.print(table_of(paper_claims.HEADER, rows, args.wide))
     if args.json:
-        write_text(args.json,
-                   json.dumps(dict(claims=results), indent=1) + '\n')
+        write_text(args.json, report.as_json(dict(claims=results)))
     if args.markdown:
         write_text(args.markdown, report.markdown(paper_claims.HEADER, rows))
 

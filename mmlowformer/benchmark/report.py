@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, damage_errors, first_line, plain_label
 from .run import SCHEMA
@@ -184,6 +185,39 @@ def _batch_size(record: dict) -> str:
                        record['requested_batch_size'])
     return f'{size}' if size == requested else \
         f'{size} (out of memory with {requested})'
+
+
+def rounded(content: Any) -> Any:
+    """Plain values as a file holds them: lists, and seven digits a number."""
+    return json.loads(json.dumps(content),
+                      parse_float=lambda digits: float(f'{float(digits):.7g}'))
+
+
+def as_json(content: dict) -> str:
+    """JSON with one row a line, so that a change of a row shows as one."""
+    return _json_lines(rounded(content)) + '\n'
+
+
+def _json_lines(value: Any, indent: str = '') -> str:
+    if not _has_rows(value):
+        return json.dumps(value)
+    inside = f'{indent} '
+    if isinstance(value, dict):
+        items = [f'{json.dumps(key)}: {_json_lines(item, inside)}'
+                 for key, item in value.items()]
+    else:
+        items = [_json_lines(item, inside) for item in value]
+    first, last = '{}' if isinstance(value, dict) else '[]'
+    lines = f',\n{inside}'.join(items)
+    return f'{first}\n{inside}{lines}\n{indent}{last}'
+
+
+def _has_rows(value: Any) -> bool:
+    """Whether a list of dicts is in it."""
+    if isinstance(value, dict):
+        return any(map(_has_rows, value.values()))
+    return isinstance(value, list) and any(
+        isinstance(item, dict) or _has_rows(item) for item in value)
 
 
 def as_csv(record: dict) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..benchmark.environment import describe_environment
 from ..benchmark.models import Spec
-from ..benchmark.report import HARMLESS, flat, ways
+from ..benchmark.report import HARMLESS, as_json, flat, rounded, ways
 from ..benchmark.run import Progress, Settings, measure
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text
@@ -73,7 +73,7 @@ def write(path: Path, content: dict) -> None:
     """Write a study, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(content, indent=1) + '\n')
+        replace_text(path, as_json(content))
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}') \
             from error
@@ -81,10 +81,9 @@ def write(path: Path, content: dict) -> None:
 
 def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
     """The study that a file holds, or a new one."""
-    # Tuples are lists once they were in a file.
-    fresh = json.loads(json.dumps(dict(
+    fresh = rounded(dict(
         schema=SCHEMA, study=kind, complete=False, settings=settings,
-        environment=describe_environment(device), cells=[])))
+        environment=describe_environment(device), cells=[]))
     if not path.exists():
         return fresh
     known = read(path, kind)
@@ -110,7 +109,7 @@ def run(study: dict, cells: list[Cell], path: Path,
     """Measure what a study still lacks; each measurement is kept at once."""
     progress = progress or SweepProgress()
     done = [cell['key'] for cell in study['cells']]
-    left = [cell for cell in cells if _plain(cell.key) not in done]
+    left = [cell for cell in cells if rounded(cell.key) not in done]
     if final and not left and not study['complete']:
         # Asked for less than before.
         write(path, dict(study, complete=True))
@@ -122,7 +121,7 @@ def run(study: dict, cells: list[Cell], path: Path,
             record = cell.measure(progress)
             if not record.pop('complete'):
                 return study
-            study['cells'].append(_plain(dict(key=cell.key, **record)))
+            study['cells'].append(rounded(dict(key=cell.key, **record)))
             study['complete'] = final and cell is left[-1]
             write(path, study)
     except KeyboardInterrupt:
@@ -150,10 +149,6 @@ def measure_or_note(specs: list[Spec], settings: Settings,
     except UserError as error:
         return dict(complete=True, peak={}, rows=[
             dict(name=spec.name, failure=str(error)) for spec in specs])
-
-
-def _plain(values: dict) -> dict:
-    return json.loads(json.dumps(values))
 
 
 def rows_of(study: dict) -> list[dict]:
