@@ -34,6 +34,8 @@ from mmlowformer.benchmark.terminal_report import (
     table_of,
 )
 from mmlowformer.engine import UserError
+from mmlowformer.models.ablations import ABLATIONS
+from mmlowformer.utils.deprecation import rename_option
 from mmlowformer.utils.files import check_new, write_text
 
 PRESETS = {
@@ -49,8 +51,11 @@ BATCH_SIZES = dict(paper=dict(cpu=200, cuda=200), claims=dict(cpu=2, cuda=200))
 # Images in a call when --batch-size is auto.
 AUTOMATIC = dict(cpu=2, cuda=64)
 # What --preset claims decides by itself.
-DECIDED_BY_CLAIMS = ('models', 'whole', 'deploy', 'channels_last', 'amp',
+DECIDED_BY_CLAIMS = ('models', 'full_model', 'deploy', 'channels_last', 'amp',
                      'cuda_graph')
+# What --list shows unless models are named.
+EVERY_MODEL = ['lowformer_*', *(f'lowformer_{name}' for name in ABLATIONS),
+               'peer:*']
 FILES = ('json', 'csv', 'markdown', 'plot')
 
 
@@ -78,8 +83,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--profile', nargs='?', type=int, const=11, default=0,
                         metavar='N', help='list what the operators of each '
                         'model take, medians of N calls (11)')
-    parser.add_argument('--whole', action='store_true',
-                        help="of a config, the whole model's forward")
+    parser.add_argument('--full-model', action='store_true',
+                        help='measure the whole model of a config instead '
+                        'of its backbone')
+    rename_option(parser, '--whole', '--full-model')
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
                             help=f'write {kind if kind != "plot" else "PNG"} '
@@ -251,7 +258,8 @@ def run(args: argparse.Namespace) -> bool:
     if args.preset == 'claims':
         return run_claims(args)
     sizes = batch_sizes(args)
-    found = {shape: find_models(args.models or ['lowformer_*'], args.whole,
+    models = args.models or (EVERY_MODEL if args.list else ['lowformer_*'])
+    found = {shape: find_models(models, args.full_model,
                                 shape, trust=args.trust_config)
              for shape in shapes(args)}
     specs = next(iter(found.values()))

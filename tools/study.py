@@ -59,6 +59,7 @@ from mmlowformer.study.tables import (
     lines_of,
     tables_of,
 )
+from mmlowformer.utils.deprecation import rename_option
 from mmlowformer.utils.files import check_new, replace_text
 
 SMALLEST = 32
@@ -99,10 +100,11 @@ def add_layers(commands) -> argparse.ArgumentParser:
     command.add_argument('--designs', nargs='+', metavar='D',
                          default=list(DESIGNS), help='building blocks '
                          f'(all): {", ".join(DESIGNS)}')
-    command.add_argument('--most-gmacs', type=float, metavar='G',
-                         default=layers.MOST_MACS / 1e9, help='leave out '
+    command.add_argument('--max-gmacs', type=float, metavar='G',
+                         default=layers.MAX_MACS / 1e9, help='leave out '
                          'where stacks have more multiply-accumulates in a '
-                         f'call ({layers.MOST_MACS / 1e9:g})')
+                         f'call ({layers.MAX_MACS / 1e9:g})')
+    rename_option(command, '--most-gmacs', '--max-gmacs')
     add_timing(command, min_time=0.25, repeats=5)
     return command
 
@@ -163,7 +165,7 @@ def check(args: argparse.Namespace) -> None:
     check_ways(args)
     for name, least in (('batch_size', 1), ('channels', 8), ('top', 1),
                         ('calls', 1), ('budget_ms', 1e-9),
-                        ('shape', SMALLEST), ('most_gmacs', 1e-9)):
+                        ('shape', SMALLEST), ('max_gmacs', 1e-9)):
         values = getattr(args, name, None)
         if values is not None and min(
                 values if isinstance(values, list) else [values]) < least:
@@ -222,9 +224,9 @@ def run_layers(args: argparse.Namespace) -> dict:
                             f'{", ".join(DESIGNS)}')
     grid = layers.Grid(*map(tuple, (args.channels, args.sizes,
                                     args.batch_size, args.designs)),
-                       most_macs=1e9 * args.most_gmacs)
+                       max_macs=1e9 * args.max_gmacs)
     if not grid.places:
-        raise UserError('nothing is left to measure: raise --most-gmacs, or '
+        raise UserError('nothing is left to measure: raise --max-gmacs, or '
                         'name fewer --channels and smaller --sizes')
     settings = settings_of(args)
     plain = dict(asdict(settings), grid=layers.plain_grid(grid))

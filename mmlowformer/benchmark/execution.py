@@ -41,7 +41,7 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
     """Make a variant of a model."""
     steps = ['build']
     if options.deploy and isinstance(model, BaseModel):
-        return _deployed_whole(model, options, example)
+        return _deployed_full_model(model, options, example)
     if options.deploy:
         steps.append(_deploy(model))
     cast = _caster(options)
@@ -67,7 +67,7 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
     return variant
 
 
-def _deployed_whole(model: BaseModel, options: Options,
+def _deployed_full_model(model: BaseModel, options: Options,
                     example: Tensor) -> Variant:
     """As users get a detector, segmentor or classifier."""
     if options.compile not in (None, 'default'):
@@ -78,7 +78,7 @@ def _deployed_whole(model: BaseModel, options: Options,
                         'exported')
     deploy_in_place(model, compile=bool(options.compile),
                     dtype=DTYPES[options.dtype])
-    steps = ['build', 'deploy (whole)']
+    steps = ['build', 'deploy (full model)']
     if options.dtype != 'fp32':
         steps.append(options.dtype)
     # Casts what it is given, as part of its work.

@@ -67,25 +67,25 @@ class Facts:
     strides: list[int] = field(default_factory=list)
 
 
-def find_models(patterns: list[str], whole: bool = False,
+def find_models(patterns: list[str], full_model: bool = False,
                 shape: tuple[int, int] = (512, 512), *,
                 trust: bool = False) -> list[Spec]:
     """The models that a user names."""
     specs: dict[str, Spec] = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
-        for spec in _find(model, whole, shape, trust):
+        for spec in _find(model, full_model, shape, trust):
             if at:
                 spec.name, spec.options = f'{spec.name}@{options}', options
             specs.setdefault(spec.name, spec)
     return list(specs.values())
 
 
-def _find(pattern: str, whole: bool, shape: tuple[int, int],
+def _find(pattern: str, full_model: bool, shape: tuple[int, int],
           trust: bool) -> Iterator[Spec]:
     if is_exported(pattern):
         yield Spec(pattern, 'exported', partial(
-            _open_exported, pattern, trust), 'exported, whole')
+            _open_exported, pattern, trust), 'exported')
         return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
@@ -95,7 +95,7 @@ def _find(pattern: str, whole: bool, shape: tuple[int, int],
     elif source == 'mmpretrain':
         yield _find_mmpretrain(name)
     elif pattern.endswith('.py'):
-        yield _find_config(pattern, whole)
+        yield _find_config(pattern, full_model)
     elif source:
         yield _find_callable(source, name)
     else:
@@ -188,15 +188,15 @@ def _find_mmpretrain(name: str) -> Spec:
                 partial(_build_part, cfg, 'backbone'), 'outputs of its config')
 
 
-def _find_config(path: str, whole: bool) -> Spec:
+def _find_config(path: str, full_model: bool) -> Spec:
     if not os.path.isfile(path):
         raise UserError(f'config not found: {path}')
     cfg = read_config(path)
     name = os.path.splitext(os.path.basename(path))[0]
-    part = None if whole else 'backbone'
+    part = None if full_model else 'backbone'
     return Spec(name, cfg.get('default_scope') or 'config',
                 partial(_build_part, cfg, part),
-                'whole model' if whole else 'outputs of its config')
+                'full model' if full_model else 'outputs of its config')
 
 
 def _build_part(cfg: Config, part: str | None) -> nn.Module:

@@ -15,11 +15,11 @@ HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
 
 def table_header(record: dict) -> list[str]:
     if record['settings']['mode'] == 'train':
-        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ratio', 'min',
-                'p50 (ms)', 'spread', 'memory (MiB)']
+        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ratio',
+                'min (ms)', 'p50 (ms)', 'spread', 'memory (MiB)']
     return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'ratio',
-            'min', 'p50', 'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak',
-            'error', 'memory (MiB)']
+            'min (ms)', 'p50 (ms)', 'p90 (ms)', 'p99 (ms)', 'spread',
+            'GMACs/s', 'of peak', 'error', 'memory (MiB)']
 
 
 def add_first(record: dict, header: list[str], rows: list[list[str]]
@@ -45,8 +45,8 @@ def narrow(header: list[str], rows: list[list[str]]
 # Columns of the table at 80 columns, and their names there.
 NARROW = {
     'model': 'model', 'GMACs': 'GMACs', 'images/s': 'images/s',
-    'vs first': 'vs first', 'p50': 'p50 ms', 'p50 (ms)': 'p50 ms',
-    'spread': 'spread', 'memory (MiB)': 'MiB'}
+    'vs first': 'vs first', 'p50 (ms)': 'p50 ms', 'spread': 'spread',
+    'memory (MiB)': 'MiB'}
 
 
 def table_rows(record: dict) -> list[list[str]]:
@@ -70,7 +70,8 @@ def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
         cells.append(_outputs(row))
     if row['failure']:
         return [*cells, f'failed: {row["failure"]}']
-    cells += [f'{row["parameters"] / 1e6:.2f}', f'{row["macs"] / 1e9:.2f}',
+    cells += [_known(row['parameters'] / 1e6, '.2f'),
+              _known(row['macs'] / 1e9, '.2f'),
               f'{row["images_per_second"]:.2f}',
               f'{row["images_per_second"] / first[_model(row)]:.2f}']
     spread = f'{row["spread"]:.1%}' + (' !' if row['unsteady'] else '')
@@ -79,8 +80,14 @@ def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
     times = [f'{value:.1f}' for value in row['milliseconds'].values()]
     if training:
         return [*cells, *times[:2], spread, megabytes]
-    return [*cells, *times, spread, f'{row["macs_per_second"] / 1e9:.1f}',
-            f'{row["fraction_of_peak"]:.0%}', _errors(row), megabytes]
+    return [*cells, *times, spread,
+            _known(row['macs_per_second'] / 1e9, '.1f'),
+            _known(row['fraction_of_peak'], '.0%'), _errors(row), megabytes]
+
+
+def _known(value: float, digits: str) -> str:
+    """A number, or a dash: in an exported file nothing can be counted."""
+    return f'{value:{digits}}' if value else '–'
 
 
 def _errors(row: dict) -> str:
@@ -142,7 +149,7 @@ def tables(record: dict) -> list[str]:
 
 def describe(record: dict) -> str:
     """The settings and the machine in a line."""
-    settings, machine = record['settings'], record['environment']
+    settings = record['settings']
     options = settings['options']
     done = ways(settings)
     height, width = settings['shape']
@@ -151,12 +158,20 @@ def describe(record: dict) -> str:
         f'{settings["mode"]}, {height}x{width}, batch size '
         f'{_batch_size(record)}, {options["dtype"]}, '
         f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
-        f'{machine["device"]}, {machine["threads"]} threads, torch '
-        f'{machine["packages"].get("torch")}; peak '
+        f'{describe_machine(record["environment"])}; peak '
         + ', '.join(f'{peak["flops"] / 2e9:.0f} GMACs/s {dtype}'
-                    for dtype, peak in record['peak'].items())
-        + ''.join(f'; {name}={value}'
-                  for name, value in machine['variables'].items()))
+                    for dtype, peak in record['peak'].items()))
+
+
+def describe_machine(environment: dict) -> str:
+    """The device with its instructions, threads, torch and variables."""
+    device, threads = environment['device'], environment['threads']
+    if not environment.get('cuda'):
+        device += f' ({environment["cpu_capability"]})'
+    return (f'{device}, {threads} thread{"s" * (threads != 1)}, torch '
+            f'{environment["packages"].get("torch")}'
+            + ''.join(f', {name}={value}' for name, value
+                      in environment['variables'].items()))
 
 
 def ways(settings: dict) -> list[str]:

@@ -1,4 +1,5 @@
 """What measurements show on the terminal: how far they are, and tables."""
+import re
 import sys
 
 from rich.console import Console
@@ -57,15 +58,26 @@ class ProgressBar(Progress):
 
 
 def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
-    """A table to be printed."""
+    """A table to be printed; long names break behind punctuation."""
     table = Table(box=None, pad_edge=False)
     for name in header:
-        # Names may break where there is no room; numbers do not.
         table.add_column(name, no_wrap=wide and name == 'model',
                          overflow='fold', min_width=len(name.split()[0]))
-    for row in rows:
-        table.add_row(*map(str, row))
+    numbers = sum(2 + max(map(len, column)) for column in list(
+        zip(header, *(row for row in rows if len(row) == len(header))))[1:])
+    for name, *cells in rows:
+        table.add_row(name if wide else _broken(name, WIDTH - numbers), *cells)
     return table
+
+
+def _broken(name: str, width: int) -> str:
+    """A name in lines that end behind punctuation."""
+    lines = ['']
+    for part in re.findall(r'[^@,:/_.]*[@,:/_.]?', name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append('')
+        lines[-1] += part
+    return '\n'.join(lines)
 
 
 def console_of(wide: bool) -> Console:

@@ -15,7 +15,7 @@ SIZES = (7, 14, 28, 56, 112)
 BATCH_SIZES = (1, 8)
 # Multiply-accumulates of a stack, for all images: above that a cell is left
 # out.
-MOST_MACS = 1.5e9
+MAX_MACS = 1.5e9
 FUSED, UNFUSED = 'fused MBConv', 'MBConv'
 
 
@@ -28,7 +28,7 @@ class Grid:
         sizes (tuple[int]): Heights and widths of their maps.
         batch_sizes (tuple[int]): Images in a call.
         designs (tuple[str]): Of :data:`.designs.DESIGNS`.
-        most_macs (float): Multiply-accumulates of a call: where stacks have
+        max_macs (float): Multiply-accumulates of a call: where stacks have
             more, they are left out.
     """
 
@@ -36,14 +36,14 @@ class Grid:
     sizes: tuple[int, ...] = SIZES
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     designs: tuple[str, ...] = tuple(DESIGNS)
-    most_macs: float = MOST_MACS
+    max_macs: float = MAX_MACS
 
     @property
     def places(self) -> list[tuple[int, int, int]]:
         """Batch sizes, channels and sizes that are measured."""
         return [(batch, channels, size) for batch in self.batch_sizes
                 for size in self.sizes for channels in self.channels
-                if batch * common_work(channels, size) <= self.most_macs]
+                if batch * common_work(channels, size) <= self.max_macs]
 
 
 def cells_of(grid: Grid, settings: Settings,

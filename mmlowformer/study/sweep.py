@@ -6,7 +6,14 @@ from pathlib import Path
 
 from ..benchmark.environment import describe_environment
 from ..benchmark.models import Spec
-from ..benchmark.report import HARMLESS, as_json, flat, rounded, ways
+from ..benchmark.report import (
+    HARMLESS,
+    as_json,
+    describe_machine,
+    flat,
+    rounded,
+    ways,
+)
 from ..benchmark.run import Progress, Settings, measure
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text
@@ -131,14 +138,11 @@ def run(study: dict, cells: list[Cell], path: Path,
 
 def describe(study: dict) -> str:
     """Settings and machine in a line."""
-    options, machine = study['settings']['options'], study['environment']
+    options = study['settings']['options']
     return (f'{"" if study["complete"] else "INCOMPLETE: "}'
             f'{options["dtype"]}, {options["backend"]}, '
             f'{", ".join(ways(study["settings"])) or "eager"}; '
-            f'{machine["device"]}, {machine["threads"]} threads, torch '
-            f'{machine["packages"]["torch"]}'
-            + ''.join(f'; {name}={value}'
-                      for name, value in machine['variables'].items()))
+            f'{describe_machine(study["environment"])}')
 
 
 def measure_or_note(specs: list[Spec], settings: Settings,

@@ -69,7 +69,7 @@ def test_built_for_a_size():
 
 def test_whole_model_of_a_config():
     spec, = find_models([get_config_path('fpn_lowformer_b0_shapes')],
-                        whole=True)
+                        full_model=True)
     with torch.device('meta'):
         facts = facts_of(spec.build().eval(), (64, 64))
     assert facts.channels == [5]

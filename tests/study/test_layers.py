@@ -35,6 +35,6 @@ def test_a_block_that_failed_is_not_compared():
 
 def test_large_places_are_left_out():
     grid = layers.Grid(channels=(32, 64), sizes=(7, 14), batch_sizes=(1, 8),
-                       most_macs=common_work(64, 14))
+                       max_macs=common_work(64, 14))
     assert grid.places == [(1, 32, 7), (1, 64, 7), (1, 32, 14), (1, 64, 14),
                            (8, 32, 7)]

@@ -11,6 +11,7 @@ import torch
 
 from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
 from ..conftest import ROOT
@@ -86,7 +87,9 @@ def test_claims(run_here, tmp_path, monkeypatch):
 
 def test_list(run_here, tmp_path):
     result = run_here(BENCHMARK, '--list', cwd=tmp_path)
-    assert result.stdout.count('feature pyramid') == 8
+    assert result.stdout.count('feature pyramid') == 8 + len(ABLATIONS)
+    assert 'lowformer_b1_unfused' in result.stdout
+    assert 'peer:fat_b3' in result.stdout
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

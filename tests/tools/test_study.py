@@ -75,7 +75,8 @@ KNOWN = dict(
         options=dict(deploy=False, channels_last=False, dtype='fp32',
                      amp=False, compile=None, cuda_graph=False,
                      backend='torch', device='cpu', threads=1)),
-    environment=dict(device='a', threads=1, packages=dict(torch='2'),
+    environment=dict(device='a', cpu_capability='AVX2', threads=1,
+                     packages=dict(torch='2'),
                      variables=dict(OMP_NUM_THREADS='1')),
     cells=[dict(
         key=dict(model='m', size=64, batch_size=1), milliseconds=0.1,
