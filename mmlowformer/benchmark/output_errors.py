@@ -2,7 +2,7 @@
 import math
 
 from ..errors import UserError
-from ..utils.tensors import tensors_in
+from ..utils.tensors import relative_error, tensors_in
 from .options import TOLERANCES
 
 
@@ -19,10 +19,8 @@ def checked_errors(outputs, reference, dtype: str) -> list[float]:
 
 def relative_errors(outputs, reference) -> list[float]:
     """The largest difference over the largest value, for each output."""
-    pairs = [(output.float().cpu(), target.float().cpu()) for output, target
-             in zip(tensors_in(outputs), tensors_in(reference), strict=True)]
-    if not pairs:
+    errors = [relative_error(*pair) for pair in zip(
+        tensors_in(outputs), tensors_in(reference), strict=True)]
+    if not errors:
         raise UserError('the model returns no tensors')
-    return [((output - target).abs().max()
-             / target.abs().max().clamp_min(1e-12)).item()
-            for output, target in pairs]
+    return errors

@@ -16,7 +16,7 @@ from ..ops.conv_heuristics import MIN_CHANNELS
 from ..ops.module_utils import replace_modules, to_channels_last
 from ..ops.packed_conv import PackedConv2d, forget_packed
 from ..ops.winograd_conv import WinogradConv2d
-from ..utils.tensors import map_tensors, tensors_in
+from ..utils.tensors import map_tensors, relative_error, tensors_in
 from .bn_folding import fold_batch_norms
 from .deployed_part import PartForward
 from .tracing import LARGE_NOISE, Call, find_parts, noise_for
@@ -281,17 +281,15 @@ def _outputs(forward: Callable, name: str, inputs: tuple) -> object:
 
 def _largest_error(outputs, targets) -> float:
     pairs = zip(tensors_in(outputs), tensors_in(targets), strict=True)
-    # Python's max() would pass over NaN.
-    return torch.tensor([0.] + [
-        _relative_error(output.float(), target.float())
-        for output, target in pairs if target.numel()]).max().item()
+    return max([0., *(relative_error(*_without_masks(*pair))
+                      for pair in pairs)])
 
 
-def _relative_error(output: Tensor, target: Tensor) -> float:
-    # What the model itself has not finite, as masks, has to stay so.
-    alike = (output == target) | (output.isnan() & target.isnan())
-    largest = target.nan_to_num(0., 0., 0.).abs().max().clamp_min(1e-12)
-    return ((output - target).abs().where(~alike, 0.).max() / largest).item()
+def _without_masks(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Remove infinities and NaN that both have, as masks do."""
+    alike = ~target.isfinite() & (
+        (output == target) | (output.isnan() & target.isnan()))
+    return output.masked_fill(alike, 0), target.masked_fill(alike, 0)
 
 
 def _train(model: nn.Module, mode: bool = True) -> nn.Module:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..runtime.results import Classification, Detections, Result, Segmentation
+from ..utils.tensors import relative_error
 from .reference import Outputs
 
 # Of maps, the largest difference over the largest value; rounding adds up
@@ -65,14 +66,6 @@ def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int],
     limit = map_error if max(size) <= SMALL_IMAGE else MAP_ERROR_OF_LARGE
     for name, expected in theirs.items():
         yield name, relative_error(ours[name], expected), limit
-
-
-def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference over the largest value."""
-    if ours.shape != theirs.shape:
-        return math.inf
-    error = np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12)
-    return float(error) if np.isfinite(error) else math.inf
 
 
 def compare_boxes(ours: Outputs, theirs: Outputs
