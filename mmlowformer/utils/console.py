@@ -26,7 +26,7 @@ from ..errors import (
 from .text import wrapped
 
 # Warnings that ask for nothing, whatever the user does.
-FALSE_ALARMS = re.compile('|'.join((
+SUPPRESSED_WARNINGS = re.compile('|'.join((
     # The libraries' own use of their own outdated names.
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
@@ -54,11 +54,12 @@ FALSE_ALARMS = re.compile('|'.join((
     'The prefix is not set in metric class',
 )))
 # What the libraries tell, among much else, that is of interest.
-NEWS = re.compile(r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
+SHOWN_MESSAGES = re.compile(
+    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
 # A metric's results by class.
 TABLE = re.compile(r'per class results|\n\+-')
 # What MMEngine and pycocotools print on their way.
-CHATTER = re.compile(
+LIBRARY_OUTPUT = re.compile(
     r'(?i)\s*$|loads checkpoint by|loading annotations|'
     r'loading and preparing|creating index|index created|'
     r'running per image|evaluate annotation|accumulating eval|'
@@ -76,9 +77,9 @@ def _belongs_on_screen(record: logging.LogRecord) -> bool:
         return True
     message = record.getMessage()
     if record.levelno < logging.WARNING:
-        return bool(NEWS.match(message)
+        return bool(SHOWN_MESSAGES.match(message)
                     or _SCREEN.tables and TABLE.match(message))
-    return not FALSE_ALARMS.search(message)
+    return not SUPPRESSED_WARNINGS.search(message)
 
 
 class ScreenHandler(logging.StreamHandler):
@@ -98,7 +99,7 @@ class ScreenHandler(logging.StreamHandler):
             word = 'Warning' if record.levelno < logging.ERROR else 'Error'
             text = wrapped(f'{word}: {text}', '  ')
             style = 'yellow' if record.levelno < logging.ERROR else 'red'
-        elif NEWS.match(text):
+        elif SHOWN_MESSAGES.match(text):
             text = wrapped(text, '  ')
         show(text, style)
 
@@ -168,7 +169,7 @@ def warn(text: str) -> None:
     MMLogger.get_current_instance().warning(_visible(text))
 
 
-def take_over(logger: MMLogger) -> None:
+def install_screen_handler(logger: MMLogger) -> None:
     """Let a logger write to the screen only what belongs there."""
     for index, handler in enumerate(logger.handlers):
         if type(handler) is logging.StreamHandler:
@@ -200,7 +201,7 @@ class _Printed(io.TextIOBase):
         *lines, self.line = (self.line + text).split('\n')
         author = sys._getframe(1).f_globals.get('__name__', '')
         for line in lines:
-            if (CHATTER.match(line)
+            if (LIBRARY_OUTPUT.match(line)
                     or author.partition('.')[0] in TALKATIVE):
                 MMLogger.get_current_instance().info(line)
             else:
@@ -218,7 +219,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None
     where = f'{filename}:{lineno}: {category.__name__}'
     logger = MMLogger.get_current_instance()
     logger.info('%s', f'{where}: {message}')
-    if not FALSE_ALARMS.search(str(message)):
+    if not SUPPRESSED_WARNINGS.search(str(message)):
         warn(str(message))
 
 
@@ -269,7 +270,7 @@ def quiet_screen(*, tables: bool = False) -> Iterator[None]:
                 _silent_opencv(), _torch_logs_here():
             warnings.showwarning = _show_warning
             # The current logger, until there is that of the run.
-            take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
+            install_screen_handler(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
             yield
     finally:
         set_bar(None)
