@@ -31,7 +31,11 @@ from mmlowformer.benchmark.arguments import (
 )
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
-from mmlowformer.benchmark.terminal_report import console_of, table_of
+from mmlowformer.benchmark.terminal_report import (
+    ProgressBar,
+    console_of,
+    table_of,
+)
 from mmlowformer.engine import UserError
 from mmlowformer.errors import damage_errors
 from mmlowformer.study import (
@@ -51,7 +55,6 @@ from mmlowformer.study import (
 )
 from mmlowformer.study.block_designs import DESIGNS
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
-from mmlowformer.study.progress_bar import SweepBar
 from mmlowformer.study.tables import (
     as_markdown,
     csv_of,
@@ -212,7 +215,7 @@ def measure(args: argparse.Namespace, settings: dict,
 
 
 def with_bar(work: Callable):
-    progress = SweepBar()
+    progress = ProgressBar()
     with progress.bar:
         return work(progress=progress)
 

@@ -75,17 +75,23 @@ class Settings:
     cpu_time: bool = False
 
 
-class Progress:
-    """Is told how a measurement goes; this one keeps it to itself."""
+class BenchmarkProgress:
+    """Callbacks of a measurement; these ignore all calls."""
 
     def message(self, text: str) -> None:
-        """Something that a user has to know."""
+        """Show something that a user has to know."""
 
-    def phase(self, text: str, steps: int) -> None:
-        """The next part begins, of so many steps."""
+    def start_series(self, total_cost: float) -> None:
+        """Start a series of measurements."""
+
+    def start_measurement(self, title: str, cost: float, steps: int) -> None:
+        """Start a measurement of a series."""
+
+    def start_phase(self, title: str, steps: int) -> None:
+        """Start a phase of a measurement."""
 
     def step(self, text: str = '') -> None:
-        """A step of the part begins."""
+        """Start a step of the phase."""
 
 
 @dataclass
@@ -111,10 +117,10 @@ def timer_for(settings: Settings) -> Timer:
 
 
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
-            progress: Progress | None = None) -> dict:
+            progress: BenchmarkProgress | None = None) -> dict:
     """Measure models side by side."""
     timer = timer or timer_for(settings)
-    progress = progress or Progress()
+    progress = progress or BenchmarkProgress()
     requested = settings.batch_size
     set_up(settings.options)
     while True:
@@ -161,11 +167,11 @@ def _free(device: str) -> None:
 
 
 def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
-             progress: Progress) -> tuple[list[Entrant], dict, int]:
+             progress: BenchmarkProgress) -> tuple[list[Entrant], dict, int]:
     """Measure with the batch size as it is."""
     entrants = [Entrant(spec, options_for(settings.options, spec.options))
                 for spec in specs]
-    progress.phase('build, check, warm up', len(entrants))
+    progress.start_phase('build, check, warm up', len(entrants))
     for entrant in entrants:
         progress.step(entrant.spec.name)
         _enter(entrant, settings, timer)
@@ -174,7 +180,7 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
              for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
     for _, peak in peaks.values():
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
-    progress.phase('take turns',
+    progress.start_phase('take turns',
                    settings.repeats * (len(running) + len(peaks)))
     rounds = take_turns(
         [*(entrant.candidate for entrant in running if entrant.candidate),
@@ -190,8 +196,8 @@ def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
 
 
 def _profile(running: list[Entrant], settings: Settings,
-             progress: Progress) -> None:
-    progress.phase('profile', len(running))
+             progress: BenchmarkProgress) -> None:
+    progress.start_phase('profile', len(running))
     for entrant in running:
         progress.step(entrant.spec.name)
         if entrant.candidate:

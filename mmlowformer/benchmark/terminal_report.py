@@ -3,18 +3,13 @@ import re
 import sys
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
+from rich.progress import TaskProgressColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import printable
-from .run import Progress
+from ..utils.progress_bar import make_bar
+from .run import BenchmarkProgress
 
 # Of a table, unless it is wide.
 WIDTH = 80
@@ -32,29 +27,40 @@ class PlainConsole(Console):
                                   **kwargs)
 
 
-class ProgressBar(Progress):
-    """How far a measurement is, on the terminal."""
+class ProgressBar(BenchmarkProgress):
+    """Shows the progress of a measurement, or of a series."""
 
     def __init__(self):
-        self.bar = Bar(
-            TextColumn('{task.description}', markup=False), BarColumn(),
-            MofNCompleteColumn(), TimeRemainingColumn(),
-            # Nothing may draw while a model is timed.
-            console=PlainConsole(stderr=True), transient=True,
-            auto_refresh=False)
-        self.task = self.bar.add_task('', total=None)
+        # Nothing may draw while a model is timed.
+        self.bar = make_bar(
+            TaskProgressColumn(), TimeRemainingColumn(),
+            screen=PlainConsole(stderr=True), auto_refresh=False)
+        self._task = self.bar.add_task('', total=None)
+        self._in_series = False
+        self._title, self._done, self._step = '', 0., 1.
 
     def message(self, text: str) -> None:
         self.bar.console.print(text)
 
-    def phase(self, text: str, steps: int) -> None:
-        self.title = text
-        self.bar.reset(self.task, total=steps, description=text)
-        self.bar.refresh()
+    def start_series(self, total_cost: float) -> None:
+        self._in_series = True
+        self.bar.update(self._task, total=total_cost, refresh=True)
+
+    def start_measurement(self, title: str, cost: float, steps: int) -> None:
+        self._title, self._step = title, cost / steps
+        self.bar.update(self._task, completed=self._done, description=title,
+                        refresh=True)
+        self._done += cost
+
+    def start_phase(self, title: str, steps: int) -> None:
+        if not self._in_series:
+            self._title = title
+            self.bar.reset(self._task, total=steps, description=title)
+            self.bar.refresh()
 
     def step(self, text: str = '') -> None:
-        self.bar.update(self.task, description=f'{self.title} {text}',
-                        advance=1, refresh=True)
+        self.bar.update(self._task, advance=self._step, refresh=True,
+                        description=f'{self._title} {text}'.strip())
 
 
 def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:

@@ -7,7 +7,6 @@ is timed both ways, once; the times are kept in a file.
 import json
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from ..errors import first_line
+from ..utils.timing import Timer
 from .conv_heuristics import Size, pays_by_constants
 
 # Nothing below these is worth being timed.
@@ -182,13 +182,12 @@ def time_both_ways(size: Size) -> Seconds:
 def fewest_seconds(ways: Mapping[str, Callable[[], object]],
                    prepare: Callable[[Callable], object]) -> Seconds:
     """Time several ways in turns."""
+    timer = Timer()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, call in ways.items():
             prepare(call)
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timer.measure(call))
     return {name: min(values) for name, values in seconds.items()}
 
 

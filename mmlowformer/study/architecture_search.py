@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.run import BenchmarkProgress, Settings, measure
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
@@ -19,7 +19,7 @@ from ..models.arch_validation import check_arch
 from ..utils.timing import Timer
 from .latency_model import costs_of, fit, hold_out, line_costs
 from .op_counter import Work, count_work
-from .sweep import Cell, SweepProgress, run, write
+from .sweep import Cell, run, write
 
 # Per cent of ImageNet's validation set that the authors report as right.
 ACCURACIES = dict(b0=78.4, b1=79.9, b15=81.2, b2=81.6, b3=83.6, e1=78.8,
@@ -92,7 +92,7 @@ def first_cell(settings: Settings, timer: Timer | None = None) -> Cell:
 
 def _cell(name: str, specs: list[Spec], settings: Settings,
           timer: Timer | None) -> Cell:
-    def run(progress: Progress) -> dict:
+    def run(progress: BenchmarkProgress) -> dict:
         record = measure(specs, settings, timer, progress)
         return dict(complete=record['complete'], peak=record['peak'],
                     rows=record['rows'])
@@ -205,7 +205,7 @@ def decide(budget: float, names: Sequence[str],
 
 def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
            count: int, settings: Settings, path: Path,
-           progress: SweepProgress | None = None,
+           progress: BenchmarkProgress | None = None,
            timer: Timer | None = None) -> list[Choice]:
     """Measure, predict, and measure again."""
     first = first_cell(settings, timer)

@@ -5,7 +5,7 @@ from functools import partial
 
 from ..benchmark.models import Spec
 from ..benchmark.options import DTYPES
-from ..benchmark.run import Progress, Settings
+from ..benchmark.run import BenchmarkProgress, Settings
 from ..utils.timing import Timer
 from .block_designs import DESIGNS, Plan, common_work, plan
 from .sweep import Cell, measure_or_note
@@ -63,7 +63,7 @@ def cells_of(grid: Grid, settings: Settings,
 
 def _measure(designs: Sequence[str], channels: int, size: int,
              settings: Settings, timer: Timer | None,
-             progress: Progress) -> dict:
+             progress: BenchmarkProgress) -> dict:
     plans = [found for design in designs
              if (found := plan(design, channels, size))]
     specs = [Spec(found.design, 'designs', found.build, channels=channels)

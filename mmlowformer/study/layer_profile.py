@@ -13,7 +13,7 @@ from ..benchmark.models import Spec
 from ..benchmark.options import Options
 from ..benchmark.output_errors import checked_errors
 from ..benchmark.run import (
-    Progress,
+    BenchmarkProgress,
     Settings,
     peak_candidate,
     set_up,
@@ -116,31 +116,15 @@ def _bytes(module: nn.Module, inputs, outputs) -> int:
 
 def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     """Multiply-accumulates of each layer, without the layers inside of it."""
-    names = {module: name for name, module in model.named_modules()}
-    macs: dict[str, int] = {}
-    handles = []
-    # Of the open layers: the count when they began, and what those inside had.
-    counts: list[list[int]] = []
-
-    def leave(module, inputs, outputs):
-        total = counter.get_total_flops() // 2
-        start, inside = counts.pop()
-        macs[names[module]] = macs.get(names[module], 0) + (
-            total - start - inside)
-        if counts:
-            counts[-1][1] += total - start
-
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for module in model.modules():
-            handles += [
-                module.register_forward_pre_hook(
-                    lambda module, inputs: counts.append(
-                        [counter.get_total_flops() // 2, 0])),
-                module.register_forward_hook(leave)]
+        # A timer whose clock counts.
+        counted = LayerTimer(model, Timer(
+            lambda: counter.get_total_flops() // 2))
         model(image)
-    for handle in handles:
-        handle.remove()
-    return {name: count for name, count in macs.items() if count}
+        counted.finish_call()
+        counted.remove()
+    return {name: int(layer.seconds[0])
+            for name, layer in counted.layers.items() if layer.seconds[0]}
 
 
 def placed(macs: dict[str, int], new: dict[str, int],
@@ -185,7 +169,7 @@ def _check(options: Options) -> None:
 
 
 def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
-             progress: Progress) -> dict:
+             progress: BenchmarkProgress) -> dict:
     try:
         return _measure_layers(spec, settings, calls, timer, progress)
     except UserError as error:
@@ -196,7 +180,7 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
 
 
 def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
-                    progress: Progress) -> dict:
+                    progress: BenchmarkProgress) -> dict:
     options = settings.options
     set_up(options)
     progress.step('build')
@@ -257,7 +241,7 @@ def _profiler(network: nn.Module, images: Tensor,
 
 def _time(call: Callable[[], None], inside: '_Watched | _Profiled',
           settings: Settings, calls: int, timer: Timer,
-          progress: Progress) -> dict:
+          progress: BenchmarkProgress) -> dict:
     device, dtype = settings.options.device, settings.options.dtype
     size, peak = peak_candidate(device, dtype, timer)
     copies = Candidate(_copy(device))

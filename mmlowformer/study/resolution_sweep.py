@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..benchmark.models import find_models
-from ..benchmark.run import Progress, Settings
+from ..benchmark.run import BenchmarkProgress, Settings
 from ..utils.timing import Timer
 from .sweep import Cell, measure_or_note
 
@@ -28,7 +28,7 @@ def cells_of(models: Sequence[str], sizes: Sequence[int], settings: Settings,
 
 
 def _measure(models: list[str], settings: Settings, timer: Timer | None,
-             progress: Progress) -> dict:
+             progress: BenchmarkProgress) -> dict:
     record = measure_or_note(find_models(models, shape=settings.shape),
                              settings, timer, progress)
     return dict(complete=record['complete'], peak=record['peak'],

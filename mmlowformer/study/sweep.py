@@ -14,7 +14,7 @@ from ..benchmark.report import (
     rounded,
     ways,
 )
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.run import BenchmarkProgress, Settings, measure
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text
 from ..utils.timing import Timer
@@ -26,30 +26,20 @@ KINDS = ['layers', 'network', 'resolution', 'choose']
 PASSING = (*HARMLESS, 'platform')
 
 
-class SweepProgress(Progress):
-    """Is told how a series goes; this one keeps it to itself."""
-
-    def start(self, total: float) -> None:
-        """A series begins that costs so much."""
-
-    def enter(self, title: str, cost: float, steps: int) -> None:
-        """A measurement begins, with its cost and steps."""
-
-
 @dataclass
 class Cell:
     """One measurement of a series.
 
     Attributes:
         key (dict): What tells it from the others, plain values.
-        measure (Callable): Takes a :class:`Progress`; returns plain values,
-            with ``complete`` among them.
+        measure (Callable): Takes a :class:`BenchmarkProgress`; returns plain
+            values, with ``complete`` among them.
         cost (float): About how long it takes, compared with the others.
         steps (int): How many steps it tells the progress.
     """
 
     key: dict
-    measure: Callable[[Progress], dict]
+    measure: Callable[[BenchmarkProgress], dict]
     cost: float = 1.
     steps: int = 1
 
@@ -112,19 +102,19 @@ def _differences(known: dict, fresh: dict) -> list[str]:
 
 
 def run(study: dict, cells: list[Cell], path: Path,
-        progress: SweepProgress | None = None, final: bool = True) -> dict:
+        progress: BenchmarkProgress | None = None, final: bool = True) -> dict:
     """Measure what a study still lacks; each measurement is kept at once."""
-    progress = progress or SweepProgress()
+    progress = progress or BenchmarkProgress()
     done = [cell['key'] for cell in study['cells']]
     left = [cell for cell in cells if rounded(cell.key) not in done]
     if final and not left and not study['complete']:
         # Asked for less than before.
         write(path, dict(study, complete=True))
     study['complete'] = final and not left
-    progress.start(sum(cell.cost for cell in left))
+    progress.start_series(sum(cell.cost for cell in left))
     try:
         for cell in left:
-            progress.enter(cell.title, cell.cost, cell.steps)
+            progress.start_measurement(cell.title, cell.cost, cell.steps)
             record = cell.measure(progress)
             if not record.pop('complete'):
                 return study
@@ -146,7 +136,7 @@ def describe(study: dict) -> str:
 
 
 def measure_or_note(specs: list[Spec], settings: Settings,
-                    timer: Timer | None, progress: Progress) -> dict:
+                    timer: Timer | None, progress: BenchmarkProgress) -> dict:
     """Measure models, or note why that cannot be done, and go on."""
     try:
         return measure(specs, settings, timer, progress)

@@ -12,7 +12,7 @@ from mmlowformer.benchmark import report, run
 from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import Progress, Settings, measure
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings, measure
 from mmlowformer.benchmark.terminal_report import console_of, table_of
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
@@ -103,7 +103,7 @@ def test_latency(clock):
     assert row['turns'] == 3 * 7
 
 
-class Said(Progress):
+class Said(BenchmarkProgress):
 
     def __init__(self):
         self.messages, self.steps, self.announced = [], 0, 0
@@ -111,7 +111,7 @@ class Said(Progress):
     def message(self, text):
         self.messages.append(text)
 
-    def phase(self, text, steps):
+    def start_phase(self, text, steps):
         self.announced += steps
 
     def step(self, text=''):

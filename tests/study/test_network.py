@@ -7,7 +7,7 @@ from mmlowformer import LowFormer
 from mmlowformer.benchmark import run as running
 from mmlowformer.benchmark.models import Spec, facts_of
 from mmlowformer.benchmark.options import Options
-from mmlowformer.benchmark.run import Progress, Settings
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models.exported_model import ExportedNetwork
 from mmlowformer.study import layer_profile as network
@@ -93,7 +93,7 @@ def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
         options=Options(threads=1, **options))
     cell = network.cell_of(Spec('small', 'LowFormer', model), settings, 4)
     assert cell.key == dict(model='small', size=64, batch_size=2)
-    record = cell.measure(Progress())
+    record = cell.measure(BenchmarkProgress())
     assert record['complete']
     rows = record['rows']
     names = [row['name'] for row in rows]

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import Progress, Settings
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.study import sweep
 from mmlowformer.study.sweep import Cell
@@ -116,7 +116,7 @@ def test_out_of_memory_is_noted(monkeypatch):
 
     monkeypatch.setattr(sweep, 'measure', measure)
     record = sweep.measure_or_note(
-        [Spec('large', 'test', None)], Settings(), None, Progress())
+        [Spec('large', 'test', None)], Settings(), None, BenchmarkProgress())
     assert record['complete']
     assert record['rows'] == [
         dict(name='large', failure='out of memory with a single image')]
