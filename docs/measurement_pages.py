@@ -48,6 +48,6 @@ def _environment(record: dict) -> str:
     if 'environment' not in record:
         return ''
     rows = [[name, str(value)]
-            for name, value in report.flat(record['environment']).items()
+            for name, value in report.flatten(record['environment']).items()
             if value is not None]
     return f'## Environment\n\n{report.markdown(["setting", "value"], rows)}'

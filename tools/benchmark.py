@@ -20,18 +20,18 @@ import _ctrl_c  # noqa: F401
 from mmlowformer import engine
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.benchmark.arguments import (
+    add_execution_options,
     add_timing,
-    add_ways,
-    check_ways,
-    options_of,
+    check_execution_options,
+    execution_options,
 )
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
 from mmlowformer.benchmark.run import MODES, Settings, measure
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,
-    console_of,
-    table_of,
+    make_console,
+    make_table,
 )
 from mmlowformer.engine import UserError
 from mmlowformer.models.ablations import ABLATIONS
@@ -72,7 +72,7 @@ def parse_args() -> argparse.Namespace:
                         'on a CPU, 64 on a GPU, 1 for latency, and 200 for '
                         '--preset paper')
     parser.add_argument('--mode', choices=MODES, default='throughput')
-    add_ways(parser)
+    add_execution_options(parser)
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
                         'float32, 200 images of 224x224, then of 512x512; '
@@ -105,7 +105,7 @@ def parse_args() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> None:
     """What can be wrong is said before anything is built."""
-    check_ways(args)
+    check_execution_options(args)
     if args.backend != 'torch' and args.mode == 'train':
         raise UserError('--backend is for inference, and compiles by itself')
     if args.mode == 'train' and (args.deploy or args.compile):
@@ -164,15 +164,15 @@ def shapes(args: argparse.Namespace) -> list[tuple[int, int]]:
 
 
 def show(record: dict, wide: bool) -> None:
-    console = console_of(wide)
+    console = make_console(wide)
     console.print(report.describe(record))
-    header, rows = report.add_first(record, report.table_header(record),
+    header, rows = report.add_ratio_column(record, report.table_header(record),
                                     report.table_rows(record))
     if not wide:
         header, rows = report.narrow(header, rows)
-    console.print(table_of(header, rows, wide))
+    console.print(make_table(header, rows, wide))
     if profile := report.profile_rows(record):
-        console.print(table_of(report.PROFILE_HEADER, profile, wide))
+        console.print(make_table(report.PROFILE_HEADER, profile, wide))
     unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]
     if unsteady:
         console.print(f'! spread above 5 %: {", ".join(unsteady)}. Close '
@@ -199,17 +199,17 @@ def with_suffix(name: str, suffix: str) -> Path:
 
 def show_comparison(paths: list[str], wide: bool) -> None:
     rows, differing = report.compare(*map(report.read, paths))
-    console = console_of(wide)
+    console = make_console(wide)
     for name, path in zip('AB', paths):
         console.print(f'{name}: {path}', soft_wrap=True)
-    console.print(table_of(
+    console.print(make_table(
         ['model', 'A, images/s', 'B, images/s', 'B / A'], rows, wide))
     for line in differing:
         console.print(f'! differs: {line}')
 
 
 def options_for_all(args: argparse.Namespace) -> Options:
-    return replace(options_of(args), **PRESETS.get(args.preset, {}))
+    return replace(execution_options(args), **PRESETS.get(args.preset, {}))
 
 
 def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
@@ -237,15 +237,15 @@ def run_claims(args: argparse.Namespace) -> bool:
             claims_suffix(mode, shape))
         if not record['complete']:
             break
-    show_claims(paper_claims.judge(records), args)
+    show_claims(paper_claims.evaluate_claims(records), args)
     return is_measured(records.values())
 
 
 def show_claims(results: list[dict], args: argparse.Namespace) -> None:
     rows = paper_claims.table_rows(results)
-    console = console_of(args.wide)
+    console = make_console(args.wide)
     console.print('Ours over the peer; of latency, less is better.')
-    console.print(table_of(paper_claims.HEADER, rows, args.wide))
+    console.print(make_table(paper_claims.HEADER, rows, args.wide))
     if args.json:
         write_text(args.json, report.as_json(dict(claims=results)))
     if args.markdown:

@@ -22,9 +22,9 @@ from mmlowformer.utils.timing import (
     Candidate,
     CudaTimer,
     Timer,
+    interleave,
     median,
-    spread,
-    take_turns,
+    relative_iqr,
     warm_up,
 )
 
@@ -115,7 +115,7 @@ def time_both(comparison: Comparison, timer: Timer, repeats: int,
     pair = [Candidate(comparison.mmcv), Candidate(comparison.torchvision)]
     for candidate in pair:
         warm_up(candidate, timer, 3, turn_seconds, turn_seconds)
-    take_turns(pair, timer, repeats)
+    interleave(pair, timer, repeats)
     return pair
 
 
@@ -167,7 +167,7 @@ def run(args: argparse.Namespace) -> None:
         ratio = medians[0] / medians[1]
         table.add_row(comparison.name, *[
             f'{1e3 * value:.1f}'
-            + ' (wide)' * (spread(candidate.seconds) > WIDE_SPREAD)
+            + ' (wide)' * (relative_iqr(candidate.seconds) > WIDE_SPREAD)
             for value, candidate in zip(medians, pair)], f'{ratio:.2f}')
         if args.max_ratio and ratio > args.max_ratio:
             slow.append(f'{comparison.name} {ratio:.2f}')

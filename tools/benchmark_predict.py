@@ -27,9 +27,9 @@ from mmlowformer.utils.timing import (
     Candidate,
     CudaTimer,
     Timer,
+    interleave,
     median,
-    spread,
-    take_turns,
+    relative_iqr,
     warm_up,
 )
 
@@ -135,14 +135,14 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
     timer = CudaTimer() if args.device == 'cuda' else Timer()
     for candidate in pair.values():
         warm_up(candidate, timer, 1, 0, 0)
-    take_turns(list(pair.values()), timer, args.repeats)
+    interleave(list(pair.values()), timer, args.repeats)
     print(f'{args.config}, {args.size}x{args.size}, {len(files)} files, '
           f'{args.device}, {torch.get_num_threads()} threads')
     print(f'images in each call: {min(counts)} to {max(counts)}')
     rates = [len(files) / median(candidate.seconds)
              for candidate in pair.values()]
     for (name, candidate), rate in zip(pair.items(), rates):
-        wide = spread(candidate.seconds)
+        wide = relative_iqr(candidate.seconds)
         print(f'{name:<16}{rate:8.2f} images/s' + (
             f'  (quartiles {wide:.0%} apart)' if wide > WIDE_SPREAD else ''))
     share = 100 * rates[1] / rates[0]

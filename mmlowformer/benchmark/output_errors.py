@@ -1,4 +1,4 @@
-"""How far outputs are apart."""
+"""Compare the outputs of a model with those of eager float32."""
 import math
 
 from ..errors import UserError
@@ -7,7 +7,7 @@ from .options import TOLERANCES
 
 
 def checked_errors(outputs, reference, dtype: str) -> list[float]:
-    """How far outputs are from those of eager float32."""
+    """Relative errors of outputs that are close enough to the reference."""
     errors = relative_errors(outputs, reference)
     if not all(map(math.isfinite, errors)):
         raise UserError(f'outputs are not finite in {dtype}')
@@ -18,7 +18,7 @@ def checked_errors(outputs, reference, dtype: str) -> list[float]:
 
 
 def relative_errors(outputs, reference) -> list[float]:
-    """The largest difference over the largest value, for each output."""
+    """Relative error of each output."""
     errors = [relative_error(*pair) for pair in zip(
         tensors_in(outputs), tensors_in(reference), strict=True)]
     if not errors:

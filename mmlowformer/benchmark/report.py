@@ -22,7 +22,7 @@ def table_header(record: dict) -> list[str]:
             'GMACs/s', 'of peak', 'error', 'memory (MiB)']
 
 
-def add_first(record: dict, header: list[str], rows: list[list[str]]
+def add_ratio_column(record: dict, header: list[str], rows: list[list[str]]
               ) -> tuple[list[str], list[list[str]]]:
     """Put a column of ratios against the first row into a table."""
     place = header.index('images/s') + 1
@@ -151,7 +151,7 @@ def describe(record: dict) -> str:
     """The settings and the machine in a line."""
     settings = record['settings']
     options = settings['options']
-    done = ways(settings)
+    done = applied_options(settings)
     height, width = settings['shape']
     return (
         _incomplete(record) +
@@ -174,7 +174,7 @@ def describe_machine(environment: dict) -> str:
                       in environment['variables'].items()))
 
 
-def ways(settings: dict) -> list[str]:
+def applied_options(settings: dict) -> list[str]:
     """What was done to the models, and counted."""
     options = settings['options']
     done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
@@ -237,7 +237,7 @@ def _has_rows(value: Any) -> bool:
 
 def as_csv(record: dict) -> str:
     """One line for each model, nested values spread over columns."""
-    rows = [flat(row) for row in record['rows']]
+    rows = [flatten(row) for row in record['rows']]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator='\n')
@@ -246,12 +246,12 @@ def as_csv(record: dict) -> str:
     return stream.getvalue()
 
 
-def flat(value: dict, prefix: str = '') -> dict:
+def flatten(value: dict, prefix: str = '') -> dict:
     """Spread nested values over keys with dots."""
     flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flattened.update(flat(item, f'{prefix}{key}.'))
+            flattened.update(flatten(item, f'{prefix}{key}.'))
         else:
             flattened[prefix + key] = ' '.join(map(str, item)) if isinstance(
                 item, list) else item
@@ -282,7 +282,7 @@ def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
              f'{rates[1][name] / rates[0][name]:.3f}']
             for name in rates[0] if name in rates[1]]
-    first, second = (flat(dict(settings=record['settings'],
+    first, second = (flatten(dict(settings=record['settings'],
                                 **record['environment']))
                      for record in (one, other))
     differing = [

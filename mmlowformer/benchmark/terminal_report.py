@@ -63,7 +63,7 @@ class ProgressBar(BenchmarkProgress):
                         description=f'{self._title} {text}'.strip())
 
 
-def table_of(header: list[str], rows: list[list[str]], wide: bool) -> Table:
+def make_table(header: list[str], rows: list[list[str]], wide: bool) -> Table:
     """A table to be printed; long names break behind punctuation."""
     table = Table(box=None, pad_edge=False)
     for name in header:
@@ -86,7 +86,7 @@ def _broken(name: str, width: int) -> str:
     return '\n'.join(lines)
 
 
-def console_of(wide: bool) -> Console:
+def make_console(wide: bool) -> Console:
     """Wide enough for every column, also when it is written to a file."""
     return PlainConsole(
         width=max(200, Console().width) if wide else WIDTH)

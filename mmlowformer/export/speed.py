@@ -10,7 +10,7 @@ import torch
 from ..runtime.model_spec import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
-from ..utils.timing import Candidate, Timer, median, take_turns, warm_up
+from ..utils.timing import Candidate, Timer, interleave, median, warm_up
 from .wrappers import Network
 
 TURNS, TURN_SECONDS = 5, 0.2
@@ -45,7 +45,7 @@ def speeds(folders: Sequence[Path], network: Network, size: tuple[int, int]
     candidates = [entrant.candidate for entrant in entrants]
     for candidate in candidates:
         warm_up(candidate, Timer(), 2, 0.1, TURN_SECONDS)
-    take_turns(candidates, Timer(), TURNS)
+    interleave(candidates, Timer(), TURNS)
     return [dict(name=entrant.name, weights=entrant.weights,
                  milliseconds=round(1e3 * median(
                      entrant.candidate.seconds) / count, 2))

@@ -1,4 +1,4 @@
-"""Pictures of studies, as PNG."""
+"""Charts of studies as PNG files."""
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .block_sweep import fusing
+from .block_sweep import fusion_gains
 from .sweep import describe, rows_of
 
-# Settings of matplotlib, for names that hold dollars.
+# For names with dollar signs.
 PLAIN_TEXT = {'text.parse_math': False}
 MARKERS = 'osD^v<>pPX*'
-# In a picture of layers, names of those that take a larger share.
-WORTH_A_NAME = 0.04
-# Of all multiply-accumulates.
+# Layers with a larger share of the time are named.
+MIN_NAMED_SHARE = 0.04
+# A share of all MACs that is too thin for a white edge.
 THIN = 0.005
 
 
@@ -32,7 +32,7 @@ def _plain_numbers(axis) -> None:
 
 
 def _style(index: int) -> dict:
-    """One of many that can be told apart."""
+    """A color and a marker for each of many series."""
     return dict(color=f'C{index % 10}', marker=MARKERS[index // 10 * 3
                                                       + index % 3])
 
@@ -47,7 +47,7 @@ def draw_layers(study: dict, stem: Path) -> list[Path]:
             figure = draw(rows)
             figure.suptitle(describe(study), fontsize=9)
             drawn.append(_save(figure, Path(f'{stem}_{name}.png')))
-    if fusing(study):
+    if fusion_gains(study):
         drawn.append(_save(_draw_fusing(study), Path(f'{stem}_fusing.png')))
     return drawn
 
@@ -55,11 +55,11 @@ def draw_layers(study: dict, stem: Path) -> list[Path]:
 def _draw_time(rows: list[dict]) -> Figure:
     figure = Figure(figsize=(9, 6), layout='constrained')
     axes = figure.subplots()
-    for index, design in enumerate(_designs(rows)):
+    for index, block_type in enumerate(_designs(rows)):
         points = [(row['times'] * row['macs'] / 1e6, row['milliseconds'])
-                  for row in rows if row['design'] == design]
+                  for row in rows if row['block_type'] == block_type]
         axes.plot(*zip(*points), linestyle='', markersize=5, alpha=0.8,
-                  label=design, **_style(index))
+                  label=block_type, **_style(index))
     axes.set(xscale='log', yscale='log', ylabel='time (ms)',
              xlabel='multiply-accumulates of the stack (M)')
     _draw_equal_rates(axes)
@@ -70,7 +70,7 @@ def _draw_time(rows: list[dict]) -> Figure:
 
 
 def _draw_equal_rates(axes: Axes) -> None:
-    """Lines that stacks of the same GMAC/s lie on."""
+    """Draw lines of equal GMAC/s."""
     low, high = axes.get_xlim()
     bottom, top = axes.get_ylim()
     fastest = int(np.ceil(np.log10(high / bottom)))
@@ -78,7 +78,7 @@ def _draw_equal_rates(axes: Axes) -> None:
         rate = 10.**exponent
         axes.plot([low, high], [low / rate, high / rate], color='grey',
                   linewidth=0.7, zorder=0)
-        # Inside the picture, where its right or upper end is.
+        # The label is at the right or upper end of the line.
         x = min(0.93 * high, 0.75 * top * rate)
         if low < x and bottom < x / rate < top:
             axes.text(x, x / rate, f'{rate:g} GMAC/s', fontsize=7,
@@ -87,29 +87,29 @@ def _draw_equal_rates(axes: Axes) -> None:
 
 
 def _designs(rows: Iterable[dict]) -> list[str]:
-    return list(dict.fromkeys(row['design'] for row in rows))
+    return list(dict.fromkeys(row['block_type'] for row in rows))
 
 
 def _draw_rates(rows: list[dict]) -> Figure:
-    """A map of each design, of the first batch size."""
+    """Draw a heat map for each block type, at the smallest batch size."""
     batch = min(row['batch_size'] for row in rows)
     rows = [row for row in rows if row['batch_size'] == batch]
-    designs = _designs(rows)
+    block_types = _designs(rows)
     channels = sorted({row['channels'] for row in rows})
     sizes = sorted({row['size'] for row in rows}, reverse=True)
     columns = 6
-    lines = -(-len(designs) // columns)
+    lines = -(-len(block_types) // columns)
     figure = Figure(figsize=(2.1 * columns, 2.1 * lines + 0.6),
                     layout='constrained')
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True,
                            sharey=True)
     rates = [row['gmacs_per_second'] for row in rows]
-    for axes, design in zip(grid.flat, designs):
+    for axes, block_type in zip(grid.flat, block_types):
         image = _draw_map(axes, [row for row in rows
-                                 if row['design'] == design],
+                                 if row['block_type'] == block_type],
                           channels, sizes, max(rates))
-        axes.set_title(design, fontsize=8)
-    for axes in list(grid.flat)[len(designs):]:
+        axes.set_title(block_type, fontsize=8)
+    for axes in list(grid.flat)[len(block_types):]:
         axes.set_axis_off()
     figure.supxlabel(f'channels (batch size {batch})', fontsize=9)
     figure.supylabel('height and width', fontsize=9)
@@ -140,16 +140,16 @@ def _draw_map(axes: Axes, rows: list[dict], channels: list[int],
 def _draw_fusing(study: dict) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout='constrained')
     axes = figure.subplots()
-    for index, found in enumerate(fusing(study)):
-        axes.plot(*zip(*sorted(found.ratios.items())), markersize=5,
-                  linestyle='-' if found.batch_size == 1 else '--',
-                  label=f'{found.size}x{found.size}, batch size '
-                  f'{found.batch_size}', **_style(index))
+    for index, gain in enumerate(fusion_gains(study)):
+        axes.plot(*zip(*sorted(gain.ratios.items())), markersize=5,
+                  linestyle='-' if gain.batch_size == 1 else '--',
+                  label=f'{gain.size}x{gain.size}, batch size '
+                  f'{gain.batch_size}', **_style(index))
     axes.axhline(1, color='grey', linewidth=0.8)
     axes.set(xscale='log', xlabel='channels', ylabel='rate of fused over '
              'unfused MBConv\n(at equal work; above 1 fusing pays)')
     axes.set_ylim(bottom=0)
-    channels = sorted({c for found in fusing(study) for c in found.ratios})
+    channels = sorted({c for gain in fusion_gains(study) for c in gain.ratios})
     axes.set_xticks(channels, [str(c) for c in channels])
     axes.minorticks_off()
     axes.legend(fontsize=8)
@@ -176,24 +176,23 @@ def draw_network(study: dict, stem: Path) -> list[Path]:
 
 
 def _draw_gap(axes: Axes, cell: dict) -> None:
-    """Width: MACs; height: 1 / efficiency; so area is time."""
+    """Draw rectangles: width MACs, height 1 / efficiency, area time."""
     peak = cell['peak_macs_per_second']
     total = sum(row['milliseconds'] for row in cell['rows'])
     with_macs = [row for row in cell['rows'] if row['macs']]
     heights = [1e-3 * row['milliseconds'] * peak / row['macs']
                for row in with_macs]
-    # The widths of a picture say nothing where all is less than a hair's.
     highest = _cut(heights, [row['macs'] for row in with_macs])
     kinds = list(dict.fromkeys(row['kind'] for row in with_macs))
     whole, left = sum(row['macs'] for row in with_macs) / 1e6, 0.
     for row, height in zip(with_macs, heights):
         width = row['macs'] / 1e6
         color = f'C{kinds.index(row["kind"]) % 10}'
-        # White edges would cover all of what is thin.
+        # White edges would cover thin rectangles.
         axes.add_patch(Rectangle(
             (left, 0), width, height, linewidth=0.5, facecolor=color,
             edgecolor='white' if width > THIN * whole else color))
-        if row['milliseconds'] > WORTH_A_NAME * total:
+        if row['milliseconds'] > MIN_NAMED_SHARE * total:
             axes.text(left + width / 2, 0.015 * highest, row['name'],
                       rotation=90, fontsize=6, ha='center', va='bottom')
         left += width
@@ -211,7 +210,7 @@ def _draw_gap(axes: Axes, cell: dict) -> None:
 
 
 def _cut(heights: Sequence[float], macs: Sequence[int]) -> float:
-    """A height that all but thin rectangles stay below."""
+    """A height above all but thin rectangles."""
     order = np.argsort(heights)
     share = np.cumsum(np.array(macs)[order]) / sum(macs)
     return 1.3 * max(1.5, np.array(heights)[order][
@@ -221,7 +220,7 @@ def _cut(heights: Sequence[float], macs: Sequence[int]) -> float:
 def _draw_roofline(axes: Axes, cell: dict) -> None:
     peak = cell['peak_macs_per_second'] / 1e9
     bandwidth = cell['bytes_per_second'] / 1e9
-    # Profilers round: what takes less than they can tell takes nothing.
+    # Profilers round short times to 0.
     rows = [row for row in cell['rows']
             if row['macs'] and row['bytes'] and row['milliseconds']]
     kinds = list(dict.fromkeys(row['kind'] for row in rows))
@@ -277,14 +276,15 @@ def draw_resolution(study: dict, stem: Path) -> list[Path]:
 
 
 def draw_choice(study: dict, stem: Path) -> list[Path]:
-    """Draw predicted against measured times of networks held out."""
+    """Draw predicted against measured times of networks left out."""
     if 'held_out' not in study:
         return []
     rows = study['held_out']['rows']
     figure = Figure(figsize=(10, 5), layout='constrained')
     pair = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, key, title in zip(
-            pair, ('predicted', 'line'), ('predictor', 'line of MACs')):
+            pair, ('predicted', 'line'),
+            ('latency model', 'line through the MACs')):
         for index, family in enumerate(dict.fromkeys(
                 row['family'] for row in rows)):
             members = [row for row in rows if row['family'] == family]
@@ -299,7 +299,7 @@ def draw_choice(study: dict, stem: Path) -> list[Path]:
         for axis in (axes.xaxis, axes.yaxis):
             _plain_numbers(axis)
         axes.grid(which='both', alpha=0.25)
-    pair[0].set_ylabel('predicted while held out (ms)')
+    pair[0].set_ylabel('predicted when left out (ms)')
     pair[0].legend(fontsize=8)
     figure.suptitle(describe(study), fontsize=9)
     return [_save(figure, Path(f'{stem}.png'))]

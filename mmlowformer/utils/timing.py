@@ -120,14 +120,14 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
         timer.measure_each(candidate.call, candidate.calls))
 
 
-def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
+def interleave(candidates: Sequence[Candidate], timer: Timer, repeats: int,
                time_turn: Callable[[Candidate, Timer], None] = time_window,
                after_turn: Callable[[], None] = lambda: None) -> int:
     """Time all candidates, one turn of each after the other."""
     for done in range(repeats):
         counts = [len(candidate.seconds) for candidate in candidates]
         try:
-            _take_turn(candidates, timer, time_turn, after_turn)
+            _interleave_once(candidates, timer, time_turn, after_turn)
         except KeyboardInterrupt:
             if not done:
                 raise
@@ -137,7 +137,7 @@ def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
     return repeats
 
 
-def _take_turn(candidates: Sequence[Candidate], timer: Timer,
+def _interleave_once(candidates: Sequence[Candidate], timer: Timer,
                time_turn: Callable[[Candidate, Timer], None],
                after_turn: Callable[[], None]) -> None:
     for candidate in candidates:
@@ -152,7 +152,7 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def spread(values: Sequence[float]) -> float:
+def relative_iqr(values: Sequence[float]) -> float:
     """Interquartile range over the median."""
     if len(values) < 2:
         return 0.

@@ -13,7 +13,7 @@ from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
 from mmlowformer.benchmark.run import BenchmarkProgress, Settings, measure
-from mmlowformer.benchmark.terminal_report import console_of, table_of
+from mmlowformer.benchmark.terminal_report import make_console, make_table
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
 from mmlowformer.utils.timing import Timer
@@ -385,9 +385,9 @@ def test_ratio_to_the_first_of_the_same_model(clock):
 def test_long_names_break_behind_punctuation(clock, capsys):
     name = 'retinanet_lowformer_b1_coco@deploy,compile,bf16'
     result = record(clock, {name: Costly(clock, 0.1)})
-    header, rows = report.narrow(*report.add_first(
+    header, rows = report.narrow(*report.add_ratio_column(
         result, report.table_header(result), report.table_rows(result)))
-    console_of(wide=False).print(table_of(header, rows, wide=False))
+    make_console(wide=False).print(make_table(header, rows, wide=False))
     words = [line.split()[0] for line in
              capsys.readouterr().out.splitlines()[1:]]
     assert len(words) > 1

@@ -7,7 +7,7 @@ from mmlowformer.benchmark.models import Spec
 from mmlowformer.benchmark.run import BenchmarkProgress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.study import sweep
-from mmlowformer.study.sweep import Cell
+from mmlowformer.study.sweep import Measurement
 
 SETTINGS = dict(repeats=3, sizes=(1, 2))
 
@@ -25,7 +25,7 @@ class Measured:
                 raise error
             return dict(complete=complete, rows=[dict(name=name)])
 
-        return Cell(dict(name=name), measure)
+        return Measurement(dict(name=name), measure)
 
 
 @pytest.fixture

@@ -158,14 +158,14 @@ def test_wide_has_every_column(tool):
 
 
 def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
-    steps, step = itertools.count(1), timing._take_turn
+    steps, step = itertools.count(1), timing._interleave_once
 
     def interrupted(*arguments):
         if next(steps) == 3:
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(timing, '_take_turn', interrupted)
+    monkeypatch.setattr(timing, '_interleave_once', interrupted)
     status, out = tool(*HERE, '--repeats', 9, '--json', 'part.json')
     assert status == 130
     assert 'INCOMPLETE, 2 of 9 rounds' in out
