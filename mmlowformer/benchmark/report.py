@@ -1,4 +1,4 @@
-"""Tables, files, comparisons and pictures of measurements."""
+"""Tables, files, comparisons and charts of measurements."""
 import csv
 import io
 import itertools
@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UserError, damage_errors, first_line, plain_label
 from .run import SCHEMA
 
-# Settings that may differ without making a comparison doubtful.
+# Differences that do not affect a comparison.
 HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
 
 
@@ -24,7 +24,7 @@ def table_header(record: dict) -> list[str]:
 
 def add_ratio_column(record: dict, header: list[str], rows: list[list[str]]
               ) -> tuple[list[str], list[list[str]]]:
-    """Put a column of ratios against the first row into a table."""
+    """Add a column of ratios to the first row."""
     place = header.index('images/s') + 1
     rates = [row.get('images_per_second') for row in record['rows']]
     first = next(filter(None, rates), None)
@@ -35,14 +35,14 @@ def add_ratio_column(record: dict, header: list[str], rows: list[list[str]]
 
 def narrow(header: list[str], rows: list[list[str]]
            ) -> tuple[list[str], list[list[str]]]:
-    """The columns of a table that fit into 80."""
+    """The columns that fit into 80 characters."""
     places = [header.index(name) for name in NARROW if name in header]
     return ([NARROW[header[place]] for place in places],
             [[row[place] for place in places] if len(row) == len(header)
              else [row[0], row[-1]] for row in rows])
 
 
-# Columns of the table at 80 columns, and their names there.
+# The columns at 80 characters, and their names there.
 NARROW = {
     'model': 'model', 'GMACs': 'GMACs', 'images/s': 'images/s',
     'vs first': 'vs first', 'p50 (ms)': 'p50 ms', 'spread': 'spread',
@@ -50,7 +50,7 @@ NARROW = {
 
 
 def table_rows(record: dict) -> list[list[str]]:
-    """The measurement as text, a model a line."""
+    """One row of text for each model."""
     training = record['settings']['mode'] == 'train'
     first: dict[str, float] = {}
     for row in record['rows']:
@@ -60,7 +60,7 @@ def table_rows(record: dict) -> list[list[str]]:
 
 
 def _model(row: dict) -> str:
-    """The same for a variant of ours and of timm, whatever the options."""
+    """The name without options and without timm's prefix."""
     return row['name'].split('@')[0].removeprefix('timm:')
 
 
@@ -91,7 +91,7 @@ def _known(value: float, digits: str) -> str:
 
 
 def _errors(row: dict) -> str:
-    """For each output, in the order of its strides, unless all are tiny."""
+    """One error in float32, otherwise one for each output."""
     errors = row['errors']
     if row['options']['dtype'] == 'fp32':
         errors = [max(errors)]
@@ -100,12 +100,12 @@ def _errors(row: dict) -> str:
 
 PROFILE_HEADER = ['model', 'operator', 'count', 'ms', 'share', 'GMACs/s',
                   'of peak']
-# A smaller share of a call is not worth a line.
-WORTH_A_LINE = 0.01
+# Operators with a smaller share of a call are not listed.
+MIN_SHARE = 0.01
 
 
 def profile_rows(record: dict) -> list[list[str]]:
-    """Where the time goes, a kind of operator a line."""
+    """One row for each kind of operator of each model."""
     return [line for row in record['rows'] if row.get('profile')
             for line in _profile_lines(row, record['peak'])]
 
@@ -116,7 +116,7 @@ def _profile_lines(row: dict, peaks: dict) -> list[list[str]]:
     lines = []
     for share in row['profile']:
         milliseconds = share['milliseconds']
-        if milliseconds < WORTH_A_LINE * total:
+        if milliseconds < MIN_SHARE * total:
             continue
         rate = share['macs'] / milliseconds / 1e6
         lines.append([
@@ -140,7 +140,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def tables(record: dict) -> list[str]:
-    """The measurement, and the profiles if there are any, in Markdown."""
+    """Markdown tables of the measurement, and of its profiles if any."""
     found = [markdown(table_header(record), table_rows(record))]
     if profile := profile_rows(record):
         found.append(markdown(PROFILE_HEADER, profile))
@@ -148,7 +148,7 @@ def tables(record: dict) -> list[str]:
 
 
 def describe(record: dict) -> str:
-    """The settings and the machine in a line."""
+    """Describe settings, machine and peak in a line."""
     settings = record['settings']
     options = settings['options']
     done = applied_options(settings)
@@ -175,20 +175,20 @@ def describe_machine(environment: dict) -> str:
 
 
 def applied_options(settings: dict) -> list[str]:
-    """What was done to the models, and counted."""
+    """Names of the options that differ from eager execution."""
     options = settings['options']
     done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
             if options[name]]
-    # Files from before there was such a thing have the clock's.
+    # Older files do not have it.
     if settings.get('cpu_time'):
-        done.append('seconds of the processor')
+        done.append('processor time')
     if options['compile']:
         done.append(f'compile {options["compile"]}')
     return done
 
 
 def _incomplete(record: dict) -> str:
-    """Files from before there was such a thing are complete."""
+    """A prefix for incomplete records; older files have no such key."""
     if record.get('complete', True):
         return ''
     return (f'INCOMPLETE, {record["rounds"]} of '
@@ -236,7 +236,7 @@ def _has_rows(value: Any) -> bool:
 
 
 def as_csv(record: dict) -> str:
-    """One line for each model, nested values spread over columns."""
+    """CSV with a line for each model; nested values have columns."""
     rows = [flatten(row) for row in record['rows']]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
@@ -247,7 +247,7 @@ def as_csv(record: dict) -> str:
 
 
 def flatten(value: dict, prefix: str = '') -> dict:
-    """Spread nested values over keys with dots."""
+    """Flatten nested dicts into keys with dots."""
     flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
@@ -259,19 +259,19 @@ def flatten(value: dict, prefix: str = '') -> dict:
 
 
 def read(path: str) -> dict:
-    """Read a measurement."""
+    """Read the JSON file of a measurement."""
     try:
         record = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} cannot be read: {first_line(error)}') \
             from error
     if not isinstance(record, dict) or record.get('schema') != SCHEMA:
-        raise UserError(f'{path} is no measurement of this version')
+        raise UserError(f'{path} is not a measurement of this version')
     return record
 
 
 def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
-    """Ratios of two measurements, and the settings that differ."""
+    """Compare two measurements: ratios, and settings that differ."""
     with damage_errors('the files cannot be compared, one is damaged'):
         return _compared(one, other)
 
@@ -296,7 +296,7 @@ def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
 
 
 def plot(record: dict, path: str) -> None:
-    """Speed against multiply-accumulates and against parameters."""
+    """Draw speed over multiply-accumulates and over parameters."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot
@@ -325,7 +325,7 @@ def plot(record: dict, path: str) -> None:
                   loc='outside right upper', fontsize=8)
     figure.suptitle(describe(record), fontsize=9)
     figure.draw_without_rendering()
-    # Now that it is known where on the page they are.
+    # Labels need the final positions of the points.
     for axis, points in zip(axes, places):
         _label(axis, rows, points)
     figure.savefig(path, dpi=150)
@@ -349,7 +349,7 @@ def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
                   markersize=5, color=color)
 
 
-# Where a label can be, seen from its point: alignments are those of the text.
+# Offsets of a label from its point, and alignments of the text.
 HORIZONTAL = {1: 'left', 0: 'center', -1: 'right'}
 VERTICAL = {1: 'bottom', -1: 'top', 0: 'center'}
 SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
@@ -358,7 +358,7 @@ SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
 
 
 def _label(axis, rows: list[dict], points: list[tuple]) -> None:
-    """Write names where they cover neither each other nor a point."""
+    """Label points where the names cover neither each other nor a point."""
     from matplotlib.transforms import Bbox
 
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6)
@@ -366,7 +366,7 @@ def _label(axis, rows: list[dict], points: list[tuple]) -> None:
     named = set()
     for row, point in zip(rows, points):
         name = row['name'].removeprefix('timm:')
-        # A variant of ours and of timm have nearly the same place.
+        # A variant and timm's own have nearly the same position.
         if name in named:
             continue
         named.add(name)

@@ -1,7 +1,6 @@
 """Measure models: build, check, warm up, interleave, report."""
 import copy
 import gc
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,7 +14,6 @@ from ..utils.tensors import tensors_in
 from ..utils.timing import (
     WIDE_SPREAD,
     Candidate,
-    CudaTimer,
     Timer,
     interleave,
     median,
@@ -23,6 +21,7 @@ from ..utils.timing import (
     relative_iqr,
     time_each_call,
     time_window,
+    timer_for,
     warm_up,
 )
 from .environment import describe_environment
@@ -99,13 +98,6 @@ class BenchmarkedModel:
     failure: str | None = None
 
 
-def timer_for(settings: Settings) -> Timer:
-    if settings.options.device == 'cuda':
-        return CudaTimer()
-    return Timer(time.process_time if settings.cpu_time else
-                 time.perf_counter)
-
-
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
             progress: BenchmarkProgress | None = None) -> dict:
     """Measure models in turns.
@@ -126,7 +118,8 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
     Raises:
         UserError: If a single image does not fit into memory.
     """
-    timer = timer or timer_for(settings)
+    timer = timer or timer_for(settings.options.device,
+                              settings.cpu_time)
     progress = progress or BenchmarkProgress()
     requested = settings.batch_size
     set_up(settings.options)

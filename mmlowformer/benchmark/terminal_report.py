@@ -1,4 +1,4 @@
-"""What measurements show on the terminal: how far they are, and tables."""
+"""Progress and tables of measurements on the terminal."""
 import re
 import sys
 
@@ -11,18 +11,17 @@ from ..errors import printable
 from ..utils.progress_bar import make_bar
 from .run import BenchmarkProgress
 
-# Of a table, unless it is wide.
 WIDTH = 80
 
 
 class PlainConsole(Console):
-    """Shows texts literally: no markup, no control characters."""
+    """Prints text literally: no markup, no control characters."""
 
     def __init__(self, **kwargs):
         super().__init__(markup=False, emoji=False, highlight=False, **kwargs)
 
     def render_str(self, text: str, **kwargs) -> Text:
-        """Prepare a text to be shown."""
+        """Escape control characters."""
         return super().render_str(printable(text, '\n', sys.maxsize),
                                   **kwargs)
 
@@ -64,7 +63,7 @@ class ProgressBar(BenchmarkProgress):
 
 
 def make_table(header: list[str], rows: list[list[str]], wide: bool) -> Table:
-    """A table to be printed; long names break behind punctuation."""
+    """A table for printing; long names break behind punctuation."""
     table = Table(box=None, pad_edge=False)
     for name in header:
         table.add_column(name, no_wrap=wide and name == 'model',
@@ -87,6 +86,6 @@ def _broken(name: str, width: int) -> str:
 
 
 def make_console(wide: bool) -> Console:
-    """Wide enough for every column, also when it is written to a file."""
+    """A console of 80 columns, or wide enough for every column."""
     return PlainConsole(
         width=max(200, Console().width) if wide else WIDTH)

@@ -19,7 +19,6 @@ from ..benchmark.run import (
     peak_candidate,
     reference_outputs,
     set_up,
-    timer_for,
 )
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork
@@ -30,6 +29,7 @@ from ..utils.timing import (
     interleave,
     median,
     relative_iqr,
+    timer_for,
     warm_up,
 )
 from .kernel_profile import WHOLE, Profiler, rows_of
@@ -147,7 +147,8 @@ def measurement_of(spec: Spec, settings: Settings, calls: int,
     height, _ = settings.shape
     return Measurement(
         dict(model=spec.name, size=height, batch_size=settings.batch_size),
-        partial(_measure, spec, settings, calls, timer or timer_for(settings)),
+        partial(_measure, spec, settings, calls, timer or timer_for(
+            settings.options.device, settings.cpu_time)),
         steps=4 * settings.repeats + 1)
 
 

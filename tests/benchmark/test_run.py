@@ -268,7 +268,7 @@ def test_seconds_of_the_processor():
         shape=(8, 8), batch_size=1, min_time=0.001, repeats=1,
         warm_up_calls=1, warm_up_time=0, cpu_time=True))
     assert record['rows'][0]['milliseconds']['p50'] < 40
-    assert 'seconds of the processor' in report.describe(record)
+    assert 'processor time' in report.describe(record)
 
 
 def test_outputs_that_are_not_finite(clock):
@@ -416,5 +416,5 @@ def test_files(clock, tmp_path):
     file.write_text(json.dumps(result))
     assert report.read(str(file)) == json.loads(json.dumps(result))
     file.write_text('{}')
-    with pytest.raises(UserError, match='a.json is no measurement'):
+    with pytest.raises(UserError, match='a.json is not a measurement'):
         report.read(str(file))
