@@ -38,7 +38,6 @@ from mmlowformer.datasets.splitting import deal_out, group_by
 from mmlowformer.datasets.tiling import cut_pictures
 from mmlowformer.engine import UserError
 from mmlowformer.errors import shown, some_of
-from mmlowformer.predict.tile_merging import Tiling
 from mmlowformer.utils.files import (
     check_new,
     check_new_folder,
@@ -46,6 +45,7 @@ from mmlowformer.utils.files import (
     write_json,
     write_lines,
 )
+from mmlowformer.utils.tiles import check_tiling
 
 # What Pillow takes for an attack is a large scene here.
 MOST_PIXELS = 2**31
@@ -359,7 +359,7 @@ def refuse(content: dict, source: str, remedy: str = '', *options) -> None:
 
 def tile(args: argparse.Namespace) -> None:
     check_new_folder(args.out)
-    Tiling(args.size, args.overlap)
+    check_tiling(args.size, args.overlap)
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible is a share, 0 to 1, and --negatives '
                         'at least 0')

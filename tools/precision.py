@@ -49,6 +49,9 @@ def prepare(args: argparse.Namespace) -> Config:
     cfg = engine.prepare_test(args, 'precision')
     # The tables are the output; Runner's reports would hide them.
     cfg.log_level = 'WARNING'
+    progress_bar = cfg.get('default_hooks', {}).get('progress_bar')
+    if progress_bar:
+        progress_bar.enabled = False
     return cfg
 
 

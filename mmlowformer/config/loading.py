@@ -1,4 +1,4 @@
-"""Finding the configs that come with mmlowformer, and reading any."""
+"""Find the configs of mmlowformer, and read any config."""
 import difflib
 import traceback
 from collections.abc import Iterator
@@ -7,15 +7,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import UserError, first_line
+from ..utils.imports import shipped_folder
 from .variables import read_following
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
-    """``configs/`` of the checkout, or where a wheel puts it."""
-    installed = PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+    """``configs/`` of the checkout, or the folder that a wheel installs."""
+    return shipped_folder('configs')
 
 
 def get_config_path(name: str) -> str:
@@ -63,7 +61,7 @@ def get_config(name: str) -> Config:
 
 
 def find_config(name: str) -> str:
-    """A config of the user, or one that comes with mmlowformer."""
+    """Path of a user's config, or of one that comes with mmlowformer."""
     if Path(name).is_file():
         return name
     try:
@@ -77,22 +75,15 @@ def read_config(path: str, options: dict[str, object] | None = None
     """Read the config of a user."""
     try:
         cfg = read_following(path, {} if options is None else options)
-        _import_what_it_names(cfg)
+        for _ in nodes_in(cfg):  # Resolves lazy imports.
+            pass
         return cfg
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
-    # A config is a program and may fail in any way; it is the user's.
+    # A config is a program, which may fail in any way.
     except Exception as error:
         raise UserError(f'config {path} cannot be read: '
                         f'{_reason(error, path)}') from error
-
-
-def _import_what_it_names(node: object) -> None:
-    """Look at all of a config, which imports what is imported in it."""
-    if isinstance(node, (Config, dict, list, tuple)):
-        for child in node if isinstance(node, (list, tuple)) else (
-                node.values()):
-            _import_what_it_names(child)
 
 
 def _reason(error: Exception, path: str) -> str:
@@ -108,18 +99,23 @@ def _reason(error: Exception, path: str) -> str:
 
 
 def kind_of(part: dict) -> str:
-    """Name of the class that is built of a dict."""
+    """Name of the class that a dict builds."""
     kind = part.get('type')
     return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
-def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
-    """All dicts in a part of a config."""
-    if isinstance(node, dict):
-        yield path, node
+def nodes_in(node: object, path: str = '') -> Iterator[tuple[str, object]]:
+    """A part of a config and all that is in it, with their paths."""
+    yield path, node
     if isinstance(node, (dict, Config)):
         items = node.items()
     else:
         items = enumerate(node if isinstance(node, (list, tuple)) else ())
     for key, child in items:
-        yield from dicts_in(child, f'{path}.{key}'.lstrip('.'))
+        yield from nodes_in(child, f'{path}.{key}'.lstrip('.'))
+
+
+def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
+    """All dicts in a part of a config, with their paths."""
+    return ((where, part) for where, part in nodes_in(node, path)
+            if isinstance(part, dict))

@@ -18,7 +18,7 @@ from ..errors import UserError, first_line, printable, shown, some_of
 from ..visualization.drawing import (
     Boxes,
     captioned,
-    colours,
+    class_colors,
     contact_sheet,
     draw_boxes,
     draw_mask,
@@ -84,7 +84,7 @@ def inspect_boxes(pictures: Sequence[Picture], classes: Sequence[str],
          f'{median(per_image):g} in half of the images, at most '
          f'{max(per_image)}'),
         *against_anchors(pictures, cfg)]
-    palette = colours(len(classes))
+    palette = class_colors(len(classes))
     panels = []
     for picture in _spread(pictures):
         panels.append((picture.name, _drawn(picture, classes, images,
@@ -140,7 +140,7 @@ def inspect_masks(folder: str, images: ImageFolder,
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_unlike(classes, file)
-    faults, palette = Faults(), colours(len(classes))
+    faults, palette = Faults(), class_colors(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
     drawn, panels = set(_spread(images.names)), []
@@ -171,7 +171,7 @@ def inspect_masks(folder: str, images: ImageFolder,
              ('Pixels', f'{shares}; {pixels[IGNORED]} without a class')]
     legend = [(name, colour) for name, colour in zip(classes, palette)]
     if panels:
-        # The colours are told once, below the first picture.
+        # The colors are told once, below the first picture.
         panels[0] = (panels[0][0], captioned([('', panels[0][1])], legend))
     return Findings(lines, {name: holders[index] for index, name
                             in enumerate(classes)}, faults, panels)

@@ -1,4 +1,4 @@
-"""Tensors inside of lists, dicts and data samples, and how they differ."""
+"""Tensors in nested lists, tuples and dicts, and how they differ."""
 import math
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def map_tensors(function: Callable[[Tensor], object], value):
 
 
 def tensors_in(value) -> list[Tensor]:
-    """The tensors in lists, tuples and dicts, whatever else is in there."""
+    """The tensors in lists, tuples and dicts; other values are skipped."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):

@@ -131,7 +131,7 @@ def resumed(folder, killed):
 @pytest.mark.usefixtures('safe_loading')
 def test_torn_checkpoint_is_passed_over(resumed):
     work_dir, torn, output = resumed
-    assert (f'Passed over: checkpoint {torn} cannot be read'
+    assert (f'Skipped: checkpoint {torn} cannot be read'
             in ' '.join(output.split()))
     before = int(torn.stem.removeprefix('iter_')) - 1
     assert f'resumed epoch: 0, iter: {before}' in output

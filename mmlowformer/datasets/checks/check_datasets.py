@@ -19,7 +19,7 @@ CHECKS = {
     'CustomDataset.load_data_list': check_folders,
     'BaseSegDataset.load_data_list': check_masks,
     'ListedMasks.load_data_list': check_masks,
-    'Sequences.load_data_list': check_sequences,
+    'BaseSOTDataset.load_data_list': check_sequences,
     'CocoObjects.load_data_list': check_coco_boxes,
     'BaseVideoDataset.load_data_list': check_identities,
 }

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 from mmengine.runner import Runner
 
-from ...config.loading import kind_of
+from ...config.loading import dicts_in, kind_of
 from ...registry import HOOKS
 from ...utils.console import warn
 from .progress_bar import by_iteration, log_interval
@@ -88,19 +88,10 @@ def _words(scales: set[int]) -> str:
 
 def scales_of(dataloader: dict | None) -> set[int]:
     """Longer sides that a pipeline resizes images to."""
-    return set(_sides((dataloader or {}).get('dataset')))
-
-
-def _sides(node: object) -> Iterator[int]:
-    if isinstance(node, dict):
-        if kind_of(node) in ('Resize', 'RandomChoiceResize'):
-            for key in ('scale', 'scales'):
-                yield from _longer(node.get(key))
-        for child in node.values():
-            yield from _sides(child)
-    elif isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _sides(child)
+    return {side for _, step in dicts_in((dataloader or {}).get('dataset'))
+            if kind_of(step) in ('Resize', 'RandomChoiceResize')
+            for key in ('scale', 'scales')
+            for side in _longer(step.get(key))}
 
 
 def _longer(scale: object) -> Iterator[int]:
