@@ -27,7 +27,7 @@ PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
 # Runtimes, each with threads and an OpenMP of its own, have processes apart:
 # beside what other tests have loaded by then a worker was seen to end.
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
-    tests/study/test_network.py
+    tests/study/test_layer_profile.py
 # What an edit of the network or of the weights breaks first.
 QUICK := tests/models tests/checkpoint/test_key_formats.py \
     tests/datasets tests/engine tests/utils tests/config tests/analysis

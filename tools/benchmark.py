@@ -20,7 +20,7 @@ from mmlowformer import engine
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.benchmark.arguments import (
     add_execution_options,
-    add_timing,
+    add_timing_options,
     check_execution_options,
     execution_options,
 )
@@ -78,7 +78,7 @@ def parse_args() -> argparse.Namespace:
                         'deploy: --deploy --channels-last --compile; claims: '
                         "compare the authors' claims with measurements, with "
                         '--compile of compiled models, too')
-    add_timing(parser, min_time=5, repeats=9)
+    add_timing_options(parser, min_time=5, repeats=9)
     parser.add_argument('--profile', nargs='?', type=int, const=11, default=0,
                         metavar='N', help='list the time of each operator, '
                         'the median of N calls (default: 11)')

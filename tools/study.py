@@ -25,7 +25,7 @@ from matplotlib import rc_context
 from mmlowformer import engine
 from mmlowformer.benchmark.arguments import (
     add_execution_options,
-    add_timing,
+    add_timing_options,
     check_execution_options,
     execution_options,
 )
@@ -94,7 +94,7 @@ def add_layers(commands) -> argparse.ArgumentParser:
                          f'(default: {block_sweep.MAX_MACS / 1e9:g})')
     rename_option(command, '--designs', '--block-types')
     rename_option(command, '--most-gmacs', '--max-gmacs')
-    add_timing(command, min_time=0.25, repeats=5)
+    add_timing_options(command, min_time=0.25, repeats=5)
     return command
 
 
@@ -107,7 +107,7 @@ def add_network(commands) -> argparse.ArgumentParser:
     add_images(command, [512])
     command.add_argument('--calls', type=int, default=25, metavar='N',
                          help='calls whose layers are timed (default: 25)')
-    add_timing(command, min_time=2, repeats=5)
+    add_timing_options(command, min_time=2, repeats=5)
     return command
 
 
@@ -127,7 +127,7 @@ def add_resolution(commands) -> argparse.ArgumentParser:
                          help='as in tools/benchmark.py (default: '
                          f'{" ".join(resolution_sweep.MODELS)})')
     add_images(command, list(resolution_sweep.SIZES))
-    add_timing(command, min_time=1, repeats=5)
+    add_timing_options(command, min_time=1, repeats=5)
     return command
 
 
@@ -147,7 +147,7 @@ def add_choose(commands) -> argparse.ArgumentParser:
     command.add_argument('--top', type=int, default=3, metavar='K',
                          help='how many variants, and how many of your own '
                          'networks, to measure again (default: 3)')
-    add_timing(command, min_time=1, repeats=7)
+    add_timing_options(command, min_time=1, repeats=7)
     return command
 
 

@@ -24,7 +24,7 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', choices=BACKENDS, default='torch')
 
 
-def add_timing(parser: argparse.ArgumentParser, min_time: float,
+def add_timing_options(parser: argparse.ArgumentParser, min_time: float,
                repeats: int) -> None:
     """Add how long to measure."""
     parser.add_argument('--threads', type=int, metavar='N')

@@ -1,4 +1,4 @@
-"""Prepare a model for timing: deploy, lay out, cast, compile or convert."""
+"""Prepare a model for timing: deploy, cast, compile or convert it."""
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
