@@ -6,13 +6,13 @@ import runpy
 import pytest
 import torch
 
-from mmlowformer import LowFormer
+from mmlowformer import LowFormer, get_config
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.models.ablations import ABLATIONS
-from mmlowformer.registry import MODELS
+from mmlowformer.registry import HOOKS, MODELS
 from mmlowformer.study import tables
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 
 def test_features_with_mmpretrain(run_python):
@@ -37,6 +37,57 @@ def test_networks_of_the_ablations_page():
     assert backbone.out_channels == (48, 96, 192, 384)
     listed = re.findall(r'^(?:\d\.|-) \[?`(\w+)`', page, re.M)
     assert listed == list(ABLATIONS)
+
+
+def test_snippet_of_the_start_page():
+    page = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    names = {}
+    exec(snippet, names)
+    assert names['backbone'].pop('_delete_')
+    with torch.device('meta'):
+        assert isinstance(MODELS.build(names['backbone']), LowFormer)
+
+
+def test_the_training_page_lists_all_hooks():
+    page = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
+    section = re.search(r'^## Hooks\n(.*?)^## ', page, re.M | re.S).group(1)
+    hooks = get_config('retinanet_lowformer_b0_coco').default_hooks
+    own = {name: hook.type for name, hook in hooks.items()
+           if hook.type.startswith('mmlowformer.')}
+    assert re.findall(r'^- `(\w+)`', section, re.M) == list(own)
+    snippet = re.search(r'```python\n(.*?)```', section, re.S).group(1)
+    names = {}
+    exec(snippet, names)
+    for name, hook in names['default_hooks'].items():
+        assert hook['type'] == own[name]
+        HOOKS.build(hook)
+
+
+def test_imports_of_the_api_page():
+    page = (ROOT / 'docs' / 'api.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    exec(snippet, {})
+
+
+MARKDOWN = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+
+
+@pytest.mark.parametrize('page', MARKDOWN, ids=lambda page: page.stem)
+def test_commands_of_the_page_exist(page):
+    sources = '\n'.join(
+        file.read_text(encoding='utf-8') for folder in ('tools', 'mmlowformer')
+        for file in (ROOT / folder).rglob('*.py'))
+    text = page.read_text(encoding='utf-8')
+    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+        for line in block.replace('\\\n', ' ').splitlines():
+            command = re.match(r'\s*(?:python )?tools/\w+\.(?:py|sh).*', line)
+            options = re.findall(r' (--[\w-]+)', command[0] if command else '')
+            for option in options:
+                # Some are made of their names: f'--{name}'.
+                assert re.search(f"'(--)?{option[2:]}'", sources), line
+    for config in re.findall(r'configs/\w+\.py', text):
+        assert (ROOT / config).exists(), config
 
 
 def test_files_named_in_the_docs_exist():
@@ -125,10 +176,25 @@ def test_pictures_of_studies_have_their_measurements():
         assert any(picture.startswith(file.stem) for file in PAGES), picture
 
 
-def test_the_drawing_is_up_to_date():
-    draw = runpy.run_path(str(ROOT / 'docs' / 'draw_architecture.py'))['draw']
-    drawn = (ROOT / 'docs' / 'architecture.svg').read_text(encoding='utf-8')
-    assert drawn == draw(), 'run: python docs/draw_architecture.py'
+DRAWINGS = runpy.run_path(str(ROOT / 'docs' / 'draw.py'))['DRAWINGS']
+
+
+@pytest.mark.parametrize('name', DRAWINGS)
+def test_drawing_is_up_to_date(name):
+    drawn = (ROOT / 'docs' / name).read_text(encoding='utf-8')
+    assert drawn == DRAWINGS[name](), 'run: python docs/draw.py'
+
+
+def test_lowformer_computes_most_per_second():
+    """The start page says so."""
+    record = report.read(str(ROOT / 'docs' / 'benchmark' / 'cpu_peers.json'))
+    rates = dict(own=[], others=[])
+    for row in record['rows']:
+        # timm's LowFormers are the same networks.
+        if row['family'] != 'timm lowformer':
+            rates['own' if row['family'] == 'LowFormer' else 'others'].append(
+                row['macs'] * row['images_per_second'])
+    assert min(rates['own']) > max(rates['others'])
 
 
 def test_the_start_page_lists_all_pages():

@@ -1,4 +1,4 @@
-"""Where tools write, checked before they work for hours."""
+"""Check where tools write before they work for hours."""
 import os
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from ..config.loading import read_config
 from ..errors import UserError
-from ..utils.files import check_new
+from ..utils.files import check_new, check_new_folder
 
 
 def check_work_dir(cfg: Config) -> None:
@@ -31,17 +31,20 @@ def _would_replace_config(cfg: Config) -> bool:
             != file.read_text(encoding='utf-8').strip())
 
 
-def check_outputs(out: str | None, show_dir: str | None) -> None:
-    """Make sure that a file and a folder can be written."""
+def check_outputs(out: str | None, show_dir: str | None,
+                  submission: str | None = None, *,
+                  resume: bool = False) -> None:
+    """Check that the outputs of a test are new and can be written."""
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it has to be a file')
-    if out:
-        check_new(out)
+    check_new(*filter(None, (out, submission)))
     for option, path in (('--out', out and Path(out).parent),
                          ('--show-dir', show_dir and Path(show_dir))):
         problem = path and _problem(path)
         if problem:
             raise UserError(f'{option} {path} cannot be written: {problem}')
+    if show_dir and not resume:
+        check_new_folder(show_dir)
 
 
 def _problem(folder: Path) -> str | None:

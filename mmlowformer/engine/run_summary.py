@@ -12,7 +12,7 @@ from torch import nn
 from ..analysis.curves import read_logs
 from ..config.model_kind import follows_many, is_tracker
 from ..errors import UserError
-from ..models import bare, find_lowformers
+from ..models import find_lowformers, unwrap_model
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
@@ -47,7 +47,7 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
 
 
 def _model(model: nn.Module, *, training: bool = False) -> str:
-    model = bare(model)
+    model = unwrap_model(model)
     if isinstance(model, ExportedModel):
         return f'{model.description.model}, by {model.session.name}'
     names = {backbone.variant_name

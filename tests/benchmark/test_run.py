@@ -18,7 +18,7 @@ from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
 from mmlowformer.utils.timing import Timer
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from ..models.test_lowformer import SMALL
 
 SHAPE = (32, 64)

@@ -14,7 +14,7 @@ from mmlowformer.study import sweep, tables
 from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 MINE = dict(
     thin=dict(variant='b0', block=['local']),

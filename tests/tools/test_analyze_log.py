@@ -9,7 +9,7 @@ import pytest
 from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
 from mmlowformer.engine import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOL = ROOT / 'tools' / 'analyze_log.py'
 

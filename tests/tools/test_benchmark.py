@@ -14,8 +14,7 @@ from mmlowformer.benchmark.run import SCHEMA
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
-from ..conftest import ROOT
-from .test_train_and_test import run
+from ..helpers import ROOT, run_program
 
 BENCHMARK = ROOT / 'tools' / 'benchmark.py'
 QUICK = ('--shape', 32, 32, '--min-time', 0.05, '--repeats', 2, '--batch-size',
@@ -26,8 +25,9 @@ def test_measures_and_compares(tmp_path):
     files = [argument for kind in ('json', 'csv', 'markdown', 'plot')
              for argument in (f'--{kind}', f'out.{kind}')]
     files[-1] = 'out.png'
-    result = run(BENCHMARK, 'lowformer_b0', 'timm:resnet18', *QUICK,
-                 '--deploy', '--channels-last', *files, cwd=tmp_path)
+    result = run_program(
+        BENCHMARK, 'lowformer_b0', 'timm:resnet18', *QUICK, '--deploy',
+        '--channels-last', *files, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'timm:resnet18' in result.stdout
     record = json.loads((tmp_path / 'out.json').read_text())
@@ -35,7 +35,8 @@ def test_measures_and_compares(tmp_path):
     assert record['environment']['packages']['torch'] == version('torch')
     assert {path.name for path in tmp_path.iterdir()} == {
         'out.json', 'out.csv', 'out.markdown', 'out.png'}
-    result = run(BENCHMARK, '--compare', 'out.json', 'out.json', cwd=tmp_path)
+    result = run_program(BENCHMARK, '--compare', 'out.json', 'out.json',
+                         cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert '1.000' in result.stdout
     assert 'A, images/s' in result.stdout
@@ -49,9 +50,10 @@ def test_paper_preset_and_file_names(tmp_path):
     (tmp_path / 'mine.py').write_text(
         'from torch import nn\n\n\ndef build():\n'
         '    return nn.Conv2d(3, 2, 16, 16)\n')
-    result = run(BENCHMARK, 'mine:build', '--preset', 'paper', '--batch-size',
-                 1, 2, '--min-time', 0.05, '--repeats', 2, '--device', 'cpu',
-                 '--json', 'out.json', cwd=tmp_path)
+    result = run_program(
+        BENCHMARK, 'mine:build', '--preset', 'paper', '--batch-size', 1, 2,
+        '--min-time', 0.05, '--repeats', 2, '--device', 'cpu', '--json',
+        'out.json', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     records = {path.name: json.loads(path.read_text())
                for path in tmp_path.glob('*.json')}

@@ -9,7 +9,7 @@ from mmlowformer.benchmark import run
 from mmlowformer.errors import printable
 from mmlowformer.study import sweep
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 STUDY = ROOT / 'tools' / 'study.py'
 QUICK = ('--min-time', 0.02, '--repeats', 1, '--threads', 1, '--device', 'cpu')
