@@ -27,7 +27,7 @@ PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
 # Runtimes bring their own threads and OpenMP. Tests of them run in processes of
 # their own, because a worker crashed after other tests in the same process.
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
-    tests/study/test_network.py
+    tests/study/test_layer_profile.py
 # Tests that are most sensitive to edits of the network and of weights.
 QUICK := tests/models tests/checkpoint/test_key_formats.py \
     tests/datasets tests/engine tests/utils tests/config tests/analysis

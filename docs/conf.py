@@ -1,5 +1,13 @@
 """How Sphinx builds the site: ``make docs``."""
+import sys
+from pathlib import Path
+
 from mmlowformer import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from measurement_pages import write_pages
+
+write_pages()
 
 project = 'mmlowformer'
 author = 'The mmlowformer contributors'

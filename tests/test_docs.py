@@ -96,51 +96,84 @@ def test_files_named_in_the_docs_exist():
         for path in re.findall(r'(?:tools|tests|docs)/[\w./]+\w\.\w+', text):
             assert (ROOT / path).exists(), f'{page.name}: {path}'
         for path in re.findall(r'\]\(([\w./]+)\)', text):
-            assert (page.parent / path).exists(), f'{page.name}: {path}'
+            file = page.parent / path
+            assert file.exists() or file in PAGES, f'{page.name}: {path}'
 
 
-MEASUREMENTS = sorted((ROOT / 'docs' / 'benchmark').glob('*.json'))
+PAGES = runpy.run_path(str(ROOT / 'docs' / 'measurement_pages.py'))[
+    'measurement_pages']()
+MAIN_PAGES = dict(benchmark='benchmark.md', study='beyond_macs.md')
 
 
-def test_there_are_measurements():
-    assert MEASUREMENTS
+def measurements(folder):
+    """Parameters of a test: the JSON files of a folder."""
+    files = sorted((ROOT / 'docs' / folder).glob('*.json'))
+    assert files
+    return pytest.mark.parametrize(
+        'file', files, ids=[file.stem for file in files])
 
 
-@pytest.mark.parametrize('file', MEASUREMENTS, ids=lambda file: file.stem)
-def test_tables_are_those_of_the_measurements(file):
-    page = (ROOT / 'docs' / 'benchmark.md').read_text(encoding='utf-8')
+def main_page(folder):
+    return (ROOT / 'docs' / MAIN_PAGES[folder]).read_text(encoding='utf-8')
+
+
+@measurements('benchmark')
+def test_pages_have_the_tables_of_the_measurements(file):
+    page, main = PAGES[file.with_suffix('.md')], main_page('benchmark')
     record = report.read(str(file))
     for table in report.tables(record):
         assert table in page
     assert report.describe(record) in page
-    assert f'--json docs/benchmark/{file.name}' in page
+    assert f'](benchmark/{file.stem}.md)' in main
+    assert f'--json docs/benchmark/{file.name}' in main
 
 
-STUDIES = sorted((ROOT / 'docs' / 'study').glob('*.json'))
-
-
-@pytest.mark.parametrize('file', STUDIES, ids=lambda file: file.stem)
-def test_tables_are_those_of_the_studies(file):
-    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
+@measurements('study')
+def test_pages_have_the_tables_of_the_studies(file):
+    page, main = PAGES[file.with_suffix('.md')], main_page('study')
     content = json.loads(file.read_text(encoding='utf-8'))
     if 'study' in content:
         assert tables.as_markdown(content) in page
-        assert f'--out docs/study/{file.stem}' in page
+        assert f'--out docs/study/{file.stem}' in main
     elif 'claims' in content:
         rows = paper_claims.table_rows(content['claims'])
         assert report.markdown(paper_claims.HEADER, rows) in page
-        assert f'--json docs/study/{file.name}' in page
+        assert f'--json docs/study/{file.name}' in main
     else:
         assert report.describe(report.read(str(file))) in page
+        claims = re.sub(r'_(latency|throughput)_.*', '.md', file.stem)
+        assert f']({file.stem}.md)' in PAGES[file.with_name(claims)]
+        return
+    assert f'](study/{file.stem}.md)' in main
+
+
+@pytest.mark.parametrize(('folder', 'name'), [
+    ('benchmark', 'cpu_peers'), ('study', 'layers_224_1thread')])
+def test_the_first_table_is_part_of_a_measurement(folder, name):
+    def cells(text):
+        return [[cell.strip() for cell in line.strip('|').split('|')]
+                for line in text.splitlines() if line.startswith('|')]
+
+    header, _, *rows = cells(re.search(
+        r'(?:^\|.*\n)+', main_page(folder), re.M)[0])
+    full, _, *others = cells(PAGES[ROOT / 'docs' / folder / f'{name}.md'])
+    known = {row[0]: dict(zip(full, row)) for row in reversed(others)}
+    assert 1 < len(rows) <= 8
+    for row in rows:
+        assert row == [known[row[0]][column] for column in header]
+
+
+@pytest.mark.parametrize('file', PAGES, ids=lambda file: file.stem)
+def test_measurements_are_as_the_tools_write_them(file):
+    text = file.with_suffix('.json').read_text(encoding='utf-8')
+    assert text == report.as_json(json.loads(text))
 
 
 def test_pictures_of_studies_have_their_measurements():
-    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
-    pictures = re.findall(r'\]\(study/(\w+)\.png\)', page)
-    assert STUDIES
+    pictures = re.findall(r'\]\(study/(\w+)\.png\)', main_page('study'))
     assert pictures
     for picture in pictures:
-        assert any(picture.startswith(file.stem) for file in STUDIES), picture
+        assert any(picture.startswith(file.stem) for file in PAGES), picture
 
 
 DRAWINGS = runpy.run_path(str(ROOT / 'docs' / 'draw.py'))['DRAWINGS']

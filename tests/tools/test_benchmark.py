@@ -11,6 +11,7 @@ import torch
 
 from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
 from ..helpers import ROOT, run_program
@@ -88,7 +89,9 @@ def test_claims(run_here, tmp_path, monkeypatch):
 
 def test_list(run_here, tmp_path):
     result = run_here(BENCHMARK, '--list', cwd=tmp_path)
-    assert result.stdout.count('feature pyramid') == 8
+    assert result.stdout.count('feature pyramid') == 8 + len(ABLATIONS)
+    assert 'lowformer_b1_unfused' in result.stdout
+    assert 'peer:fat_b3' in result.stdout
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -97,11 +100,11 @@ def test_list(run_here, tmp_path):
     (('--amp', ), '--amp needs --dtype fp16 or bf16'),
     (('--amp', '--dtype', 'bf16', '--backend', 'onnxruntime'),
      'amp and cuda_graph are for torch itself'),
-    (('--dtype', 'bf16', '--backend', 'onnxruntime'), 'nothing in bf16'),
+    (('--dtype', 'bf16', '--backend', 'onnxruntime'), 'in bf16'),
     (('lowformer_b0@openvino,compile', ), 'openvino compiles by itself'),
     (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
-    (('--preset', 'claims', '--mode', 'latency'), '--preset claims decides'),
-    (('--preset', 'claims', 'lowformer_b0'), '--preset claims decides'),
+    (('--preset', 'claims', '--mode', 'latency'), '--preset claims sets'),
+    (('--preset', 'claims', 'lowformer_b0'), '--preset claims sets'),
     (('--batch-size', 'many'), '--batch-size many'),
     (('--json', 'none/a.json'), 'there is no such folder'),
     (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
@@ -157,14 +160,14 @@ def test_wide_has_every_column(tool):
 
 
 def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
-    steps, step = itertools.count(1), timing._take_turn
+    steps, step = itertools.count(1), timing._interleave_once
 
     def interrupted(*arguments):
         if next(steps) == 3:
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(timing, '_take_turn', interrupted)
+    monkeypatch.setattr(timing, '_interleave_once', interrupted)
     status, out = tool(*HERE, '--repeats', 9, '--json', 'part.json')
     assert status == 130
     assert 'INCOMPLETE, 2 of 9 rounds' in out
