@@ -1,8 +1,9 @@
 """What the writers of all formats start from."""
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch.export import ExportedProgram
 
 from ..runtime.model_spec import Description
@@ -21,7 +22,7 @@ class ExportJob:
     shape: InputShape
     description: Description
     # Yields images (1, 3, h, w) for 8 bits.
-    calibration: Callable | None = None
+    calibration: Callable[[], Iterator[np.ndarray]] = lambda: iter(())
 
     def make_program(self) -> ExportedProgram:
         """Export with torch, again for each file.
