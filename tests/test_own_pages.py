@@ -12,7 +12,7 @@ import pytest
 from mmlowformer import engine
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
-from .conftest import ROOT
+from .helpers import ROOT
 from .own_data import write_own_data
 
 

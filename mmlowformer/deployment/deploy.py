@@ -260,10 +260,15 @@ def _outputs(forward: Callable, name: str, inputs: tuple) -> object:
 
 def _largest_error(outputs, targets) -> float:
     pairs = zip(tensors_in(outputs), tensors_in(targets), strict=True)
-    # Python's max() would skip NaN.
-    return torch.tensor([0.] + [
-        relative_error(output.float(), target.float())
-        for output, target in pairs if target.numel()]).max().item()
+    return max([0., *(relative_error(*_without_masks(*pair))
+                      for pair in pairs)])
+
+
+def _without_masks(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Remove infinities and NaN that both have, as masks do."""
+    alike = ~target.isfinite() & (
+        (output == target) | (output.isnan() & target.isnan()))
+    return output.masked_fill(alike, 0), target.masked_fill(alike, 0)
 
 
 def _train(model: nn.Module, mode: bool = True) -> nn.Module:

@@ -271,7 +271,7 @@ def distributed(env: Environment) -> CheckResult:
 def packages(names: tuple[str, ...], symptom: str, more: tuple[str, ...],
              env: Environment) -> CheckResult:
     if lacking := [name for name in names if name not in env.versions]:
-        return missing(f'not without {", ".join(lacking)}',
+        return missing(f'not installed: {", ".join(lacking)}',
                        symptom.format(lacking[0]),
                        f'pip install {pinned(*lacking, *more)}')
     return ok(', '.join(names))

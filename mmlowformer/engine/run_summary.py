@@ -29,7 +29,7 @@ def describe_runner(runner: Runner, config: str, *,
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
             ('Config', short(config)),
-            ('Model', _model(runner.model)),
+            ('Model', _model(runner.model, training=not testing)),
             ('Device', f'{device_name()}, {precision(runner.cfg, testing)}, '
              f'scope {scope}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
@@ -46,7 +46,7 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
         show(line(label, text))
 
 
-def _model(model: nn.Module) -> str:
+def _model(model: nn.Module, *, training: bool = False) -> str:
     model = unwrap_model(model)
     if isinstance(model, ExportedModel):
         return f'{model.description.model}, by {model.session.name}'
@@ -55,7 +55,8 @@ def _model(model: nn.Module) -> str:
     parameters = list(model.parameters())
     total = sum(item.numel() for item in parameters)
     trained = sum(item.numel() for item in parameters if item.requires_grad)
-    frozen = '' if trained == total else f', {trained / 1e6:.2f} M trained'
+    frozen = (f', {trained / 1e6:.2f} M trained'
+              if training and trained < total else '')
     kind = ' with '.join((type(model).__name__, *sorted(names)))
     return f'{kind}, {total / 1e6:.2f} M parameters{frozen}'
 

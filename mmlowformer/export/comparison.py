@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 
 from ..runtime.results import Classification, Detections, Result, Segmentation
-from ..utils.tensors import relative_error as torch_relative_error
+from ..utils.tensors import relative_error
 from .reference import Outputs
 
 # Largest difference of feature maps over the largest value. Rounding adds up
@@ -64,13 +63,6 @@ def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int],
     limit = map_error if max(size) <= SMALL_IMAGE else MAP_ERROR_OF_LARGE
     for name, expected in theirs.items():
         yield name, relative_error(ours[name], expected), limit
-
-
-def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference over the largest value; infinite for a mismatch."""
-    if ours.shape != theirs.shape or not np.isfinite(ours).all():
-        return math.inf
-    return torch_relative_error(torch.as_tensor(ours), torch.as_tensor(theirs))
 
 
 def compare_boxes(ours: Outputs, theirs: Outputs) -> Errors:

@@ -9,7 +9,7 @@ import torch
 from ..runtime.model_spec import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
-from ..utils.timing import Candidate, Timer, median, take_turns, warm_up
+from ..utils.timing import Candidate, Timer, interleave, median, warm_up
 from .wrappers import ExportWrapper
 
 TURNS, TURN_SECONDS = 5, 0.2
@@ -39,7 +39,7 @@ def time_models(folders: Sequence[Path], model: ExportWrapper,
     candidates = list(timed.values())
     for candidate in candidates:
         warm_up(candidate, Timer(), 2, 0.1, TURN_SECONDS)
-    take_turns(candidates, Timer(), TURNS)
+    interleave(candidates, Timer(), TURNS)
     return [dict(name=name, weights=weights, milliseconds=round(
         1e3 * median(candidate.seconds) / count, 2))
         for (name, weights), candidate in timed.items()]

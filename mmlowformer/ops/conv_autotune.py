@@ -7,7 +7,6 @@ the times are kept in a file.
 import json
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -18,6 +17,7 @@ from torch import nn
 
 from ..errors import first_line
 from ..utils.cpu import cpu_name
+from ..utils.timing import Timer
 from .conv_heuristics import ConvSize, use_winograd_by_heuristic
 from .module_utils import to_channels_last
 from .packed_conv import PackedConv2d
@@ -167,13 +167,12 @@ def time_algorithms(conv: ConvSize) -> Seconds:
 def best_times(calls: Mapping[str, Callable[[], object]],
                prepare: Callable[[Callable], object]) -> Seconds:
     """Time calls in turns, and take the least seconds of each."""
+    timer = Timer()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
             prepare(call)
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timer.measure(call))
     return {name: min(values) for name, values in seconds.items()}
 
 

@@ -3,7 +3,7 @@ from mmlowformer.export.formats import FORMATS
 from mmlowformer.export.requirements import INT8_PACKAGES, PACKAGES
 from mmlowformer.utils.imports import pinned
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import describe, judge
 
 PINS = dict(pinned(name).split('==') for needs in (

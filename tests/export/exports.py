@@ -9,7 +9,7 @@ from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.exporter import Exporter
 from mmlowformer.export.formats import FORMATS
 
-from ..conftest import ANY_BOX, untrained
+from ..helpers import ANY_BOX, untrained
 
 WIDTHS = (8, 8, 16, 24, 32)
 TINY = dict(widths=WIDTHS, depths=(0, 1, 1, 1, 1), stem_expand_ratio=4,

@@ -12,14 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.export.comparison import relative_error
 from mmlowformer.export.formats import FORMATS, write_float32_onnx
 from mmlowformer.export.job import ExportJob
 from mmlowformer.export.program import InputShape
 from mmlowformer.export.wrappers import wrap_model
 from mmlowformer.runtime.model_spec import Description
+from mmlowformer.utils.tensors import relative_error
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 from .exports import make_export
 from .test_edge import EXECUTORCH, LITERT
 

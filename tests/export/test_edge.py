@@ -8,7 +8,7 @@ import pytest
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .exports import make_export
 
 pytestmark = pytest.mark.slow

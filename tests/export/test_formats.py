@@ -14,7 +14,7 @@ from mmlowformer.export.formats import FORMATS, find_formats
 from mmlowformer.export.speed import slower_note
 from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .exports import make_export
 
 

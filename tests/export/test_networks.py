@@ -19,7 +19,7 @@ from mmlowformer.export.reference import Reference
 from mmlowformer.export.wrappers import BackboneWrapper, wrap_model
 from mmlowformer.predict.trained_model import load_model
 
-from ..conftest import ANY_BOX, untrained
+from ..helpers import ANY_BOX, untrained
 from .exports import PYRAMID, TINY
 
 SIZES = [(64, 64), (83, 125), (48, 112), (33, 40), (96, 35)]

@@ -13,12 +13,12 @@ from mmlowformer.export import wrappers
 from mmlowformer.export.comparison import (
     compare_boxes,
     compare_outputs,
-    relative_error,
 )
 from mmlowformer.export.verification import Verifier, sizes_for
 from mmlowformer.predict.trained_model import load_model
 from mmlowformer.runtime import ExportedPredictor
 from mmlowformer.runtime.model_spec import sha256
+from mmlowformer.utils.tensors import relative_error
 
 from .exports import make_export, write_copies
 

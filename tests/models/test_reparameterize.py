@@ -110,33 +110,38 @@ def test_no_hidden_copies(arch):
 
 
 def positions_at_once(block, x):
-    """How many positions of the hidden map each call computes."""
+    """How many positions of the hidden map each call computes, and what."""
     counts = []
     hook = block.point_conv.register_forward_pre_hook(
         lambda module, inputs: counts.append(inputs[0][:, 0].numel()))
-    block(x)
+    output = block(x)
     hook.remove()
-    return counts
+    return counts, output
+
+
+@pytest.fixture(scope='module')
+def b3():
+    """The network, and the deployed one."""
+    model = trained('b3')
+    return model, copy.deepcopy(model).switch_to_deploy()
 
 
 @pytest.mark.parametrize('grad', [False, True])
 @pytest.mark.parametrize('layout', [torch.contiguous_format,
                                     torch.channels_last])
 @pytest.mark.parametrize('name', ['stem.1', 'stages.1.1'])
-def test_parts_of_a_wide_map(name, layout, grad):
+def test_parts_of_a_wide_map(name, layout, grad, b3):
     """In rows, or in tiles of Winograd's algorithm."""
-    model = trained('b3')
-    block = copy.deepcopy(model).get_submodule(name).branch
-    deployed = model.switch_to_deploy().get_submodule(name).branch
+    block, deployed = (model.get_submodule(name).branch for model in b3)
     assert isinstance(deployed, ChunkedFusedMBConv)
     channels = block.spatial_conv.in_channels
     x = torch.randn(2, channels, 101, 150).to(memory_format=layout)
     with torch.set_grad_enabled(grad):
-        counts = positions_at_once(deployed, x)
+        counts, output = positions_at_once(deployed, x)
         assert len(counts) > 2
         assert 2 * 101 * 150 <= sum(counts) <= 1.1 * 2 * 101 * 150
-        torch.testing.assert_close(deployed(x), block(x), rtol=1e-4, atol=1e-4)
-        assert len(positions_at_once(deployed, x[..., :16, :16])) == 1
+        torch.testing.assert_close(output, block(x), rtol=1e-4, atol=1e-4)
+        assert len(positions_at_once(deployed, x[..., :16, :16])[0]) == 1
 
 
 def test_which_blocks_are_replaced():

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .folders import describe_features
 
 schema = pytest.importorskip('ai_edge_litert.schema_py_generated')

@@ -19,7 +19,7 @@ from mmlowformer.runtime.postprocess import resize_maps
 from mmlowformer.runtime.preprocess import prepare
 from mmlowformer.utils.images import read
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 # Imports nothing but itself, numpy, OpenCV, Pillow and ONNX Runtime.
 ALONE = """

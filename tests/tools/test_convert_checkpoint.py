@@ -6,7 +6,7 @@ import torch
 
 from mmlowformer import LowFormer
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from ..models.test_lowformer import randomise
 
 TOOL = ROOT / 'tools' / 'convert_checkpoint.py'

@@ -12,7 +12,7 @@ from mmlowformer.datasets import tiling
 from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from ..own_data import read, write_own_data
 
 DATA = ROOT / 'tools/data.py'

@@ -12,10 +12,9 @@ import pytest
 from mmlowformer.errors import UserError
 from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import PREDICT, ROOT
 
 EXPORT = ROOT / 'tools/export.py'
-PREDICT = ROOT / 'tools/predict.py'
 TEST = ROOT / 'tools/test.py'
 BENCHMARK = ROOT / 'tools/benchmark.py'
 

@@ -12,7 +12,7 @@ import pytest
 
 from mmlowformer.serve.server import listen
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 SERVE = ROOT / 'tools/serve.py'
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ..conftest import ROOT, untrained
+from ..helpers import PREDICT, ROOT, TEST, TRAIN, untrained
 
 CONFIG = ROOT / 'configs' / 'bytetrack_lowformer_b0_shapes.py'
-TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in
-                        ('train', 'test', 'predict'))
 FEW = dict(model=dict(test_cfg=dict(max_per_img=5)))
 
 
