@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .job import ExportJob
-from .program import quiet, quiet_programs
+from .job import ExportJob, quiet, quiet_programs
 from .requirements import need_pinned
 
 CPU_FLAGS = Path('/proc/cpuinfo')
