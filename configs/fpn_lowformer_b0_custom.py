@@ -17,9 +17,9 @@ weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
 # All that follows is made of it, also if --cfg-options or a config that
 # builds upon this one say it.
-from mmlowformer.datasets.custom_config import own_masks
+from mmlowformer.datasets.custom_config import custom_segmentation
 
-globals().update(own_masks(globals()))
+globals().update(custom_segmentation(globals()))
 
 model = dict(
     data_preprocessor=dict(size=image_size[::-1]),
@@ -46,7 +46,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 dataset = dict(
-    type='mmlowformer.ListedMasks',
+    type='mmlowformer.CustomSegDataset',
     data_root=data_root,
     metainfo=dict(classes=classes),
     reduce_zero_label=False)

@@ -15,9 +15,9 @@ weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
 # All that follows is made of it, also if --cfg-options or a config that
 # builds upon this one say it.
-from mmlowformer.datasets.custom_config import own_folders
+from mmlowformer.datasets.custom_config import custom_classification
 
-globals().update(own_folders(globals()))
+globals().update(custom_classification(globals()))
 
 model = dict(
     data_preprocessor=dict(num_classes=len(classes)),

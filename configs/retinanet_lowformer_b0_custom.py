@@ -18,9 +18,9 @@ weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 # builds upon this one say it.
 import os
 
-from mmlowformer.datasets.custom_config import own_boxes
+from mmlowformer.datasets.custom_config import custom_detection
 
-globals().update(own_boxes(globals()))
+globals().update(custom_detection(globals()))
 
 norm_cfg = dict(type='GN', num_groups=32)
 model = dict(

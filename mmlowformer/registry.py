@@ -31,7 +31,7 @@ LAZY_MODULES = dict(
                      'UAV123', 'CocoObjects'),
                     'mmlowformer.tracking.datasets'),
     TrackingPairs='mmlowformer.tracking.pairs',
-    ListedMasks='mmlowformer.datasets.listed_masks',
+    CustomSegDataset='mmlowformer.datasets.custom_seg_dataset',
     RetrievalQueries='mmlowformer.datasets.retrieval')
 
 

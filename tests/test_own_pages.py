@@ -61,7 +61,7 @@ def test_boxes(eight_shapes, run_here, here):
     assert boxes[0]
     assert all(found == boxes[0] for found in boxes)
     assert 'Anchors' in printed['tools/data.py inspect data/mine/voc.json']
-    assert (here / 'sheet.png').exists()
+    assert (here / 'preview.png').exists()
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
 
 

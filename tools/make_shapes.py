@@ -3,9 +3,9 @@ import argparse
 
 import _ctrl_c  # noqa: F401
 
-from mmlowformer.datasets.synthetic.mot_videos import make_crossings
+from mmlowformer.datasets.synthetic.mot_videos import make_mot_videos
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.datasets.synthetic.sot_videos import make_videos
+from mmlowformer.datasets.synthetic.sot_videos import make_sot_videos
 from mmlowformer.errors import UserError, one_line_errors
 
 
@@ -14,11 +14,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='folder to create')
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument('--videos', action='store_const', dest='make',
-                       const=make_videos, default=make_dataset,
+                       const=make_sot_videos, default=make_dataset,
                        help='videos of a moving shape and its like, laid out '
                        'like GOT-10k, instead of images')
     kinds.add_argument('--mot', action='store_const', dest='make',
-                       const=make_crossings,
+                       const=make_mot_videos,
                        help='videos of many shapes that cross, enter and '
                        'leave, laid out like MOT17, instead of images')
     parser.add_argument('--train', type=int, metavar='N',

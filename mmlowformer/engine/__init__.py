@@ -22,14 +22,15 @@ _NAMES = {
     '..errors': 'UserError one_line_errors',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.device': 'device_name',
+    '..utils.files': 'check_outputs',
     '..utils.file_lock': 'check_free only_training_in',
     '..utils.progress_bar': 'counting_bar hours',
     '..utils.safe_load': 'check_checkpoint load_safely',
     '..utils.text': 'command line short wrapped',
     '.best_metrics': 'shown',
     '.cli':
-        'Debug adapt_to_device add_common_arguments leave_processes '
-        'load_config use_tta',
+        'Debug adapt_to_device add_common_arguments check_work_dir '
+        'leave_processes load_config use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'StopAtNaN',
     '.hooks.config_warnings': 'WarnOfOddSettings',
@@ -38,7 +39,6 @@ _NAMES = {
     '.hooks.safe_checkpoint': 'SaveSafely check_places full_disk_errors',
     '.hooks.visualization': 'draw_predictions',
     '.lr_scaling': 'describe_batch scale_learning_rate',
-    '.outputs': 'check_outputs check_work_dir',
     '.run_summary':
         'Describe conclude describe_model describe_runner '
         'suggest_prediction',

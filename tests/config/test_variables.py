@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmlowformer import get_config_path
 from mmlowformer.config.loading import read_config
-from mmlowformer.datasets.custom_config import own_boxes
+from mmlowformer.datasets.custom_config import custom_detection
 from mmlowformer.engine.config_overrides import apply_options
 from mmlowformer.errors import UserError
 
@@ -182,9 +182,9 @@ def test_a_single_class(mine):
 def test_several_processes_have_fewer_iterations(mine, monkeypatch):
     values = dict(data_root=str(mine), train_ann_file='train.json',
                   classes=None, image_size=64, epochs=1, batch_size=1)
-    assert own_boxes(values)['iterations'] == 4
+    assert custom_detection(values)['iterations'] == 4
     monkeypatch.setenv('WORLD_SIZE', '2')
-    assert own_boxes(values)['iterations'] == 2
+    assert custom_detection(values)['iterations'] == 2
 
 
 def test_files_without_classes(mine, tmp_path):
@@ -202,5 +202,5 @@ def test_files_without_classes(mine, tmp_path):
 def test_the_old_name_in_copied_configs():
     sys.modules.pop('mmlowformer.data.own', None)
     with pytest.warns(DeprecationWarning, match='custom_config'):
-        from mmlowformer.data.own import own_boxes as old
-    assert old is own_boxes
+        from mmlowformer.data.own import custom_detection as old
+    assert old is custom_detection

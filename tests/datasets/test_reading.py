@@ -8,7 +8,10 @@ import pytest
 from mmcv.transforms import Compose, LoadImageFromFile
 from PIL import Image
 
-from mmlowformer.datasets.formats.image_folder import Faults, ImageFolder
+from mmlowformer.datasets.formats.image_folder import (
+    AnnotationErrors,
+    ImageFolder,
+)
 from mmlowformer.datasets.image_errors import NamingPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
@@ -138,6 +141,6 @@ def test_nested_loaders_read_alike(tmp_path):
 @pytest.mark.parametrize('name', ['I.tif', 'F.tif'])
 def test_an_inspection_finds_them_by_the_header(tmp_path, name):
     (tmp_path / name).write_bytes(ENDLESS[name])
-    faults = Faults()
-    assert ImageFolder(str(tmp_path)).size(name, faults) is None
-    assert 'floats or 32-bit' in str(faults.lines())
+    errors = AnnotationErrors()
+    assert ImageFolder(str(tmp_path)).size(name, errors) is None
+    assert 'floats or 32-bit' in str(errors.lines())

@@ -132,7 +132,7 @@ def test_ctrl_c_before_networks_are_measured_again(
     ('[]', 'has to hold names with arch dicts'),
     ('{"mine": {"variant": "b9"}}', "mine: variant of the arch dict is 'b9'"),
     ('{"mine": {"variant": "b1", "depth": 3}}', "unknown key 'depth'"),
-    ('{"b1": {"variant": "b1"}}', 'b1 is a network that is there already'),
+    ('{"b1": {"variant": "b1"}}', 'b1 is a network that exists already'),
 ])
 def test_own_networks_that_are_none(content, message, tmp_path):
     path = tmp_path / 'mine.json'

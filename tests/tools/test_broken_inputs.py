@@ -469,10 +469,10 @@ TESTING = {
     'out-below-file': (file('x'), (GOOD, '--out', '{tmp}/x/m.json'),
                        'x is a file'),
     'out-is-there': (file('m.json'), (GOOD, '--out', '{tmp}/m.json'),
-                     'm.json is there already'),
+                     'm.json exists already'),
     'show-dir-is-full': (
         lambda tmp, _: shutil.copytree(ROOT / 'requirements', tmp / 'full'),
-        (GOOD, '--show-dir', '{tmp}/full'), 'full is there already, and is'),
+        (GOOD, '--show-dir', '{tmp}/full'), 'full exists already, and is'),
     'show-dir-is-file': (file('x'), (GOOD, '--show-dir', '{tmp}/x'),
                          '--show-dir'),
     'no-loop': (config('test_cfg = None\n'), (GOOD, ), 'has no test_cfg'),
