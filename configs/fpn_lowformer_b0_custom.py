@@ -1,5 +1,5 @@
-# Semantic FPN on masks of your own, see docs/own_masks.md. A copy of this file
-# works in any folder. What stands here is all there is to say:
+# Semantic FPN on custom masks. Deprecated, works until the next release:
+# python tools/data.py config masks DIR writes a plain config instead.
 _base_ = __import__('mmlowformer').get_config_path('fpn_lowformer_b0_ade20k')
 
 data_root = '{{ fileDirname }}'  # where this file is
@@ -15,8 +15,7 @@ epochs = 50
 batch_size = 8
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# All that follows is made of it, also if --cfg-options or a config that
-# builds upon this one say it.
+# The rest follows these variables, also those of --cfg-options.
 from mmlowformer.datasets.custom_config import custom_segmentation
 
 globals().update(custom_segmentation(globals()))

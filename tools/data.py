@@ -319,7 +319,8 @@ def config(args: argparse.Namespace) -> None:
         args.kind, args.folder, Settings(
             args.arch, size, args.epochs, args.batch_size, args.weights,
             args.gpus), args.out, overwrite=args.overwrite)
-    engine.show(diff)
+    if diff:
+        engine.show(diff)
     if diff and not args.overwrite:
         engine.show(f'{file} is kept; replace it with --overwrite')
         return

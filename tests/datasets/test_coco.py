@@ -212,7 +212,7 @@ def test_small_images_are_filtered(cfg):
     (lambda c: first_box(c).update(image_id=[]), 'image that is not in'),
     (lambda c: first_box(c).update(category_id={}), 'category id that is not'),
     (lambda c: first_box(c).update(id=[1]), 'whose id is not an integer'),
-    (lambda c: c['annotations'].insert(3, None), 'annotations.3. is not an obj'),
+    (lambda c: c['annotations'].insert(3, None), 'annotations.3. is not'),
     (lambda c: c.update(annotations={'a': 1}), 'annotations is not a list'),
     (lambda c: c.update(images={'a': 1}), 'images is not a list'),
     (lambda c: first_image(c).update(file_name=None), 'file_name is not'),

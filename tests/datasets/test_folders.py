@@ -182,9 +182,9 @@ def test_folders_that_are_no_classes(make, message, tmp_path):
      'the class 4, but 4 classes end at 3'),
     (lambda text: text.replace(' 3', ''), 'is not an image name'),
     (lambda text: text.replace(' 3', ' -1'), 'is not an image name'),
-    (lambda text: text.replace('\n', '\n\n', 1), 'line 2 is not an image name'),
+    (lambda text: text.replace('\n', '\n\n', 1), 'line 2 is not an image'),
     (lambda text: text.replace('000000', '999999'), 'are not in .*999999.jpg'),
-    (lambda text: text.replace('circle', '../circle'), 'that is not a file name'),
+    (lambda text: text.replace('circle', '../circle'), 'not a file name'),
     (lambda text: '', 'is empty')])
 def test_lists(change, message, listed, root):
     file = root / 'train.txt'

@@ -492,7 +492,7 @@ def test_warnings_of_a_split_are_short(run_here, mine, tmp_path):
         for index in range(300)))
     shown = ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
     assert shown.count('Warning') == 2
-    assert 'more: another --seed' in ' '.join(shown.split())
+    assert 'more: try another --seed' in ' '.join(shown.split())
     assert len(shown) < 5000
 
 

@@ -314,7 +314,7 @@ def test_good_videos_pass(videos):
     ('train', 'cover.label', '0\n' * 5, 'no frame in which the object is'),
     ('train', 'absence.label', 'x\n' * 5, 'has to hold a number for each'),
     ('val', 'groundtruth.txt', '1,2,0,4\n' + '1,2,3,4\n' * 4,
-     'the first box is 1,2,0,4, so that there is nothing to follow'),
+     'the first box is 1,2,0,4'),
     ('val', 'groundtruth.txt', 'NaN,NaN,NaN,NaN\n' + '1,2,3,4\n' * 4,
      'the first box is nan,nan,nan,nan'),
     ('train', '../list.txt', 'missing\n', 'missing.groundtruth.txt cannot'),

@@ -51,7 +51,7 @@ def _video_errors(images: list[dict], boxes: dict) -> Iterator[
     first = images[0]['file_name']
     numbers = [image.get('frame_id') for image in images]
     if numbers != list(range(len(images))):
-        yield 'video whose frame_id does not count from 0 in order', first
+        yield 'video with no frame_id that counts from 0 in order', first
     if len(first.split('/')) < 3:
         yield 'frame whose path is not VIDEO/img1/FRAME', first
     if not any(item['category_id'] == COUNTED for image in images
@@ -66,7 +66,8 @@ def _frame_errors(annotations: list[dict]) -> Iterator[tuple[str, str]]:
         name = f'annotation {annotation.get("id")}'
         for key in KEYS:
             if not is_number(annotation.get(key)):
-                yield f'box without a number {key}', name
+                yield (f'box without {key}, or with one that is not a number',
+                       name)
                 break
         identity = shown(annotation.get('instance_id'))
         if identity in seen:

@@ -48,11 +48,12 @@ def _problems(record: dict, tracked: bool) -> Iterator[str]:
         yield (f'video {name} has {len(frames)} frames and {len(boxes)} '
                'boxes')
     if not record['visible'].any():
-        yield (f'video {name}: in no frame is the object visible with a box '
-               'that has an area')
+        yield (f'video {name}: no frame in which the object is visible and '
+               'its box has an area')
     elif tracked and not _has_area(boxes[0]):
-        yield (f'video {name}: the first box has no area, it is '
-               f'{",".join(f"{value:g}" for value in boxes[0])}')
+        yield (f'video {name}: the first box is '
+               f'{",".join(f"{value:g}" for value in boxes[0])}, it needs an '
+               'area')
 
 
 def _has_area(box: np.ndarray) -> bool:
