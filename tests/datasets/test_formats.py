@@ -20,8 +20,8 @@ from mmlowformer.datasets.formats import (
 from mmlowformer.datasets.polygon_masks import draw_mask_of
 from mmlowformer.errors import UserError
 
+from ..custom_data import voc, voc_object
 from ..mutations import check_message, mutated
-from ..own_data import voc, voc_object
 
 
 @pytest.fixture

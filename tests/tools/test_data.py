@@ -13,7 +13,7 @@ from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
 from ..conftest import ROOT
-from ..own_data import read, write_own_data
+from ..custom_data import read, write_custom_data
 
 DATA = ROOT / 'tools/data.py'
 
@@ -21,7 +21,7 @@ DATA = ROOT / 'tools/data.py'
 @pytest.fixture
 def mine(shapes, tmp_path):
     """The folder with everything, and COCO's file of it."""
-    write_own_data(shapes, tmp_path / 'mine')
+    write_custom_data(shapes, tmp_path / 'mine')
     shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
                 tmp_path / 'mine/all.json')
     return tmp_path / 'mine'
@@ -125,8 +125,10 @@ def test_inspect_compares_with_anchors(run_here, mine, tmp_path):
     assert '32 to 813 pixels' in shown
     assert 'images resized to 512x512' in ' '.join(shown.split())
     assert 'No errors' in shown
-    shutil.copy(ROOT / 'configs/retinanet_lowformer_b0_custom.py', mine)
-    shutil.copy(mine / 'all.json', mine / 'train.json')
+    for part in ('train', 'val'):
+        shutil.copy(mine / 'all.json', mine / f'{part}.json')
+    ran(run_here(DATA, 'config', 'boxes', 'mine', '--arch', 'b0',
+                 cwd=tmp_path))
 
     def shrink(content):
         for record in content['annotations']:
@@ -311,7 +313,7 @@ def scene(folder):
 def test_boxes_are_where_they_were(run_here, tmp_path):
     """Every tile is white in its boxes, and black elsewhere."""
     scene(tmp_path)
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     boxes = {record['image_id']: record for record in content['annotations']}
@@ -344,7 +346,7 @@ def test_tiles_keep_run_lengths(run_here, tmp_path):
     runs = coco_masks.encode(inside)
     edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
         segmentation=dict(size=[200, 300], counts=runs['counts'].decode())))
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0, '--negatives', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     assert content['annotations']
@@ -389,7 +391,7 @@ def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
 
 def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):
     scene(tmp_path)
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0.8, '--negatives', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     for record in content['annotations']:
@@ -468,7 +470,7 @@ def test_tiles_that_teach_nothing_are_not_written(error_here, tmp_path):
     edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
         bbox=[50, 50, 100, 100], segmentation=[]))
     assert 'another --min-visible' in error_here(
-        DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+        DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
         '--min-visible', 1, cwd=tmp_path)
     assert not (tmp_path / 'tiles').exists()
 
@@ -536,7 +538,8 @@ def test_classes_that_share_a_name(kind, source, file, old, new, error_here,
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--size', 8], 'at least 32 pixels'), (['--overlap', 2], 'overlap 2'),
+    (['--tile-size', 8], 'at least 32 pixels'),
+    (['--overlap-ratio', 2], 'overlap 2'),
     (['--negatives', -1], '--negatives at least 0'),
     (['--min-visible', 3], '--min-visible must be'),
     (['--out', 'images'], 'images exists already'),
@@ -556,7 +559,7 @@ def test_interrupted(run_here, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tiling, 'read_scene', interrupt)
-    result = run_here(DATA, 'tile', 'all.json', '--size', 64, '--out',
+    result = run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out',
                       'tiles', cwd=tmp_path)
     assert result.returncode == 130
     assert 'Interrupted' in result.stdout
