@@ -1,67 +1,44 @@
 """LowFormer backbones for OpenMMLab."""
-import importlib.util
 import sys
+from importlib import import_module
 
 from .version import __version__
 
-REMEDY = (
-    'mmlowformer needs {}, which is not installed. It is not installed '
-    'automatically because several distributions provide it: "pip install '
-    'mmengine" or "pip install onedl-mmengine" for mmengine; "pip install '
-    'mmcv-lite==2.1.0" (enough for the backbone), "pip install '
-    '--no-build-isolation mmcv==2.1.0" (with ops; torch and "setuptools<81" '
-    'first) or "pip install onedl-mmcv" for mmcv. Take both from one family. '
-    '"python -m mmlowformer.doctor" checks the rest.')
-
-
-def _is_run_as_doctor() -> bool:
-    """Whether this is imported on the way to ``-m mmlowformer.doctor``.
-
-    The doctor looks at environments in which the imports below fail.
-    """
-    # Python's placeholder for the program until the module is found.
-    return sys.argv[:1] == ['-m'] and 'mmlowformer.doctor' in sys.orig_argv
-
-
-def _is_there(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    # Of what is in sys.modules without being a module.
-    except ValueError:
-        return False
-
-
-# Without them mmlowformer.runtime is all that works, and all that is meant
-# to; nobody could look a type up.
-_RUNTIME_ONLY = not (_is_there('torch') and _is_there('mmengine'))
-
-if not (_RUNTIME_ONLY or _is_run_as_doctor()):
-    try:
-        from .config.loading import get_config, get_config_path
-        from .models import LowFormer
-    except ModuleNotFoundError as error:
-        package = (error.name or '').split('.')[0]
-        if package not in ('mmcv', 'mmengine'):
-            raise
-        raise ImportError(REMEDY.format(package)) from error
+# Imported on first use: mmlowformer.runtime needs neither torch nor MMEngine.
+_PUBLIC = {
+    'LowFormer': '.models',
+    'Predictor': '.predict',
+    'deploy': '.deployment.deploy',
+    'get_config': '.config.loading',
+    'get_config_path': '.config.loading'}
+# setup.py does not require mmengine and mmcv, as several distributions provide
+# them.
+_INSTALL = dict(
+    torch='pip install torch. Without it mmlowformer.runtime works',
+    mmengine='"pip install mmengine" or "pip install onedl-mmengine"',
+    mmcv='"pip install mmcv-lite==2.1.0" (enough for the backbone), "pip '
+    'install --no-build-isolation mmcv==2.1.0" (with ops; torch and '
+    '"setuptools<81" first) or "pip install onedl-mmcv". Take mmengine and '
+    'mmcv from one family')
 
 
 def __getattr__(name: str):
-    if _RUNTIME_ONLY and name in __all__:
-        if not _is_there('torch'):
-            raise ImportError(f'mmlowformer.{name} needs torch, which is not '
-                              'installed: pip install torch. Without it '
-                              'mmlowformer.runtime works')
-        raise ImportError(REMEDY.format('mmengine'))
-    # These need more than the backbone does.
-    if name == 'Predictor':
-        from .predict import Predictor
-        return Predictor
-    if name == 'deploy':
-        from .deployment.deploy import deploy
-        return deploy
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    if name not in _PUBLIC:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    try:
+        return getattr(import_module(_PUBLIC[name], __name__), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or '').split('.')[0]
+        if package not in _INSTALL:
+            raise
+        raise ImportError(
+            f'mmlowformer.{name} needs {package}, which is not installed: '
+            f'{_INSTALL[package]}. "python -m mmlowformer.doctor" checks the '
+            'rest.') from error
 
 
-__all__ = ['LowFormer', 'Predictor', '__version__', 'deploy',
-           'get_config', 'get_config_path']
+__all__ = ['__version__', *_PUBLIC]
+
+# A config that imports mmlowformer may name the backbone without its scope.
+if 'mmengine.registry' in sys.modules:
+    import_module('.models', __name__)

@@ -20,6 +20,17 @@ from mmengine.registry import Registry
 # Built on a library that not everybody has, or seldom needed: imported when
 # asked for.
 LAZY_MODULES = dict(
+    AtomicCheckpointHook='mmlowformer.engine.hooks.atomic_checkpoint',
+    BatchNormCheckHook='mmlowformer.engine.hooks.batch_norm_check',
+    CheckNaNHook='mmlowformer.engine.hooks.check_nan',
+    ConfigWarningHook='mmlowformer.engine.hooks.config_warnings',
+    DeployHook='mmlowformer.engine.hooks.deploy',
+    ImageErrorHook='mmlowformer.engine.hooks.image_errors',
+    ProgressBarHook='mmlowformer.engine.hooks.progress_bar',
+    ResumeValidationHook='mmlowformer.engine.hooks.resume_validation',
+    RunSummaryHook='mmlowformer.engine.hooks.run_summary',
+    StateDictAdapterHook='mmlowformer.engine.hooks.state_dict_adapter',
+    VisualizationHook='mmlowformer.engine.hooks.visualization',
     ClassAgnosticByteTracker='mmlowformer.tracking.bytetrack',
     ExportedModel='mmlowformer.models.exported_model',
     LowFormerClsHead='mmlowformer.models.cls_head',
@@ -36,7 +47,7 @@ LAZY_MODULES = dict(
 
 
 # Old names, which work until the next release, and what they are called now.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = dict(ListedMasks='CustomSegDataset')
 
 
 class LazyRegistry(Registry):
@@ -58,8 +69,7 @@ class LazyRegistry(Registry):
 
 MODELS = LazyRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
                       locations=['mmlowformer.models'])
-HOOKS = LazyRegistry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer',
-                     locations=['mmlowformer.engine.hooks.deploy'])
+HOOKS = LazyRegistry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer')
 DATASETS = LazyRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -165,7 +165,7 @@ def safe_loading(monkeypatch):
     allowed = torch.serialization.get_safe_globals()
     monkeypatch.setattr(CheckpointLoader, '_schemes',
                         CheckpointLoader._schemes)
-    engine.load_safely(environ)
+    engine.enable_safe_loading(environ)
     monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

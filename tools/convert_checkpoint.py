@@ -63,7 +63,7 @@ def report(conversion: Conversion, target: str) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     # The networks say twice what is reported at the end.
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     with engine.one_line_errors('convert_checkpoint.py'):

@@ -189,7 +189,7 @@ def report(outcome: Outcome) -> None:
                 'red' if outcome.verdict == FAILED else 'green')
 
 
-def conclude(outcomes: list[Outcome]) -> None:
+def print_summary(outcomes: list[Outcome]) -> None:
     usable = [outcome for outcome in outcomes if outcome.verdict != FAILED]
     for outcome in usable:
         if (outcome.folder / PICTURE).exists():
@@ -222,13 +222,13 @@ def export(args: argparse.Namespace) -> list[Outcome]:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('export.py'),
           engine.exit_on_interrupt(lambda: 'Interrupted: what was not '
                                    'reported above is not verified.'),
           engine.quiet_screen()):
         outcomes = export(args)
-        conclude(outcomes)
+        print_summary(outcomes)
         sys.exit(any(outcome.verdict == FAILED for outcome in outcomes))
 
 

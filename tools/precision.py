@@ -53,7 +53,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def build(cfg: Config, args: argparse.Namespace) -> Runner:
-    runner = engine.build_tester(cfg, args)
+    runner = engine.build_test_runner(cfg, args)
     runner.load_or_resume()
     runner.model.eval()
     return runner
@@ -121,10 +121,10 @@ def measure(runner: Runner, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     with engine.one_line_errors('precision.py'):
         cfg = prepare(args)
-        with engine.config_mistakes(cfg):
+        with engine.explain_build_errors(cfg):
             measure(build(cfg, args), args)
 
 

@@ -170,13 +170,14 @@ def show_stages(predictor: Predictor, images: list[str]) -> None:
                                 for name, seconds in stages.items())))
 
 
-def conclude(run: Run) -> None:
+def print_summary(run: Run) -> None:
     writer, seconds = run.writer, time.perf_counter() - run.started
     skipped = f', {run.failed} skipped (named above)' if run.failed else ''
     total = run.done + run.failed
     rate = (run.done + run.frames) / seconds
     engine.show(f'\n{run.done} of {total} done{skipped}, in '
-                f'{engine.hours(seconds)}, {rate:.1f} images per second.')
+                f'{engine.format_duration(seconds)}, {rate:.1f} images per '
+                'second.')
     for kind, number in sorted(writer.written.items()):
         engine.show(engine.line(kind.capitalize(), f'{number} in '
                                 f'{engine.short(writer.folder / kind)}'))
@@ -352,7 +353,7 @@ def track_all(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('predict.py'),
           engine.quiet_screen()):
         if args.json:
@@ -365,7 +366,7 @@ def main() -> None:
             track_all(args)
             return
         run, inputs = predict(args)
-        conclude(run)
+        print_summary(run)
         if args.stages:
             show_stages(run.predictor, inputs.images)
         sys.exit(bool(run.failed))

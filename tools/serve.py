@@ -103,7 +103,7 @@ def serve(args: argparse.Namespace, counter: Counter) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     counter = Counter()
     with (engine.one_line_errors('serve.py'),
           engine.exit_on_interrupt(

@@ -183,17 +183,13 @@ def interrupted(cfg: Config) -> str:
 
 
 def test(cfg: Config, args: argparse.Namespace) -> dict:
-    runner = engine.build_tester(cfg, args)
+    runner = engine.build_test_runner(cfg, args)
     engine.describe_runner(runner, args.config, testing=True)
     engine.tell_of_compiling(args)
     if args.show_dir:
-        engine.draw_predictions(runner, args.show_dir, args.score_thr)
+        engine.add_visualization_hook(runner, args.show_dir, args.score_thr)
     if engine.is_tracker(cfg):
         keep_tracks(runner, args)
-    weights = args.checkpoint if is_exported(args.checkpoint) else ''
-    for hook in (engine.Describe(weights=weights), engine.WarnOfOddSettings(),
-                 engine.ShowProgress()):
-        runner.register_hook(hook)
     return runner.test()
 
 
@@ -217,14 +213,14 @@ def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
-    with (engine.leave_processes(),
+    engine.enable_safe_loading(os.environ)
+    with (engine.destroy_process_group(),
           engine.one_line_errors('test.py'),
           engine.quiet_screen(tables=True),
           engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
         cfg = prepare(args)
         with (engine.exit_on_interrupt(lambda: interrupted(cfg)),
-              engine.config_mistakes(cfg)):
+              engine.explain_build_errors(cfg)):
             metrics = test(cfg, args)
         if is_main_process():
             report(metrics, cfg, args)

@@ -84,6 +84,8 @@ def prepare(args: argparse.Namespace) -> Config:
     engine.check_places(cfg.work_dir)
     if args.amp:
         set_amp(cfg, args.amp)
+    if args.allow_nan:
+        cfg.default_hooks.pop('check_nan', None)
     set_resume(cfg, args.resume)
     engine.fetch_weights(cfg)
     if not cfg.get('resume'):
@@ -101,27 +103,8 @@ def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
     return wanted
 
 
-RANDOM_WEIGHTS = (
-    'The backbone starts from random weights. From ImageNet: --cfg-options '
-    '{backbone}.init_cfg.type=Pretrained {backbone}.init_cfg.checkpoint=PATH '
-    '(or hf-hub:timm/lowformer_<arch>.in1k)')
-
-
-def hint_at_weights(cfg: Config) -> str:
-    """How to begin with weights, if a training begins with none."""
-    inside = cfg.model.get('detector')
-    model = inside or cfg.model
-    backbone = model.get('backbone') or {}
-    if (cfg.get('load_from') or backbone.get('init_cfg')
-            or model.get('init_cfg')):
-        return ''
-    return RANDOM_WEIGHTS.format(
-        backbone='model.detector.backbone' if inside else 'model.backbone')
-
-
 def train(cfg: Config, args: argparse.Namespace) -> None:
     auto_scale_lr = takes_over_lr_scaling(cfg, args.auto_scale_lr)
-    recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     # A copy, so that the config in the work dir keeps the recipe's rate and
     # scales once more if it is trained from.
     scaled = Config(cfg.to_dict())
@@ -130,24 +113,13 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     if auto_scale_lr:
         engine.scale_learning_rate(scaled, get_world_size())
         runner.optim_wrapper = scaled.optim_wrapper
-    text, warning = engine.describe_batch(scaled, get_world_size(), recipe_lr)
-    if warning:
-        engine.warn(warning)
     if cfg.get('load_from'):
-        partial = not cfg.get('resume')
-        engine.check_fits(runner.model, cfg.load_from, partial=partial,
+        engine.check_fits(runner.model, cfg.load_from,
+                          partial=not cfg.get('resume'),
                           allow_nan=args.allow_nan)
-        runner.register_hook(engine.LoadAnyLayout(cfg.load_from, partial))
-    for hook in (engine.Describe(text, hint_at_weights(cfg)),
-                 engine.WarnOfOddSettings(), engine.MakeUpValidation(),
-                 engine.ShowProgress(), engine.SaveSafely(),
-                 engine.NameImages()):
-        runner.register_hook(hook)
-    if not args.allow_nan:
-        runner.register_hook(engine.StopAtNaN())
     started = time.monotonic()
     runner.train()
-    engine.conclude(runner, time.monotonic() - started)
+    engine.print_summary(runner, time.monotonic() - started)
 
 
 def interrupted(work_dir: str) -> str:
@@ -162,13 +134,13 @@ def interrupted(work_dir: str) -> str:
 
 def main() -> None:
     args = parse_args()
-    engine.load_safely(os.environ)
-    with (engine.leave_processes(), engine.one_line_errors('train.py'),
+    engine.enable_safe_loading(os.environ)
+    with (engine.destroy_process_group(), engine.one_line_errors('train.py'),
           engine.quiet_screen()):
         cfg = prepare(args)
         with (engine.exit_on_interrupt(lambda: interrupted(cfg.work_dir)),
-              engine.only_training_in(cfg.work_dir),
-              engine.config_mistakes(cfg),
+              engine.work_dir_lock(cfg.work_dir),
+              engine.explain_build_errors(cfg),
               engine.full_disk_errors(cfg.work_dir)):
             train(cfg, args)
 

@@ -4,7 +4,17 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    # docs/training.md says what each does; enabled=False switches it off.
+    state_dict_adapter=dict(type='mmlowformer.StateDictAdapterHook'),
+    image_errors=dict(type='mmlowformer.ImageErrorHook'),
+    batch_norm_check=dict(type='mmlowformer.BatchNormCheckHook'),
+    check_nan=dict(type='mmlowformer.CheckNaNHook'),
+    run_summary=dict(type='mmlowformer.RunSummaryHook'),
+    config_warnings=dict(type='mmlowformer.ConfigWarningHook'),
+    progress_bar=dict(type='mmlowformer.ProgressBarHook'),
+    resume_validation=dict(type='mmlowformer.ResumeValidationHook'),
+    atomic_checkpoint=dict(type='mmlowformer.AtomicCheckpointHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -2,8 +2,6 @@
 from pathlib import Path
 
 import torch
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..config.loading import dicts_in, kind_of
@@ -147,22 +145,3 @@ def _check_deployed(backbone: LowFormer, names: list[str],
     if names and is_deployed(names) != backbone.deployed:
         raise UserError(f'checkpoint {source} does not fit the model. '
                         + DEPLOYED_MISFIT[backbone.deployed])
-
-
-class LoadAnyLayout(Hook):
-    """Lets Runner load weights of any layout, if they fit its model."""
-
-    # EMAHook copies the weights.
-    priority = 'VERY_HIGH'
-
-    def __init__(self, source: str, partial: bool = False):
-        self.source = source
-        self.partial = partial
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rename the tensors in place."""
-        state = fitting_state_dict(
-            runner.model, checkpoint, self.source, self.partial)
-        if 'state_dict' not in checkpoint:
-            checkpoint.clear()
-        checkpoint['state_dict'] = state

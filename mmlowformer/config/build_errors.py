@@ -27,7 +27,7 @@ NOT_REGISTERED = re.compile(r'^(\S+) is not in the .+? registry')
 
 
 @contextmanager
-def config_mistakes(cfg: Config):
+def explain_build_errors(cfg: Config):
     """Tell what is wrong with a config when nothing can be built of it.
 
     Whatever fails while something named in the config is built, or while a

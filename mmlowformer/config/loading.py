@@ -77,7 +77,8 @@ def read_config(path: str, options: dict[str, object] | None = None
     """Read the config of a user."""
     try:
         cfg = read_following(path, {} if options is None else options)
-        _import_what_it_names(cfg)
+        for _ in nodes_in(cfg):  # Imports what an import in it names.
+            pass
         return cfg
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
@@ -85,14 +86,6 @@ def read_config(path: str, options: dict[str, object] | None = None
     except Exception as error:
         raise UserError(f'config {path} cannot be read: '
                         f'{_reason(error, path)}') from error
-
-
-def _import_what_it_names(node: object) -> None:
-    """Look at all of a config, which imports what is imported in it."""
-    if isinstance(node, (Config, dict, list, tuple)):
-        for child in node if isinstance(node, (list, tuple)) else (
-                node.values()):
-            _import_what_it_names(child)
 
 
 def _reason(error: Exception, path: str) -> str:
@@ -113,13 +106,18 @@ def kind_of(part: dict) -> str:
     return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
 
-def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
-    """All dicts in a part of a config."""
-    if isinstance(node, dict):
-        yield path, node
+def nodes_in(node: object, path: str = '') -> Iterator[tuple[str, object]]:
+    """A part of a config and all that is in it, with their paths."""
+    yield path, node
     if isinstance(node, (dict, Config)):
         items = node.items()
     else:
         items = enumerate(node if isinstance(node, (list, tuple)) else ())
     for key, child in items:
-        yield from dicts_in(child, f'{path}.{key}'.lstrip('.'))
+        yield from nodes_in(child, f'{path}.{key}'.lstrip('.'))
+
+
+def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
+    """All dicts in a part of a config, with their paths."""
+    return ((where, part) for where, part in nodes_in(node, path)
+            if isinstance(part, dict))

@@ -9,8 +9,6 @@ from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmengine.dataset import Compose as MMEngineCompose
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
@@ -18,22 +16,6 @@ from ..utils.images import OPENCV, PILLOW, decode
 
 # What mmcv calls them.
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
-
-
-class NameImages(Hook):
-    """Lets the error of an image that cannot be read or resized name it."""
-
-    def before_train(self, runner: Runner) -> None:
-        """See :meth:`before_test`."""
-        name_images(runner.train_dataloader.dataset)
-
-    def before_val(self, runner: Runner) -> None:
-        """See :meth:`before_test`."""
-        name_images(runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        """Watch over a data set, before its loader's workers copy it."""
-        name_images(runner.test_dataloader.dataset)
 
 
 def name_images(dataset: Dataset) -> None:

@@ -174,7 +174,7 @@ def _checkpoint() -> bool:
         alone = True
     except Exception:
         alone = False
-    engine.load_safely(os.environ)
+    engine.enable_safe_loading(os.environ)
     read()
     return alone
 

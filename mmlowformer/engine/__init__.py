@@ -6,44 +6,40 @@ from importlib import import_module
 
 _NAMES = {
     '..checkpoint.compatibility':
-        'LoadAnyLayout check_fits check_pretrained fitting_state_dict',
+        'check_fits check_pretrained fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
     '..checkpoint.pretrained': 'fetch_weights',
     '..checkpoint.resume':
         'check_resumable latest_checkpoint saved_checkpoints',
-    '..config.build_errors': 'config_mistakes',
+    '..config.build_errors': 'explain_build_errors',
     '..config.model_kind': 'is_tracker',
     '..config.mot_requirements': 'require_packages',
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
-    '..datasets.image_errors': 'NameImages',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings tell_of_compiling',
     '..errors': 'UserError one_line_errors',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.device': 'device_name',
     '..utils.files': 'check_outputs',
-    '..utils.file_lock': 'check_free only_training_in',
-    '..utils.progress_bar': 'counting_bar hours',
-    '..utils.safe_load': 'check_checkpoint load_safely',
+    '..utils.file_lock': 'check_free work_dir_lock',
+    '..utils.progress_bar': 'counting_bar format_duration',
+    '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
     '.best_metrics': 'shown',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
-        'leave_processes load_config use_tta',
+        'destroy_process_group load_config use_tta',
     '.config_checks': 'check_settings check_testing check_training',
-    '.hooks.check_nan': 'StopAtNaN',
-    '.hooks.config_warnings': 'WarnOfOddSettings',
-    '.hooks.progress': 'ShowProgress',
-    '.hooks.resume_validation': 'MakeUpValidation',
-    '.hooks.safe_checkpoint': 'SaveSafely check_places full_disk_errors',
-    '.hooks.visualization': 'draw_predictions',
-    '.lr_scaling': 'describe_batch scale_learning_rate',
+    '.hooks.check_nan': 'CheckNaNHook',
+    '.hooks.atomic_checkpoint':
+        'AtomicCheckpointHook check_places full_disk_errors',
+    '.hooks.visualization': 'add_visualization_hook',
+    '.lr_scaling': 'scale_learning_rate',
     '.run_summary':
-        'Describe conclude describe_model describe_runner '
-        'suggest_prediction',
+        'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
-    '.testing': 'build_tester prepare_test',
+    '.testing': 'build_test_runner prepare_test',
 }
 _HOMES = {name: module for module, names in _NAMES.items()
           for name in names.split()}

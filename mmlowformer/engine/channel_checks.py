@@ -1,4 +1,4 @@
-"""Whether what follows a backbone takes what it puts out."""
+"""Check that neck and heads fit the feature maps of a LowFormer."""
 from functools import reduce
 
 from ..config.loading import dicts_in, kind_of
@@ -6,12 +6,12 @@ from ..errors import UserError
 from ..models import LowFormer
 from ..models.arch_validation import check_arch, check_out_indices
 
-# Classifiers' heads get as many channels as the last map has.
+# Necks of classifiers that keep the channels of the last feature map.
 KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')
 HEADS = ('rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
-# Feature pyramids, which may leave out their first maps.
+# Feature pyramids, which may skip their first feature maps.
 PYRAMIDS = ('FPN', 'PAFPN', 'FPN_CARAFE', 'NASFPN')
-# Necks that keep the strides of their inputs, and halve their last further.
+# Necks that keep the strides of their inputs, and halve the last one on.
 NECKS = (*PYRAMIDS, 'ChannelMapper', 'CSPNeXtPAFPN', 'YOLOXPAFPN',
          'DilatedEncoder', 'BFP', 'DyHead')
 STRIDED_HEADS = (
@@ -21,7 +21,7 @@ STRIDED_HEADS = (
 
 
 def check_channels(model: dict, path: str = 'model') -> None:
-    """Make sure that a neck or a classifier's head fits a LowFormer."""
+    """Check the input channels of a neck, or of a classifier's head."""
     backbone = model.get('backbone') or {}
     if kind_of(backbone) != LowFormer.__name__:
         return
@@ -36,7 +36,7 @@ def check_channels(model: dict, path: str = 'model') -> None:
 
 
 def check_strides(model: dict, path: str = 'model') -> None:
-    """Make sure that a detector's strides are those of its feature maps."""
+    """Check that the strides of a detector are those of its feature maps."""
     backbone = model.get('backbone') or {}
     if kind_of(backbone) != LowFormer.__name__:
         return
@@ -57,11 +57,11 @@ def check_strides(model: dict, path: str = 'model') -> None:
 
 
 def _neck_strides(neck: object, given: list[int]) -> list[int]:
-    """Strides behind a neck; empty if they are not known."""
+    """Strides that a neck outputs; empty if unknown."""
     if neck is None:
         return given
     if isinstance(neck, (list, tuple)):
-        # One behind the other.
+        # A sequence of necks.
         return reduce(lambda strides, part: strides and _neck_strides(
             part, strides), neck, given)
     if not isinstance(neck, dict):
@@ -78,14 +78,14 @@ def _neck_strides(neck: object, given: list[int]) -> list[int]:
     else:
         given = given[start:end + 1]
     if kind in PYRAMIDS and isinstance(count, int) and count < len(given):
-        return []  # It cannot be built, and says so.
+        return []  # Its own error is clear.
     if not given or not isinstance(count, int):
         return []
     return [*given, *(given[-1] * 2**i for i in range(1, count))][:count]
 
 
 def _strides(node: dict, where: str) -> tuple[str, list[int]]:
-    """What a part of a head takes for the strides of its feature maps."""
+    """The strides that a part of a head expects, and its argument."""
     kind = kind_of(node)
     for key in ('featmap_strides', 'strides'):
         value = node.get(key)
@@ -93,7 +93,7 @@ def _strides(node: dict, where: str) -> tuple[str, list[int]]:
                 and kind not in STRIDED_HEADS):
             continue
         if isinstance(value, (list, tuple)) and value:
-            # Of both directions, as (8, 8).
+            # Of x and y, such as (8, 8).
             value = [item[0] if isinstance(item, (list, tuple)) and item
                      else item for item in value]
             if all(isinstance(item, int) for item in value):
@@ -118,9 +118,9 @@ def _out_channels(backbone: dict, path: str) -> list[int]:
 
 
 def _refuse(part: str, wanted: object, given: list[int], remedy: str) -> None:
-    maps = f'{len(given)} map{"s" if len(given) > 1 else ""}'
+    maps = f'{len(given)} feature map{"s" if len(given) > 1 else ""}'
     raise UserError(
-        f'{part}.in_channels is {wanted}, but the backbone puts out '
+        f'{part}.in_channels is {wanted}, but the backbone outputs '
         f'{maps} of {", ".join(map(str, given))} channels: set '
         f'{part}.in_channels={remedy}, or other '
         f'{part.rsplit(".", 1)[0]}.backbone.out_indices')

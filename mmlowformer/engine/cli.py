@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from torch import distributed
 
-from ..config.loading import find_config, read_config
+from ..config.loading import config_folder, find_config, read_config
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import DEBUG, UserError
 from ..utils.allocator import keep_freed_memory
@@ -66,6 +66,7 @@ def load_config(args: argparse.Namespace) -> Config:
     warn_of_misspelt(cfg)
     follow_data_root(cfg, options)
     apply_options(cfg, options)
+    add_hooks(cfg)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -90,6 +91,22 @@ def check_work_dir(cfg: Config) -> None:
         raise UserError(f'{cfg.filename} would be overwritten by the config '
                         'that MMEngine writes into the work dir. Name another '
                         'folder with --work-dir')
+
+
+def add_hooks(cfg: Config) -> None:
+    """Give any config the hooks of mmlowformer's default_runtime.py.
+
+    A config switches one off by None, too, which MMEngine does not take.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    if isinstance(hooks, dict):
+        ours = Config.fromfile(config_folder() / '_base_/default_runtime.py')
+        for name, hook in ours.default_hooks.items():
+            if str(hook.type).startswith('mmlowformer.'):
+                hooks.setdefault(name, hook)
+                if hooks[name] is None:
+                    del hooks[name]
+        cfg.default_hooks = hooks
 
 
 def use_tta(cfg: Config) -> None:
@@ -126,7 +143,7 @@ def adapt_to_device(cfg: Config) -> None:
 
 
 @contextmanager
-def leave_processes() -> Iterator[None]:
+def destroy_process_group() -> Iterator[None]:
     """Leave the group of processes when the work is done.
 
     Gloo's threads let go of the last tensors a little later, for which they

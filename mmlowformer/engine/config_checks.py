@@ -1,4 +1,4 @@
-"""Values of settings, checked before anything is built of them."""
+"""Check the settings of a config before anything is built from them."""
 from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import TypeGuard
@@ -23,48 +23,27 @@ def _is_integer(value: object, least: int, most: float = float('inf')) -> bool:
             and least <= value <= most)
 
 
-def _is_positive(value: object) -> bool:
-    return _is_integer(value, 1)
-
-
-def _is_length(value: object) -> bool:
-    """Whether it counts steps; configs compute some by a division."""
-    return _is_number(value) and value >= 1 and value == int(value)
-
-
-def _is_count(value: object) -> bool:
-    return _is_integer(value, 0)
-
-
-def _is_seed(value: object) -> bool:
-    return _is_integer(value, 0, LARGEST_SEED)
-
-
 def _is_number(value: object) -> TypeGuard[float]:
     return (isinstance(value, Real) and not isinstance(value, bool)
             and 0 <= float(value) < float('inf'))
 
 
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
+def _is_length(value: object) -> bool:
+    """Whether it counts steps; some configs compute them by a division."""
+    return _is_number(value) and value >= 1 and value == int(value)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, (list, tuple))
-
-
-LIST = (_is_list, 'has to be a list')
-DICT = (_is_dict, 'has to be a dict')
-POSITIVE = (_is_positive, 'has to be an integer, at least 1')
+LIST = (lambda value: isinstance(value, (list, tuple)), 'has to be a list')
+DICT = (lambda value: isinstance(value, dict), 'has to be a dict')
+POSITIVE = (lambda value: _is_integer(value, 1),
+            'has to be an integer, at least 1')
 LENGTH = (_is_length, 'has to be an integer, at least 1')
-COUNT = (_is_count, 'has to be an integer, at least 0')
+COUNT = (lambda value: _is_integer(value, 0),
+         'has to be an integer, at least 0')
 NUMBER = (_is_number, 'has to be a number, at least 0')
-TEXT = (_is_text, 'has to be a text')
-SEED = (_is_seed, f'has to be an integer from 0 to {LARGEST_SEED}')
+TEXT = (lambda value: isinstance(value, str), 'has to be a text')
+SEED = (lambda value: _is_integer(value, 0, LARGEST_SEED),
+        f'has to be an integer from 0 to {LARGEST_SEED}')
 
 # Outer ones before inner ones.
 RULES = {
@@ -89,7 +68,7 @@ RULES = {
 
 
 def check_settings(cfg: Config) -> None:
-    """Make sure that settings have values that they can have."""
+    """Refuse values that a setting cannot have."""
     for path, (is_valid, demand) in RULES.items():
         for value in _value(cfg, path.split('.')):
             if value is not None and not is_valid(value):
@@ -99,11 +78,11 @@ def check_settings(cfg: Config) -> None:
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('dataset'):
             raise UserError(f'{name} has no dataset')
-    _tell_what_is_ignored(cfg)
-    _check_maps(cfg.model)
+    _warn_of_ignored(cfg)
+    _check_feature_maps(cfg.model)
 
 
-def _check_maps(model: dict) -> None:
+def _check_feature_maps(model: dict) -> None:
     models = {'model': model, 'model.detector': model.get('detector')}
     for path, part in models.items():
         if isinstance(part, dict):
@@ -111,7 +90,7 @@ def _check_maps(model: dict) -> None:
             check_strides(part, path)
 
 
-def _tell_what_is_ignored(cfg: Config) -> None:
+def _warn_of_ignored(cfg: Config) -> None:
     for name in ('runner_type', 'strategy'):
         if cfg.get(name) not in (None, 'Runner'):
             warn(f"{name} is ignored: mmlowformer's tools use their own "
@@ -119,7 +98,7 @@ def _tell_what_is_ignored(cfg: Config) -> None:
 
 
 def _value(node: object, names: list[str]) -> Iterator[object]:
-    """What stands at a path, or nothing."""
+    """The value at a path, if there is one."""
     for name in names:
         if not isinstance(node, (dict, Config)) or name not in node:
             return
@@ -128,7 +107,7 @@ def _value(node: object, names: list[str]) -> Iterator[object]:
 
 
 def check_training(cfg: Config) -> None:
-    """Make sure that all that a training needs is in a config."""
+    """Check that a config has all that a training needs."""
     _check_presence(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'),
                     'to train')
     _check_optimizer(cfg)
@@ -141,14 +120,14 @@ def check_training(cfg: Config) -> None:
 
 
 def check_testing(cfg: Config) -> None:
-    """Make sure that all that a test needs is in a config."""
+    """Check that a config has all that a test needs."""
     _check_presence(cfg, ('test_dataloader', 'test_cfg', 'test_evaluator'),
                     'to test')
     _check_topk(cfg, 'test_evaluator')
 
 
 def _check_topk(cfg: Config, name: str) -> None:
-    """MMPreTrain asks torch for more classes than there are."""
+    """MMPreTrain would ask torch for more classes than exist."""
     classes = next(_value(cfg, ['model', 'head', 'num_classes']), None)
     for path, evaluator in dicts_in(cfg.get(name), name):
         topk = evaluator.get('topk', 1)
@@ -168,7 +147,7 @@ def _check_presence(cfg: Config, names: Iterable[str], purpose: str) -> None:
 
 
 def _check_optimizer(cfg: Config) -> None:
-    """MMEngine only says that None cannot be called."""
+    """MMEngine would only say that None cannot be called."""
     for kind in _value(cfg, ['optim_wrapper', 'optimizer', 'type']):
         with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) \
                 as registry:
@@ -179,7 +158,7 @@ def _check_optimizer(cfg: Config) -> None:
 
 
 def _check_saving(cfg: Config) -> None:
-    """The hook takes anything, and fails when it saves for the first time."""
+    """CheckpointHook accepts any argument, and fails at its first save."""
     known = {*arguments_of(CheckpointHook),
              *arguments_of(Runner.save_checkpoint)}
     for hook in _value(cfg, ['default_hooks', 'checkpoint']):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
 
+from ..config.loading import nodes_in
 from ..config.variables import read_bases
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import UserError
@@ -91,16 +92,8 @@ def _roots(cfg: Config) -> Iterator[str | None]:
 
 
 def _is_used(cfg: Config, root: str) -> bool:
-    return any(_is_below(value, root) for key, child in cfg.items()
-               if key != 'data_root' for value in _texts(child))
-
-
-def _texts(node: object) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, (dict, list, tuple)):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _texts(child)
+    return any(isinstance(value, str) and _is_below(value, root)
+               for path, value in nodes_in(cfg) if path != 'data_root')
 
 
 def _is_below(path: str, root: str) -> bool:

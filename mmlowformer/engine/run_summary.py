@@ -1,28 +1,25 @@
-"""What a run is going to do, before work begins, and what came of it."""
+"""Say what was built, before a run, and what came of it."""
 import os
 import shutil
 import sys
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 from torch import nn
 
 from ..analysis.curves import read_logs
 from ..config.model_kind import follows_many, is_tracker
-from ..errors import UserError, printable
+from ..errors import UserError
 from ..models import bare, find_lowformers
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
-from ..utils.progress_bar import hours
+from ..utils.progress_bar import format_duration
 from ..utils.text import command, line, short, wrapped
 from .best_metrics import best_scores, shown
-from .hooks.progress import by_iteration
-
-SHOWN_CLASSES = 5
+from .hooks.progress_bar import by_iteration
 
 
 def describe_runner(runner: Runner, config: str, *,
@@ -74,91 +71,9 @@ def precision(cfg: Config, testing: bool) -> str:
     return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
 
 
-def describe_data(dataset: BaseDataset) -> str:
-    """Images, boxes and classes of a data set."""
-    if hasattr(dataset, 'describe'):  # Of videos.
-        return dataset.describe()
-    frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
-    counts = [f'{len(dataset)} images' if frames is None else
-              f'{len(dataset)} videos of {frames} frames']
-    boxes = _count_boxes(dataset)
-    if boxes is not None:
-        counts.append(f'{boxes} boxes')
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if classes:
-        names = ', '.join(map(printable, classes[:SHOWN_CLASSES]))
-        more = ', ...' if len(classes) > SHOWN_CLASSES else ''
-        counts.append(f'{len(classes)} classes ({names}{more})')
-    return ', '.join(counts)
-
-
-def _count_boxes(dataset: BaseDataset) -> int | None:
-    read = getattr(dataset, 'get_data_info', None)
-    if read is None or not len(dataset) or 'instances' not in read(0):
-        return None
-    return sum(not box.get('ignore_flag') for index in range(len(dataset))
-               for box in read(index)['instances'])
-
-
-class Describe(Hook):
-    """Says what a run starts from, just before it does."""
-
-    # After all that loads, before ShowProgress.
-    priority = 'LOW'
-
-    def __init__(self, batch: str = '', weights: str = ''):
-        self.batch = batch
-        self.weights = weights
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Count the tensors that fit."""
-        needed = bare(runner.model).state_dict()
-        given = checkpoint.get('state_dict', checkpoint)
-        count = sum(name in given and given[name].shape == value.shape
-                    for name, value in needed.items())
-        self.weights = (f'{count}/{len(needed)} tensors of the model from '
-                        f'{runner.cfg.load_from}')
-
-    def before_train(self, runner: Runner) -> None:
-        """Say it for a training."""
-        if self.weights:
-            say(line('Weights', self.weights))
-        say(line('Training', describe_data(runner.train_dataloader.dataset)))
-        if runner.val_loop is not None:
-            say(line('Validation',
-                     describe_data(runner.val_dataloader.dataset)))
-        say(line('Steps', self.batch))
-        say(line('Length', _length(runner)))
-        if is_finished(runner):
-            say(wrapped(_FINISHED))
-
-    def before_test(self, runner: Runner) -> None:
-        """Say it for a test."""
-        say(line('Weights', self.weights))
-        say(line('Data', describe_data(runner.test_dataloader.dataset)))
-
-
-_FINISHED = (
-    'This training is finished, no iteration is left. To go on nevertheless: '
-    '--cfg-options with a greater train_cfg.max_epochs or max_iters; mind '
-    'that the learning rate is at its end.')
-
-
-def _length(runner: Runner) -> str:
-    if by_iteration(runner):
-        return f'{runner.iter} of {runner.max_iters} iterations done'
-    return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
-            f'{len(runner.train_dataloader)} iterations each')
-
-
-def is_finished(runner: Runner) -> bool:
-    """Whether nothing is left to train."""
-    return runner.iter >= runner.max_iters
-
-
-def conclude(runner: Runner, seconds: float) -> None:
+def print_summary(runner: Runner, seconds: float) -> None:
     """Say what came of a training, and what to do with it."""
-    say(f'\nFinished after {hours(seconds)}.')
+    say(f'\nFinished after {format_duration(seconds)}.')
     if runner.train_loop.stop_training:
         say(wrapped(_stopped(runner)))
     tested = None

@@ -4,7 +4,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from ..utils.console import take_over
+from ..utils.console import install_screen_handler
 
 
 class QuietRunner(Runner):
@@ -16,7 +16,7 @@ class QuietRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger, before anything is logged."""
         logger = super().build_logger(*args, **kwargs)
-        take_over(logger)
+        install_screen_handler(logger)
         return logger
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..checkpoint.compatibility import LoadAnyLayout, check_fits
+from ..checkpoint.compatibility import check_fits
 from ..checkpoint.download import local_checkpoint
 from ..checkpoint.embedded_config import (
     check_trained_classes,
@@ -16,7 +16,6 @@ from ..config.model_kind import follows_many
 from ..config.mot_requirements import require_packages
 from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import check_datasets
-from ..datasets.image_errors import NameImages
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint
@@ -68,11 +67,9 @@ def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     cfg.load_from = None
 
 
-def build_tester(cfg: Config, args: argparse.Namespace) -> Runner:
-    """A Runner that is going to load a checkpoint of any layout."""
+def build_test_runner(cfg: Config, args: argparse.Namespace) -> Runner:
+    """Build a Runner whose model the checkpoint fits."""
     runner = QuietRunner.from_cfg(cfg)
     if not is_exported(args.checkpoint):
         check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
-        runner.register_hook(LoadAnyLayout(args.checkpoint))
-    runner.register_hook(NameImages())
     return runner

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-class RecomputedSequential(Sequential):
+class CheckpointedSequential(Sequential):
     """A chain of blocks of which only the inputs are kept for backward.
 
     It takes less memory and more time than a plain ``Sequential``. Without

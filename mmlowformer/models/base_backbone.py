@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .arch_validation import check_frozen_stages
-from .state_dict_loading import LoadsAnyLayout
+from .state_dict_loading import StateDictAdapter
 
 if TYPE_CHECKING:
     from mmengine.model import ModuleList, Sequential
     from typing_extensions import Self
 
 
-class StagedBackbone(LoadsAnyLayout):
+class BaseBackbone(StateDictAdapter):
     """Freezing, deploying, and the depth of layers, see ``LowFormer``."""
 
     strides = (4, 8, 16, 32)

@@ -41,6 +41,7 @@ class ExportedModel(BaseModel):
                  data_preprocessor: dict | None = None,
                  trust: bool = False):
         super().__init__()
+        self.folder = folder
         self.description = read_description(folder)
         if self.description.task == 'features':
             raise UserError(f'{folder} is a backbone alone, which predicts '

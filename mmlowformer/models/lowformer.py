@@ -8,7 +8,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .activation_checkpointing import RecomputedSequential
+from .activation_checkpointing import CheckpointedSequential
 from .arch_validation import (
     ARCH_DEFAULTS,
     check_arch,
@@ -16,7 +16,7 @@ from .arch_validation import (
     check_out_indices,
     init_cfg_for,
 )
-from .base_backbone import StagedBackbone
+from .base_backbone import BaseBackbone
 from .blocks import CONV_BLOCKS, ConvNormAct, LowFormerBlock, Residual
 
 # Of the residual convolutional blocks in stages 1 and 2.
@@ -35,7 +35,7 @@ def _arch(widths, depths, downsample_expand_ratio, block):
 
 @MMENGINE_MODELS.register_module()
 @MODELS.register_module()
-class LowFormer(StagedBackbone):
+class LowFormer(BaseBackbone):
     """LowFormer backbone: feature maps at strides 4, 8, 16 and 32.
 
     A convolutional stem and two convolutional stages are followed by two
@@ -190,7 +190,8 @@ class LowFormer(StagedBackbone):
             for _ in range(depth)))
 
     def _chain(self, *blocks: nn.Module) -> Sequential:
-        return (RecomputedSequential if self.with_cp else Sequential)(*blocks)
+        kind = CheckpointedSequential if self.with_cp else Sequential
+        return kind(*blocks)
 
     def _downsample(self, index: int) -> nn.Module:
         return self._conv(*self.arch['widths'][index:index + 2], 2,

@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
-from ..utils.safe_load import never_running_code
+from ..utils.safe_load import safe_checkpoint_loading
 from .state_dict_keys import OWN_LAYOUT, by_own_name, layout_of
 
 # By whether the network is the deployed one.
@@ -40,7 +40,7 @@ def is_deployed(names: Iterable[str]) -> bool:
     return batch_norms_folded or group_norms_folded
 
 
-class LoadsAnyLayout(BaseModule):
+class StateDictAdapter(BaseModule):
     """A network whose weights are published in several layouts.
 
     Subclasses are built by the name of a variant alone, and have the
@@ -62,7 +62,7 @@ class LoadsAnyLayout(BaseModule):
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says, running no code of a file."""
-        with never_running_code():
+        with safe_checkpoint_loading():
             super().init_weights()
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,

@@ -15,14 +15,14 @@ from ..checkpoint.embedded_config import (
     compare_with_training,
     embedded_config,
 )
-from ..config.build_errors import config_mistakes
+from ..config.build_errors import explain_build_errors
 from ..config.loading import dicts_in, find_config, kind_of, read_config
 from ..config.scope import require_scope
 from ..datasets.checks.check_datasets import datasets_in
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
-from ..utils.safe_load import check_checkpoint, never_running_code
+from ..utils.safe_load import check_checkpoint, safe_checkpoint_loading
 from ..visualization.drawing import colours
 from .detector_config import detector_config
 
@@ -78,8 +78,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     scope = require_scope(cfg)
     cfg, tracker = detector_config(cfg)
     pipeline = _pipeline(cfg)
-    with (DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg),
-          never_running_code()):
+    with (DefaultScope.overwrite_default_scope(scope),
+          explain_build_errors(cfg), safe_checkpoint_loading()):
         module = _built(cfg.model)
         classes, palette = _classes(cfg, content)
     state = fitting_state_dict(module, content, file, partial=False)

@@ -25,67 +25,59 @@ from ..errors import (
 )
 from .text import wrapped
 
-# Warnings that ask for nothing, whatever the user does.
-FALSE_ALARMS = re.compile('|'.join((
-    # The libraries' own use of their own outdated names.
+# Warnings that the user can do nothing about.
+SUPPRESSED_WARNINGS = re.compile('|'.join((
+    # Libraries use their own deprecated names.
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'pkg_resources is deprecated',
     "'pkgutil.find_loader' is deprecated",
-    # One thread for each of several processes, which is as it should be.
-    r'Setting \w+_NUM_THREADS environment variable for each process',
     '``build_loss`` would be deprecated',
-    # Choices of a config, which are as they are meant.
+    # torchrun gives each process one thread.
+    r'Setting \w+_NUM_THREADS environment variable for each process',
+    # The config means it so.
     'Default ``avg_non_ignore`` is False',
     'The draw is False',
-    # A visualizer that is built before it is told where to write.
+    'The prefix is not set in metric class',
+    # Done a moment later.
     'backend is not initialized because save_dir is None',
-    # A scope that is imported a moment later, when it is needed.
     'Failed to search registry with scope',
-    # Shapes are tried on a network without memory; the weights are loaded
-    # into the real one.
+    # Shapes are checked on a model without memory (meta).
     r'copying from a non-meta parameter in the checkpoint to a meta param',
-    # A predicted box may end beyond the image.
+    # A predicted box may end outside the image.
     r'The (?:bbox|polygon) is out of bounds',
-    # Of GPUs, where there is none: torch compiles for the CPU.
+    # About GPUs, on a machine without.
     'No CUDA runtime is found, using CUDA_HOME',
     'CUTLASS backend is not supported with non-AOT cpp_wrapper',
-    # Names of metrics are as the metric gives them.
-    'The prefix is not set in metric class',
 )))
-# What the libraries tell, among much else, that is of interest.
-NEWS = re.compile(r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
+# Log messages of MMEngine's that a person wants to read.
+SHOWN_MESSAGES = re.compile(
+    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
 # A metric's results by class.
 TABLE = re.compile(r'per class results|\n\+-')
 # What MMEngine and pycocotools print on their way.
-CHATTER = re.compile(
+LIBRARY_OUTPUT = re.compile(
     r'(?i)\s*$|loads checkpoint by|loading annotations|'
     r'loading and preparing|creating index|index created|'
     r'running per image|evaluate annotation|accumulating eval|'
     r'done ?\(t=|\s*average (?:precision|recall) ')
-# Libraries that print pages: settings, tables, times.
-TALKATIVE = ('trackeval', )
-# A level of OpenCV's.
-SILENT = 0
-ON_SCREEN = dict(on_screen=True)
 
 
 def _belongs_on_screen(record: logging.LogRecord) -> bool:
     """Whether a person at the terminal should read a record."""
-    if getattr(record, 'on_screen', False):
-        return True
     message = record.getMessage()
-    if record.levelno < logging.WARNING:
-        return bool(NEWS.match(message)
-                    or _SCREEN.tables and TABLE.match(message))
-    return not FALSE_ALARMS.search(message)
+    if record.levelno >= logging.WARNING:
+        return not SUPPRESSED_WARNINGS.search(message)
+    return bool(getattr(record, 'on_screen', False)
+                or SHOWN_MESSAGES.match(message)
+                or _SCREEN.tables and TABLE.match(message))
 
 
 class ScreenHandler(logging.StreamHandler):
     """Shows log records on the screen, above a progress bar if any."""
 
     def __init__(self, level: int):
-        # MMEngine's MLflow back end looks at the stream of each handler.
+        # MMEngine's MLflow backend looks at the stream of each handler.
         super().__init__(console().file)
         self.setLevel(level)
         self.addFilter(_belongs_on_screen)
@@ -95,10 +87,11 @@ class ScreenHandler(logging.StreamHandler):
         """Write a record in lines that fit the terminal."""
         text, style = record.getMessage(), ''
         if record.levelno >= logging.WARNING:
-            word = 'Warning' if record.levelno < logging.ERROR else 'Error'
-            text = wrapped(f'{word}: {text}', '  ')
-            style = 'yellow' if record.levelno < logging.ERROR else 'red'
-        elif NEWS.match(text):
+            is_error = record.levelno >= logging.ERROR
+            text = wrapped(f'{"Error" if is_error else "Warning"}: {text}',
+                           '  ')
+            style = 'red' if is_error else 'yellow'
+        elif SHOWN_MESSAGES.match(text):
             text = wrapped(text, '  ')
         show(text, style)
 
@@ -107,28 +100,19 @@ class Terminal(Console):
     """A terminal whose end does not end the work."""
 
     def on_broken_pipe(self) -> None:
-        """Go on, when nobody reads any more, as with ``| head``."""
-
-
-def _early_records() -> MemoryHandler:
-    return MemoryHandler(10_000, flushLevel=sys.maxsize)
+        """Go on when nobody reads any more, as with ``| head``."""
 
 
 class _Screen:
-    """The terminal of this process.
+    """The terminal of this process."""
 
-    Attributes:
-        console (Console): Where to write.
-        early (MemoryHandler): What was logged before there was a log file.
-        tables (bool): Whether to show results by class.
-        bar (Progress | None): What is shown at the bottom.
-    """
-
-    def __init__(self):
-        self.console = Terminal(highlight=False)
-        self.tables = False
-        self.bar: Progress | None = None
-        self.early = _early_records()
+    console: Console = Terminal(highlight=False)
+    # Whether to show results by class.
+    tables = False
+    # What is shown at the bottom.
+    bar: Progress | None = None
+    # Records from before the log file exists.
+    early = MemoryHandler(0)
 
 
 _SCREEN = _Screen()
@@ -140,7 +124,7 @@ def console() -> Console:
 
 
 def set_bar(bar: Progress | None) -> None:
-    """Show a bar at the bottom of the screen, and take away the last one."""
+    """Show a bar at the bottom of the screen, in place of the last one."""
     if _SCREEN.bar is not None:
         _SCREEN.bar.stop()
     _SCREEN.bar = bar
@@ -160,7 +144,8 @@ def show(text: str, style: str = '') -> None:
 
 def say(text: str) -> None:
     """Write to the screen and to the log file."""
-    MMLogger.get_current_instance().info(_visible(text), extra=ON_SCREEN)
+    MMLogger.get_current_instance().info(
+        _visible(text), extra=dict(on_screen=True))
 
 
 def warn(text: str) -> None:
@@ -168,7 +153,7 @@ def warn(text: str) -> None:
     MMLogger.get_current_instance().warning(_visible(text))
 
 
-def take_over(logger: MMLogger) -> None:
+def install_screen_handler(logger: MMLogger) -> None:
     """Let a logger write to the screen only what belongs there."""
     for index, handler in enumerate(logger.handlers):
         if type(handler) is logging.StreamHandler:
@@ -185,7 +170,7 @@ def take_over(logger: MMLogger) -> None:
 
 
 class _Printed(io.TextIOBase):
-    """Takes what libraries print; their chatter goes to the log file."""
+    """Takes what libraries print; their progress goes to the log file."""
 
     def __init__(self):
         self.line = ''
@@ -200,35 +185,29 @@ class _Printed(io.TextIOBase):
         *lines, self.line = (self.line + text).split('\n')
         author = sys._getframe(1).f_globals.get('__name__', '')
         for line in lines:
-            if (CHATTER.match(line)
-                    or author.partition('.')[0] in TALKATIVE):
+            if LIBRARY_OUTPUT.match(line) or author.startswith('trackeval.'):
                 MMLogger.get_current_instance().info(line)
             else:
-                # What a bar of a library has come to.
+                # The last state of a library's progress bar.
                 show(line.rstrip('\r').rpartition('\r')[2])
         return len(text)
-
-    def finish(self) -> None:
-        if self.line:
-            self.write('\n')
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None
                   ) -> None:
-    where = f'{filename}:{lineno}: {category.__name__}'
-    logger = MMLogger.get_current_instance()
-    logger.info('%s', f'{where}: {message}')
-    if not FALSE_ALARMS.search(str(message)):
+    MMLogger.get_current_instance().info(
+        '%s', f'{filename}:{lineno}: {category.__name__}: {message}')
+    if not SUPPRESSED_WARNINGS.search(str(message)):
         warn(str(message))
 
 
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
-    """Images that cannot be decoded are told by their names, once."""
-    # Where OpenCV 5 has these, and OpenCV 4.
+    """OpenCV's lines about broken images; our errors name the image."""
+    # In OpenCV 5 and in OpenCV 4.
     log: Any = getattr(cv2.utils, 'logging', cv2)
     level = log.getLogLevel()
-    log.setLogLevel(SILENT)
+    log.setLogLevel(0)
     try:
         yield
     finally:
@@ -254,35 +233,36 @@ def _torch_logs_here() -> Iterator[None]:
 
 @contextmanager
 def quiet_screen(*, tables: bool = False) -> Iterator[None]:
-    """Keep the screen for what a person needs; the log file gets the rest.
+    """Show what a person needs; the log file gets everything else.
 
-    Warnings of Python and what libraries print are covered as well as what
-    they log.
+    That covers what libraries log, warn of, and print.
     """
     before, _SCREEN.console = _SCREEN.console, Terminal(
         file=sys.stdout, highlight=False)
     _SCREEN.tables = tables
-    _SCREEN.early = _early_records()
+    _SCREEN.early = MemoryHandler(10_000, flushLevel=sys.maxsize)
     printed = _Printed()
     try:
         with warnings.catch_warnings(), redirect_stdout(printed), \
                 _silent_opencv(), _torch_logs_here():
             warnings.showwarning = _show_warning
-            # The current logger, until there is that of the run.
-            take_over(MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
+            # The current logger, until the run has its own.
+            install_screen_handler(
+                MMLogger.get_instance(f'before_{time.monotonic_ns()}'))
             yield
     finally:
         set_bar(None)
-        printed.finish()
+        if printed.line:
+            printed.write('\n')
         _SCREEN.console = before
 
 
 @contextmanager
 def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
-    """Exit with words of one's own on what interrupts a program.
+    """Exit with these words on Ctrl-C, SIGTERM and SIGHUP.
 
-    Within :func:`~mmlowformer.errors.one_line_errors` that is Ctrl-C, SIGTERM
-    and SIGHUP.
+    Signals other than Ctrl-C are interrupts only within
+    :func:`~mmlowformer.errors.one_line_errors`.
     """
     try:
         yield

@@ -25,12 +25,12 @@ FLAGS = (os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
 def check_free(work_dir: str | Path) -> None:
     """Make sure that no other training runs in a work dir."""
     if os.path.lexists(Path(work_dir, LOCK)):
-        with only_training_in(work_dir):
+        with work_dir_lock(work_dir):
             pass
 
 
 @contextmanager
-def only_training_in(work_dir: str | Path) -> Iterator[None]:
+def work_dir_lock(work_dir: str | Path) -> Iterator[None]:
     """Keep other trainings out of a work dir.
 
     The lock is the kernel's and ends with the process, however that ends. Of

@@ -17,7 +17,7 @@ from ..errors import printable
 from .console import console, set_bar
 
 
-def hours(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as ``0:01:05``."""
     return str(timedelta(seconds=math.ceil(seconds)))
 

@@ -77,7 +77,7 @@ def runner_files_allowed() -> Iterator[None]:
 
 
 @contextmanager
-def never_running_code() -> Iterator[None]:
+def safe_checkpoint_loading() -> Iterator[None]:
     """Let MMEngine's checkpoint loader read files without running code.
 
     By itself it leaves ``weights_only`` to torch, which before 2.6 means
@@ -98,7 +98,7 @@ def never_running_code() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def load_safely(environ: MutableMapping[str, str]) -> None:
+def enable_safe_loading(environ: MutableMapping[str, str]) -> None:
     """Never run code of a checkpoint in this process, see the two above.
 
     Args:
@@ -135,7 +135,7 @@ def _guard(loader: Callable) -> Callable:
     @wraps(loader)
     def load(*args, **kwargs):
         with runner_files_allowed():
-            return without_code(loader(*args, **kwargs))
+            return strip_code(loader(*args, **kwargs))
 
     return load
 
@@ -149,10 +149,10 @@ def read_file(filename: str | Path, map_location: str | None = None) -> dict:
         content = torch.load(
             filename, map_location=map_location or 'cpu', weights_only=True,
             mmap=zipfile.is_zipfile(filename))
-    return without_code(content)
+    return strip_code(content)
 
 
-def without_code(content: dict) -> dict:
+def strip_code(content: dict) -> dict:
     """Take out what MMEngine would execute.
 
     That is the Python config in ``meta``, which old versions wrote: on

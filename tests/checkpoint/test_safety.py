@@ -191,7 +191,7 @@ def test_python_config(attempt, tmp_path, way, by_url):
 
 def test_the_config_would_be_executed(attempt, tmp_path, monkeypatch):
     """Without the protection this is what resuming does."""
-    monkeypatch.setattr('mmlowformer.utils.safe_load.without_code',
+    monkeypatch.setattr('mmlowformer.utils.safe_load.strip_code',
                         lambda content: content)
     with pytest.raises(AssertionError, match='trace'):
         attempt('resume', False, meta=dict(

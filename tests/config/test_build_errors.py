@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlowformer import errors
-from mmlowformer.engine import UserError, config_mistakes, one_line_errors
+from mmlowformer.engine import UserError, explain_build_errors, one_line_errors
 
 
 class Picky(nn.Module):
@@ -28,7 +28,7 @@ def picky():
 
 
 def build(cfg):
-    with config_mistakes(cfg):
+    with explain_build_errors(cfg):
         MODELS.build(cfg.model)
 
 
@@ -54,7 +54,8 @@ def test_bugs_in_a_part_keep_their_traceback(kind):
 
 
 def test_bugs_outside_keep_their_traceback():
-    with pytest.raises(ValueError, match='x'), config_mistakes(Config({})):
+    with (pytest.raises(ValueError, match='x'),
+          explain_build_errors(Config({}))):
         raise ValueError('x')
 
 
@@ -68,10 +69,10 @@ def test_bugs_in_hooks_keep_their_traceback(tmp_path):
                     experiment_name='bugs_in_hooks')
     runner.register_hook(Broken())
     with (pytest.raises(ValueError, match='slip'),
-          config_mistakes(Config(dict(load_from='x')))):
+          explain_build_errors(Config(dict(load_from='x')))):
         runner.call_hook('after_load_checkpoint', checkpoint={})
     with (pytest.raises(UserError, match='checkpoint x cannot be loaded'),
-          config_mistakes(Config(dict(load_from='x')))):
+          explain_build_errors(Config(dict(load_from='x')))):
         runner.load_or_resume()
 
 

@@ -23,7 +23,8 @@ def test_says_what_is_missing(run_python, tmp_path, monkeypatch, package):
             f'raise ModuleNotFoundError("No module named \'{name}\'", '
             f'name={name!r})')
     monkeypatch.setenv('PYTHONPATH', f'{tmp_path}:{ROOT}')
-    assert run_python('-c', 'import mmlowformer').returncode == 1
+    result = run_python('-c', 'from mmlowformer import LowFormer')
+    assert result.returncode == 1
     result = run_python('-m', 'mmlowformer.doctor', 'backbone')
     assert result.returncode == 1, result.stderr
     assert f'--  {package:<14} not installed' in result.stdout

@@ -46,7 +46,7 @@ def draw(tmp_path, monkeypatch):
             dict(bbox=box, bbox_label=label) for box, label in truth])])
         runner = SimpleNamespace(test_dataloader=SimpleNamespace(
             dataset=dataset))
-        hook = visualization.DrawPredictions(str(tmp_path / 'out'), score)
+        hook = visualization.VisualizationHook(str(tmp_path / 'out'), score)
         hook.before_test(runner)
         hook.after_test_iter(runner, 0, None, [
             Sample(img_path=str(file), **sample)])

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmlowformer.engine import StopAtNaN, UserError, check_checkpoint
+from mmlowformer.engine import CheckNaNHook, UserError, check_checkpoint
 
 
 class Line(BaseModel):
@@ -44,7 +44,7 @@ def train(folder, losses, wrapper=OptimWrapper, learning_rate=0.1,
         train_cfg=dict(by_epoch=True, max_epochs=2),
         default_hooks=dict(checkpoint=dict(
             type=CheckpointHook, interval=interval, **saving)))
-    runner.register_hook(StopAtNaN())
+    runner.register_hook(CheckNaNHook())
     runner.train()
 
 

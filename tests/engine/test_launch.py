@@ -270,18 +270,18 @@ def group(tmp_path):
 
 @pytest.mark.usefixtures('group')
 def test_processes_are_left_when_the_work_is_done():
-    with engine.leave_processes():
+    with engine.destroy_process_group():
         assert distributed.is_initialized()
     assert not distributed.is_initialized()
 
 
 @pytest.mark.usefixtures('group')
 def test_nobody_is_waited_for_after_an_error():
-    with pytest.raises(UserError), engine.leave_processes():
+    with pytest.raises(UserError), engine.destroy_process_group():
         raise UserError('of this process')
     assert distributed.is_initialized()
 
 
 def test_one_process_has_none_to_leave():
-    with engine.leave_processes():
+    with engine.destroy_process_group():
         pass

@@ -64,7 +64,7 @@ class Runner:
 
 
 def test_conclusion_offers_only_what_works(said, tmp_path):
-    run_summary.conclude(Runner(tmp_path), 1)
+    run_summary.print_summary(Runner(tmp_path), 1)
     text = ' '.join('\n'.join(said).split())
     assert 'stopped early by EarlyStoppingHook (acc), after 3 of 9' in text
     assert 'tools/' not in text
@@ -76,7 +76,7 @@ def test_conclusion_with_curves_and_a_test(said, tmp_path):
     log.write_text('{"loss": 1.0, "iter": 1, "step": 1}\n')
     runner = Runner(tmp_path, model=dict(type='X'),
                     test_dataloader=dict(batch_size=1))
-    run_summary.conclude(runner, 1)
+    run_summary.print_summary(runner, 1)
     text = '\n'.join(said)
     assert all(f'tools/{name}.py' in text
                for name in ('analyze_log', 'test', 'predict'))

@@ -286,7 +286,7 @@ TRAINING = {
     'scheduler-value': (None, (*ON, 'param_scheduler.0.start_factor=5'),
                         'param_scheduler.0 (LinearLR) cannot be built'),
     'neck': (None, (*ON, 'model.backbone.out_indices=(2,3)'),
-             'the backbone puts out 2 maps of 16, 32 channels'),
+             'the backbone outputs 2 feature maps of 16, 32'),
     'neck-channels': (None, (*ON, 'model.neck.in_channels=[8,16,16,64]'),
                       'set model.neck.in_channels=[8,16,16,32]'),
     'neck-levels': (None, (*ON, 'model.neck.num_outs=1'),
@@ -486,7 +486,7 @@ TESTING = {
     'image': (image(b'x', VAL_IMAGE), (GOOD, *DATA),
               f'{VAL_IMAGE} cannot be decoded'),
     'neck': (None, (GOOD, *ON, 'model.backbone.out_indices=(1,2,3)'),
-             'puts out 3 maps of 16, 16, 32 channels'),
+             'outputs 3 feature maps of 16, 16, 32'),
 }
 
 

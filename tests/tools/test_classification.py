@@ -184,7 +184,8 @@ def test_a_last_batch_of_a_single_image(shapes, options, run_here, error_here,
                  'train_dataloader.batch_size=3',
                  'train_dataloader.dataset.pipeline.1.scale=(32,32)']
     shown = on_one_line(error_here(*arguments, cwd=tmp_path))
-    assert 'a batch of a single image comes up (4 images' in shown
+    assert 'cannot learn from a batch of one image' in shown
+    assert '4 images in batches of 3' in shown
     assert 'backbone.stages.' in shown
     for more in ('train_dataloader.drop_last=True',
                  'train_dataloader.batch_size=2'):

@@ -41,7 +41,7 @@ def test_train(trained):
     checkpoint, log = trained
     assert 'scope mmseg' in log
     # mmseg's own train.py has no --auto-scale-lr.
-    assert 'learning rate 0.00025, scaled from 0.001' in \
+    assert 'learning rate 0.00025, in the config 0.001' in \
         ' '.join(log.split())
     assert 'Training  3/3' in log
     assert checkpoint.is_file()

@@ -152,7 +152,7 @@ def test_two_processes_train(options, tmp_path):
             PATH=f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'))
     assert result.returncode == 0, result.stdout
     assert 'batch size 4 = 2 process(es) x 1 images x 2 acc' in result.stdout
-    assert 'learning rate 0.0005, scaled from 0.001' in \
+    assert 'learning rate 0.0005, in the config 0.001' in \
         ' '.join(result.stdout.split())
     # 4 images on 2 processes with 1 image each are 2 iterations.
     assert 'Epoch 1/1  2/2' in result.stdout

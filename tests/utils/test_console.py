@@ -39,7 +39,7 @@ def logged(tmp_path, capsys):
             logger = MMLogger(f'{tmp_path}', log_file=str(file))
             MMLogger._instance_dict[f'{tmp_path}'] = logger
             try:
-                console.take_over(logger)
+                console.install_screen_handler(logger)
                 work(logger)
             finally:
                 MMLogger._instance_dict.pop(f'{tmp_path}')
@@ -48,7 +48,7 @@ def logged(tmp_path, capsys):
     return run
 
 
-FALSE_ALARMS = [
+SUPPRESSED_WARNINGS = [
     '``build_loss`` would be deprecated soon',
     'Default ``avg_non_ignore`` is False, if you would like to',
     'The draw is False, it means that the hook for visualization will not',
@@ -81,7 +81,7 @@ def test_what_torch_logs(logged, text, screen):
     assert logging.getLogger('torch').handlers == before
 
 
-@pytest.mark.parametrize('text', FALSE_ALARMS)
+@pytest.mark.parametrize('text', SUPPRESSED_WARNINGS)
 @pytest.mark.parametrize('way', ['logged', 'warned'])
 def test_false_alarms_are_in_the_file_alone(logged, text, way):
     screen, file = logged(
@@ -141,10 +141,10 @@ def test_what_comes_before_the_file_is_in_it(logged):
     screen, file = logged(
         lambda logger: None,
         before=lambda: (console.warn('too early'),
-                        warnings.warn(FALSE_ALARMS[0], stacklevel=2)))
+                        warnings.warn(SUPPRESSED_WARNINGS[0], stacklevel=2)))
     assert screen == 'Warning: too early\n'
     assert 'too early' in file
-    assert FALSE_ALARMS[0] in file
+    assert SUPPRESSED_WARNINGS[0] in file
 
 
 def test_only_the_first_process_writes(logged, monkeypatch):

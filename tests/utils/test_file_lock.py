@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from mmlowformer.engine import UserError, check_free, only_training_in
+from mmlowformer.engine import UserError, check_free, work_dir_lock
 from mmlowformer.utils import file_lock
 
 HOLDER = """
 import multiprocessing, sys, time
-from mmlowformer.utils.file_lock import only_training_in
-with only_training_in(sys.argv[1]):
+from mmlowformer.utils.file_lock import work_dir_lock
+with work_dir_lock(sys.argv[1]):
     # As the workers of a data loader.
     multiprocessing.get_context('fork').Process(
         target=time.sleep, args=[60]).start()
@@ -26,7 +26,7 @@ with only_training_in(sys.argv[1]):
 def refused(folder):
     with (pytest.raises(UserError, match='another training is running in '
                         f'{folder} .process [0-9]+ on '),
-          only_training_in(folder)):
+          work_dir_lock(folder)):
         pass
     with pytest.raises(UserError, match='another training is running'):
         check_free(folder)
@@ -35,11 +35,11 @@ def refused(folder):
 def test_second_is_refused_until_the_first_ends(tmp_path):
     check_free(tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
-    with only_training_in(tmp_path / 'run'):
+    with work_dir_lock(tmp_path / 'run'):
         refused(tmp_path / 'run')
-        with only_training_in(tmp_path / 'other'):
+        with work_dir_lock(tmp_path / 'other'):
             pass
-    with only_training_in(tmp_path / 'run'):
+    with work_dir_lock(tmp_path / 'run'):
         pass
     check_free(tmp_path / 'run')
 
@@ -55,14 +55,14 @@ def test_killed_process_leaves_nothing_behind(tmp_path):
         process.wait()
         # Its child lives on.
         os.killpg(process.pid, 0)
-        with only_training_in(tmp_path):
+        with work_dir_lock(tmp_path):
             pass
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_end_of_a_child_unlocks_nothing(tmp_path):
-    with only_training_in(tmp_path):
+    with work_dir_lock(tmp_path):
         child = multiprocessing.get_context('fork').Process(
             target=time.sleep, args=[0])
         child.start()
@@ -71,9 +71,9 @@ def test_end_of_a_child_unlocks_nothing(tmp_path):
 
 
 def test_first_process_locks_for_all(tmp_path, monkeypatch):
-    with only_training_in(tmp_path):
+    with work_dir_lock(tmp_path):
         monkeypatch.setenv('RANK', '1')
-        with only_training_in(tmp_path):
+        with work_dir_lock(tmp_path):
             pass
 
 
@@ -82,17 +82,17 @@ def test_without_locks(tmp_path, monkeypatch, log):
         raise OSError(95, 'Operation not supported')
 
     monkeypatch.setattr(file_lock.fcntl, 'flock', fail)
-    with only_training_in(tmp_path):
+    with work_dir_lock(tmp_path):
         assert 'cannot be locked (Operation not supported)' in log.text
     monkeypatch.setattr(file_lock, 'fcntl', None)
-    with only_training_in(tmp_path / 'none'):
+    with work_dir_lock(tmp_path / 'none'):
         assert not (tmp_path / 'none').exists()
 
 
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').touch()
     with (pytest.raises(UserError, match='file/run cannot be written'),
-          only_training_in(tmp_path / 'file' / 'run')):
+          work_dir_lock(tmp_path / 'file' / 'run')):
         pass
 
 
@@ -104,7 +104,7 @@ def test_only_a_regular_file_is_a_lock(make, tmp_path):
     (tmp_path / 'precious').write_text('precious')
     make(tmp_path / file_lock.LOCK)
     with (pytest.raises(UserError, match='lock is no regular file'),
-          only_training_in(tmp_path)):
+          work_dir_lock(tmp_path)):
         pass
     with pytest.raises(UserError, match='lock is no regular file'):
         check_free(tmp_path)

@@ -1,29 +1,36 @@
-"""Trainings that compute NaN stop, before a checkpoint is lost to it."""
+"""Stop a training that computes NaN, before it replaces a checkpoint."""
 import math
 
 import torch
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ...errors import UserError
+from ...registry import HOOKS
 from ...utils.safe_load import first_nonfinite
+from .switchable import SwitchableHook
 
-# float16 training skips steps whose gradients overflow, and goes on.
+# Training in float16 skips steps whose gradients overflow.
 PATIENCE = 50
 
 
-class StopAtNaN(Hook):
-    """Ends a training whose weights or loss are NaN or infinite for good.
+@HOOKS.register_module()
+class CheckNaNHook(SwitchableHook):
+    """Stops a training whose weights or loss stay NaN or infinite.
 
-    A loss may be so once: with automatic mixed precision such a step changes
-    nothing. The training ends when a weight is, or after 50 such losses in a
-    row; weights are also looked at before each checkpoint.
+    A single such loss is normal with automatic mixed precision, which skips
+    the step. The training stops when a weight is NaN or infinite, which is
+    checked before each checkpoint, or after 50 such losses in a row.
+
+    Args:
+        enabled (bool): Whether to check. Defaults to True.
     """
 
     # Before CheckpointHook writes.
     priority = 'BELOW_NORMAL'
 
-    def __init__(self):
+    def __init__(self, enabled: bool = True):
+        super().__init__()
         self._losses_in_a_row = 0
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
@@ -56,8 +63,8 @@ class StopAtNaN(Hook):
     @staticmethod
     def _stop(runner: Runner, iteration: int, what: str) -> None:
         raise UserError(
-            f'stopped after iteration {iteration}: {what}. Nothing of '
-            f'it was saved; checkpoints in {runner.work_dir} are from before. '
-            'A smaller learning rate, a longer warm-up, or '
-            'optim_wrapper.clip_grad.max_norm=1 may help, then start again or '
-            '--resume; --allow-nan goes on all the same.')
+            f'stopped after iteration {iteration}: {what}. No checkpoint in '
+            f'{runner.work_dir} contains it. Lower the learning rate, warm up '
+            'longer, or set optim_wrapper.clip_grad.max_norm=1; then start '
+            'again, or --resume. --allow-nan, or default_hooks.check_nan.'
+            'enabled=False, trains on.')

@@ -1,27 +1,31 @@
-"""Settings that can be run, but that hardly anybody means."""
+"""Warn of settings that are valid, but hardly intended."""
 from collections.abc import Iterator
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...config.loading import kind_of
+from ...config.loading import dicts_in, kind_of
+from ...registry import HOOKS
 from ...utils.console import warn
-from ..lr_scaling import check_last_batch
-from .progress import by_iteration, log_interval
+from .progress_bar import by_iteration, log_interval
+from .switchable import SwitchableHook
 
-# A test at scales this many times the training's.
+# Ratio of the scales of test and training from which on it warns.
 TIMES = 2
 
 
-class WarnOfOddSettings(Hook):
-    """Warns before work begins, where a setting will not do what it says."""
+@HOOKS.register_module()
+class ConfigWarningHook(SwitchableHook):
+    """Warns of settings without effect, and of test images of another scale.
 
-    # After Describe.
+    Args:
+        enabled (bool): Whether to warn. Defaults to True.
+    """
+
+    # After RunSummaryHook.
     priority = 'VERY_LOW'
 
     def before_train(self, runner: Runner) -> None:
         """Look at a training."""
-        check_last_batch(runner)
         for text in (*_long_warm_up(runner), *_rare_log_lines(runner),
                      *odd_scales(runner.cfg, 'val_dataloader')):
             warn(text)
@@ -33,7 +37,6 @@ class WarnOfOddSettings(Hook):
 
 
 def _long_warm_up(runner: Runner) -> Iterator[str]:
-    """The rate of a warm-up that never ends stays below the recipe's."""
     schedulers = runner.cfg.get('param_scheduler') or []
     if not isinstance(schedulers, list):
         schedulers = [schedulers]
@@ -44,27 +47,26 @@ def _long_warm_up(runner: Runner) -> Iterator[str]:
         total = runner.max_epochs if by_epoch else runner.max_iters
         end, unit = item.get('end'), 'epochs' if by_epoch else 'iterations'
         if end and end > total:
-            yield (f'The warm-up takes {end} {unit}, the whole training '
-                   f'{total}: the full learning rate is never reached. Set '
-                   f'its end in param_scheduler to {max(1, total // 10)}, '
-                   'say.')
+            yield (f'The warm-up ({end} {unit}) is longer than the training '
+                   f'({total}) and never reaches the full learning rate. Set '
+                   f'its end in param_scheduler, e.g. to '
+                   f'{max(1, total // 10)}.')
 
 
 def _rare_log_lines(runner: Runner) -> Iterator[str]:
     interval = log_interval(runner)
     if by_iteration(runner):
-        length, what = runner.max_iters, 'The whole training has'
+        length, what = runner.max_iters, 'the training'
     else:
-        length, what = len(runner.train_dataloader), 'An epoch has'
+        length, what = len(runner.train_dataloader), 'an epoch'
     if interval > length:
-        yield (f'{what} {length} iterations and the log a line for every '
-               f'{interval}, so that its curves have few points or none: '
-               '--cfg-options default_hooks.logger.interval='
-               f'{max(1, length // 10)}')
+        yield (f'The log interval ({interval}) exceeds the iterations of '
+               f'{what} ({length}). Set --cfg-options '
+               f'default_hooks.logger.interval={max(1, length // 10)}.')
 
 
 def odd_scales(cfg: dict, dataloader: str) -> Iterator[str]:
-    """Warn of a test at far larger or smaller scales than the training's."""
+    """Warn of a test at scales far from those of the training."""
     trained = scales_of(cfg.get('train_dataloader'))
     tested = scales_of(cfg.get(dataloader))
     if not trained or not tested:
@@ -73,10 +75,10 @@ def odd_scales(cfg: dict, dataloader: str) -> Iterator[str]:
             ('larger', max(tested) / max(trained)),
             ('smaller', min(trained) / max(tested))):
         if times >= TIMES:
-            yield (f'{dataloader} resizes images to {_words(tested)}, the '
-                   f'training to {_words(trained)}: {times:.1f} times '
-                   f'{text}, which costs accuracy. Set the scales of its '
-                   'pipeline.')
+            yield (f'{dataloader} resizes images to {_words(tested)}, '
+                   f'{times:.1f} times {text} than in training '
+                   f'({_words(trained)}), which costs accuracy. Set the '
+                   'scales of its pipeline.')
 
 
 def _words(scales: set[int]) -> str:
@@ -86,19 +88,10 @@ def _words(scales: set[int]) -> str:
 
 def scales_of(dataloader: dict | None) -> set[int]:
     """Longer sides that a pipeline resizes images to."""
-    return set(_sides((dataloader or {}).get('dataset')))
-
-
-def _sides(node: object) -> Iterator[int]:
-    if isinstance(node, dict):
-        if kind_of(node) in ('Resize', 'RandomChoiceResize'):
-            for key in ('scale', 'scales'):
-                yield from _longer(node.get(key))
-        for child in node.values():
-            yield from _sides(child)
-    elif isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _sides(child)
+    return {side for _, step in dicts_in((dataloader or {}).get('dataset'))
+            if kind_of(step) in ('Resize', 'RandomChoiceResize')
+            for key in ('scale', 'scales')
+            for side in _longer(step.get(key))}
 
 
 def _longer(scale: object) -> Iterator[int]:

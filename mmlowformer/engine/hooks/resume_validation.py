@@ -1,35 +1,40 @@
-"""A validation that was interrupted is made up when training goes on."""
+"""Run an interrupted validation when training resumes."""
 from pathlib import Path
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...registry import HOOKS
 from ...utils.console import say
 from ...utils.files import replace_text
-from .progress import by_iteration
+from .progress_bar import by_iteration
+from .switchable import SwitchableHook
 
 # Beside MMEngine's own "last_checkpoint".
 RECORD = 'last_validation'
 
 
-class MakeUpValidation(Hook):
-    """Validates on resuming where the validation was not completed.
+@HOOKS.register_module()
+class ResumeValidationHook(SwitchableHook):
+    """Validates a resumed checkpoint whose validation was interrupted.
 
-    A checkpoint is written before the validation that belongs to it, and
-    MMEngine goes on with the iteration after, so that the checkpoint could
-    never become the best.
+    CheckpointHook writes a checkpoint before its validation, and MMEngine
+    resumes with the next iteration: without this hook the checkpoint could
+    never become the best one.
+
+    Args:
+        enabled (bool): Whether to validate. Defaults to True.
     """
 
-    # When all is loaded, and CheckpointHook knows the best.
+    # After CheckpointHook has read which checkpoint is the best.
     priority = 'LOWEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Validate, if that is due and was not done."""
+        """Validate, if that is due."""
         if (runner.iter and runner.val_loop is not None and _is_due(runner)
                 and runner.iter > _validated(runner)):
-            say('The validation of this checkpoint was not completed; it is '
-                'made up now.')
+            say('The validation of this checkpoint was interrupted; it runs '
+                'now.')
             runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None

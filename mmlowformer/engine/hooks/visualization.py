@@ -1,4 +1,4 @@
-"""Pictures with the predictions drawn in, for every task."""
+"""Draw the predictions of a test, for every task."""
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,6 +14,7 @@ from mmengine.structures import BaseDataElement
 
 from ...config.model_kind import follows_many, is_tracker
 from ...errors import UserError, printable
+from ...registry import HOOKS
 from ...utils.console import say
 from ...visualization.confusion_matrix import draw_accuracies, draw_confusion
 from ...visualization.drawing import (
@@ -34,18 +35,24 @@ SCORE = 0.3
 IGNORED = 255
 
 
-class DrawPredictions(Hook):
-    """Writes each tested image with what is there and what was predicted.
+@HOOKS.register_module()
+class VisualizationHook(Hook):
+    """Writes each tested image with ground truth and predictions.
 
-    The hosts' own hooks differ in where they write, and images of the same
-    name in two folders would overwrite each other.
+    One hook for MMDetection, MMSegmentation and MMPreTrain, whose own differ
+    in where they write. Images of the same name in two folders keep their
+    folders.
+
+    Args:
+        out_dir (str): Where to write the images.
+        score_thr (float): Minimum score of a drawn box. Defaults to 0.3.
     """
 
     priority = 'LOW'
 
-    def __init__(self, folder: str, score: float = SCORE):
-        self.folder = folder
-        self.score = score
+    def __init__(self, out_dir: str, score_thr: float = SCORE):
+        self.out_dir = out_dir
+        self.score_thr = score_thr
         self._classified: dict[str, tuple[int, int]] = {}
 
     def before_test(self, runner: Runner) -> None:
@@ -66,10 +73,10 @@ class DrawPredictions(Hook):
             if draw is None:
                 runner.visualizer.add_datasample(
                     image=image, name=name, data_sample=sample,
-                    out_file=os.path.join(self.folder, name))
+                    out_file=os.path.join(self.out_dir, name))
                 continue
             picture, counts = draw(image, sample, name)
-            file = os.path.join(self.folder, name)
+            file = os.path.join(self.out_dir, name)
             os.makedirs(os.path.dirname(file), exist_ok=True)
             picture.save(file)
             say(f'{name}  {counts}')
@@ -84,22 +91,22 @@ class DrawPredictions(Hook):
             counts = np.zeros((len(self._classes), ) * 2, int)
             np.add.at(counts, tuple(np.transpose(list(pairs.values()))), 1)
             draw_confusion(counts, self._classes, os.path.join(
-                self.folder, 'confusion_matrix.png'))
+                self.out_dir, 'confusion_matrix.png'))
             draw_accuracies(counts, self._classes, os.path.join(
-                self.folder, 'accuracy_by_class.png'))
+                self.out_dir, 'accuracy_by_class.png'))
 
     def _draw_boxes(self, image: np.ndarray, sample: BaseDataElement,
                     name: str):
         found = sample.pred_instances.cpu()
         order = found.scores.argsort(descending=True)
         best = f'best {found.scores.max():.2f}' if len(order) else 'none'
-        found = found[order[found.scores[order] >= self.score]]
+        found = found[order[found.scores[order] >= self.score_thr]]
         corners, labels = self._truth.boxes(sample)
         found_labels = found.labels.tolist()
         seen, hits = match(corners, labels, found.bboxes, found_labels)
         alarms = _count(len(hits) - sum(hits), 'false alarm')
         counts = (f'{_count(len(hits), "box", "boxes")} above '
-                  f'{self.score:g} ({best})')
+                  f'{self.score_thr:g} ({best})')
         texts = [f'{self._classes[label]} {score:.2f}' for label, score in
                  zip(found_labels, found.scores.tolist())]
         panels = [(f'prediction: {counts}, {alarms} dashed', draw_boxes(
@@ -214,22 +221,21 @@ def _name_below_data(dataset: BaseDataset, path: str) -> str:
     return os.path.basename(path) if name.startswith('..') else name
 
 
-def draw_predictions(runner: Runner, folder: str,
-                     score: float | None = None) -> None:
-    """Let a runner write pictures while testing."""
+def add_visualization_hook(runner: Runner, out_dir: str,
+                           score_thr: float | None = None) -> None:
+    """Let a test write images, or videos, with the predictions."""
     if runner.cfg.model.type.endswith('Retriever'):
-        raise UserError('--show-dir: the answers of a retriever are a whole '
-                        'gallery, there is no picture of that')
+        raise UserError('--show-dir: a retriever answers with a whole '
+                        'gallery, which cannot be drawn into an image')
     if is_tracker(runner.cfg):
-        # It knows the console of this package.
         from ...tracking.sot_visualization import DrawTracks
-        runner.register_hook(DrawTracks(folder))
+        runner.register_hook(DrawTracks(out_dir))
         return
     if follows_many(runner.cfg):
         from ...tracking.mot_visualization import DrawIdentities
-        runner.register_hook(DrawIdentities(folder))
+        runner.register_hook(DrawIdentities(out_dir))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}
-    if score is None:
-        score = hook.get('score_thr', SCORE)
-    runner.register_hook(DrawPredictions(folder, score))
+    if score_thr is None:
+        score_thr = hook.get('score_thr', SCORE)
+    runner.register_hook(VisualizationHook(out_dir, score_thr))

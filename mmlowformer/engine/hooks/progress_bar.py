@@ -1,52 +1,51 @@
-"""Where a training or a test is: a live bar, or lines without a terminal."""
-
+"""Show progress: a live bar, or lines where there is no terminal."""
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.hooks import LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
-from rich.progress import (
-    TextColumn,
-)
+from rich.progress import Progress, TaskID, TextColumn
 
-from ...utils.console import console, set_bar, show
-from ...utils.progress_bar import _bar, hours
+from ...registry import HOOKS
+from ...utils.console import console, install_screen_handler, set_bar, show
+from ...utils.progress_bar import _bar, format_duration
 from ...utils.text import wrapped
 from ..best_metrics import shown_metrics
+from .switchable import SwitchableHook
 
 # Iterations that the loss is averaged over.
 SMOOTHED = 10
 
 
-class ShowProgress(Hook):
-    """Shows how far training, validation and testing are.
+@HOOKS.register_module()
+class ProgressBarHook(SwitchableHook):
+    """Shows the progress of training, validation and testing.
 
-    At a terminal it is a bar from the first iteration on, of which a line
-    remains for each epoch. Elsewhere it is a line for the first and the last
-    iteration and at the interval of the log file.
+    A terminal shows a bar, and keeps a line per epoch. Elsewhere there is a
+    line for the first and the last iteration and at the interval of the log
+    file. MMEngine's lines go to the log file only.
+
+    Args:
+        enabled (bool): Whether to show it. Defaults to True.
     """
 
     # After the hooks that measure time and count.
     priority = 'VERY_LOW'
 
-    def __init__(self):
-        self._bar = None
-        self._task = None
+    def __init__(self, enabled: bool = True):
+        super().__init__()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
         self._interval = 1
 
     def before_run(self, runner: Runner) -> None:
-        """Take over the log file's interval."""
+        """Take over the screen, and the log file's interval."""
+        install_screen_handler(runner.logger)
         self._interval = log_interval(runner) or 10
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the bar of an epoch, or of an iteration-based training."""
+        """Start a bar."""
         self._start()
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Start the bar of a validation."""
-        self._start()
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Start the bar of a test."""
-        self._start()
+    before_val_epoch = before_test_epoch = before_train_epoch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args,
                          **kwargs) -> None:
@@ -100,7 +99,7 @@ class ShowProgress(Hook):
               state: str = '') -> None:
         if self._bar is None:
             return
-        left = hours(runner.message_hub.get_info('eta') or 0)
+        left = format_duration(runner.message_hub.get_info('eta') or 0)
         state = '  '.join(filter(None, (state, f'{left} left')))
         if console().is_terminal:
             self._bar.update(self._task, description=stage, completed=done,

@@ -1,4 +1,4 @@
-"""Checkpoints are written so that a crash or a full disk loses none."""
+"""Write checkpoints so that neither a crash nor a full disk loses one."""
 import errno
 import os
 import shutil
@@ -8,16 +8,18 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ...checkpoint.resume import latest_checkpoint
 from ...errors import UserError
+from ...registry import HOOKS
 from .resume_validation import RECORD
+from .switchable import SwitchableHook
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'
-# What MMEngine and MakeUpValidation write anew, and cannot through a folder.
+# Files that MMEngine and ResumeValidationHook replace.
 RECORDS = ('last_checkpoint', RECORD)
 CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -86,19 +88,24 @@ class _RemovesLater(WholeFiles):
             self.outdated.pop().unlink(missing_ok=True)
 
 
-class SaveSafely(Hook):
-    """Lets CheckpointHook lose nothing when saving fails half-way.
+@HOOKS.register_module()
+class AtomicCheckpointHook(SwitchableHook):
+    """Makes CheckpointHook replace files atomically, and delete old ones last.
 
-    CheckpointHook removes outdated checkpoints, the best one among them,
-    before it has written the new one, and writes over the latest one to note
-    a new best. With this hook files appear as a whole and old ones go last,
-    so that there has to be room for one checkpoint more.
+    By itself CheckpointHook deletes outdated checkpoints, even the best one,
+    before it has written the new one, and rewrites the latest one in place to
+    record a new best. With this hook the disk needs room for one checkpoint
+    more.
+
+    Args:
+        enabled (bool): Whether to do so. Defaults to True.
     """
 
     # After CheckpointHook.
     priority = 'LOWEST'
 
-    def __init__(self):
+    def __init__(self, enabled: bool = True):
+        super().__init__()
         self._backend = _RemovesLater()
 
     def before_train(self, runner: Runner) -> None:
@@ -120,17 +127,10 @@ class SaveSafely(Hook):
                     file.unlink()
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Remove what an iteration-based checkpoint outdated."""
+        """Delete the checkpoints that CheckpointHook has replaced."""
         self._backend.remove_now()
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Remove what an epoch-based checkpoint outdated."""
-        self._backend.remove_now()
-
-    def after_val_epoch(self, runner: Runner, metrics: dict | None = None
-                        ) -> None:
-        """Remove the checkpoint that was the best."""
-        self._backend.remove_now()
+    after_train_epoch = after_val_epoch = after_train_iter
 
 
 @contextmanager

@@ -1,0 +1,28 @@
+"""Name the image that cannot be read or resized."""
+from mmengine.runner import Runner
+
+from ...datasets.image_errors import name_images
+from ...registry import HOOKS
+from .switchable import SwitchableHook
+
+
+@HOOKS.register_module()
+class ImageErrorHook(SwitchableHook):
+    """Makes the error of a broken image name it, and reads 16-bit images.
+
+    Args:
+        enabled (bool): Whether to do so. Defaults to True.
+    """
+
+    # Before the workers of a loader copy its data set.
+    def before_train(self, runner: Runner) -> None:
+        """Wrap the pipelines of the training data."""
+        name_images(runner.train_dataloader.dataset)
+
+    def before_val(self, runner: Runner) -> None:
+        """Wrap the pipelines of the validation data."""
+        name_images(runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        """Wrap the pipelines of the test data."""
+        name_images(runner.test_dataloader.dataset)

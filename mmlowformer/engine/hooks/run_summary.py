@@ -1,0 +1,159 @@
+"""Say what a run starts from, just before it does."""
+import math
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from ...errors import printable
+from ...models import bare, find_lowformers
+from ...models.exported_model import ExportedModel
+from ...registry import HOOKS
+from ...utils.console import say, warn
+from ...utils.text import line, wrapped
+from ..lr_scaling import base_batch_size, effective_batch_size
+from .progress_bar import by_iteration
+from .switchable import SwitchableHook
+
+SHOWN_CLASSES = 5
+RANDOM_WEIGHTS = (
+    'The backbone starts from random weights. From ImageNet: --cfg-options '
+    '{backbone}.init_cfg.type=Pretrained {backbone}.init_cfg.checkpoint=PATH '
+    '(or hf-hub:timm/lowformer_<arch>.in1k)')
+FINISHED = (
+    'This training is finished, no iteration is left. To train longer: '
+    '--cfg-options with a greater train_cfg.max_epochs or max_iters; note '
+    'that the learning rate has reached its end.')
+
+
+@HOOKS.register_module()
+class RunSummaryHook(SwitchableHook):
+    """Prints weights, data, batch size, learning rate and length of a run.
+
+    Warns if the learning rate does not belong to the batch size, and says how
+    to start from ImageNet weights where a LowFormer starts from random ones.
+
+    Args:
+        enabled (bool): Whether to print. Defaults to True.
+    """
+
+    # After all hooks that load, before ProgressBarHook.
+    priority = 'LOW'
+
+    def __init__(self, enabled: bool = True):
+        super().__init__()
+        self._weights = ''
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Count the tensors that fit."""
+        needed = bare(runner.model).state_dict()
+        given = checkpoint.get('state_dict', checkpoint)
+        count = sum(name in given and given[name].shape == value.shape
+                    for name, value in needed.items())
+        source = runner.cfg.get('load_from') or runner.work_dir
+        self._weights = (f'{count}/{len(needed)} tensors of the model from '
+                         f'{source}')
+
+    def before_train(self, runner: Runner) -> None:
+        """Print the summary of a training."""
+        weights = self._weights or hint_at_weights(runner)
+        if weights:
+            say(line('Weights', weights))
+        say(line('Training', describe_data(runner.train_dataloader.dataset)))
+        if runner.val_loop is not None:
+            say(line('Validation',
+                     describe_data(runner.val_dataloader.dataset)))
+        text, warning = describe_batch(
+            runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper))
+        if warning:
+            warn(warning)
+        say(line('Steps', text))
+        say(line('Length', _length(runner)))
+        if runner.iter >= runner.max_iters:
+            say(wrapped(FINISHED))
+
+    def before_test(self, runner: Runner) -> None:
+        """Print the summary of a test."""
+        model = bare(runner.model)
+        say(line('Weights', str(model.folder) if isinstance(
+            model, ExportedModel) else self._weights))
+        say(line('Data', describe_data(runner.test_dataloader.dataset)))
+
+
+def describe_data(dataset: BaseDataset) -> str:
+    """Images, boxes and classes of a data set."""
+    if hasattr(dataset, 'describe'):  # Of videos.
+        return dataset.describe()
+    frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
+    counts = [f'{len(dataset)} images' if frames is None else
+              f'{len(dataset)} videos of {frames} frames']
+    boxes = _count_boxes(dataset)
+    if boxes is not None:
+        counts.append(f'{boxes} boxes')
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes:
+        names = ', '.join(map(printable, classes[:SHOWN_CLASSES]))
+        more = ', ...' if len(classes) > SHOWN_CLASSES else ''
+        counts.append(f'{len(classes)} classes ({names}{more})')
+    return ', '.join(counts)
+
+
+def _count_boxes(dataset: BaseDataset) -> int | None:
+    read = getattr(dataset, 'get_data_info', None)
+    if read is None or not len(dataset) or 'instances' not in read(0):
+        return None
+    return sum(not box.get('ignore_flag') for index in range(len(dataset))
+               for box in read(index)['instances'])
+
+
+def describe_batch(cfg: Config, world_size: int,
+                   lr: float | None) -> tuple[str, str]:
+    """Batch size and learning rate, and a warning if they do not fit."""
+    batch = effective_batch_size(cfg, world_size)
+    base = base_batch_size(cfg)
+    recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
+    if lr is None or recipe_lr is None:
+        return f'batch size {batch}', ''
+    text = (f'batch size {batch} = {world_size} process(es) x '
+            f'{cfg.train_dataloader.batch_size} images x '
+            f'{cfg.optim_wrapper.get("accumulative_counts", 1)} accumulation '
+            f'(base batch size {base or "not in the config"}), learning '
+            f'rate {lr:.4g}')
+    if not math.isclose(lr, recipe_lr, rel_tol=1e-6):
+        return f'{text}, in the config {recipe_lr:.4g}', ''
+    if base and batch != base:
+        return text, (
+            f'The learning rate {lr:.4g} was chosen for a batch size of '
+            f'{base}, not {batch}. Add --auto-scale-lr to make it '
+            f'{lr * batch / base:.4g}.')
+    return text, ''
+
+
+def learning_rate(optim_wrapper: OptimWrapper) -> float | None:
+    """The highest rate of a parameter group, before any warm-up."""
+    groups = getattr(optim_wrapper, 'param_groups', None)
+    if not isinstance(groups, list):
+        return None
+    return max(group.get('initial_lr', group['lr']) for group in groups)
+
+
+def _length(runner: Runner) -> str:
+    if by_iteration(runner):
+        return f'{runner.iter} of {runner.max_iters} iterations done'
+    return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
+            f'{len(runner.train_dataloader)} iterations each')
+
+
+def hint_at_weights(runner: Runner) -> str:
+    """How to start from weights, where a LowFormer starts from none."""
+    cfg = runner.cfg
+    inside = cfg.model.get('detector')
+    model = inside or cfg.model
+    backbone = model.get('backbone') or {}
+    if (cfg.get('load_from') or cfg.get('resume') or backbone.get('init_cfg')
+            or model.get('init_cfg') or not find_lowformers(runner.model)):
+        return ''
+    return RANDOM_WEIGHTS.format(
+        backbone='model.detector.backbone' if inside else 'model.backbone')
