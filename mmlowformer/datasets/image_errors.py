@@ -18,12 +18,12 @@ from ..utils.images import OPENCV, PILLOW, decode
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
 
 
-def name_images(dataset: Dataset) -> None:
+def name_images_in_errors(dataset: Dataset) -> None:
     """Let a data set say which image is broken."""
     for leaf in _leaves(dataset):
         pipeline = getattr(leaf, 'pipeline', None)
-        if callable(pipeline) and not isinstance(pipeline, NamingPipeline):
-            leaf.pipeline = NamingPipeline(pipeline)
+        if callable(pipeline) and not isinstance(pipeline, ImageErrorPipeline):
+            leaf.pipeline = ImageErrorPipeline(pipeline)
 
 
 def _leaves(dataset: Dataset) -> Iterator[BaseDataset]:
@@ -35,7 +35,7 @@ def _leaves(dataset: Dataset) -> Iterator[BaseDataset]:
             yield from _leaves(item)
 
 
-class LoadAlike(LoadImageFromFile):
+class LoadCheckedImage(LoadImageFromFile):
     """Reads images as all of mmlowformer does, see ``runtime.images``."""
 
     def transform(self, results: dict) -> dict | None:
@@ -54,29 +54,29 @@ class LoadAlike(LoadImageFromFile):
         return results
 
 
-def read_alike(step: object) -> None:
+def use_checked_loader(step: object) -> None:
     """Let the loaders of a pipeline read 16 bits, and refuse what is odd."""
     if isinstance(step, LoadImageFromFile):
         # Subclasses read in ways of their own.
         if (type(step) is LoadImageFromFile and step.color_type == 'color'
                 and step.imdecode_backend in LIBRARIES
                 and step.file_client_args is None):
-            step.__class__ = LoadAlike
+            step.__class__ = LoadCheckedImage
     elif isinstance(step, dict):
-        read_alike(list(step.values()))
+        use_checked_loader(list(step.values()))
     elif isinstance(step, (list, tuple)):
         for part in step:
-            read_alike(part)
+            use_checked_loader(part)
     elif isinstance(step, (BaseTransform, Compose, MMEngineCompose)):
-        read_alike(vars(step))
+        use_checked_loader(vars(step))
 
 
-class NamingPipeline:
+class ImageErrorPipeline:
     """A data set's pipeline."""
 
     def __init__(self, pipeline: Callable):
         self.pipeline = pipeline
-        read_alike(pipeline)
+        use_checked_loader(pipeline)
 
     def __getattr__(self, name: str):
         # Not while it is unpickled in a worker.

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import UserError
-from ..utils.files import check_new_folder
+from ..utils.files import check_new_folder, replace_text
 from .inputs import RECORDS
 from .results import Detections, Result, Segmentation
 
@@ -103,10 +103,8 @@ class Writer:
         """Finish, also after an error or Ctrl-C: what is done is kept."""
         self._pool.shutdown()
         self._records.sort(key=lambda item: item[0])
-        part = self.file.with_name(self.file.name + '.part')
-        part.write_text(json.dumps(
+        replace_text(self.file, json.dumps(
             [record for _, records in self._records for record in records]))
-        os.replace(part, self.file)
         self.wait()
 
     def add(self, position: int, name: str, result: Result) -> None:

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..errors import UserError
+from ..utils.files import atomic_write
 
 RECORD = 'tracks.json'
 # What a finished video needs not be followed again for.
@@ -34,10 +35,9 @@ class KeepTracks(Hook):
                         outputs: Sequence | None = None) -> None:
         """Write those of a batch."""
         for sample in outputs or ():
-            file = track_file(self.folder, sample.name)
-            part = file.with_suffix('.part.npz')
-            np.savez(part, **{key: getattr(sample, key) for key in KEYS})
-            os.replace(part, file)
+            with (atomic_write(track_file(self.folder, sample.name)) as part,
+                  part.open('xb') as file):
+                np.savez(file, **{key: getattr(sample, key) for key in KEYS})
 
 
 def track_file(folder: str | Path, name: str) -> Path:

@@ -1,5 +1,4 @@
 """Archives of tracks, as the servers of GOT-10k and TrackingNet want them."""
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..errors import UserError
+from ..utils.files import atomic_write
 from .datasets import GOT10k, Sequences, TrackingNet
 from .saved_tracks import read_track
 
@@ -50,19 +50,13 @@ def check_submission(file: str, kind: type) -> None:
 def write_submission(dataset: Sequences, folder: str | Path,
                      file: str | Path) -> int:
     """Write an archive of all videos, or none."""
-    part = f'{file}.part'
-    try:
-        with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
-            for index in range(len(dataset)):
-                record = dataset.get_data_info(index)
-                track = _checked(record, folder)
-                for name, text in FORMATS[type(dataset)](record['name'],
-                                                         track):
-                    archive.writestr(name, text)
-        os.replace(part, file)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    with (atomic_write(file) as part,
+          zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive):
+        for index in range(len(dataset)):
+            record = dataset.get_data_info(index)
+            track = _checked(record, folder)
+            for name, text in FORMATS[type(dataset)](record['name'], track):
+                archive.writestr(name, text)
     return len(dataset)
 
 

@@ -12,7 +12,7 @@ from mmlowformer.datasets.formats.image_folder import (
     AnnotationErrors,
     ImageFolder,
 )
-from mmlowformer.datasets.image_errors import NamingPipeline
+from mmlowformer.datasets.image_errors import ImageErrorPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
@@ -90,7 +90,7 @@ def roads(path, backend):
     """All ways by which an image file can reach a model."""
     step = dict(type='LoadImageFromFile', imdecode_backend=backend)
     predicting = Pipeline([step], 'mmcv')
-    training = NamingPipeline(Compose([
+    training = ImageErrorPipeline(Compose([
         LoadImageFromFile(imdecode_backend=backend)]))
     yield lambda: training(dict(img_path=str(path)))['img']
     yield lambda: predicting.read(path)['img']
@@ -133,7 +133,7 @@ def test_nested_loaders_read_alike(tmp_path):
     path = tmp_path / 'deep.png'
     path.write_bytes(DEEP_FILES['I;16.png'])
     load = LoadImageFromFile(imdecode_backend='pillow')
-    pipeline = NamingPipeline(Compose([dict(
+    pipeline = ImageErrorPipeline(Compose([dict(
         type='RandomApply', prob=1., transforms=[load])]))
     assert pipeline(dict(img_path=str(path)))['img'].max() < 255
 
