@@ -1,13 +1,27 @@
 """Configs for custom data, as ``string.Template`` texts."""
 
-DETECTION = '''\
-# RetinaNet with LowFormer-$arch on custom data.
+HEAD = '''\
 #
 # Written by python tools/data.py config $kind, see docs/custom_data.md. Edit
 # it; the command does not overwrite it.
 _base_ = $base
 
 data_root = $data_root  # by default the folder of this file
+'''
+WEIGHTS = '''\
+# Of the backbone: a file or 'hf-hub:timm/lowformer_$arch.in1k'.
+weights = $weights
+'''
+TAIL = '''\
+auto_scale_lr = dict(base_batch_size=batch_size)
+default_hooks = dict(
+    logger=dict(interval=log_interval),
+    checkpoint=dict(interval=val_interval))
+'''
+
+DETECTION = '''\
+# RetinaNet with LowFormer-$arch on custom data.
+''' + HEAD + '''\
 train_ann_file = $train_ann_file  # COCO format, $count images
 val_ann_file = $val_ann_file
 train_images = $train_images
@@ -19,8 +33,7 @@ image_size = $image_size  # width and height into which images are resized
 tta_scales = $tta_scales  # 0.75, 1 and 1.25 times
 epochs = $epochs
 batch_size = $batch_size  # images per GPU
-# Of the backbone: a file or 'hf-hub:timm/lowformer_$arch.in1k'.
-weights = $weights
+''' + WEIGHTS + '''\
 # 1e-3 per 16 images from scratch, 1e-4 per 16 (as on COCO) with weights.
 lr = $lr
 # Iterations: a tenth of $epochs epochs x $iterations iterations, at most 500.
@@ -80,19 +93,18 @@ tta_pipeline = [
             ],
         ]),
 ]
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
-        data_root=data_root,
-        metainfo=dict(classes=classes),
+        **dataset,
         ann_file=train_ann_file,
         data_prefix=dict(img=train_images),
         filter_cfg=None,  # images without boxes are kept as negatives
         pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
-        data_root=data_root,
-        metainfo=dict(classes=classes),
+        **dataset,
         ann_file=val_ann_file,
         data_prefix=dict(img=val_images),
         pipeline=test_pipeline))
@@ -106,20 +118,11 @@ param_scheduler = [
 $warm_up_scheduler    dict(type='CosineAnnealingLR', by_epoch=True,
          T_max=epochs, eta_min=1e-6, convert_to_iter_based=True),
 ]
-auto_scale_lr = dict(base_batch_size=batch_size)
-default_hooks = dict(
-    logger=dict(interval=log_interval),
-    checkpoint=dict(interval=val_interval))
-'''
+''' + TAIL
 
 SEGMENTATION = '''\
 # Semantic FPN with LowFormer-$arch on custom data.
-#
-# Written by python tools/data.py config $kind, see docs/custom_data.md. Edit
-# it; the command does not overwrite it.
-_base_ = $base
-
-data_root = $data_root  # by default the folder of this file
+''' + HEAD + '''\
 train_images = $train_images
 train_masks = $train_masks  # a.jpg.png or a.png for a.jpg, values are classes
 train_list = $train_list  # $count images; '': all of the folder
@@ -131,8 +134,7 @@ classes = $classes
 
 image_size = $image_size  # width and height of the crops to train on
 batch_size = $batch_size  # images per GPU
-# Of the backbone: a file or 'hf-hub:timm/lowformer_$arch.in1k'.
-weights = $weights
+''' + WEIGHTS + '''\
 # 1e-3 per 16 images from scratch, 2e-4 per 32 (as on ADE20K) with weights.
 lr = $lr
 max_iters = $max_iters  # $epochs epochs x $iterations iterations
@@ -164,22 +166,21 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+dataset = dict(
+    type='mmlowformer.CustomSegDataset',
+    data_root=data_root,
+    metainfo=dict(classes=classes),
+    reduce_zero_label=False)
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
-        type='mmlowformer.CustomSegDataset',
-        data_root=data_root,
-        metainfo=dict(classes=classes),
-        reduce_zero_label=False,
+        **dataset,
         ann_file=train_list,
         data_prefix=dict(img_path=train_images, seg_map_path=train_masks),
         pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
-        type='mmlowformer.CustomSegDataset',
-        data_root=data_root,
-        metainfo=dict(classes=classes),
-        reduce_zero_label=False,
+        **dataset,
         ann_file=val_list,
         data_prefix=dict(img_path=val_images, seg_map_path=val_masks),
         pipeline=test_pipeline))
@@ -191,20 +192,11 @@ param_scheduler = [
 $warm_up_scheduler    dict(type='PolyLR', power=0.9, eta_min=1e-6,
          by_epoch=False, begin=warm_up, end=max_iters),
 ]
-auto_scale_lr = dict(base_batch_size=batch_size)
-default_hooks = dict(
-    logger=dict(interval=log_interval),
-    checkpoint=dict(interval=val_interval))
-'''
+''' + TAIL
 
 CLASSIFICATION = '''\
 # LowFormer-$arch as a classifier of custom data.
-#
-# Written by python tools/data.py config $kind, see docs/custom_data.md. Edit
-# it; the command does not overwrite it.
-_base_ = $base
-
-data_root = $data_root  # by default the folder of this file
+''' + HEAD + '''\
 train_images = $train_images  # a folder in it for each class
 train_list = $train_list  # $count images; '': all of the folder
 val_images = $val_images
@@ -216,8 +208,7 @@ image_size = $image_size  # width and height of the crops
 short_edge = $short_edge  # to resize to for tests, so that crops hold 95 %
 epochs = $epochs
 batch_size = $batch_size  # images per GPU
-# Of the backbone: a file or 'hf-hub:timm/lowformer_$arch.in1k'.
-weights = $weights
+''' + WEIGHTS + '''\
 # 3e-4 per 32 images from scratch, 1e-3 per 512 (as on ImageNet) with weights.
 lr = $lr
 # Iterations: a tenth of $epochs epochs x $iterations iterations.
@@ -253,14 +244,16 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=image_size[::-1]),
     dict(type='PackInputs'),
 ]
+dataset = dict(
+    _delete_=True,
+    type='CustomDataset',
+    data_root=data_root,
+    metainfo=dict(classes=classes))
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
     dataset=dict(
-        _delete_=True,
-        type='CustomDataset',
-        data_root=data_root,
-        metainfo=dict(classes=classes),
+        **dataset,
         ann_file=train_list,
         data_prefix=train_images,
         pipeline=train_pipeline))
@@ -268,10 +261,7 @@ val_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
     dataset=dict(
-        _delete_=True,
-        type='CustomDataset',
-        data_root=data_root,
-        metainfo=dict(classes=classes),
+        **dataset,
         ann_file=val_list,
         data_prefix=val_images,
         pipeline=test_pipeline))
@@ -286,8 +276,4 @@ $warm_up_scheduler    dict(type='CosineAnnealingLR', by_epoch=True,
          T_max=epochs, eta_min=1e-6, convert_to_iter_based=True),
 ]
 custom_hooks = []  # averaged weights need a long training
-auto_scale_lr = dict(base_batch_size=batch_size)
-default_hooks = dict(
-    logger=dict(interval=log_interval),
-    checkpoint=dict(interval=val_interval))
-'''
+''' + TAIL

@@ -15,41 +15,31 @@ CLASSES_FILE = 'classes.txt'
 # Bytes of a file name.
 LONGEST_PART = 255
 
-HOW_TO_GET = {
-    'CocoDataset':
-    'COCO 2017: unpack train2017.zip, val2017.zip and '
-    'annotations_trainval2017.zip of https://cocodataset.org/#download into '
-    'data/coco',
-    'ADE20KDataset':
-    'ADE20K: unpack http://data.csail.mit.edu/places/ADEchallenge/'
-    'ADEChallengeData2016.zip into data/ade',
-    'ImageNet':
-    'ImageNet-1K: get it from https://image-net.org (an account is needed) '
-    'and unpack it into data/imagenet/train and val, a folder for each class '
-    'or with meta/train.txt and val.txt',
-    'GOT10k':
-    'GOT-10k: get it from http://got-10k.aitestunion.com/downloads (an '
-    'account is needed) and unpack it into data/got10k/train, val and test; '
-    'generated videos: python tools/make_shapes.py data/shape_videos '
+COCO = ('COCO 2017: unpack train2017.zip, val2017.zip and '
+        'annotations_trainval2017.zip of https://cocodataset.org/#download '
+        'into data/coco')
+HOW_TO_GET = dict(
+    CocoDataset=COCO,
+    CocoObjects=COCO,
+    ADE20KDataset='ADE20K: unpack http://data.csail.mit.edu/places/'
+    'ADEchallenge/ADEChallengeData2016.zip into data/ade',
+    ImageNet='ImageNet-1K: download it from https://image-net.org (needs an '
+    'account) and unpack it into data/imagenet/train and val, with a folder '
+    'per class or with meta/train.txt and val.txt',
+    GOT10k='GOT-10k: download it from http://got-10k.aitestunion.com/downloads'
+    ' (needs an account) and unpack it into data/got10k/train, val and test, '
+    'or generate videos: python tools/make_shapes.py data/shape_videos '
     '--videos',
-    'LaSOT':
-    'LaSOT: unpack the classes of http://vision.cs.stonybrook.edu/~lasot/ '
-    'into data/lasot, with training_set.txt and testing_set.txt of its '
-    'toolkit beside them',
-    'TrackingNet':
-    'TrackingNet: fetch it with '
-    'https://github.com/SilvioGiancola/TrackingNet-devkit into '
-    'data/trackingnet',
-    'MOTChallengeDataset':
-    'MOT17: unpack MOT17.zip of https://motchallenge.net/data/MOT17 into '
-    "data/MOT17 and run MMDetection's "
-    'tools/dataset_converters/mot2coco.py -i data/MOT17 -o '
-    'data/MOT17/annotations --split-train; generated videos: python '
-    'tools/make_shapes.py data/shape_crowds --mot',
-    'CocoObjects':
-    'COCO 2017: unpack train2017.zip and annotations_trainval2017.zip of '
-    'https://cocodataset.org/#download into data/coco',
-}
+    LaSOT='LaSOT: unpack the classes of http://vision.cs.stonybrook.edu/'
+    "~lasot/ into data/lasot, beside its toolkit's training_set.txt and "
+    'testing_set.txt',
+    TrackingNet='TrackingNet: download it into data/trackingnet with '
+    'https://github.com/SilvioGiancola/TrackingNet-devkit',
+    MOTChallengeDataset='MOT17: unpack MOT17.zip of '
+    'https://motchallenge.net/data/MOT17 into data/MOT17 and run '
+    "MMDetection's tools/dataset_converters/mot2coco.py -i data/MOT17 -o "
+    'data/MOT17/annotations --split-train, or generate videos: python '
+    'tools/make_shapes.py data/shape_crowds --mot')
 
 RELATIVE = 'The path is relative to the current folder'
 

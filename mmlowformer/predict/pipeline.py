@@ -120,7 +120,7 @@ class Pipeline:
             image = None
         if image is None:
             raise UserError(f'image {name} cannot be decoded: '
-                            'it is damaged or no image')
+                            'damaged or not an image')
         return image
 
     def prepare(self, record: dict) -> Prepared:

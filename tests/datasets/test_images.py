@@ -39,7 +39,7 @@ def thin(path):
 @pytest.mark.parametrize(('spoil', 'message'), [
     (lambda path: path.write_bytes(b''), r'bad.png is empty \(0 bytes\)'),
     (lambda path: path.write_bytes(b'x'), 'bad.png cannot be decoded'),
-    (lambda path: path.unlink(), 'bad.png is not there any more'),
+    (lambda path: path.unlink(), 'bad.png no longer exists'),
     (thin, 'bad.png of 900x1 pixels cannot be processed by OpenCV: .*resize'),
 ])
 @pytest.mark.parametrize('wrap', [

@@ -178,7 +178,7 @@ def _name_in_errors(kind: str, path: str) -> Iterator[None]:
                 error, UnidentifiedImageError):
             reason = first_line(error)
         else:
-            reason = 'it is damaged or not an image'
+            reason = 'damaged or not an image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
@@ -204,4 +204,4 @@ def _opened(path: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise OSError(first_line(error)) from error
     except Exception as error:
-        raise OSError('it is damaged or not an image') from error
+        raise OSError('damaged or not an image') from error
