@@ -16,10 +16,10 @@ from mmlowformer.datasets.checks.coco import check_trainable
 from mmlowformer.datasets.checks.coco_file import parts_of, read_coco
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.formats import (
-    READERS,
     ImageFolder,
     as_coco,
     check_annotations,
+    read_annotations,
 )
 from mmlowformer.datasets.formats.annotations import BEYOND
 from mmlowformer.datasets.inspection import (
@@ -76,10 +76,10 @@ def images_of(args: argparse.Namespace) -> ImageFolder:
 def convert(args: argparse.Namespace) -> None:
     check_convert_outputs(args)
     images, errors = images_of(args), AnnotationErrors()
-    annotated, known = READERS[args.format](
-        args.source, images, errors, classes_file=args.classes_file,
-        labelled_only=args.labelled_only, zero_based=args.zero_based,
-        polygons=args.polygons)
+    annotated, known = read_annotations(
+        args.format, args.source, images, errors,
+        classes_file=args.classes_file, labelled_only=args.labelled_only,
+        zero_based=args.zero_based, polygons=args.polygons)
     classes = args.classes or known
     annotated, dropped = check_annotations(annotated, classes, errors,
                                            clip=args.clip)
@@ -205,7 +205,7 @@ def new_preview(named: str | None) -> str:
 
 def find(args: argparse.Namespace) -> Findings:
     if os.path.isfile(args.source):
-        images, errors, annotated, classes = read_annotations(args)
+        images, errors, annotated, classes = read_source(args)
         with engine.counting_bar('Preview', None) as step:
             return inspect_boxes(annotated, classes, images, errors,
                                  config_of(args), step)
@@ -225,9 +225,9 @@ def config_of(args: argparse.Namespace):
     return cfg
 
 
-def read_annotations(args: argparse.Namespace):
+def read_source(args: argparse.Namespace):
     images, errors = images_of(args), AnnotationErrors()
-    annotated, classes = READERS['coco'](args.source, images, errors)
+    annotated, classes = read_annotations('coco', args.source, images, errors)
     annotated, _ = check_annotations(annotated, classes, errors)
     return images, errors, annotated, classes
 
@@ -238,7 +238,7 @@ def tile(args: argparse.Namespace) -> None:
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible must be from 0 to 1, and --negatives '
                         'at least 0')
-    images, errors, annotated, classes = read_annotations(args)
+    images, errors, annotated, classes = read_source(args)
     errors.check(args.source, REMEDY)
     require_trainable(as_coco(annotated, classes), args.source)
     with (new_folder(args.out) as folder,
@@ -287,7 +287,7 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
     known = read_coco(args.source)
     images = None
     if args.images or (Path(args.source).resolve().parent / 'images').is_dir():
-        images, errors, *_ = read_annotations(args)
+        images, errors, *_ = read_source(args)
         errors.check(args.source, REMEDY)
     refusal = training_error(known, args.source, images and images.folder)
     if refusal:

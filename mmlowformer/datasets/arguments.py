@@ -3,7 +3,7 @@ import argparse
 
 from ..utils.deprecation import rename_option
 from .config_writer import TASKS
-from .formats import READERS
+from .formats import FORMATS
 from .paths import CLASSES_FILE
 
 PREVIEW = 'preview.png'
@@ -47,7 +47,7 @@ def _add_convert(commands) -> argparse.ArgumentParser:
         'convert', help="convert annotations to COCO's format or to masks",
         description="Convert annotations to COCO's format, or polygons to "
         'masks. Images stay where they are.')
-    command.add_argument('format', choices=sorted(READERS))
+    command.add_argument('format', choices=sorted(FORMATS))
     command.add_argument('source', help='file or folder of annotations')
     _add_images(command)
     command.add_argument('--out', metavar='F', help='.json file to write')

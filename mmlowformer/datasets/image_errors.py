@@ -1,6 +1,7 @@
 """Errors that name the broken image, and one way to decode images."""
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import mmcv
@@ -17,7 +18,7 @@ from ..utils.images import OPENCV, PILLOW, decode
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
 
 
-def name_images_in_errors(dataset: Dataset) -> None:
+def name_images_in_errors(dataset: Any) -> None:
     """Wrap the pipelines of a data set, and of those inside wrappers."""
     pipeline = getattr(dataset, 'pipeline', None)
     if callable(pipeline) and not isinstance(pipeline, ImageErrorPipeline):

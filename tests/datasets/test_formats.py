@@ -10,12 +10,12 @@ from PIL import Image
 from mmlowformer.datasets.annotation_errors import AnnotationErrors
 from mmlowformer.datasets.checks.coco_file import parts_of
 from mmlowformer.datasets.formats import (
-    READERS,
     AnnotatedImage,
     Annotation,
     ImageFolder,
     as_coco,
     check_annotations,
+    read_annotations,
 )
 from mmlowformer.datasets.polygon_masks import draw_mask_of
 from mmlowformer.errors import UserError
@@ -36,8 +36,8 @@ def images(tmp_path):
 def read(kind, source, images, *, clip=False, **options):
     """Annotations by image, the classes, the errors, and what was dropped."""
     errors = AnnotationErrors()
-    annotated, classes = READERS[kind](str(source), ImageFolder(str(images)),
-                                       errors, **options)
+    annotated, classes = read_annotations(
+        kind, str(source), ImageFolder(str(images)), errors, **options)
     annotated, dropped = check_annotations(annotated, classes, errors,
                                            clip=clip)
     return ({image.name: image.annotations for image in annotated}, classes,

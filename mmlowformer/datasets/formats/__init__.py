@@ -1,9 +1,13 @@
 """Annotations in other tools' formats, read to convert them to COCO's."""
+from collections.abc import Callable
+
+from ..annotation_errors import AnnotationErrors
 from .annotations import (
     AnnotatedImage,
     Annotation,
     as_coco,
     check_annotations,
+    collect_images,
 )
 from .coco import read_coco_annotations
 from .csv_boxes import read_csv
@@ -12,10 +16,20 @@ from .labelme import read_labelme
 from .pascal_voc import read_voc
 from .yolo import read_yolo
 
-# Each takes the source, the images and errors to add to. It returns annotated
-# images and the class names, or None if the format does not order them.
-READERS = dict(coco=read_coco_annotations, csv=read_csv, labelme=read_labelme,
-               voc=read_voc, yolo=read_yolo)
+FORMATS: dict[str, Callable] = dict(
+    coco=read_coco_annotations, csv=read_csv, labelme=read_labelme,
+    voc=read_voc, yolo=read_yolo)
 
-__all__ = ['READERS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
-           'as_coco', 'check_annotations']
+__all__ = ['FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
+           'as_coco', 'check_annotations', 'read_annotations']
+
+
+def read_annotations(kind: str, source: str, images: ImageFolder,
+                     errors: AnnotationErrors, *, labelled_only: bool = False,
+                     **options
+                     ) -> tuple[list[AnnotatedImage], list[str] | None]:
+    """Read annotations; the classes are None if the format has no order."""
+    found, classes = FORMATS[kind](source, images, errors, **options)
+    if isinstance(found, dict):
+        found = collect_images(found, images, errors, labelled_only)
+    return found, classes

@@ -40,6 +40,10 @@ class AnnotatedImage(NamedTuple):
     extra: dict[str, Any] = {}  # further keys of COCO's image record
 
 
+# By the names of images.
+Annotations = dict[str, list[Annotation]]
+
+
 def number(text: object) -> float:
     """Convert a coordinate, or raise a ValueError."""
     value = math.inf
@@ -52,9 +56,9 @@ def number(text: object) -> float:
     return value
 
 
-def collect_images(annotations: dict[str, list[Annotation]],
-                   images: ImageFolder, errors: AnnotationErrors, *,
-                   labelled_only: bool = False) -> list[AnnotatedImage]:
+def collect_images(annotations: Annotations, images: ImageFolder,
+                   errors: AnnotationErrors, labelled_only: bool
+                   ) -> list[AnnotatedImage]:
     """List the images of a folder with their annotations, if any."""
     return [AnnotatedImage(name, *size, annotations.get(name, []))
             for name in images.names

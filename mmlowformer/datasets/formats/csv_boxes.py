@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ...errors import UserError, first_line, shown
 from ..annotation_errors import AnnotationErrors
 from ..paths import check_regular
-from .annotations import AnnotatedImage, Annotation, collect_images, number
+from .annotations import Annotation, Annotations, number
 from .image_folder import ImageFolder
 
 FILE = ('filename', 'file_name', 'file', 'image', 'image_name', 'image_path',
@@ -19,11 +19,10 @@ SIDES = (('x', 'y', 'width', 'height'), ('x', 'y', 'w', 'h'),
 DELIMITERS = ',;\t|'
 
 
-def read_csv(source: str, images: ImageFolder, errors: AnnotationErrors, *,
-             labelled_only: bool = False, **_
-             ) -> tuple[list[AnnotatedImage], None]:
+def read_csv(source: str, images: ImageFolder, errors: AnnotationErrors, **_
+             ) -> tuple[Annotations, None]:
     """Read a table with a line for each box."""
-    annotations: dict[str, list[Annotation]] = {}
+    annotations: Annotations = {}
     for index, row, columns in _rows(source):
         where = f'{source}, line {index}'
         name = images.find(row[columns[0]].strip(), errors, where)
@@ -42,8 +41,7 @@ def read_csv(source: str, images: ImageFolder, errors: AnnotationErrors, *,
                 continue
             label = (row[columns[1]] or '').strip()
             found.append(Annotation(label, box, where=where))
-    return collect_images(annotations, images, errors,
-                          labelled_only=labelled_only), None
+    return annotations, None
 
 
 def _rows(source: str) -> Iterator[tuple[int, dict, list[str]]]:

@@ -6,12 +6,11 @@ from pathlib import Path
 from ...errors import first_line, shown
 from ..annotation_errors import AnnotationErrors
 from .annotations import (
-    AnnotatedImage,
     Annotation,
+    Annotations,
     annotation_files,
     box_around,
     check_same_image,
-    collect_images,
     number,
 )
 from .image_folder import ImageFolder
@@ -21,13 +20,12 @@ CORNERS = 64
 
 
 def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
-                 *, labelled_only: bool = False, **_
-                 ) -> tuple[list[AnnotatedImage], None]:
+                 **_) -> tuple[Annotations, None]:
     """Read polygons, rectangles and circles of LabelMe's JSON files.
 
     Shapes of one class that share a ``group_id`` are parts of one object.
     """
-    annotations: dict[str, list[Annotation]] = {}
+    annotations: Annotations = {}
     for file, stem in annotation_files(source, '.json'):
         try:
             content = json.loads(file.read_text(encoding='utf-8'))
@@ -50,8 +48,7 @@ def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
         if all(said):
             images.check_size(said, name, str(file), errors)
         annotations[name] = _objects(shapes, file, errors)
-    return collect_images(annotations, images, errors,
-                          labelled_only=labelled_only), None
+    return annotations, None
 
 
 def _objects(shapes: list, file: Path, errors: AnnotationErrors

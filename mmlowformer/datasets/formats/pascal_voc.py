@@ -5,11 +5,10 @@ from xml.etree import ElementTree
 from ...errors import first_line
 from ..annotation_errors import AnnotationErrors
 from .annotations import (
-    AnnotatedImage,
     Annotation,
+    Annotations,
     annotation_files,
     check_same_image,
-    collect_images,
     number,
 )
 from .image_folder import ImageFolder
@@ -18,14 +17,13 @@ CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
-             labelled_only: bool = False, zero_based: bool = False,
-             **_) -> tuple[list[AnnotatedImage], None]:
+             zero_based: bool = False, **_) -> tuple[Annotations, None]:
     """Read VOC's XML files.
 
     VOC counts pixels from 1 and includes the last one: its box from 1 to 10
     has its edges at 0 and 10. ``difficult`` objects become COCO's crowds.
     """
-    annotations: dict[str, list[Annotation]] = {}
+    annotations: Annotations = {}
     for file, stem in annotation_files(source, '.xml'):
         root = _root(file, errors)
         name = root is not None and _find_image(root, file, stem, images,
@@ -39,8 +37,7 @@ def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
             item for index, node in enumerate(root.findall('object'), 1)
             if (item := _annotation(node, f'{file}, object {index}', errors,
                                     0 if zero_based else 1))]
-    return collect_images(annotations, images, errors,
-                          labelled_only=labelled_only), None
+    return annotations, None
 
 
 def _root(file: Path, errors: AnnotationErrors

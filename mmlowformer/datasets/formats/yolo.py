@@ -11,11 +11,10 @@ from ...errors import UserError, first_line, shown
 from ..annotation_errors import AnnotationErrors
 from ..paths import check_distinct, check_regular, read_lines
 from .annotations import (
-    AnnotatedImage,
     Annotation,
+    Annotations,
     annotation_files,
     box_around,
-    collect_images,
     number,
 )
 from .image_folder import ImageFolder
@@ -29,9 +28,8 @@ AMBIGUOUS = ('line that may be a box with key points (if all lines are '
 
 
 def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
-              classes_file: str | None = None, labelled_only: bool = False,
-              polygons: bool = False, **_
-              ) -> tuple[list[AnnotatedImage], list[str]]:
+              classes_file: str | None = None, polygons: bool = False, **_
+              ) -> tuple[Annotations, list[str]]:
     """Read YOLO's text files, of boxes or of polygons."""
     file = Path(classes_file) if classes_file else _classes_file(source)
     classes = _read_classes(file)
@@ -40,7 +38,7 @@ def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
     if data_yaml and not classes_file and _read_classes(data_yaml) != classes:
         raise UserError(f'{file} and {data_yaml} disagree about the classes '
                         'or their order: choose one with --classes-file')
-    annotations: dict[str, list[Annotation]] = {}
+    annotations: Annotations = {}
     with_polygons: list[tuple[Annotation, tuple[int, int]]] = []
     for path, stem in annotation_files(source, '.txt'):
         if path.name in CLASS_FILES or path.resolve() == file.resolve():
@@ -58,8 +56,7 @@ def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
     described = _is_yaml(file) or data_yaml is not None
     for item in [] if polygons else _ambiguous(with_polygons, described):
         errors.add(AMBIGUOUS, item.where)
-    return (collect_images(annotations, images, errors,
-                           labelled_only=labelled_only), classes)
+    return annotations, classes
 
 
 def _find_upwards(source: str, names: tuple[str, ...]) -> Path | None:
