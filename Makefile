@@ -29,7 +29,7 @@ PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
     tests/study/test_network.py
 # What an edit of the network or of the weights breaks first.
-QUICK := tests/models tests/checkpoint/test_layouts.py \
+QUICK := tests/models tests/checkpoint/test_key_formats.py \
     tests/datasets tests/engine tests/utils tests/config tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 

@@ -1,4 +1,5 @@
 """Packaging. torch is not imported here: isolated builds have none."""
+import re
 import shutil
 from pathlib import Path
 
@@ -11,19 +12,20 @@ DEVELOPERS = ('mmcv_wheel.py', 'model_zoo.py', 'setup_env.py')
 
 
 def pins(file, *packages):
-    """Lines of ``requirements/<file>``, of the named packages only if any."""
+    """Requirements in ``requirements/<file>``, by default all of them."""
     lines = (ROOT / 'requirements' / file).read_text().splitlines()
-    return [line for line in lines if '==' in line and
-            (not packages or line.split('==')[0] in packages)]
+    names = [re.match(r'[\w.-]*', line).group() for line in lines]
+    return [line for name, line in zip(names, lines)
+            if name and (not packages or name in packages)]
 
 
 class BuildWithMim(build_py):
-    """Puts configs/ and tools/ where OpenMMLab packages have them."""
+    """Copies configs/ and tools/ to where OpenMMLab packages have them."""
 
     def run(self):
         super().run()
         mim = Path(self.build_lib) / 'mmlowformer' / '.mim'
-        for folder in ('configs', 'tools'):
+        for folder in ('configs', 'requirements', 'tools'):
             shutil.copytree(
                 ROOT / folder, mim / folder, dirs_exist_ok=True,
                 ignore=shutil.ignore_patterns('__pycache__', *DEVELOPERS))
@@ -40,8 +42,9 @@ extras = dict(
     # All of the maintained forks; not together with those above.
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
     serve=pins('serve.txt'),
-    # TrackEval's bound would take a numpy that MMPreTrain fails with.
-    mot=pins('mot.txt', 'trackeval', 'lap', 'motmetrics') + ['numpy<2.4'],
+    # TrackEval alone would install a numpy that MMPreTrain fails with.
+    mot=pins('mot.txt', 'trackeval', 'lap', 'motmetrics')
+    + pins('constraints.txt', 'numpy'),
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino',
                    'scipy'),
     export=pins('export.txt', 'onnxscript', 'onnx', 'onnxruntime', 'openvino',

@@ -24,10 +24,10 @@ model = dict(
 train_pipeline = [
     dict(type='mmlowformer.SamplePair', max_gap=60),
     dict(type='mmlowformer.LoadPair'),
-    dict(type='mmlowformer.FlipPair', prob=0.5),
+    dict(type='mmlowformer.PairRandomFlip', prob=0.5),
     dict(type='mmlowformer.JitterSearch', scale=0.2, centre=2.),
     dict(
-        type='mmlowformer.CutPair', search_size=search_size,
+        type='mmlowformer.PairCrop', search_size=search_size,
         template_size=template_size),
     dict(type='mmlowformer.PackPair'),
 ]

@@ -2,6 +2,7 @@
 import sys
 from importlib import import_module
 
+from .utils.imports import pinned
 from .version import __version__
 
 # Imported on first use: mmlowformer.runtime needs neither torch nor MMEngine.
@@ -16,10 +17,9 @@ _PUBLIC = {
 _INSTALL = dict(
     torch='pip install torch. Without it mmlowformer.runtime works',
     mmengine='"pip install mmengine" or "pip install onedl-mmengine"',
-    mmcv='"pip install mmcv-lite==2.1.0" (enough for the backbone), "pip '
-    'install --no-build-isolation mmcv==2.1.0" (with ops; torch and '
-    '"setuptools<81" first) or "pip install onedl-mmcv". Take mmengine and '
-    'mmcv from one family')
+    mmcv='"pip install {mmcv_lite}" (enough for the backbone), "pip install '
+    '--no-build-isolation {mmcv}" (with ops; torch and {setuptools} first) or '
+    '"pip install onedl-mmcv". Take mmengine and mmcv from one family')
 
 
 def __getattr__(name: str):
@@ -31,10 +31,13 @@ def __getattr__(name: str):
         package = (error.name or '').split('.')[0]
         if package not in _INSTALL:
             raise
+        command = _INSTALL[package].format(
+            mmcv=pinned('mmcv'), mmcv_lite=pinned('mmcv-lite'),
+            setuptools=pinned('setuptools'))
         raise ImportError(
             f'mmlowformer.{name} needs {package}, which is not installed: '
-            f'{_INSTALL[package]}. "python -m mmlowformer.doctor" checks the '
-            'rest.') from error
+            f'{command}. "python -m mmlowformer.doctor" checks the rest.'
+        ) from error
 
 
 __all__ = ['__version__', *_PUBLIC]

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and signals: ends without a traceback."""
+"""Errors that a user can fix, and signals: exits without a traceback."""
 import os
 import reprlib
 import signal
@@ -11,18 +11,18 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import NoReturn
 
-# Set to 1 it shows the tracebacks that are hidden else, as --debug does.
+# Set to 1, it shows tracebacks, as --debug does.
 DEBUG = 'MMLOWFORMER_DEBUG'
 
 
-# Controls, formats such as changes of direction, lone surrogates, and what
-# separates lines and paragraphs.
+# Control and format characters, lone surrogates, line and paragraph
+# separators.
 UNSEEN = ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
-# Joiners, which emoji and some scripts need.
+# Joiners of emoji and of some scripts.
 HARMLESS = '\u200c\u200d'
-# Characters of a name, or of a message.
+# Maximum characters of a name, and of a message.
 LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
-# What schedulers send, and terminals that are closed. Windows has no SIGHUP.
+# Sent by schedulers, and by closed terminals. Windows has no SIGHUP.
 ENDINGS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGHUP')
                 if hasattr(signal, name))
 # The signal that a KeyboardInterrupt stands for.
@@ -30,10 +30,10 @@ _received: list[int] = [signal.SIGINT]
 
 
 class UserError(Exception):
-    """Something in the input is wrong; the message names the remedy.
+    """An error in the input; the message names the remedy.
 
-    Names in it may be a stranger's: what would move the cursor or begin a
-    line is escaped.
+    Control characters and line breaks in it are escaped, as names in it may
+    come from untrusted files.
     """
 
     def __str__(self) -> str:
@@ -41,14 +41,14 @@ class UserError(Exception):
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0, also before the processes know each other."""
+    """Whether this is rank 0, even before the process group exists."""
     ranks = (os.environ.get(name) for name in
              ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
     return next(filter(None, ranks), '0') == '0'
 
 
 def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
-    r"""A text from a file as it may be shown: no controls, and not endless."""
+    """Escape control characters of a text from a file, and shorten it."""
     shown = text if len(text) <= limit else text[:limit - 3] + '...'
     return ''.join(
         char.encode('unicode_escape').decode()
@@ -57,7 +57,7 @@ def printable(text: str, keep: str = '', limit: int = LONGEST_NAME) -> str:
 
 
 def plain_label(text: str) -> str:
-    r"""A text from a file as a label in a figure."""
+    """Make a text from a file a label of a figure, without markup."""
     return printable(f' {text}' if text.startswith('_') else text
                      ).replace('$', r'\$')
 
@@ -68,7 +68,7 @@ def is_printable(text: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """The first line of the text of an error."""
     if isinstance(error, RecursionError):
         return 'it is nested too deeply'
     if isinstance(error, UnicodeDecodeError):
@@ -81,22 +81,20 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(value: object, most: int = 160) -> str:
-    """A value that a file holds, as it can stand in a message."""
+    """Make a value from a file fit into a message."""
     try:
-        # Of what is nested, as aliases of YAML may be, only the first parts.
+        # repr() of nested aliases of YAML could be endless.
         text = (reprlib.repr(value) if isinstance(
             value, (dict, list, set, tuple)) else str(value))
-    except (RecursionError, ValueError):  # Of a number of 5000 digits, too.
-        text = f'a {type(value).__name__} that is too large to be shown'
+    except (RecursionError, ValueError):  # As for a number of 5000 digits.
+        text = f'a {type(value).__name__} that is too large to show'
     if len(text) > most:
         text = f'{text[:most]}... ({len(text)} characters)'
-    return ''.join(letter if letter.isprintable() else
-                   letter.encode('unicode_escape').decode()
-                   for letter in text)
+    return printable(text, limit=len(text))
 
 
 def some_of(names: Collection[str], most: int = 10) -> str:
-    """Names that a file holds, as they can stand in a message."""
+    """List names from a file in a message."""
     text = ', '.join(shown(name, 60) for name in islice(names, most))
     more = len(names) - most
     return f'{text}, and {more} more' if more > 0 else text
@@ -104,7 +102,7 @@ def some_of(names: Collection[str], most: int = 10) -> str:
 
 @contextmanager
 def damage_errors(what: str) -> Iterator[None]:
-    """Tell that a file's values are wrong, which work upon them has shown."""
+    """Report errors in the values of a file as a :class:`UserError`."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError,
@@ -129,7 +127,7 @@ def one_line_errors(program: str) -> Iterator[None]:
 
 
 def _exit_with(program: str, error: UserError) -> NoReturn:
-    # Every process of a distributed job finds the same error.
+    # All processes of a distributed job have the same error.
     if not is_first_process():
         sys.exit(1)
     if os.environ.get(DEBUG, '0') != '0':
@@ -138,7 +136,7 @@ def _exit_with(program: str, error: UserError) -> NoReturn:
 
 
 def _message(error: UserError) -> str:
-    """The text, without what a worker of a data loader puts around it."""
+    """The text, without the traceback that a worker of a loader adds."""
     text = Exception.__str__(error)
     return str(UserError(text.split(f'{UserError.__name__}: ')[-1].strip()))
 
@@ -147,19 +145,19 @@ def _message(error: UserError) -> str:
 def _signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does.
 
-    What is ignored, as SIGHUP below nohup, stays so. A distributed job is its
-    launcher's to end, which waits for its processes, as they for each other.
+    Ignored signals, such as SIGHUP under nohup, stay ignored. The launcher
+    ends the processes of a distributed job.
     """
     process = os.getpid()
 
     def end(number: int, _) -> None:
-        # A forked worker has nothing to tell.
+        # Forked workers exit silently.
         if os.getpid() != process:
             os._exit(128 + number)
         _received[0] = number
         for other in ENDINGS:
             signal.signal(other, signal.SIG_IGN)
-        # Torch would report the workers that the same signal has ended.
+        # Torch would report workers that the same signal has ended.
         if hasattr(signal, 'SIGCHLD'):
             signal.signal(signal.SIGCHLD, lambda *_: None)
         raise KeyboardInterrupt
@@ -172,7 +170,7 @@ def _signals_interrupt() -> Iterator[None]:
         for number, handler in before.items():
             if handler == signal.SIG_DFL:
                 signal.signal(number, end)
-            # Of tools, which have another while they are imported.
+            # tools/_ctrl_c.py has its own while libraries are imported.
             elif number == signal.SIGINT and handler != signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
         yield
@@ -187,7 +185,7 @@ def _endings() -> tuple[int, ...]:
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an error comes of Ctrl-C, SIGTERM or SIGHUP."""
+    """Whether Ctrl-C, SIGTERM or SIGHUP caused an error."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -195,10 +193,10 @@ def is_interrupt(error: BaseException | None) -> bool:
 
 def exit_interrupted(words: str) -> NoReturn:
     """Exit with the status of a program that a signal ended."""
-    # Once more would cut the words short.
+    # A second signal would cut the message short.
     for number in (signal.SIGINT, *ENDINGS):
         signal.signal(number, signal.SIG_IGN)
-    # There may be no terminal any more.
+    # The terminal may be closed.
     with suppress(OSError):
         if is_first_process():
             print(f'\n{words}', file=sys.stderr)

@@ -36,18 +36,27 @@ LAZY_MODULES = dict(
     LowFormerClsHead='mmlowformer.models.cls_head',
     LowFormerImageClassifier='mmlowformer.models.image_classifier',
     LowFormerTracker='mmlowformer.tracking.tracker',
+    MOTVisualizationHook='mmlowformer.tracking.evaluation.mot_visualization',
+    SOTVisualizationHook='mmlowformer.tracking.evaluation.sot_visualization',
+    SaveTracksHook='mmlowformer.tracking.saved_tracks',
     TrackerHead='mmlowformer.tracking.tracker_head',
     TrackerPreprocessor='mmlowformer.tracking.data_preprocessor',
     **dict.fromkeys(('GOT10k', 'LaSOT', 'TrackingNet', 'VideoFolders',
                      'UAV123', 'CocoObjects'),
-                    'mmlowformer.tracking.datasets'),
-    TrackingPairs='mmlowformer.tracking.pairs',
+                    'mmlowformer.tracking.datasets.sot_datasets'),
+    TrackingPairs='mmlowformer.tracking.datasets.pairs',
     CustomSegDataset='mmlowformer.datasets.custom_seg_dataset',
     RetrievalQueries='mmlowformer.datasets.retrieval')
 
 
 # Old names, which work until the next release, and what they are called now.
-RENAMED: dict[str, str] = dict(ListedMasks='CustomSegDataset')
+RENAMED: dict[str, str] = dict(
+    BrightnessOfEach='IndependentBrightness',
+    CutPair='PairCrop',
+    FlipEach='IndependentFlip',
+    FlipPair='PairRandomFlip',
+    GrayPair='PairRandomGrayscale',
+    ListedMasks='CustomSegDataset')
 
 
 class LazyRegistry(Registry):
@@ -76,8 +85,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',
     locations=['mmlowformer.engine.optimizers.layer_decay'])
-TRANSFORMS = LazyRegistry('transform', parent=MMENGINE_TRANSFORMS,
-                          scope='mmlowformer',
-                          locations=['mmlowformer.tracking.transforms'])
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmlowformer',
-                   locations=['mmlowformer.tracking.metric'])
+TRANSFORMS = LazyRegistry(
+    'transform', parent=MMENGINE_TRANSFORMS, scope='mmlowformer',
+    locations=['mmlowformer.tracking.datasets.transforms'])
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, scope='mmlowformer',
+    locations=['mmlowformer.tracking.evaluation.sot_metrics'])

@@ -185,7 +185,7 @@ def test_trackers(name):
     assert cfg.train_cfg.max_epochs == 300
     assert cfg.train_dataloader.dataset.length == 60000
     cut = next(step for step in cfg.train_dataloader.dataset.pipeline
-               if step.type == 'mmlowformer.CutPair')
+               if step.type == 'mmlowformer.PairCrop')
     sizes = cfg.model.search_size, cfg.model.template_size
     assert (cut.search_size, cut.template_size) == sizes
     model = MODELS.build(cfg.model)

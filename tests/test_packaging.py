@@ -53,10 +53,11 @@ def wheel(tmp_path_factory, source):
 
 def test_wheel_holds_configs_and_tools(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ('configs', 'tools'):
+    for folder in ('configs', 'requirements', 'tools'):
         for path in (ROOT / folder).rglob('*.*'):
-            if path.suffix in ('.py', '.sh', '.yml') and path.name not in (
-                    'mmcv_wheel.py', 'model_zoo.py', 'setup_env.py'):
+            if path.suffix in ('.py', '.sh', '.txt', '.yml') and (
+                    path.name not in ('mmcv_wheel.py', 'model_zoo.py',
+                                      'setup_env.py')):
                 name = f'mmlowformer/.mim/{path.relative_to(ROOT)}'
                 assert name in names
     assert 'mmlowformer/.mim/model-index.yml' in names

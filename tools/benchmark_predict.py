@@ -21,7 +21,7 @@ from mmlowformer.config.loading import dicts_in, find_config, read_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.predict.writer import Numbering, Writer
+from mmlowformer.predict.writer import CocoIdMapper, Writer
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
@@ -100,11 +100,11 @@ def through(predictor: Predictor, files: list[str], folder: Path,
             pictures: bool) -> Callable[[], None]:
     """Does what tools/predict.py does."""
     def call() -> None:
-        with Writer(folder, Numbering(None, []), pictures=pictures,
+        with Writer(folder, CocoIdMapper(), pictures=pictures,
                     ahead=predictor.batch_size + 1) as writer:
-            for answer in predictor.stream(files):
-                writer.add(answer.position, Path(answer.result.name).name,
-                           answer.result)
+            for item in predictor.stream(files):
+                result = item.get()
+                writer.add(item.position, Path(result.name).name, result)
 
     return call
 

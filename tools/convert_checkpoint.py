@@ -1,4 +1,4 @@
-"""Rewrite a LowFormer's weights in another layout: ours, the authors', timm's.
+"""Convert LowFormer weights to another key format: ours, authors', timm's.
 
 SRC is a file of any of them, or a checkpoint of a detector or segmenter, whose
 backbone is taken. DST is written only if it holds the same network.
@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from mmlowformer import engine
 from mmlowformer.checkpoint.conversion import (
     IMAGE_SIZE,
-    LAYOUTS,
+    KEY_FORMATS,
     Conversion,
     convert,
 )
@@ -32,8 +32,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--arch', metavar='A',
                         help='variant: b0 b1 b15 b2 b3 e1 e2 e3 (default: '
                         'what the tensors tell)')
-    parser.add_argument('--to', dest='layout', default='own', choices=LAYOUTS,
-                        help='layout to write (default: own)')
+    parser.add_argument('--to', dest='key_format', default='own',
+                        choices=KEY_FORMATS,
+                        help='key format to write (default: own)')
     parser.add_argument('--force', action='store_true',
                         help='replace DST if it exists')
     return parser.parse_args()
@@ -47,7 +48,7 @@ def report(conversion: Conversion, target: str) -> None:
     outputs = '4 feature maps' + (' and the class scores' if head else '')
     height, width = IMAGE_SIZE
     lines = {
-        'layout': f'{weights.layout} -> {conversion.layout}',
+        'keys': f'{weights.key_format} -> {conversion.key_format}',
         'arch': weights.arch,
         'tensors': f'{len(weights.tensors) - head} of the backbone, {head} of '
                    'the classifier',

@@ -41,7 +41,6 @@ from mmlowformer.datasets.splitting import (
 from mmlowformer.datasets.tiling import slice_images
 from mmlowformer.engine import UserError
 from mmlowformer.errors import shown, some_of
-from mmlowformer.predict.tile_merging import Tiling
 from mmlowformer.utils.files import (
     check_new,
     check_new_folder,
@@ -49,6 +48,7 @@ from mmlowformer.utils.files import (
     write_json,
     write_lines,
 )
+from mmlowformer.utils.tiles import check_tiling
 
 # A large image, which Pillow would take for a decompression bomb.
 MAX_PIXELS = 2**31
@@ -234,7 +234,7 @@ def read_source(args: argparse.Namespace):
 
 def tile(args: argparse.Namespace) -> None:
     check_new_folder(args.out)
-    Tiling(args.tile_size, args.overlap_ratio)
+    check_tiling(args.tile_size, args.overlap_ratio)
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible must be from 0 to 1, and --negatives '
                         'at least 0')

@@ -14,7 +14,7 @@ from mmlowformer.export.exporter import FAILED, PICTURE, Exporter, unverified
 from mmlowformer.export.formats import FORMATS, PRECISIONS, find_formats
 from mmlowformer.export.plan import Outcome, Progress, Wishes
 from mmlowformer.predict.arguments import add_trust_argument
-from mmlowformer.predict.inputs import collect
+from mmlowformer.predict.inputs import collect_inputs
 from mmlowformer.utils.files import check_new
 
 
@@ -116,7 +116,7 @@ class Screen(Progress):
 
 
 def images_of(named: list[str] | None) -> list[str]:
-    return collect(named).images if named else []
+    return collect_inputs(named).images if named else []
 
 
 def wishes_of(args: argparse.Namespace) -> Wishes:

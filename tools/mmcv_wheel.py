@@ -1,6 +1,6 @@
-"""Compile mmcv's wheel, optimised, from few big units, and keep it.
+"""Compile mmcv's wheel with optimization, from a few large files; cache it.
 
-Standard library only, as ``setup_env.py``, which calls it.
+Standard library only: ``setup_env.py`` calls it before anything is installed.
 """
 import hashlib
 import os
@@ -18,34 +18,19 @@ from pathlib import Path
 
 # Increase it when the same flags begin to give another binary.
 RECIPE = 3
-OPTIMISED = '-O3'
-# Setting CFLAGS replaces all of Python's own flags, so the optimisation is
-# named here. Debug symbols (-g) would cost a third of the compile time.
-FLAGS = f'{OPTIMISED} -DNDEBUG -fwrapv -g0'
-# Nearly all of the time goes into torch's headers, which each file includes
-# again. bezier_align, roi_align and roi_align_rotated, which define the same
-# names, are in different thirds of the sorted cpu/.
+OPTIMIZED = '-O3'
+# CFLAGS replace all of Python's own flags, so the optimization is here. Debug
+# symbols (-g) would cost a third of the compile time.
+FLAGS = f'{OPTIMIZED} -DNDEBUG -fwrapv -g0'
+# Compiling torch's headers takes most of the time, so files are compiled
+# together: this many units in each folder. bezier_align, roi_align and
+# roi_align_rotated define the same names; they are in different thirds.
 UNITS = {'.': 1, 'cpu': 3}
-# Heavy, and its own unit already.
-BINDINGS = 'pybind.cpp'
-# mmcv's roi_align looks for the largest sample even where the average is
-# asked for. No processor foresees the outcome, which doubles the time.
-SEARCH = 'if (val > maxval)'
-SEARCH_IF_NEEDED = 'if (pool_mode == 0 && val > maxval)'
-
-NO_NVCC = """torch sees a GPU, but there is no CUDA compiler (nvcc) to build \
-mmcv's CUDA ops.
-Either install the CUDA toolkit {cuda} and set CUDA_HOME, or build the CPU \
-ops only:
-  CUDA_VISIBLE_DEVICES= make setup"""
+OPS = 'mmcv/ops/csrc/pytorch'
 
 
 class SetupError(Exception):
     """A step failed; the message says which, and what to do."""
-
-
-class CompileError(SetupError):
-    """The compiler failed."""
 
 
 def output_of(python, code):
@@ -53,52 +38,44 @@ def output_of(python, code):
                           stdout=subprocess.PIPE).stdout.strip()
 
 
-def compile_flags():
-    return f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()
-
-
 def has_cuda(python):
-    """Whether CUDA ops are to be compiled; refuse if they cannot be."""
-    wanted = (os.environ.get('FORCE_CUDA') == '1' or output_of(
-        python, 'import torch; print(torch.cuda.is_available())') == 'True')
-    if wanted:
-        check_nvcc(python)
+    """Whether to compile CUDA ops; refuse without a CUDA compiler."""
+    available, version, home = output_of(
+        python, 'import torch, torch.utils.cpp_extension as c; print('
+        'torch.cuda.is_available(), torch.version.cuda, c.CUDA_HOME)'
+    ).split(maxsplit=2)
+    wanted = available == 'True' or os.environ.get('FORCE_CUDA') == '1'
+    if wanted and not Path(home, 'bin', 'nvcc').exists():
+        raise SetupError(
+            'torch sees a GPU, but nvcc, which compiles the CUDA ops of mmcv, '
+            f'was not found: install the CUDA toolkit {version} and set '
+            'CUDA_HOME, or compile for the CPU only: CUDA_VISIBLE_DEVICES= '
+            'make setup')
     return wanted
 
 
-def check_nvcc(python):
-    home, cuda = output_of(
-        python, 'import torch; from torch.utils.cpp_extension import '
-        'CUDA_HOME; print(CUDA_HOME or "-", torch.version.cuda)').split()
-    if home == '-' or not (Path(home) / 'bin' / 'nvcc').exists():
-        raise SetupError(NO_NVCC.format(cuda=cuda))
-
-
-def recipe_key():
-    """Short name of how the wheel is built."""
-    recipe = f'{RECIPE} {compile_flags()} {os.environ.get("CXX", "")}'
-    return hashlib.sha256(recipe.encode()).hexdigest()[:8]
-
-
 def wheel_folder(python, package, with_cuda):
-    """Cache folder of the wheel; the ops are bound to all in its name."""
+    """Cache folder of the wheel, whose name says what the ops work with."""
     torch_version = output_of(python, 'import torch; print(torch.__version__)')
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    key = '-'.join([
+    recipe = (f'{RECIPE} {os.environ.get("CFLAGS", "")} {FLAGS} '
+              f'{os.environ.get("CXX", "")}')
+    return cache / 'mmlowformer' / 'wheels' / '-'.join([
         package.replace('==', ''), f'torch{torch_version}',
-        f'cp{sys.version_info[0]}{sys.version_info[1]}', sys.platform,
-        platform.machine(), 'cuda' if with_cuda else 'cpu', recipe_key()])
-    return cache / 'mmlowformer' / 'wheels' / key
+        'cp{}{}'.format(*sys.version_info[:2]), sys.platform,
+        platform.machine(), 'cuda' if with_cuda else 'cpu',
+        hashlib.sha256(recipe.encode()).hexdigest()[:8]])
 
 
-def unite(folder, units, apart=()):
-    """Replace a folder's ``.cpp`` files by so many that include them."""
+def unite(folder, units):
+    """Replace ``.cpp`` files by a few that include them."""
+    # The bindings are a large file already.
     sources = [path for path in sorted(folder.glob('*.cpp'))
-               if path.name not in apart]
+               if path.name != 'pybind.cpp']
     size = -(-len(sources) // units)
     for index in range(units):
-        # psamask.cpp defines min and max as macros, which torch's headers do
-        # not survive: so these are first, and no macro outlives its file.
+        # psamask.cpp defines min and max as macros, which would break torch's
+        # headers: so these are first, and macros end with their file.
         lines = ['#include <torch/types.h>']
         for path in sources[index * size:(index + 1) * size]:
             macros = re.findall(r'^\s*#\s*define\s+(\w+)', path.read_text(),
@@ -109,70 +86,55 @@ def unite(folder, units, apart=()):
         (folder / f'unit_{index}.cpp').write_text('\n'.join(lines) + '\n')
 
 
-def ops_folder(source):
-    return source / 'mmcv' / 'ops' / 'csrc' / 'pytorch'
-
-
-def unite_ops(source):
-    for folder, units in UNITS.items():
-        unite(ops_folder(source) / folder, units, apart=[BINDINGS])
-
-
 def speed_up_roi_align(source):
-    """Search for the largest sample only where it is used; same outputs."""
-    path = ops_folder(source) / 'cpu' / 'roi_align.cpp'
-    path.write_text(path.read_text().replace(SEARCH, SEARCH_IF_NEEDED))
+    """Search for the largest sample only in max pooling; same outputs.
+
+    A processor cannot predict the branch, which doubles the time of averages.
+    """
+    path = source / OPS / 'cpu' / 'roi_align.cpp'
+    path.write_text(path.read_text().replace(
+        'if (val > maxval)', 'if (pool_mode == 0 && val > maxval)'))
 
 
 def show_progress(stream, log, compiling):
-    """Turn ninja's ``[12/80]`` lines into one progress display."""
+    """Turn ninja's ``[12/80]`` lines into a line for each tenth."""
     start, shown = time.monotonic(), -1
     for line in stream:
         log.write(line)
         if "building 'mmcv._ext'" in line:
             compiling.set()
         step = re.search(r'\[(\d+)/(\d+)\]', line)
-        if not step:
-            continue
-        done, total = map(int, step.groups())
-        text = (f'   mmcv: {done}/{total} files compiled, '
-                f'{time.monotonic() - start:.0f} s')
-        if sys.stdout.isatty():
-            print(f'\r{text}', end='', flush=True)
-        elif done * 10 // total > shown:
-            shown = done * 10 // total
-            print(text, flush=True)
-    if sys.stdout.isatty():
-        print()
+        tenth = int(step[1]) * 10 // int(step[2]) if step else -1
+        if tenth > shown:
+            shown = tenth
+            print(f'   mmcv: {step[1]}/{step[2]} files compiled, '
+                  f'{time.monotonic() - start:.0f} s', flush=True)
 
 
-def check_optimised(log_path):
-    """Refuse a build whose log has a line of the C++ compiler without -O3.
-
-    The last ``-O`` of a line is what counts. nvcc optimises by itself.
-    """
-    lines = [line for line in log_path.read_text().splitlines()
-             if re.search(r' -c \S+\.cpp\b', line)]
-    if not lines:
+def check_optimized(log_path):
+    """Refuse a build that compiled any C++ file without -O3."""
+    commands = [line.split() for line in log_path.read_text().splitlines()
+                if re.search(r' -c \S+\.cpp\b', line)]
+    if not commands:
         raise SetupError(f'the build of mmcv compiled no C++, see {log_path}')
-    for line in lines:
-        levels = [word for word in line.split() if word.startswith('-O')]
-        if levels[-1:] != [OPTIMISED]:
-            file = re.search(r' -c (\S+)', line).group(1)
+    for words in commands:
+        levels = [word for word in words if word.startswith('-O')]
+        # The last one counts.
+        if levels[-1:] != [OPTIMIZED]:
+            file = Path(words[words.index('-c') + 1]).name
             raise SetupError(
-                f'mmcv was compiled without {OPTIMISED} ({Path(file).name}: '
+                f'mmcv was compiled without {OPTIMIZED} ({file}: '
                 f'{" ".join(levels) or "no -O"}), see {log_path}')
 
 
 def download(python, package, scratch):
-    """Unpacked sources of ``package``."""
-    name = package.split('==')[0]
+    """Download the sources of a package."""
     command = [python, '-m', 'pip', 'download', '-q', '--no-deps',
-               '--no-build-isolation', '--no-binary', name, '-d', scratch,
-               package]
+               '--no-build-isolation', '--no-binary', package.split('==')[0],
+               '-d', scratch, package]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
                             stderr=subprocess.STDOUT)
-    archive = next(Path(scratch).glob('*.tar.gz'), None)
+    archive = next(scratch.glob('*.tar.gz'), None)
     if result.returncode or not archive:
         raise SetupError(f'{result.stdout}\ndownloading {package}: failed. '
                          f'Command: {shlex.join(map(str, command))}')
@@ -180,7 +142,7 @@ def download(python, package, scratch):
 
 
 def unpack(archive, folder):
-    """Folder of the sources in ``archive``, made ready."""
+    """Unpack and patch the sources."""
     with tarfile.open(archive) as file:
         # filter= came with 3.10.12; extractall without it would warn.
         safe = dict(filter='data') if hasattr(tarfile, 'data_filter') else {}
@@ -190,75 +152,71 @@ def unpack(archive, folder):
     return source
 
 
-def build_environment(python):
-    env = dict(os.environ, MMCV_WITH_OPS='1', CFLAGS=compile_flags())
-    env.pop('CXXFLAGS', None)  # would replace CFLAGS
-    # ninja, installed beside this Python, has to be found by torch.
-    env['PATH'] = f'{python.parent}{os.pathsep}{env["PATH"]}'
-    env.setdefault('MAX_JOBS', str(os.cpu_count()))
-    return env
-
-
 def compile_wheel(python, source, out, log_path, compiling):
-    """Compile unpacked sources; the log is checked, too."""
+    """Compile unpacked sources; return whether the compiler succeeded."""
     command = [python, '-m', 'pip', 'wheel', '-v', '--no-deps',
                '--no-build-isolation', '--no-cache-dir', '-w', out, source]
+    # torch has to find ninja, which is installed beside this Python.
+    env = {'MAX_JOBS': str(os.cpu_count()), **os.environ,
+           'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
+           'MMCV_WITH_OPS': '1',
+           'CFLAGS': f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()}
+    env.pop('CXXFLAGS', None)  # would replace CFLAGS
     with open(log_path, 'w') as log, subprocess.Popen(
-            command, env=build_environment(python), text=True,
-            errors='replace', stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT) as process:
+            command, env=env, text=True, errors='replace',
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         show_progress(process.stdout, log, compiling)
-    if process.returncode:
-        tail = log_path.read_text().splitlines()[-25:]
-        raise CompileError('\n'.join(tail) + (
-            f'\nmmcv did not compile; the whole log is {log_path}. '
-            'Out of memory? Try: MAX_JOBS=1 make setup'))
-    check_optimised(log_path)
+    if not process.returncode:
+        check_optimized(log_path)
+    return not process.returncode
 
 
-def compile_quickly(python, archive, scratch, log_path, compiling):
-    """Compile in few units; False if that does not work."""
-    source = unpack(archive, scratch / 'united')
+def compile_united(python, source, out, log_path, compiling):
+    """Compile a few large files; return whether that worked."""
     try:
-        unite_ops(source)
-        compile_wheel(python, source, scratch / 'wheel', log_path, compiling)
-    except (CompileError, OSError) as error:
-        kept = log_path.with_suffix('.united.log')
-        if log_path.exists():
-            os.replace(log_path, kept)
-        reason = kept if isinstance(error, CompileError) else error
-        print(f'-- mmcv in few big files did not compile ({reason}); once '
-              'more, file by file (5 to 10 minutes on two cores)', flush=True)
-        return False
-    return True
-
-
-def check_writable(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        for folder, units in UNITS.items():
+            unite(source / OPS / folder, units)
+        if compile_wheel(python, source, out, log_path, compiling):
+            return True
+        reason = log_path.replace(log_path.with_suffix('.united.log'))
     except OSError as error:
-        raise SetupError(
-            f'mmcv\'s wheel cannot be kept in {folder} ({error.strerror}): '
-            'set XDG_CACHE_HOME to a folder that can be written') from error
+        reason = error
+    print(f'-- mmcv in few large files did not compile ({reason}); compiling '
+          'it file by file (5 to 10 minutes on two cores)', flush=True)
+    return False
 
 
 def build(python, package, folder, with_cuda, compiling=None):
-    """Compile mmcv with its ops; the wheel is in ``folder`` or nothing is."""
+    """Compile mmcv with its ops; ``folder`` holds the wheel or is absent."""
     compiling = compiling or threading.Event()
-    check_writable(folder.parent)
     log_path = folder.parent / f'{folder.name}.log'
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            scratch = Path(scratch)
+        with _scratch_folder(folder.parent) as name:
+            scratch = Path(name)
+            out = scratch / 'wheel'
             archive = download(python, package, scratch)
-            if with_cuda or not compile_quickly(python, archive, scratch,
-                                                log_path, compiling):
-                compile_wheel(python, unpack(archive, scratch / 'plain'),
-                              scratch / 'wheel', log_path, compiling)
+            if (with_cuda or not compile_united(
+                    python, unpack(archive, scratch / 'united'), out,
+                    log_path, compiling)) and not compile_wheel(
+                        python, unpack(archive, scratch / 'plain'), out,
+                        log_path, compiling):
+                tail = '\n'.join(log_path.read_text().splitlines()[-25:])
+                raise SetupError(
+                    f'{tail}\nmmcv did not compile; the whole log is '
+                    f'{log_path}. Out of memory? Try: MAX_JOBS=1 make setup')
             if folder.exists():
                 shutil.rmtree(folder)
-            os.replace(scratch / 'wheel', folder)
+            os.replace(out, folder)
     finally:
         compiling.set()
     return next(folder.glob('*.whl'))
+
+
+def _scratch_folder(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=folder)
+    except OSError as error:
+        raise SetupError(
+            f"mmcv's wheel cannot be kept in {folder} ({error.strerror}): set "
+            'XDG_CACHE_HOME to a writable folder') from error

@@ -10,7 +10,7 @@ from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.errors import printable
 from mmlowformer.predict import Predictor, Result
-from mmlowformer.predict.arguments import add_model_arguments, predictor_of
+from mmlowformer.predict.arguments import add_model_arguments, build_predictor
 from mmlowformer.serve import Limits
 
 # The least score of a box that the page can show.
@@ -90,7 +90,7 @@ def serve(args: argparse.Namespace, counter: Counter) -> None:
     from mmlowformer.serve.server import Server, address, is_local, listen
     # What takes long comes after what can fail at once.
     with listen(args.host, args.port) as port:
-        predictor = predictor_of(args)
+        predictor = build_predictor(args)
         engine.describe_model(predictor.module, args.checkpoint)
         app = create_app(
             predictor, about(args, predictor),

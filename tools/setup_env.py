@@ -1,7 +1,7 @@
-"""Bring up the development environment: ``.venv`` with the pinned stack.
+"""Create the development environment: ``.venv`` with the pinned stack.
 
-Standard library only, because it runs before anything is installed. Calling
-it again when nothing changed takes no time.
+Standard library only, because it runs before anything is installed. Running
+it again does nothing unless its inputs have changed.
 """
 import argparse
 import hashlib
@@ -20,43 +20,32 @@ from mmcv_wheel import SetupError, output_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
-SUPPORTED_PYTHON = ((3, 10), (3, 12))
-# What mmcv is called there. The packages of a stack are in
-# requirements/<stack>.txt, its mmcv in requirements/<name of mmcv>.txt.
+VERSION = '{}.{}'.format(*sys.version_info[:2])
+# The mmcv of each stack. requirements/<stack>.txt lists the other packages,
+# requirements/<mmcv>.txt has its version.
 STACKS = dict(openmmlab='mmcv', onedl='onedl-mmcv')
-# What has to work in the end, for the doctor.
+# What the doctor checks in the end.
 TASKS = ('detection', 'segmentation', 'classification', 'train', 'benchmark')
-
-NO_COMPILER = """No C++ compiler found, and mmcv's ops are compiled here.
-  Debian/Ubuntu: sudo apt-get install g++
-  Fedora/RHEL:   sudo dnf install gcc-c++
-  conda:         conda install -c conda-forge gxx
-  macOS:         xcode-select --install
-If it has another name, set CXX."""
-
-NO_HEADERS = """Python's C headers are missing ({header}), and mmcv's ops are \
-compiled here.
-  Debian/Ubuntu: sudo apt-get install python{version}-dev
-  Fedora/RHEL:   sudo dnf install python{version}-devel"""
-
-NO_VENV = """This Python cannot create virtual environments (no ensurepip).
-  Debian/Ubuntu: sudo apt-get install python{version}-venv"""
 
 
 def check_machine():
-    """Refuse early, naming what is missing and how to get it."""
-    low, high = SUPPORTED_PYTHON
-    version = '{}.{}'.format(*sys.version_info[:2])
-    if not low <= sys.version_info[:2] <= high:
-        raise SetupError(
-            f'Python {low[0]}.{low[1]} to {high[0]}.{high[1]} is needed, this '
-            f'is {version}. Name another with: make setup PYTHON=python3.11')
+    """Refuse early, and name what is missing and how to get it."""
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        raise SetupError(f'Python 3.10 to 3.12 is needed, this is {VERSION}. '
+                         'Name another with: make setup PYTHON=python3.11')
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not (shutil.which(compiler) or shutil.which('g++')):
-        raise SetupError(NO_COMPILER)
+        raise SetupError(
+            'No C++ compiler was found, and mmcv is compiled here: sudo '
+            'apt-get install g++ (Debian, Ubuntu), sudo dnf install gcc-c++ '
+            '(Fedora, RHEL), conda install -c conda-forge gxx, xcode-select '
+            '--install (macOS), or set CXX')
     header = Path(sysconfig.get_path('include')) / 'Python.h'
     if not header.exists():
-        raise SetupError(NO_HEADERS.format(header=header, version=version))
+        raise SetupError(
+            f'{header} is missing, and mmcv is compiled here: sudo apt-get '
+            f'install python{VERSION}-dev (Debian, Ubuntu), sudo dnf install '
+            f'python{VERSION}-devel (Fedora, RHEL)')
 
 
 def read_pin(file, package):
@@ -83,33 +72,24 @@ def run(command, what, **kwargs):
 
 def create_venv(venv):
     python = venv / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    usable = python.exists() and subprocess.run(
-        [python, '-m', 'pip', '--version'],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    if not usable:
+    if not python.exists() or subprocess.run(
+            [python, '-m', 'pip', '--version'], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL).returncode:
         print(f'-- creating {venv}', flush=True)
-        # --clear: what is there is a broken or half-made environment.
-        made = subprocess.run([sys.executable, '-m', 'venv', '--clear', venv])
-        if made.returncode:
-            raise SetupError(NO_VENV.format(
-                version='{}.{}'.format(*sys.version_info[:2])))
+        # --clear removes an environment that is broken or incomplete.
+        if subprocess.run([sys.executable, '-m', 'venv', '--clear', venv]
+                          ).returncode:
+            raise SetupError(
+                'This Python cannot create virtual environments: sudo '
+                f'apt-get install python{VERSION}-venv (Debian, Ubuntu)')
     return python
 
 
-def holds_other_stack(python, stack):
-    """Distribution of another stack's mmcv in the environment, or ''."""
-    others = [name for other, name in STACKS.items() if other != stack]
-    return output_of(python, (
-        'from importlib.metadata import distributions; '
-        f'print(*[d.name for d in distributions() if d.name in {others}])'))
-
-
-def wheel_meanwhile(python, package, install):
-    """Path of mmcv's wheel; call ``install`` while it is being compiled."""
+def get_wheel(python, package, install):
+    """The path of mmcv's wheel; ``install`` runs while it is compiled."""
     with_cuda = mmcv_wheel.has_cuda(python)
     folder = mmcv_wheel.wheel_folder(python, package, with_cuda)
-    cached = next(folder.glob('*.whl'), None)
-    if cached:
+    if cached := next(folder.glob('*.whl'), None):
         print(f'-- mmcv: wheel from {folder}', flush=True)
         install()
         return cached
@@ -119,45 +99,48 @@ def wheel_meanwhile(python, package, install):
     with ThreadPoolExecutor(1) as pool:
         wheel = pool.submit(mmcv_wheel.build, python, package, folder,
                             with_cuda, compiling)
-        # mmcv's setup.py imports what is installed, half installed as well.
+        # mmcv's setup.py must not import packages that are half installed.
         compiling.wait()
         install()
         return wheel.result()
 
 
 def bring_up(venv, stack):
-    python = create_venv(venv)
-    other = holds_other_stack(python, stack)
-    if other:
-        raise SetupError(f'{venv} holds {other}, which is not of the stack '
+    """Install everything in an environment, and check that it works."""
+    python, mmcv = create_venv(venv), STACKS[stack]
+    others = [name for name in STACKS.values() if name != mmcv]
+    if other := output_of(python, (
+            'from importlib.metadata import distributions as all; '
+            f'print(*[d.name for d in all() if d.name in {others}])')):
+        raise SetupError(f'{venv} holds {other}, which is not in the stack '
                          f'{stack}: name another --venv, or delete it')
-    # Python compiles on the first import, and of most files there is none.
-    pip = [python, '-m', 'pip', 'install', '-q', '--no-compile']
-    run([*pip, '-r', REQUIREMENTS / 'build.txt',
-         '-r', REQUIREMENTS / 'torch.txt'], 'installing torch')
-    wheel = wheel_meanwhile(
-        python, read_pin(f'{STACKS[stack]}.txt', STACKS[stack]),
-        lambda: run([*pip, '-r', REQUIREMENTS / f'{stack}.txt',
-                     '-r', REQUIREMENTS / 'serve.txt',
-                     '-r', REQUIREMENTS / 'tests.txt'],
-                    'installing mmengine, mmdet, mmsegmentation, '
-                    'mmpretrain, test tools'))
-    run([*pip, '--no-deps', '--force-reinstall', wheel], 'installing mmcv')
-    run([*pip, '-r', REQUIREMENTS / f'{STACKS[stack]}.txt',
-         '-r', REQUIREMENTS / f'{stack}.txt'],
-        'installing what mmcv needs')
-    run([*pip, '--no-deps', '-r', REQUIREMENTS / 'mot.txt'],
-        'installing trackers of many objects')
-    run([*pip, '--no-build-isolation', '--no-deps', '-e', ROOT],
-        'installing mmlowformer')
+
+    def install(what, *arguments):
+        # Python compiles what is imported, which is a small part.
+        run([python, '-m', 'pip', 'install', '-q', '--no-compile', *arguments],
+            f'installing {what}')
+
+    def listed(*names):
+        return [word for name in names
+                for word in ('-r', REQUIREMENTS / f'{name}.txt')]
+
+    install('torch', *listed('build', 'torch'))
+    wheel = get_wheel(
+        python, read_pin(f'{mmcv}.txt', mmcv), lambda: install(
+            'mmengine, mmdet, mmsegmentation, mmpretrain, test tools',
+            *listed(stack, 'serve', 'tests')))
+    install('mmcv', '--no-deps', '--force-reinstall', wheel)
+    install('what mmcv needs', *listed(mmcv, stack))
+    install('multi-object trackers', '--no-deps', *listed('mot'))
+    install('mmlowformer', '--no-build-isolation', '--no-deps', '-e', ROOT)
     run([python, '-m', 'mmlowformer.doctor', *TASKS],
         'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
 
 
 def bring_up_extra(venv, base, extra):
-    """One of setup.py's extras, in an environment on top of another one.
+    """Install an extra of setup.py in an environment on top of another.
 
-    For packages that want others in versions that the tests do not work with.
+    For packages that want versions with which the tests do not work.
     """
     python = create_venv(venv)
     where = 'import site; print(site.getsitepackages()[0])'
@@ -169,14 +152,14 @@ def bring_up_extra(venv, base, extra):
         f'installing the extra {extra}')
 
 
-def once(venv, state, bring_up):
-    """Unless an environment is there, brought up in the same state."""
+def once(venv, state, bring_up, *arguments):
+    """Bring an environment up unless that was done in the same state."""
     stamp = venv / 'mmlowformer-setup'
     if stamp.exists() and stamp.read_text() == state:
         return
     check_machine()
     stamp.unlink(missing_ok=True)
-    bring_up()
+    bring_up(venv, *arguments)
     stamp.write_text(state)
     print(f'-- ready: {venv}')
 
@@ -184,22 +167,21 @@ def once(venv, state, bring_up):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--stack', choices=STACKS, default='openmmlab',
-                        help='OpenMMLab\'s own packages (default), or the '
+                        help="OpenMMLab's own packages (default), or the "
                         'maintained forks')
-    parser.add_argument('--venv', type=Path, help='where to create it '
+    parser.add_argument('--venv', type=Path, help='folder of the environment '
                         '(default: .venv, or .venv-STACK)')
-    parser.add_argument('--extra', help="one of setup.py's, in an environment "
-                        'of its own on top of that: VENV-EXTRA')
+    parser.add_argument('--extra', help='extra of setup.py to install in an '
+                        'environment on top of that one: VENV-EXTRA')
     args = parser.parse_args()
-    venv = args.venv or ROOT / (
-        '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}')
-    venv = venv.resolve()
+    venv = (args.venv or ROOT / ('.venv' if args.stack == 'openmmlab' else
+                                 f'.venv-{args.stack}')).resolve()
     state = fingerprint(args.stack)
     try:
-        once(venv, state, lambda: bring_up(venv, args.stack))
+        once(venv, state, bring_up, args.stack)
         if args.extra:
-            top = venv.with_name(f'{venv.name}-{args.extra}')
-            once(top, state, lambda: bring_up_extra(top, venv, args.extra))
+            once(venv.with_name(f'{venv.name}-{args.extra}'), state,
+                 bring_up_extra, venv, args.extra)
     except SetupError as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:

@@ -18,12 +18,11 @@ from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.runtime.model_spec import is_exported
-from mmlowformer.tracking.saved_tracks import (
-    KeepTracks,
-    check_kept,
-    start_over,
+from mmlowformer.tracking.evaluation.submission import (
+    check_submission,
+    write_submission,
 )
-from mmlowformer.tracking.submission import WriteSubmission, check_submission
+from mmlowformer.tracking.saved_tracks import check_kept, start_over
 from mmlowformer.utils.files import check_new, check_new_folder
 
 PREDICTIONS = ('.pkl', '.pickle')
@@ -170,9 +169,8 @@ def keep_tracks(runner: Runner, args: argparse.Namespace) -> None:
         start_over(folder)
     # Before another process writes there.
     barrier()
-    runner.register_hook(KeepTracks(folder, args.checkpoint))
-    if args.submission:
-        runner.register_hook(WriteSubmission(folder, args.submission))
+    runner.register_hook(dict(type='mmlowformer.SaveTracksHook',
+                              out_dir=folder, checkpoint=args.checkpoint))
 
 
 def interrupted(cfg: Config) -> str:
@@ -190,7 +188,11 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
         engine.add_visualization_hook(runner, args.show_dir, args.score_thr)
     if engine.is_tracker(cfg):
         keep_tracks(runner, args)
-    return runner.test()
+    metrics = runner.test()
+    if args.submission and is_main_process():
+        write_submission(runner.test_dataloader.dataset,
+                         tracks_of(runner.cfg), args.submission)
+    return metrics
 
 
 def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
@@ -198,7 +200,7 @@ def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
         print('No metrics: nothing was predicted.')
     width = max(22, *map(len, metrics), 0) + 2
     for name, value in metrics.items():
-        print(f'{name:<{width}}{engine.shown(value)}')
+        print(f'{name:<{width}}{engine.format_metric(value)}')
     if args.out and args.out.endswith(METRICS):
         mmengine.dump(metrics, args.out, indent=2)
     if args.out:

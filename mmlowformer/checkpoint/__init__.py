@@ -1,1 +1,1 @@
-"""Weights: their layouts, reading them safely, fitting and converting."""
+"""Checkpoints: download, fit, convert, resume, and read their configs."""

@@ -1,20 +1,20 @@
-"""What may be built from a config that came inside of a checkpoint or export.
+"""The types that a config inside a checkpoint or an export may build.
 
-The libraries evaluate some texts of a config, open files that others name,
-and import any package that a name begins with. So this is a list of what is
-allowed: classes that were read for such things, the texts that each of them
-may get, and nothing else. ``tests/checkpoint/test_hostile_configs.py`` looks
-for new places in the libraries that evaluate, import or unpickle.
+The libraries evaluate some strings of a config, open files that others name,
+and import any package that a type name begins with. So this is an allowlist:
+classes whose code was reviewed for that, and the strings that each of them
+accepts. ``tests/checkpoint/test_hostile_configs.py`` looks for new places in
+the libraries that evaluate, import or unpickle.
 """
 import re
 from collections.abc import Iterator
 from typing import cast
 
 LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmlowformer', 'mmpretrain', 'mmseg')
-# Their modules and layers are registered by their bare names.
+# Libraries whose layers are registered by their bare names.
 LAYERS = ('mmcv', 'mmengine', 'torch', 'torchvision')
-# What would load weights, images or files of their own, and is not needed:
-# all weights are in the checkpoint.
+# Arguments that would load files, and are not needed: all weights are in the
+# checkpoint.
 REPLACED: dict[str, object] = dict(
     init_cfg=None, pretrained=None, backend_args=None, prototype={})
 
@@ -23,7 +23,7 @@ REDUCTION = dict(reduction='none|mean|sum')
 INTERPOLATION = 'nearest|bilinear|bicubic|area|lanczos'
 BACKENDS = 'cv2|pillow'
 META_KEYS = dict(meta_keys=WORD, algorithm_keys=WORD)
-# By type: the texts that an argument, or what is nested in it, may have.
+# By type: the strings that an argument, or a value nested in it, may have.
 TYPES: dict[str, dict[str, str]] = {
     **dict.fromkeys((
         # Models
@@ -95,20 +95,20 @@ TYPES: dict[str, dict[str, str]] = {
     'RoIAlign': dict(pool_mode='avg|max'),
     'YOLOXPAFPN': dict(upsample_cfg=INTERPOLATION),
 }
-# Nothing of a data set is built, but its kind knows names of classes.
+# Data sets are not built; their types give the names of classes.
 DATASETS = ('ADE20KDataset', 'BaseSegDataset', 'CocoDataset', 'CustomDataset',
             'ImageNet', 'MOTChallengeDataset', 'YouTubeVISDataset')
 PLAIN = (bool, int, float, type(None))
-# Of what a message repeats.
+# Maximum characters that a message repeats.
 LONGEST = 80
 
 
 class NotAllowed(ValueError):
-    """Something is not on the list; the text names it."""
+    """A value that is not on the list; the text names it."""
 
 
 def allowed(node, path: str = '') -> object:
-    """A part of a config, if all that it builds is on the list."""
+    """Copy a part of a config, if all that it builds is on the list."""
     return _copied(node, path, {}, '')
 
 
@@ -149,7 +149,7 @@ def _copied_dict(node: dict, path: str, texts: dict[str, str],
 
 
 def _type(kind: object, path: str) -> tuple[str, dict[str, str]]:
-    """The bare name of a type, with its scope, and its texts."""
+    """The name of a type with its scope, and the strings it accepts."""
     names = kind.split('.') if isinstance(kind, str) else ['']
     library, name = names[0] if len(names) > 1 else '', names[-1]
     if name not in TYPES or library not in ('', *LIBRARIES, *LAYERS):
@@ -159,14 +159,14 @@ def _type(kind: object, path: str) -> tuple[str, dict[str, str]]:
 
 
 def allowed_scope(scope: object, path: str) -> str:
-    """A name of a library, if it is one of OpenMMLab's."""
+    """Check that a scope is one of OpenMMLab's libraries."""
     if isinstance(scope, str) and scope in LIBRARIES:
         return scope
     raise NotAllowed(_shown(path, scope))
 
 
 def allowed_dataset(dataset: dict, path: str) -> dict:
-    """What predicting has to know about a data set."""
+    """Copy the parts of a data set that prediction needs."""
     return dict(_facts(dataset), pipeline=allowed_steps(
         dataset.get('pipeline') or [], f'{path}.pipeline'))
 
@@ -186,7 +186,7 @@ def _facts(dataset: dict) -> Iterator[tuple[str, object]]:
         yield 'type', kind.split('.')[-1]
     info = dataset.get('metainfo')
     if isinstance(info, dict):
-        # Data of pictures and pages, which nothing is built from.
+        # For pictures and pages; nothing is built from them.
         yield 'metainfo', {key: info[key] for key in ('classes', 'palette')
                            if key in info}
 

@@ -1,4 +1,4 @@
-"""Whether weights fit a model, and how they are made to."""
+"""Check that weights fit a model, and rename their tensors for it."""
 from pathlib import Path
 
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer, bare, find_lowformers
-from ..models.state_dict_keys import by_own_name, own_name
+from ..models.state_dict_keys import by_model_key, own_name
 from ..models.state_dict_loading import (
-    DEPLOYED_MISFIT,
+    DEPLOYED_MISMATCH,
     NOTHING_THERE,
     is_deployed,
 )
@@ -17,7 +17,7 @@ from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
 
 
 def check_pretrained(model: dict) -> None:
-    """Make sure that the weights named in ``init_cfg`` can be loaded."""
+    """Check that the weights named in ``init_cfg`` can be loaded."""
     for _, part in dicts_in(model):
         init = part.get('init_cfg')
         if not isinstance(init, dict) or init.get('type') != 'Pretrained':
@@ -41,7 +41,7 @@ def _check_backbone(backbone: dict, content: dict) -> None:
 
 def check_fits(model: nn.Module, file: str | Path, *,
                partial: bool = False, allow_nan: bool = False) -> None:
-    """Make sure that a checkpoint fits a model."""
+    """Check that a checkpoint fits a model."""
     content = check_checkpoint(file)
     if content is None:
         return
@@ -51,7 +51,7 @@ def check_fits(model: nn.Module, file: str | Path, *,
 
 
 def check_finite(state: dict[str, Tensor], file: str | Path) -> None:
-    """Make sure that weights are numbers."""
+    """Check that no weight is NaN or infinite."""
     name = first_nonfinite(state)
     if name:
         raise UserError(
@@ -65,8 +65,8 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
     model = bare(model)
     needed = model.state_dict()
     loaded = _renamed(state_dict_of(content), model, needed, source)
-    misfits = {name: reason for name, value in needed.items()
-               if (reason := _misfit(loaded.get(name), value))}
+    mismatches = {name: reason for name, value in needed.items()
+               if (reason := _mismatch(loaded.get(name), value))}
     surplus = []
     for prefix, backbone in find_lowformers(model).items():
         own = [name.removeprefix(prefix) for name in loaded
@@ -74,28 +74,28 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
         if not own:
             raise UserError(f'checkpoint {source}: '
                             + NOTHING_THERE.format(prefix))
-        if any(name.startswith(prefix) for name in misfits):
+        if any(name.startswith(prefix) for name in mismatches):
             _check_deployed(backbone, own, source)
         surplus += [prefix + name for name in backbone.surplus(own)]
-    fitting = len(needed) - len(misfits)
-    if surplus or (misfits and not (partial and fitting)):
-        examples = [*sorted(misfits.items(), key=_missing_last),
+    fitting = len(needed) - len(mismatches)
+    if surplus or (mismatches and not (partial and fitting)):
+        examples = [*sorted(mismatches.items(), key=_missing_last),
                     *((name, 'is not part of the model') for name in surplus)]
         raise UserError(
             f'checkpoint {source} does not fit the model: {fitting} of its '
-            f'{len(needed)} tensors are there '
+            f'{len(needed)} tensors match '
             f'({"; ".join(" ".join(example) for example in examples[:3])}). '
             'It is of another config or variant.')
     return loaded
 
 
 MISSING = 'is missing'
-# In front of the names of a detector's tensors in a tracker.
+# Prefix of the tensors of the detector in a tracker.
 INSIDE = 'detector.'
 
 
-def _misfit(given: Tensor | None, needed: Tensor) -> str | None:
-    """Why a tensor cannot be copied into another one, if it cannot."""
+def _mismatch(given: Tensor | None, needed: Tensor) -> str | None:
+    """Why a tensor cannot be copied into another one, or None."""
     if given is None:
         return MISSING
     if given.is_meta and not needed.is_meta:
@@ -120,11 +120,11 @@ def _missing_last(misfit: tuple[str, str]) -> bool:
 
 def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
              source: str | Path) -> dict[str, Tensor]:
-    """From the names of tensors in any layout to those in the model."""
+    """Rename tensors of any key format to the names in the model."""
     prefix = next(iter(find_lowformers(model)), '')
 
     def rename(name: str) -> str:
-        # Models whose files have a layout of their own know it.
+        # Models with a key format of their own know it.
         name = getattr(model, 'own_name', str)(name)
         # MMDetection's trackers have a detector, which may be trained alone.
         for known in (name, INSIDE + name, name.removeprefix(INSIDE)):
@@ -134,7 +134,7 @@ def _renamed(state: dict[str, Tensor], model: nn.Module, needed: dict,
         return prefix + own if own.startswith(('stem.', 'stages.')) else own
 
     try:
-        names = by_own_name(state, rename)
+        names = by_model_key(state, rename)
     except ValueError as error:
         raise UserError(f'checkpoint {source} {error}') from error
     return {own: state[name] for own, name in names.items()}
@@ -144,4 +144,4 @@ def _check_deployed(backbone: LowFormer, names: list[str],
                     source: str | Path) -> None:
     if names and is_deployed(names) != backbone.deployed:
         raise UserError(f'checkpoint {source} does not fit the model. '
-                        + DEPLOYED_MISFIT[backbone.deployed])
+                        + DEPLOYED_MISMATCH[backbone.deployed])

@@ -1,4 +1,4 @@
-"""A network's weights from any layout into any other, checked by running it.
+"""Convert weights between key formats, and check them by running them.
 
 Nothing is lost on the way: the file that was written is read again, and has to
 hold the same bits and give the same outputs as the one it was made from.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmengine.utils import deprecated_api_warning
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -24,8 +25,8 @@ from ..models.state_dict_keys import (
     CLASSIFIER,
     CLASSIFIER_PARTS,
     authors_names,
-    by_own_name,
-    layout_of,
+    by_model_key,
+    key_format_of,
     model_names,
     timm_names,
 )
@@ -33,7 +34,7 @@ from ..utils.safe_load import check_checkpoint
 from ..version import __version__
 
 # A file's names of the tensors, by ours.
-LAYOUTS = dict(own=model_names, authors=authors_names, timm=timm_names)
+KEY_FORMATS = dict(own=model_names, authors=authors_names, timm=timm_names)
 SAFETENSORS = '.safetensors'
 # timm's trainings keep averaged weights beside the others, and timm itself
 # prefers them. MMEngine's EMAHook has swapped the two: its averages are in
@@ -68,23 +69,22 @@ class Network(nn.Module):
 
 @dataclass
 class Weights:
-    """What a file holds of a LowFormer.
+    """The weights of a LowFormer in a file.
 
     Attributes:
         arch (str): The variant.
-        layout (str): Whose names the tensors have, see :func:`layout_of`.
+        key_format (str): Of the file, see :func:`key_format_of`.
         tensors (dict[str, Tensor]): The tensors as they are in the file, by
             our names and in the order of the network.
-        left_aside (Counter): How many other tensors there are, by the first
-            part of their names.
-        entries (list[str]): What else there is, such as an optimizer's state.
+        left_aside (Counter): Number of other tensors, by the first part of
+            their names.
+        entries (list[str]): Other entries, such as an optimizer's state.
         parameters (int): Number of parameters of the network.
-        outputs (tuple[Tensor]): What the network makes of a random image, the
-            same each time.
+        outputs (tuple[Tensor]): Of the network, for a fixed random image.
     """
 
     arch: str
-    layout: str
+    key_format: str
     tensors: dict[str, Tensor]
     left_aside: Counter
     entries: list[str]
@@ -94,63 +94,64 @@ class Weights:
 
 @dataclass
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        weights (Weights): What was read.
-        layout (str): Whose names the tensors have now, see
-            :func:`layout_of`.
-        sha256 (str): Of the file that was written.
+        weights (Weights): Of the source.
+        key_format (str): Of the new file, see :func:`key_format_of`.
+        sha256 (str): Of the new file.
     """
 
     weights: Weights
-    layout: str
+    key_format: str
     sha256: str
 
 
+@deprecated_api_warning(dict(layout='key_format'))
 def convert(source: str, target: str, arch: str | None = None,
-            layout: str = 'own', force: bool = False) -> Conversion:
-    """Write the weights of a file in another layout.
+            key_format: str = 'own', force: bool = False) -> Conversion:
+    """Write the weights of a file in another key format.
 
     Args:
-        source (str): A file of any layout, or ``hf-hub:REPOSITORY``.
+        source (str): A file of any key format, or ``hf-hub:REPOSITORY``.
         target (str): The file to write, in the format of safetensors if that
             is its suffix.
-        arch (str, optional): The variant. Defaults to what the tensors tell.
-        layout (str): One of ``own``, ``authors`` and ``timm``. Defaults to
+        arch (str, optional): The variant. Defaults to that of the tensors.
+        key_format (str): One of ``own``, ``authors`` and ``timm``. Defaults to
             ``'own'``.
         force (bool): Whether to replace a file that exists. Defaults to
             False.
 
     Returns:
-        Conversion: What was done.
+        Conversion: The weights, and the SHA-256 of the new file.
 
     Raises:
         UserError: If the source is unusable, the target cannot be written, or
-            the two networks differ. The target is as it was then.
+            the two networks differ. The target then stays as it was.
     """
     _check_target(source, target, force)
     weights = read_weights(source, arch)
     _check_finite(weights, source)
-    names = LAYOUTS[layout](weights.tensors)
+    names = KEY_FORMATS[key_format](weights.tensors)
     tensors = {names[name]: _copy(tensor)
                for name, tensor in weights.tensors.items()}
-    meta = dict(arch=weights.arch, layout=layout_of(tensors),
-                source=os.path.basename(source), source_layout=weights.layout,
+    meta = dict(arch=weights.arch, key_format=key_format_of(tensors),
+                source=os.path.basename(source),
+                source_key_format=weights.key_format,
                 mmlowformer_version=__version__)
     try:
         # A folder, for a file made by tempfile would be its owner's alone.
         with tempfile.TemporaryDirectory(
                 dir=os.path.dirname(target) or '.', prefix='.') as folder:
             file = Path(folder, os.path.basename(target))
-            _write(file, tensors, layout, meta)
+            _write(file, tensors, key_format, meta)
             _check_same(weights, read_weights(str(file), weights.arch), target)
             sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
             os.replace(file, target)
     except OSError as error:
         raise UserError(f'{target} cannot be written: '
                         f'{error.strerror or error}') from error
-    return Conversion(weights, meta['layout'], sha256)
+    return Conversion(weights, meta['key_format'], sha256)
 
 
 def _check_target(source: str, target: str, force: bool) -> None:
@@ -181,7 +182,7 @@ def read_weights(source: str, arch: str | None = None) -> Weights:
     names = network.tensor_names()
     others = [name for name in tensors if name not in names]
     return Weights(
-        arch, layout_of(given_names[name] for name in names),
+        arch, key_format_of(given_names[name] for name in names),
         {name: tensors[name] for name in names},
         Counter(name.split('.')[0] for name in others), entries,
         sum(parameter.numel() for parameter in network.parameters()),
@@ -204,7 +205,7 @@ def _open(source: str) -> dict:
 
 
 def _state_dict(content: dict) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors, and the names of what else there is."""
+    """The tensors, and the names of the other entries."""
     key = next((key for key in STATE_DICTS
                 if isinstance(content.get(key), dict)), None)
     state = {name: value for name, value in content.get(key, content).items()
@@ -214,13 +215,13 @@ def _state_dict(content: dict) -> tuple[dict[str, Tensor], list[str]]:
 
 def _by_own_name(names: Iterable[str], source: str) -> dict[str, str]:
     try:
-        return by_own_name(names)
+        return by_model_key(names)
     except ValueError as error:
         raise UserError(f'{source}: {error}') from error
 
 
 def _likely_arch(tensors: dict[str, Tensor]) -> str:
-    """The variant, or the one that is most alike and fails to load."""
+    """The variant, or the most similar one, which then fails to load."""
     exact = LowFormer._variant_of(tensors)
     if exact:
         return exact
@@ -238,7 +239,7 @@ def _likely_arch(tensors: dict[str, Tensor]) -> str:
 def _load_backbone(arch: str, state: dict[str, Tensor],
                    source: str) -> LowFormer:
     try:
-        # All values are going to be loaded, none has to be random before.
+        # No random values, as all are loaded.
         with torch.device('meta'):
             backbone = LowFormer(
                 arch, init_cfg=dict(type='Pretrained', checkpoint=source))
@@ -250,7 +251,7 @@ def _load_backbone(arch: str, state: dict[str, Tensor],
 
 def _load_classifier(in_channels: int, tensors: dict[str, Tensor],
                      source: str) -> Classifier | None:
-    """The classifier if any of its tensors are there."""
+    """The classifier, if the file has any of its tensors."""
     given = {name.removeprefix(CLASSIFIER): tensor
              for name, tensor in tensors.items()
              if name.startswith(CLASSIFIER_PARTS)}
@@ -262,14 +263,14 @@ def _load_classifier(in_channels: int, tensors: dict[str, Tensor],
     with torch.device('meta'):
         classifier = Classifier(in_channels, (pooled, hidden), classes)
     needed = classifier.state_dict()
-    misfits = [CLASSIFIER + name for name, value in needed.items()
+    mismatches = [CLASSIFIER + name for name, value in needed.items()
                if name not in given or given[name].shape != value.shape]
-    if misfits:
+    if mismatches:
         raise UserError(
-            f'classifier: {len(needed) - len(misfits)}/{len(needed)} tensors '
-            f'from {source}. Missing or of another shape: '
-            f'{", ".join(misfits[:3])}. Take a file with a whole classifier, '
-            'or with none.')
+            f'classifier: {len(needed) - len(mismatches)}/{len(needed)} '
+            f'tensors from {source}. Missing or of another shape: '
+            f'{", ".join(mismatches[:3])}. Take a file with a whole '
+            'classifier, or with none.')
     classifier.to_empty(device='cpu').load_state_dict(
         {name: given[name] for name in needed})
     return classifier
@@ -280,7 +281,7 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
-def _write(file: Path, tensors: dict[str, Tensor], layout: str,
+def _write(file: Path, tensors: dict[str, Tensor], key_format: str,
            meta: dict[str, str]) -> None:
     contents = dict(
         own=dict(state_dict=tensors, meta=meta),
@@ -292,7 +293,7 @@ def _write(file: Path, tensors: dict[str, Tensor], layout: str,
     else:
         # torch.save hides why a file could not be written.
         stream = io.BytesIO()
-        torch.save(contents[layout], stream)
+        torch.save(contents[key_format], stream)
         file.write_bytes(stream.getbuffer())
 
 
@@ -300,7 +301,7 @@ def _check_finite(weights: Weights, source: str) -> None:
     if not all(output.isfinite().all() for output in weights.outputs):
         raise UserError(
             f'the network in {source} computes NaN or infinity: its training '
-            'diverged, and it cannot be compared; take an earlier checkpoint')
+            'diverged. Take an earlier checkpoint')
 
 
 def _check_same(weights: Weights, written: Weights, target: str) -> None:

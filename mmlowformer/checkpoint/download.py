@@ -1,4 +1,4 @@
-"""Checkpoints that are named by a URL."""
+"""Download checkpoints that are named by a URL."""
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -8,7 +8,7 @@ from ..utils.safe_load import check_checkpoint
 
 
 def local_checkpoint(source: str) -> str:
-    """The file of a checkpoint, fetched if it is on another machine."""
+    """The local file of a checkpoint, downloaded if it is a URL."""
     scheme = urlparse(source).scheme.lower()
     if scheme == 'file':
         source = _file_of(source)
@@ -20,13 +20,13 @@ def local_checkpoint(source: str) -> str:
         check_checkpoint(file)
     except UserError as error:
         raise UserError(f'{error}. It is a copy of {source}: delete it to '
-                        'fetch it again') from error
+                        'download it again') from error
     return file
 
 
 def _file_of(url: str) -> str:
     parsed = urlparse(url)
     if parsed.netloc not in ('', 'localhost'):
-        raise UserError(f'{url}: a file of this machine has three slashes, '
+        raise UserError(f'{url}: a local file has three slashes, '
                         'file:///folder/file.pth')
     return url2pathname(parsed.path)

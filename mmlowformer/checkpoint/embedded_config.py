@@ -1,4 +1,4 @@
-"""The config that a checkpoint carries, read as data and never executed."""
+"""The config in a checkpoint, read as data and never executed."""
 import ast
 import logging
 from pathlib import Path
@@ -22,15 +22,15 @@ from .allowed_types import (
     allowed_steps,
 )
 
-# What is needed to predict; the rest is not even looked at.
+# The parts that prediction needs; the rest is ignored.
 PARTS = ('default_scope', 'model', 'test_dataloader')
-# What an unlisted type, a damaged text or endless nesting ends in.
+# Raised by an unlisted type, a damaged text, or endless nesting.
 UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError,
               RecursionError, MemoryError)
-# Steps of a pipeline that decide how large images are to a model.
+# Transforms that set the image size of a model.
 SIZES = dict(Resize='scale', ResizeEdge='scale', CenterCrop='crop_size',
              RandomChoiceResize='scales')
-# A tuple of an older MMEngine may be a list in a newer one.
+# A newer MMEngine writes some tuples as lists.
 AS_SIZES = str.maketrans(',', 'x', '()[] ')
 WAYS_ON = ('name a config of yours with --config FILE or, if you trust who '
            'made the file, add --trust-config (in Python trust_config=True), '
@@ -39,18 +39,17 @@ WAYS_ON = ('name a config of yours with --config FILE or, if you trust who '
 
 def embedded_config(content: dict, source: str, *,
                     trust: bool = False) -> Config:
-    """The config that a model was trained with, as its checkpoint has it.
+    """Read the config of the training from its checkpoint.
 
-    MMEngine writes it as Python source. Unless it is trusted, only values and
-    ``dict(...)`` are understood: nothing of it is executed, and it may build
-    nothing but what is listed in :mod:`.allowed_types`.
+    MMEngine writes it as Python source. Unless it is trusted, it may contain
+    only values and ``dict(...)``, is not executed, and may build only the
+    types in :mod:`.allowed_types`.
     """
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f'checkpoint {source} carries no config, so it is not '
-                        'known what its tensors are for: name it with '
-                        '--config')
+        raise UserError(f'checkpoint {source} carries no config, so its model '
+                        'is unknown: name the config with --config')
     cfg = _executed(text, source) if trust else _as_data(text, source)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'the config in checkpoint {source} describes no '
@@ -61,7 +60,7 @@ def embedded_config(content: dict, source: str, *,
 def _executed(text: str, source: str) -> Config:
     try:
         return Config.fromstring(text, '.py')
-    # It is a program and may fail in any way.
+    # It is a program, which may fail in any way.
     except Exception as error:
         raise UserError(f'the config in checkpoint {source} cannot be read: '
                         f'{first_line(error)}') from error
@@ -97,7 +96,7 @@ def _for_predicting(values: dict) -> dict:
 
 
 def _read(text: str, names: tuple[str, ...]) -> dict:
-    """Values of variables in a Python source that holds nothing but values."""
+    """Values of variables in Python source that only assigns values."""
     values = {}
     for statement in ast.parse(text).body:
         if not isinstance(statement, ast.Assign):
@@ -109,7 +108,7 @@ def _read(text: str, names: tuple[str, ...]) -> dict:
 
 
 def _value(node: ast.expr):
-    # A literal, but for dict(key=value), which MMEngine writes for {...}.
+    # A literal, except that MMEngine writes {...} as dict(key=value).
     return ast.literal_eval(_DictCalls().visit(node))
 
 
@@ -132,22 +131,27 @@ def _key(word: ast.keyword) -> ast.expr:
 
 
 def compare_with_training(cfg: Config, content: dict, source: str) -> None:
-    """Make sure that a test is of what a checkpoint was trained for."""
+    """Compare classes and image sizes of a test with the training's."""
     check_trained_classes(cfg, 'test_dataloader', trained_classes(content),
                           source)
     _warn_of_other_sizes(cfg, content, source)
 
 
-def trained_classes(content: dict) -> list[str]:
-    """The classes that a checkpoint was trained for."""
+def trained_meta(content: dict) -> dict:
+    """The ``metainfo`` of the data set that a checkpoint was trained on."""
     meta = content.get('meta')
     known = meta.get('dataset_meta') if isinstance(meta, dict) else None
-    return names_in(known.get('classes') if isinstance(known, dict) else None)
+    return known if isinstance(known, dict) else {}
+
+
+def trained_classes(content: dict) -> list[str]:
+    """The classes of the training of a checkpoint."""
+    return names_in(trained_meta(content).get('classes'))
 
 
 def check_trained_classes(cfg: Config, dataloader: str, trained: list[str],
                           source: str) -> None:
-    """Make sure that a data set numbers classes as a trained model does."""
+    """Check that a data set has the classes of a model in its order."""
     loader = cfg.get(dataloader) or {}
     for dataset in datasets_in(loader) if loader.get('dataset') else ():
         names = names_in(class_names(dataset, cfg))

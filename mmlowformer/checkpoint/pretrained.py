@@ -1,4 +1,4 @@
-"""The weights that a config starts from, wherever it names them."""
+"""Fetch and check the weights that a config starts from."""
 from mmengine.config import Config
 
 from ..config.loading import dicts_in, kind_of
@@ -12,7 +12,7 @@ MOST_PREFIXES = 5
 
 
 def fetch_weights(cfg: Config) -> None:
-    """Name files of this machine in place of URLs, and open all of them."""
+    """Replace URLs by local files, and check all files."""
     if cfg.get('load_from'):
         cfg.load_from = local_checkpoint(cfg.load_from)
         _compare_classes(cfg)
@@ -28,7 +28,7 @@ def fetch_weights(cfg: Config) -> None:
 
 
 def _compare_classes(cfg: Config) -> None:
-    """A head that is loaded knows its classes by their numbers."""
+    """Compare the classes of a loaded head with the data set's."""
     content = check_checkpoint(cfg.load_from) or {}
     try:
         check_trained_classes(cfg, 'train_dataloader',

@@ -69,8 +69,9 @@ def _mistyped(content: dict, types: Mapping[str, type], prefix: str = ''
         for name in path.split('.'):
             value = value.get(name)
         if not isinstance(value, kind):
-            yield (f'{prefix}{path} is a {type(value).__name__}, not a '
-                   f'{kind.__name__}')
+            found = 'missing' if value is None else (
+                f'a {type(value).__name__}')
+            yield f'{prefix}{path} is {found}, not a {kind.__name__}'
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Mistakes in a config, told from bugs by where they are found."""
+"""Explain mistakes in a config, and tell them from bugs."""
 import difflib
 import inspect
 import re
@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from ..errors import UserError, first_line
 from .loading import dicts_in
 
-# These are slips of a programmer, whose traceback is needed.
+# Bugs of a programmer, who needs the traceback.
 BUGS = (NameError, AttributeError, IndexError, ArithmeticError, RecursionError)
 LOADING = ('load_checkpoint', 'resume', 'load_or_resume')
-# What Runner does with a config, beside methods called build_something.
+# Methods of Runner that read a config, besides build_*().
 READING = ('__init__', 'from_cfg', 'scale_lr', '_init_model_weights')
 RUNNER_FILE = inspect.getfile(Runner)
 BUILDERS_FILE = inspect.getfile(build_functions)
@@ -28,11 +28,11 @@ NOT_REGISTERED = re.compile(r'^(\S+) is not in the .+? registry')
 
 @contextmanager
 def explain_build_errors(cfg: Config):
-    """Tell what is wrong with a config when nothing can be built of it.
+    """Explain what is wrong with a config that cannot be built.
 
-    Whatever fails while something named in the config is built, or while a
-    checkpoint is loaded, is the config's fault. All else, as in training
-    itself or in a hook, passes with its traceback.
+    An error that is raised while a part of the config is built, or while a
+    checkpoint is loaded, is reported as a mistake in the config. All other
+    errors, in the training itself or in a hook, keep their traceback.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def explain_build_errors(cfg: Config):
 
 
 def _explain(error: Exception, cfg: Config) -> str | None:
-    """What is wrong, if Runner or a registry has read the config just then."""
+    """Explain an error that Runner or a registry has caused."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
               if frame.f_code.co_filename in (RUNNER_FILE, BUILDERS_FILE)]
     if not frames:
@@ -72,13 +72,13 @@ def _loading_failed(error: Exception, cfg: Config) -> str:
     if not cfg.get('resume'):
         return (f'checkpoint {cfg.load_from} cannot be loaded: '
                 f'{_reason(error)}')
-    return (f'training cannot go on from checkpoint {cfg.load_from}: '
+    return (f'training cannot resume from checkpoint {cfg.load_from}: '
             f'{_reason(error)}. To start a new one from its weights: '
             f'--cfg-options load_from={cfg.load_from}')
 
 
 def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
-    """Name what was to be built, and what was probably meant."""
+    """Name the part that cannot be built, and what was probably meant."""
     what = _path_of(found['cfg'], cfg)
     kind = found.get('obj_type') or found.get('scheduler_type')
     if kind is not None:
@@ -98,11 +98,11 @@ def _building_failed(error: Exception, found: dict, cfg: Config) -> str:
 
 
 def _path_of(part: object, cfg: Config) -> str:
-    """Where something stands in a config, empty if it was changed since."""
+    """The path of a part in a config; empty if it has changed since."""
     if not isinstance(part, dict):
         return ''
     equal = (path for path, node in dicts_in(cfg) if node == part)
-    # What builds a part may have added to it.
+    # A builder may have added arguments.
     inside = (path for path, node in dicts_in(cfg) if 'type' in node
               and all(key in part and part[key] == value
                       for key, value in node.items()))
@@ -113,7 +113,7 @@ def _reason(error: Exception) -> str:
     name = type(error).__name__
     text = first_line(error)
     if text == name:
-        # What was asserted says more than nothing.
+        # The line of an assertion says more than nothing.
         text = traceback.extract_tb(error.__traceback__)[-1].line or name
     # A KeyError's or an AssertionError's text says little alone.
     return text if isinstance(error, (TypeError, ValueError)) else (
@@ -126,13 +126,13 @@ def _meant(error: Exception, arguments: Iterable[str]) -> str:
 
 
 def similar(name: str, names: Iterable[str]) -> str:
-    """What was probably meant by a name, as the end of a sentence."""
+    """Suggest a similar name, as the end of a sentence."""
     close = difflib.get_close_matches(name, set(names), n=1)
     return f'. Did you mean {close[0]}?' if close else ''
 
 
 def arguments_of(cls: Callable | None) -> list[str]:
-    """What a class, or a function, can be called with."""
+    """The arguments of a class or function."""
     if not inspect.isclass(cls):
         return list(inspect.signature(cls).parameters) if cls else []
     return [name for base in cls.__mro__ if '__init__' in vars(base)
@@ -142,7 +142,7 @@ def arguments_of(cls: Callable | None) -> list[str]:
 
 
 def registered(registry: Registry) -> list[str]:
-    """All names that can be looked up in a registry."""
+    """All names in a registry, its children and parents."""
     names = []
     while registry is not None:
         names += registry.module_dict

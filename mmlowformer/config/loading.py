@@ -1,4 +1,4 @@
-"""Finding the configs that come with mmlowformer, and reading any."""
+"""Find the configs of mmlowformer, and read any config."""
 import difflib
 import traceback
 from collections.abc import Iterator
@@ -7,15 +7,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import UserError, first_line
+from ..utils.imports import shipped_folder
 from .variables import read_following
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
-    """``configs/`` of the checkout, or where a wheel puts it."""
-    installed = PACKAGE / '.mim' / 'configs'
-    return installed if installed.is_dir() else PACKAGE.parent / 'configs'
+    """``configs/`` of the checkout, or the folder that a wheel installs."""
+    return shipped_folder('configs')
 
 
 def get_config_path(name: str) -> str:
@@ -63,7 +61,7 @@ def get_config(name: str) -> Config:
 
 
 def find_config(name: str) -> str:
-    """A config of the user, or one that comes with mmlowformer."""
+    """Path of a user's config, or of one that comes with mmlowformer."""
     if Path(name).is_file():
         return name
     try:
@@ -77,12 +75,12 @@ def read_config(path: str, options: dict[str, object] | None = None
     """Read the config of a user."""
     try:
         cfg = read_following(path, {} if options is None else options)
-        for _ in nodes_in(cfg):  # Imports what an import in it names.
+        for _ in nodes_in(cfg):  # Resolves lazy imports.
             pass
         return cfg
     except UserError as error:
         raise UserError(f'config {path}: {error}') from error
-    # A config is a program and may fail in any way; it is the user's.
+    # A config is a program, which may fail in any way.
     except Exception as error:
         raise UserError(f'config {path} cannot be read: '
                         f'{_reason(error, path)}') from error
@@ -101,7 +99,7 @@ def _reason(error: Exception, path: str) -> str:
 
 
 def kind_of(part: dict) -> str:
-    """Name of the class that is built of a dict."""
+    """Name of the class that a dict builds."""
     kind = part.get('type')
     return getattr(kind, '__name__', str(kind)).split('.')[-1]
 

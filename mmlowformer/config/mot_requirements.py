@@ -1,13 +1,13 @@
-"""What MMDetection's trackers of many objects need beside it."""
+"""Packages that MMDetection's multi-object trackers need."""
 import importlib.util
 
 from mmengine.config import Config
 
 from ..errors import UserError
+from ..utils.imports import pinned
 from .loading import dicts_in, kind_of
-from .mot_versions import install_command
 
-# MMDetection's classes, and the modules that they refuse to be built without.
+# Classes of MMDetection, and the modules they cannot be built without.
 NEEDS: dict[str, tuple[str, ...]] = dict(
     ByteTracker=('lap', ), ClassAgnosticByteTracker=('lap', ),
     OCSORTTracker=('lap', 'motmetrics'),
@@ -22,7 +22,8 @@ def require_packages(cfg: Config | dict) -> None:
     missing = sorted(name for name in needed
                      if importlib.util.find_spec(name) is None)
     if missing:
+        # Without the bound on numpy, TrackEval would install a newer one.
         raise UserError(
-            f'tracking many objects needs {" and ".join(missing)}, which '
+            f'multi-object tracking needs {" and ".join(missing)}, which '
             f'{"is" if len(missing) == 1 else "are"} not installed: '
-            + install_command(missing))
+            f'pip install {pinned(*missing, "numpy")}')

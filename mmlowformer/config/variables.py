@@ -1,8 +1,8 @@
-"""Variables at the top of a config, which the rest of it follows.
+"""Variables at the top of a config that the rest of it depends on.
 
-MMEngine has evaluated a config file when it learns what a config that builds
-upon it sets, and options come later still. A config that calls
-:func:`followed` is evaluated once more, with those values in place of its own.
+MMEngine evaluates a base config before it knows what the config that inherits
+from it sets, and before it applies options. A config that calls
+:func:`followed` is evaluated a second time, with those values.
 """
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ from ..errors import UserError
 
 @dataclass
 class _Reading:
-    """A config on its way from the file.
+    """A config that is being read.
 
     Attributes:
         given (dict): Values that replace those of the file.
-        first (bool): Whether it is not known yet what is going to be given.
-        said (dict): Values of the variables, as the file goes on with them.
+        first (bool): Whether this is the first evaluation.
+        said (dict): Values of the variables that the file uses.
     """
 
     given: dict = field(default_factory=dict)
@@ -42,7 +42,7 @@ _READING: ContextVar[_Reading | None] = ContextVar('reading', default=None)
 
 def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
              ) -> dict:
-    """What a config goes on with, after its variables."""
+    """The values that a config continues with after its variables."""
     said = {name: value for name, value in namespace.items()
             if not name.startswith('_')
             and not isinstance(value, (FunctionType, ModuleType))}
@@ -53,7 +53,7 @@ def followed(namespace: Mapping, complete: Callable[[dict, bool], dict]
 
 
 class _PlainYaml(YamlHandler):
-    """Refuses what MMEngine's handler would run, ``!!python/...``."""
+    """Refuses ``!!python/...``, which MMEngine's handler would execute."""
 
     def load_from_fileobj(self, file, **kwargs):
         return yaml.safe_load(file)
@@ -61,7 +61,7 @@ class _PlainYaml(YamlHandler):
 
 @contextmanager
 def _plain_yaml() -> Iterator[None]:
-    """MMEngine reads YAML safely, also what a config builds upon."""
+    """Make MMEngine read YAML safely, including base configs."""
     with _ONE_AT_A_TIME:
         before = dict(file_handlers)
         file_handlers.update(dict.fromkeys(YAML, _PlainYaml()))
@@ -69,9 +69,9 @@ def _plain_yaml() -> Iterator[None]:
             yield
         except yaml.constructor.ConstructorError as error:
             raise UserError(
-                'it or a YAML file that it builds upon would run code, or is '
-                f'no plain data ({error.problem}); a config that computes is '
-                'written in Python') from error
+                'it or one of its YAML bases would run code, or is no plain '
+                f'data ({error.problem}). Write a config that computes in '
+                'Python') from error
         finally:
             file_handlers.update(before)
 
@@ -90,14 +90,14 @@ def _from_file(path: str) -> Config:
     with _plain_yaml():
         try:
             return Config.fromfile(path)
-        # Where another thread parses at the same time, ast.parse may fail up
-        # to Python 3.11 (python/cpython#106905); it does not fail twice.
+        # Up to Python 3.11 ast.parse may fail while another thread parses
+        # (python/cpython#106905); the second call succeeds.
         except SystemError:
             return Config.fromfile(path)
 
 
 def read_following(path: str, options: dict[str, object]) -> Config:
-    """Read a config, whose variables options and other configs may set."""
+    """Read a config whose variables options or other configs may set."""
     with _reading(first=True) as look:
         cfg = _from_file(path)
     if not look.said:
@@ -108,7 +108,7 @@ def read_following(path: str, options: dict[str, object]) -> Config:
               if name in options}
     with _reading(given={**given, **chosen}):
         cfg = _from_file(path)
-    # One that builds upon it has said its own once more.
+    # An inheriting config has set its own value again.
     for name, value in chosen.items():
         if name in given:
             cfg[name] = value
@@ -116,7 +116,7 @@ def read_following(path: str, options: dict[str, object]) -> Config:
 
 
 def read_bases(path: str) -> list[Config]:
-    """The configs that a config builds upon, their data left alone."""
+    """The base configs of a config, without reading their data."""
     with _reading(first=True), _plain_yaml():
         return [_from_file(Config._get_cfg_path(base, path)[0])
                 for base in Config._get_base_files(path)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..config.loading import PACKAGE, get_config_path
+from ..config.loading import get_config_path
 from ..errors import UserError
 from ..utils.files import replace_text
 from .anchor_fit import against_anchors
@@ -185,7 +185,7 @@ def _find_data(task: Task, folder: str) -> dict[str, str]:
 
 def _base_path(base: str, file: Path) -> str:
     """Path of a base config: relative within the checkout, else absolute."""
-    inside = file.resolve().is_relative_to(PACKAGE.parent)
+    inside = file.resolve().is_relative_to(Path(base).parents[1])
     return os.path.relpath(base, file.resolve().parent) if inside else base
 
 

@@ -18,7 +18,7 @@ from ..errors import UserError, first_line, printable, shown, some_of
 from ..visualization.drawing import (
     Boxes,
     captioned,
-    colours,
+    class_colors,
     contact_sheet,
     draw_boxes,
     draw_mask,
@@ -79,7 +79,7 @@ def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
          f'them ignored; median {median(per_image):g} per image, at most '
          f'{max(per_image)}'),
         *against_anchors(annotated, cfg)]
-    palette = colours(len(classes))
+    palette = class_colors(len(classes))
     panels = []
     for image in _evenly_spaced(annotated):
         panels.append((image.name, _draw(image, classes, images, palette)))
@@ -122,7 +122,7 @@ def inspect_masks(folder: str, images: ImageFolder,
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_distinct(classes, file)
-    errors, palette = AnnotationErrors(), colours(len(classes))
+    errors, palette = AnnotationErrors(), class_colors(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
     previewed, panels = set(_evenly_spaced(images.names)), []

@@ -1,5 +1,5 @@
-"""``python -m mmlowformer.doctor``: what is wrong with an environment.
+"""``python -m mmlowformer.doctor`` finds out what is wrong with a setup.
 
-Nothing in here imports torch or a library of OpenMMLab: what is broken is
-looked at from processes of its own, see :mod:`.probes`.
+Nothing here imports torch or OpenMMLab: :mod:`.probes` does in a process of
+its own, which a broken library may crash.
 """

@@ -18,15 +18,16 @@ _NAMES = {
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings tell_of_compiling',
-    '..errors': 'UserError one_line_errors',
+    '..errors': 'UserError one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
+    '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
-    '..utils.files': 'check_outputs',
     '..utils.file_lock': 'check_free work_dir_lock',
+    '..utils.files': 'check_new check_outputs',
     '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
-    '.best_metrics': 'shown',
+    '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
         'destroy_process_group load_config use_tta',

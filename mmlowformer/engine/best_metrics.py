@@ -1,4 +1,4 @@
-"""Metrics of a validation, and the best of a training."""
+"""Metrics of a validation, and the best ones of a training."""
 import re
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -9,14 +9,7 @@ from mmengine.runner import Runner
 
 
 class Best(NamedTuple):
-    """The best of a metric so far.
-
-    Attributes:
-        metric (str): Its name.
-        score (float): Its value.
-        when (str): The epoch or iteration, in words.
-        file (str): The checkpoint.
-    """
+    """The best value of a metric so far, and its checkpoint."""
 
     metric: str
     score: float
@@ -25,7 +18,7 @@ class Best(NamedTuple):
 
 
 def best_scores(runner: Runner) -> Iterator[Best]:
-    """What CheckpointHook found to be the best."""
+    """The best checkpoints that CheckpointHook has recorded."""
     hook = next((hook for hook in runner.hooks
                  if isinstance(hook, CheckpointHook)), None)
     metrics = getattr(hook, 'key_indicators', None) or []
@@ -44,7 +37,7 @@ def best_scores(runner: Runner) -> Iterator[Best]:
 
 
 def _unflattened(name: str, runner: Runner) -> str:
-    """Name of a metric, from that in the name of a file."""
+    """Find the name of a metric from the name of a file."""
     logged = (key.removeprefix('val/')
               for key in runner.message_hub.log_scalars)
     return next((key for key in logged if key.replace('/', '_') == name),
@@ -52,19 +45,19 @@ def _unflattened(name: str, runner: Runner) -> str:
 
 
 def shown_metrics(runner: Runner, metrics: dict) -> str:
-    """Metrics in words, the one that decides about the best first."""
+    """Describe metrics, starting with the one that selects the best."""
     if not metrics:
         return 'no metrics'
     best = {item.metric: item.score for item in best_scores(runner)}
     names = sorted(metrics, key=lambda name: name not in best)
     return ', '.join(
-        f'{name} {shown(metrics[name])}'
+        f'{name} {format_metric(metrics[name])}'
         + (' (the best)' if best.get(name) == metrics[name] else '')
         for name in names)
 
 
-def shown(value: object) -> str:
-    """A value with four significant digits, if it is a number."""
+def format_metric(value: object) -> str:
+    """Format a float with four significant digits."""
     if isinstance(value, Real) and not isinstance(value, Integral):
         return f'{value:.4g}'
     return str(value)

@@ -1,4 +1,4 @@
-"""From the command line to a config that Runner can be built from."""
+"""From command-line arguments to a config for Runner."""
 import argparse
 import gc
 import os
@@ -23,9 +23,9 @@ from .data_root import follow_data_root
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that training and testing share, the config first."""
-    parser.add_argument('config', help='path of a config, or the name of one '
-                        'that comes with mmlowformer')
+    """Add the arguments that training and testing share."""
+    parser.add_argument('config', help='path of a config, or name of one that '
+                        'comes with mmlowformer')
     parser.add_argument('--work-dir', metavar='D',
                         help='folder for logs and results (default: '
                         'work_dirs/<name of the config>)')
@@ -48,7 +48,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Debug(argparse.Action):
-    """Lets errors be shown with their tracebacks, in all processes."""
+    """Shows tracebacks of errors, in all processes."""
 
     def __call__(self, *_):
         os.environ[DEBUG] = '1'
@@ -57,7 +57,7 @@ class Debug(argparse.Action):
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common arguments."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    # Modules of custom_imports may lie in the current folder.
+    # custom_imports may name modules in the current folder.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     path = find_config(args.config)
@@ -121,7 +121,7 @@ def use_tta(cfg: Config) -> None:
 
 
 def adapt_to_device(cfg: Config) -> None:
-    """Settings that MMEngine leaves to the user on a machine without a GPU."""
+    """Set what MMEngine requires on a machine without a GPU."""
     for name in DATALOADERS:
         if cfg.get(name) and not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False
@@ -144,16 +144,16 @@ def adapt_to_device(cfg: Config) -> None:
 
 @contextmanager
 def destroy_process_group() -> Iterator[None]:
-    """Leave the group of processes when the work is done.
+    """Destroy the process group when the work is done.
 
-    Gloo's threads let go of the last tensors a little later, for which they
-    need Python's lock. If Python is ending by then, the process aborts
-    ("terminate called without an active exception"), although all is done.
+    Gloo's threads release the last tensors a little later, for which they
+    need Python's lock. If Python exits meanwhile, the process aborts
+    ("terminate called without an active exception").
 
-    After an error the group is not left: that would wait for the others.
+    After an error the group is kept, as destroying it waits for the others.
     """
     yield
     if is_distributed():
-        # Models that hold the group would keep it, and its threads.
+        # Models that refer to the group would keep it, and its threads.
         gc.collect()
         distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Settings of the command line, ``--cfg-options KEY=VALUE``."""
+"""Apply ``--cfg-options KEY=VALUE``."""
 import argparse
 import copy
 import difflib
@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from ..errors import UserError
 
 BRACKETS = {'(': ')', '[': ']'}
-# One or two letters are wrong; what is less alike may be another setting.
+# Similarity of a typo of one or two letters.
 ALIKE = 0.85
-# Files have variables whose names are made of others', as data_root_2.
+# Config files name variables after others, such as data_root_2.
 ALIKE_IN_FILES = 0.9
 COMMON_PARTS = {'data_root', 'tta_pipeline'}
-# What reads a config at its top: Runner, MMEngine's config, and our tools.
+# Top-level settings that Runner, MMEngine's Config or our tools read.
 READ = {
     *inspect.signature(Runner.__init__).parameters, 'auto_scale_lr', 'compile',
     'custom_imports', 'data_root', 'efficient_conv_bn_eval', 'env_cfg',
@@ -28,7 +28,7 @@ MOST_PLACES = 3
 
 
 class OptionAction(DictAction):
-    """Reads ``KEY=VALUE``; unlike MMEngine's, it leaves spaces in values."""
+    """Reads ``KEY=VALUE``; unlike MMEngine's action, it keeps spaces."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         """See ``argparse.Action``."""
@@ -47,7 +47,7 @@ class OptionAction(DictAction):
 
 
 def parse_value(text: str) -> object:
-    """The value that is meant by a text."""
+    """Parse a value, as MMEngine's DictAction does, but keep spaces."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
         text = text[1:-1]
@@ -59,14 +59,14 @@ def parse_value(text: str) -> object:
             and len(whole) == 1):
         values = [parse_value(part) for part in _parts(text[1:-1])]
         return tuple(values) if text[0] == '(' else values
-    # A comma in brackets, as in "/data/set(a,b)", is part of the text.
+    # A comma in brackets belongs to the text, as in "/data/set(a,b)".
     if whole in ([], [text]):
         return DictAction._parse_int_float_bool(text)
     return [parse_value(part) for part in whole]
 
 
 def _parts(text: str) -> list[str]:
-    """What is between the commas that are in no bracket."""
+    """Split at commas outside of brackets."""
     parts = ['']
     closing: list[str] = []
     for letter in text:
@@ -88,13 +88,13 @@ def _parts(text: str) -> list[str]:
 def apply_options(cfg: Config, options: dict[str, object]) -> None:
     """Override settings of a config.
 
-    A config file that says ``train_dataloader = dict(dataset=dict(pipeline=
-    train_pipeline))`` has copied ``train_pipeline`` when it has been read.
-    Options for the original change the copies, too.
+    ``train_dataloader = dict(dataset=dict(pipeline=train_pipeline))`` in a
+    config file copies ``train_pipeline``. An option for the variable changes
+    the copies, too.
     """
     for key in options:
         _check_spelling(cfg, key)
-    # The copies first: options for a copy itself win.
+    # Copies first, so that an option for a copy itself wins.
     originals = {key: value for key, value in options.items()
                  if _is_original(cfg, key)}
     places = {key.split('.')[0]: _copies(cfg, key, options)
@@ -108,12 +108,12 @@ def apply_options(cfg: Config, options: dict[str, object]) -> None:
 
 
 def warn_of_misspelt(cfg: Config) -> None:
-    """Say which variables of a config file may have been meant to be read."""
+    """Warn of variables whose names look like misspelled settings."""
     for name in cfg:
         close = difflib.get_close_matches(name, READ - COMMON_PARTS, n=1,
                                           cutoff=ALIKE_IN_FILES)
         if close and name not in READ:
-            print_log(f'the config has a {name}, which nothing is known to '
+            print_log(f'the config sets {name}, which nothing is known to '
                       f'read. Did you mean {close[0]}?', 'current',
                       level=logging.WARNING)
 
@@ -123,7 +123,7 @@ def _merge(cfg: Config, options: dict[str, object]) -> None:
         *path, name = key.split('.')
         node = _node(cfg, path)
         if isinstance(node, list) and name.isdigit() and int(name) < len(node):
-            # MMEngine takes nothing but a dict for a list's element.
+            # MMEngine accepts only a dict as an element of a list.
             node[int(name)] = value
             continue
         try:
@@ -135,7 +135,7 @@ def _merge(cfg: Config, options: dict[str, object]) -> None:
 
 
 def _node(node: Config, path: list[str]) -> object:
-    """What a config holds at a path, None if that ends before."""
+    """The part of a config at a path, None if the path ends before."""
     for name in path:
         if isinstance(node, (dict, Config)):
             node = node.get(name)
@@ -148,7 +148,7 @@ def _node(node: Config, path: list[str]) -> object:
 
 
 def _no_way(cfg: Config, names: list[str]) -> str:
-    """What stands where a config has no place for the next name."""
+    """Describe the part of a config where a path ends."""
     for depth, name in enumerate(names):
         node = _node(cfg, names[:depth])
         if isinstance(node, (list, tuple)) and not (
@@ -161,13 +161,13 @@ def _no_way(cfg: Config, names: list[str]) -> str:
 
 
 def _check_spelling(cfg: Config, key: str) -> None:
-    """Refuse a key that is new, but much like one that is there."""
+    """Refuse a new key that is similar to an existing one."""
     names = key.split('.')
     for depth, name in enumerate(names):
         node = _node(cfg, names[:depth])
         if not isinstance(node, (dict, Config)) or name in node:
             continue
-        # What is built of a dict with a type knows all of its arguments.
+        # A dict with a type may take arguments that the config omits.
         if not depth or 'type' not in node:
             path = ''.join(f'{name}.' for name in names[:depth])
             _check_new_name(name, path, node, key)
@@ -190,13 +190,13 @@ def _warn_without_effect(key: str) -> None:
 
 
 def _is_original(cfg: Config, key: str) -> bool:
-    """Whether an option is for a variable, which nothing reads itself."""
+    """Whether an option is for a variable, which nothing reads directly."""
     name = key.split('.')[0]
     return name in cfg and name not in READ
 
 
 def _copies(cfg: Config, key: str, options: dict) -> list[tuple]:
-    """Where a variable was copied to."""
+    """Find the copies of a variable."""
     name = key.split('.')[0]
     equal = [place for place in _places(cfg, cfg[name])
              if place[2].split('.')[0] in READ]
@@ -211,9 +211,9 @@ def _copies(cfg: Config, key: str, options: dict) -> list[tuple]:
     if paths:
         more = len(paths) - MOST_PLACES
         raise UserError(
-            f'--cfg-options {key} would change nothing: {name} is a variable '
-            'of the config file, its value has been copied. Set what is meant '
-            f'itself: {", ".join(paths[:MOST_PLACES])}'
+            f'--cfg-options {key} would change nothing: the config copies the '
+            f'value of its variable {name}. Set the copy itself: '
+            f'{", ".join(paths[:MOST_PLACES])}'
             + (f' ({more} more have this value)' if more > 0 else ''))
     if not namesakes and not equal:
         _warn_without_effect(key)
@@ -221,19 +221,19 @@ def _copies(cfg: Config, key: str, options: dict) -> list[tuple]:
 
 
 def _holds_dicts(value: object) -> bool:
-    """Whether what equals a value does so because it is a copy."""
+    """Whether a value that equals this one must be its copy."""
     return isinstance(value, (dict, list, tuple)) and (
         isinstance(value, dict) or any(map(_holds_dicts, value)))
 
 
 def _places(node, value: object, path: str = '') -> Iterator[tuple]:
-    """Containers, keys and paths of all that is equal to a value."""
+    """Containers, keys and paths of all values equal to this one."""
     items = (node.items() if isinstance(node, (dict, Config)) else
              enumerate(node))
     for key, child in list(items):
         where = f'{path}.{key}'.lstrip('.')
         if type(child) is type(value) and child == value:
-            # Nothing can be assigned to a place in a tuple.
+            # Tuples are immutable.
             if not isinstance(node, tuple):
                 yield node, key, where
         elif isinstance(child, (dict, list, tuple)):

@@ -1,4 +1,4 @@
-"""One setting that moves all paths of a config, ``data_root``."""
+"""Make all paths of a config follow ``data_root``."""
 import copy
 import os
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from .config_checks import DATALOADERS
 
 
 def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
-    """Let all paths of a config follow its ``data_root``, and its override.
+    """Let all paths of a config follow its ``data_root``, or the option.
 
-    MMEngine merges a base config when its paths are made: a ``data_root`` in
-    a config that builds upon it comes too late for them. What that config
-    says itself, as ``dataset=dict(data_root=...)``, is not moved.
+    MMEngine evaluates the paths of a base config before it reads the
+    ``data_root`` of the config that inherits from it. Paths that this config
+    sets itself, such as ``dataset=dict(data_root=...)``, are not moved.
     """
     own = cfg.get('data_root')
     if own is not None and not isinstance(own, str):
@@ -39,7 +39,7 @@ def follow_data_root(cfg: Config, options: dict[str, object]) -> None:
 
 
 def _follow_own(cfg: Config, aloud: bool = True) -> None:
-    """Move what a config has of its bases, not what it says itself."""
+    """Move the paths that a config inherits, not its own."""
     own = cfg.get('data_root')
     for base in read_bases(cfg.filename) if cfg.filename else ():
         moved = copy.deepcopy(base)
@@ -48,15 +48,14 @@ def _follow_own(cfg: Config, aloud: bool = True) -> None:
         if (own and old and old.rstrip('/') != own.rstrip('/')
                 and not _is_used(cfg, own.rstrip('/'))):
             _move(moved, old.rstrip('/'), own)
-        if _take_over(cfg, base, moved) and aloud:
-            say(f'data_root: what the config has of its base moved from '
-                f'{old} to {own}')
+        if _replace_inherited(cfg, base, moved) and aloud:
+            say(f'data_root: inherited paths moved from {old} to {own}')
 
 
-def _take_over(node: Config | ConfigDict | list,
+def _replace_inherited(node: Config | ConfigDict | list,
                base: Config | ConfigDict | list,
                moved: Config | ConfigDict | list) -> bool:
-    """Write what was moved over what is as in the base; whether any was."""
+    """Replace inherited values by moved ones; True if any was replaced."""
     changed = False
     for key, value in (base.items() if isinstance(base, (Config, ConfigDict))
                        else enumerate(base)):
@@ -67,7 +66,7 @@ def _take_over(node: Config | ConfigDict | list,
             continue
         if isinstance(value, (ConfigDict, list)):
             if type(node[key]) is type(value):
-                changed |= _take_over(node[key], value, moved[key])
+                changed |= _replace_inherited(node[key], value, moved[key])
         elif node[key] == value != moved[key]:
             node[key] = moved[key]
             changed = True
@@ -75,7 +74,7 @@ def _take_over(node: Config | ConfigDict | list,
 
 
 def _root_in_use(cfg: Config) -> str | None:
-    """The folder that ``data_root`` moves, if there is just one."""
+    """The data folder in use, if there is exactly one."""
     own = cfg.get('data_root')
     if isinstance(own, str) and _is_used(cfg, own.rstrip('/')):
         return own

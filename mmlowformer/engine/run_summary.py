@@ -18,13 +18,13 @@ from ..utils.console import say, show
 from ..utils.device import device_name
 from ..utils.progress_bar import format_duration
 from ..utils.text import command, line, short, wrapped
-from .best_metrics import best_scores, shown
+from .best_metrics import best_scores, format_metric
 from .hooks.progress_bar import by_iteration
 
 
 def describe_runner(runner: Runner, config: str, *,
                     testing: bool = False) -> None:
-    """Say what was built: model, device and folders."""
+    """Print model, device and folders of a Runner."""
     scope = runner.cfg.get('default_scope')
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
@@ -37,7 +37,7 @@ def describe_runner(runner: Runner, config: str, *,
 
 
 def describe_model(model: nn.Module, checkpoint: str) -> None:
-    """Say what predicts, and where."""
+    """Print model, weights and device of a prediction."""
     device = next((item.device for item in model.parameters()), None)
     name = (device_name() if device is None or device.type == 'cpu' else
             str(device))
@@ -61,7 +61,7 @@ def _model(model: nn.Module) -> str:
 
 
 def precision(cfg: Config, testing: bool) -> str:
-    """What a run computes in."""
+    """The numeric precision of a run."""
     if testing:
         mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
     else:
@@ -72,7 +72,7 @@ def precision(cfg: Config, testing: bool) -> str:
 
 
 def print_summary(runner: Runner, seconds: float) -> None:
-    """Say what came of a training, and what to do with it."""
+    """Print the results of a training, and the next commands."""
     say(f'\nFinished after {format_duration(seconds)}.')
     if runner.train_loop.stop_training:
         say(wrapped(_stopped(runner)))
@@ -82,11 +82,11 @@ def print_summary(runner: Runner, seconds: float) -> None:
         tested = last
         say(line('Last', short(last)))
     for best in best_scores(runner):
-        # It may be of the work dir that the training was resumed from.
+        # It may be in the work dir that training resumed from.
         if not Path(best.file).is_file():
             continue
-        say(line('Best', f'{best.metric} {shown(best.score)} in {best.when}: '
-                 f'{short(best.file)}'))
+        say(line('Best', f'{best.metric} {format_metric(best.score)} in '
+                 f'{best.when}: {short(best.file)}'))
         tested = best.file
     pictures = list(Path(runner.log_dir).rglob('vis_image/*'))
     if pictures:
@@ -95,9 +95,9 @@ def print_summary(runner: Runner, seconds: float) -> None:
     if _has_curves(runner.work_dir):
         say('Curves:\n  ' + command(
             _python(), _tool('analyze_log.py'), short(runner.work_dir)))
-    # Neither a test nor a prediction knows what to do with images else.
+    # Without a test pipeline, nothing can be tested or predicted.
     if tested and runner.cfg.get('test_dataloader'):
-        # The config in the work dir has the command line's options in it.
+        # The config in the work dir contains the --cfg-options.
         config = Path(runner.work_dir, Path(runner.cfg.filename).name)
         say('Test, with pictures of the predictions:\n  ' + command(
             _python(), _tool('test.py'), short(config), short(tested),
@@ -106,7 +106,7 @@ def print_summary(runner: Runner, seconds: float) -> None:
 
 
 def _stopped(runner: Runner) -> str:
-    """That a training ended early, and by which hook."""
+    """Say which hook stopped a training early, and when."""
     by = ' or '.join(
         f'{type(hook).__name__} ({hook.monitor})' for hook in runner.hooks
         if isinstance(hook, EarlyStoppingHook)) or 'a hook'
@@ -125,20 +125,20 @@ def _has_curves(work_dir: str | Path) -> bool:
 
 def suggest_prediction(checkpoint: str | Path,
                        cfg: Config | None = None) -> None:
-    """Say how to use a model on images of one's own."""
-    what, words = 'photo', ['PHOTO']
+    """Print the command that predicts with a checkpoint."""
+    what, words = 'image', ['IMAGE']
     if cfg is not None and is_tracker(cfg):
         what, words = 'video', ['VIDEO', '--box', 'x,y,w,h']
     elif cfg is not None and follows_many(cfg):
         what, words = 'video', ['VIDEO', '--track']
-    say(f'Predict, on a {what} of yours:\n  ' + command(
+    say(f'Predict, on your own {what}:\n  ' + command(
         _python(), _tool('predict.py'), short(checkpoint), *words))
 
 
 def _python() -> str:
-    """What starts the Python that runs: its path, where it is not the first.
+    """``python``, or the path of the running Python if that is another.
 
-    ``make demo`` ends in a shell in which the environment is not active.
+    After ``make demo`` the environment is not active in the shell.
     """
     first = shutil.which('python')
     here = os.path.abspath(sys.executable)

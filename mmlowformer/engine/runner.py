@@ -1,4 +1,4 @@
-"""MMEngine's Runner, without its tables on the screen."""
+"""MMEngine's Runner, with less on the screen."""
 import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
@@ -8,20 +8,20 @@ from ..utils.console import install_screen_handler
 
 
 class QuietRunner(Runner):
-    """MMEngine's Runner, of which the log file has more than the screen.
+    """MMEngine's Runner, which logs to the file more than to the screen.
 
-    Its training can be compiled with any ``paramwise_cfg``.
+    It can compile a training with any ``paramwise_cfg``.
     """
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger, before anything is logged."""
+        """Build the logger, with a quiet screen from its first line."""
         logger = super().build_logger(*args, **kwargs)
         install_screen_handler(logger)
         return logger
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
                             ) -> OptimWrapper:
-        """Build what updates the weights."""
+        """Build the optimizer wrapper; torch cannot compile its updates."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
         if self.cfg.get('compile'):
             wrappers = getattr(wrapper, 'optim_wrappers', {'': wrapper})

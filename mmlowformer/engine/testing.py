@@ -25,13 +25,13 @@ from .runner import QuietRunner
 
 
 def prepare_test(args: argparse.Namespace, folder: str) -> Config:
-    """The config to test with; all that can be wrong with it is found here."""
+    """Read and check the config of a test."""
     cfg = load_config(args)
     check_settings(cfg)
     require_scope(cfg)
     require_packages(cfg)
     if not args.work_dir:
-        # Runner writes the config there; that of the training stays.
+        # Runner writes the config there; the training keeps its own.
         cfg.work_dir = os.path.join(cfg.work_dir, folder)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
@@ -52,7 +52,7 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
 
 
 def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
-    """Test what a runtime computes instead of the config's model."""
+    """Test an exported model instead of the config's model."""
     description = read_description(folder)
     scope = description.host.get('scope')
     if scope != cfg.default_scope:

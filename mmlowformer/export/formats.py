@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..utils.imports import pinned
 from .comparison import EDGE_MAP_ERROR, MAP_ERROR
 from .edge import (
     write_coreml,
@@ -18,7 +19,13 @@ from .edge import (
 )
 from .metadata import KEY, metadata
 from .program import quiet
-from .requirements import FOR_INT8, NEEDS, UNVERIFIED, Needs, need_pinned
+from .requirements import (
+    FOR_INT8,
+    NEEDS,
+    UNVERIFIED,
+    module_of,
+    need_pinned,
+)
 from .source import Source
 
 OPSET = 18
@@ -60,9 +67,9 @@ class Format:
         return _missing(NEEDS[self.name])
 
 
-def _missing(needs: Needs) -> list[str]:
-    return [package for module, package in needs
-            if importlib.util.find_spec(module) is None]
+def _missing(needs: tuple[str, ...]) -> list[str]:
+    return [name for name in needs
+            if importlib.util.find_spec(module_of(name)) is None]
 
 
 def write_onnx(source: Source, folder: Path) -> list[str]:
@@ -207,4 +214,4 @@ def check_format(item: Format, bits: int, wishes: dict[str, Any]) -> None:
         missing += _missing(FOR_INT8.get(item.name, ()))
     if missing:
         raise UserError(f'--format {item.name} needs more packages: '
-                        f'pip install {" ".join(missing)}')
+                        f'pip install {pinned(*missing)}')

@@ -1,15 +1,15 @@
-"""Checks of LowFormer's arguments; what is wrong is named, with a remedy."""
+"""Check the arguments of LowFormer."""
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .ablations import ABLATIONS
 from .blocks import CONV_BLOCKS, LowFormerBlock, Lowtention
 
-# Of the stem and of the four stages. A stage that downsamples only has the
-# depth 1 (stages 1 and 2) or 0 (stages 3 and 4).
+# Of the stem and of the four stages. The depth of a stage that only
+# downsamples is 1 (stages 1 and 2) or 0 (stages 3 and 4).
 MIN_WIDTHS = (2, 2, 2, 2, 2)
 MIN_DEPTHS = (0, 1, 1, 0, 0)
-# What an arch dict may leave out: see LowFormer.
+# Optional keys of an arch dict, see LowFormer.
 ARCH_DEFAULTS = dict(
     conv_block='fused_mbconv', depthwise_from_channels=256,
     attention_ratio=0.5, attention_strides=(2, 1), attention_kernels=(5, 3),
@@ -17,13 +17,13 @@ ARCH_DEFAULTS = dict(
     attention_ups=('dense', 'dense'))
 ATTENTION_STRIDES = (1, 2, 4)
 MAX_KERNEL = 15
-# Schemes of the weights that MMEngine knows by name; no LowFormer is there.
+# MMEngine's schemes of weights, none of which are of LowFormer.
 OPENMMLAB_WEIGHTS = ('open-mmlab://', 'openmmlab://', 'torchvision://',
                      'mmcls://')
 
 
 def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
-    """Look a variant up, or check the description of one."""
+    """Look up a variant, or check an arch dict."""
     if isinstance(arch, str):
         # The paper writes B1.5.
         name = arch.lower().replace('.', '')
@@ -40,7 +40,7 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
 
 
 def _complete(arch: dict, settings: Mapping[str, dict]) -> dict:
-    """Take what a dict leaves out from its variant, or the defaults."""
+    """Fill in missing keys from the variant, or from the defaults."""
     arch = dict(arch)
     variant = arch.pop('variant', None)
     if variant is not None and variant not in settings:
@@ -87,7 +87,7 @@ def _check_attention(arch: dict) -> None:
 
 
 def _check_pair(arch: dict, key: str, allowed: Collection) -> tuple:
-    """What there is for each of the stages 3 and 4."""
+    """A value for each of the stages 3 and 4."""
     pair = tuple(arch[key])
     if len(pair) != 2 or any(value not in allowed for value in pair):
         raise ValueError(f'{key} of the arch dict has to hold two, for the '
@@ -132,7 +132,7 @@ def _check_block(block: Iterable[str]) -> None:
 
 def check_out_indices(out_indices: int | Sequence[int],
                       count: int) -> tuple[int, ...]:
-    """Make sure that the outputs are stages."""
+    """Check that the outputs are stages, and count them from 0."""
     indices = ((out_indices, ) if isinstance(out_indices, int) else
                tuple(out_indices))
     for index in indices:
@@ -148,7 +148,7 @@ def check_out_indices(out_indices: int | Sequence[int],
 
 
 def check_frozen_stages(frozen_stages: int, count: int) -> int:
-    """Make sure that so many stages can be frozen."""
+    """Check that so many stages exist."""
     if frozen_stages not in range(-1, count + 1):
         raise ValueError(
             f'frozen_stages is {frozen_stages!r}; allowed are -1 (none), 0 '
@@ -158,7 +158,7 @@ def check_frozen_stages(frozen_stages: int, count: int) -> int:
 
 def init_cfg_for(pretrained: str | None,
                  init_cfg: dict | list | None) -> dict | list | None:
-    """What ``pretrained=`` of OpenMMLab's older backbones means today."""
+    """Turn ``pretrained=`` of older backbones into ``init_cfg``."""
     if pretrained is None:
         return init_cfg
     if pretrained.startswith(OPENMMLAB_WEIGHTS):
@@ -174,7 +174,7 @@ def init_cfg_for(pretrained: str | None,
 
 
 def check_drop_path_rate(rate: float) -> float:
-    """Make sure that it is a probability below 1."""
+    """Check that it is a probability below 1."""
     if not 0 <= rate < 1:
         raise ValueError('drop_path_rate has to be at least 0 and below 1, '
                          f'not {rate!r}.')
@@ -182,7 +182,7 @@ def check_drop_path_rate(rate: float) -> float:
 
 
 def _hint(name: str, allowed: Iterable[str]) -> str:
-    """The allowed names and the one that was probably meant."""
+    """List the allowed names, and the most similar one."""
     allowed = list(allowed)
     close = difflib.get_close_matches(str(name), allowed, n=1) or sorted(
         (item for item in allowed if item in str(name)), key=len)[-1:]

@@ -1,4 +1,4 @@
-"""What any backbone of a stem and stages does for OpenMMLab."""
+"""Base class for backbones with a stem and stages."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BaseBackbone(StateDictAdapter):
-    """Freezing, deploying, and the depth of layers, see ``LowFormer``."""
+    """Freezing, deployment and layer depth, see ``LowFormer``."""
 
     strides = (4, 8, 16, 32)
     stem: Sequential
@@ -29,11 +29,11 @@ class BaseBackbone(StateDictAdapter):
         self.deployed = False
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, except for what is frozen."""
+        """Set training mode, except for frozen stages."""
         if mode and self.deployed:
             raise RuntimeError(
-                'A deployed LowFormer cannot be trained: its BatchNorms are '
-                'gone. Build a new one and load the checkpoint of the '
+                'A deployed LowFormer cannot be trained, as its BatchNorms '
+                'are folded. Build a new one and load the checkpoint of the '
                 'training.')
         super().train(mode)
         self._freeze_stages()
@@ -53,22 +53,23 @@ class BaseBackbone(StateDictAdapter):
     def switch_to_deploy(self) -> Self:
         """Rewrite the network for inference, in place and for good.
 
-        BatchNorms, what can be of GroupNorms, and transposed convolutions of
-        stride 1 become plain convolutions; weights become channels-last. On a
-        CPU, without gradients, convolutions with many channels go by
-        Winograd's algorithm, and wide maps are computed part by part. The
-        outputs stay what they are up to rounding. A second call does nothing.
+        BatchNorms, GroupNorms as far as possible, and transposed convolutions
+        of stride 1 are folded into plain convolutions; weights become
+        channels-last. On a CPU, without gradients, convolutions with many
+        channels use Winograd's algorithm, and wide feature maps are computed
+        in chunks. The outputs are equal up to rounding. A second call does
+        nothing.
 
-        It is for computing outputs only: the transforms of ``torch.func``
-        (``vmap``, ``jvp``) and symbolic tracing by ``torch.fx`` want the
-        plain network.
+        A deployed network only computes outputs: the transforms of
+        ``torch.func`` (``vmap``, ``jvp``) and symbolic tracing by
+        ``torch.fx`` need the plain network.
         """
         if self.deployed:
             return self
         if self.training:
             raise RuntimeError('LowFormer is in training mode; call eval() '
                                'before switch_to_deploy().')
-        # Deployment knows the network; the network asks for it when told to.
+        # It imports the blocks of the network.
         from .reparameterize import fuse_for_inference
         fuse_for_inference(self)
         self.deployed = True

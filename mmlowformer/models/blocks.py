@@ -19,7 +19,7 @@ LINEAR_HEAD_DIM = 16
 
 
 def _group_norm(channels: int) -> nn.Module:
-    """GroupNorm with one group: each image is normalised as a whole."""
+    """GroupNorm with one group: each image is normalized as a whole."""
     return build_norm_layer(dict(type='GN', num_groups=1), channels)[1]
 
 
@@ -85,7 +85,7 @@ CONV_BLOCKS: dict[str, type[BaseModule]] = dict(
 
 def _transposed_conv(in_channels: int, channels: int, stride: int,
                      groups: int = 1) -> nn.ConvTranspose2d:
-    """It makes ``stride`` times as many pixels along each axis."""
+    """Upsamples by ``stride`` along each axis."""
     kernel, padding = (3, 1) if stride == 1 else (2 * stride, stride // 2)
     return nn.ConvTranspose2d(in_channels, channels, kernel, stride=stride,
                               padding=padding, groups=groups)
@@ -99,7 +99,7 @@ def _separable_transposed_conv(in_channels: int, channels: int,
 
 
 def _crop(x: Tensor, size: torch.Size) -> Tensor:
-    """The upper left of maps, ``(..., H, W)`` to ``(..., *size)``."""
+    """Crop feature maps, ``(..., H, W)`` to ``(..., *size)``."""
     height, width = size
     # torch before 2.7 cannot tell an export from a compilation.
     if not getattr(torch.compiler, 'is_exporting', bool)():
@@ -111,8 +111,8 @@ def _crop(x: Tensor, size: torch.Size) -> Tensor:
 class Lowtention(BaseModule):
     """Self-attention on a lower resolution and fewer channels.
 
-    A strided depthwise convolution lowers the resolution, a transposed
-    convolution restores it and is the output projection at the same time.
+    A strided depthwise convolution lowers the resolution; a transposed
+    convolution restores it, and is also the output projection.
     """
 
     WAYS = ('separable', 'dense')
@@ -162,9 +162,9 @@ class Lowtention(BaseModule):
 class ReLULinearAttention(BaseModule):
     """EfficientViT's attention, whose cost is linear in the positions.
 
-    ReLU takes the place of softmax, so that keys and values can be summed up
-    first. Half of the heads see q, k and v, the other half these convolved
-    5x5, head by head. Source: https://arxiv.org/abs/2205.14756.
+    ReLU replaces softmax, so that keys and values can be summed first. Half of
+    the heads use q, k and v, the other half use them after a 5x5 convolution
+    per head. Source: https://arxiv.org/abs/2205.14756.
     """
 
     def __init__(self, channels: int, norm_cfg: dict):

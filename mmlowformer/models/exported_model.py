@@ -91,7 +91,7 @@ class ExportedModel(BaseModel):
                 bboxes=torch.from_numpy(found.boxes),
                 scores=torch.from_numpy(found.scores),
                 labels=torch.from_numpy(found.labels))))
-        elif isinstance(found, Segmentation):
+        elif isinstance(found, Segmentation) and found.logits is not None:
             sample.set_data(dict(
                 pred_sem_seg=PixelData(data=_tensor(found.mask[None])),
                 seg_logits=PixelData(data=_tensor(found.logits))))

@@ -1,11 +1,11 @@
-"""MMPreTrain's classifier, taking weights in the published layouts.
+"""MMPreTrain's classifier, taking weights in the published key formats.
 
 It imports a host library; the registry imports it when a config names it.
 """
 from mmpretrain.models.classifiers import ImageClassifier
 
 from ..registry import MODELS
-from .state_dict_keys import by_own_name
+from .state_dict_keys import by_model_key
 
 
 @MODELS.register_module()
@@ -23,7 +23,7 @@ class LowFormerImageClassifier(ImageClassifier):
         state_dict.clear()
         state_dict.update(
             (prefix + _in_classifier(own), given[name])
-            for own, name in by_own_name(given).items())
+            for own, name in by_model_key(given).items())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

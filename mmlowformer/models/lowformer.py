@@ -44,7 +44,7 @@ class LowFormer(BaseBackbone):
     <https://arxiv.org/abs/2409.03460>`_ (WACV 2025) and `Beyond MACs
     <https://arxiv.org/abs/2603.26551>`_ (IJCV 2026).
 
-    Images of any size are fine: an ``H x W`` image gives maps of
+    Images may have any size: an ``H x W`` image gives feature maps of
     ``ceil(H / s) x ceil(W / s)`` for each stride ``s``.
 
     Args:
@@ -61,11 +61,12 @@ class LowFormer(BaseBackbone):
             - ``block``: the residual branches of the blocks in stages 3 and
               4, a sequence from ``norm_lowtention lowtention
               relu_linear_attention norm_mlp local``.
-            - ``variant``, optional: the one that has what is left out.
+            - ``variant``, optional: the variant that gives missing keys.
             - ``conv_block``, optional: ``fused_mbconv`` (default) or
               ``mbconv``, up to stage 2 and at the start of each stage.
-            - ``depthwise_from_channels``, optional: from how many on the
-              local branch is an MBConv, not fused. Defaults to 256.
+            - ``depthwise_from_channels``, optional: the local branch is a
+              fused MBConv below so many channels, an MBConv from there on.
+              Defaults to 256.
             - ``attention_ratio``, optional: channels of the Lowtention over
               the block's, at most 1. Defaults to 0.5.
             - ``attention_strides``, ``attention_kernels``,
@@ -95,10 +96,10 @@ class LowFormer(BaseBackbone):
             backward pass, which saves memory and costs time. Defaults to
             False.
         init_cfg (dict | list, optional): Initialization, for example
-            ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to none.
+            ``dict(type='Pretrained', checkpoint=PATH)``. Defaults to None.
         pretrained (str, optional): File of the weights, as OpenMMLab's older
             backbones take it; short for such an ``init_cfg``. Defaults to
-            none.
+            None.
 
     Raises:
         ValueError: If an argument has a value that is not allowed.
@@ -228,8 +229,8 @@ class LowFormer(BaseBackbone):
             x (Tensor): Images, ``(N, in_channels, H, W)``.
 
         Returns:
-            tuple[Tensor]: A map of ``(N, C, ceil(H / s), ceil(W / s))`` for
-            each of ``out_indices``, ``C`` and ``s`` as in ``out_channels``
+            tuple[Tensor]: A feature map ``(N, C, ceil(H / s), ceil(W / s))``
+            for each of ``out_indices``, ``C`` and ``s`` as in ``out_channels``
             and ``out_strides``.
         """
         x = self.stem(x)

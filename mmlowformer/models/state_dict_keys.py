@@ -1,15 +1,15 @@
-"""The layouts that LowFormer's weights are published in.
+"""The key formats that LowFormer's weights are published in.
 
 Besides ours there are the authors' (github.com/altair199797/LowFormer) and
-that of timm's port. They differ in the names of the tensors alone. In ours a
+that of timm's port. They differ only in the names of the tensors. In ours a
 classifier is MMPreTrain's ``ImageClassifier`` with ``LowFormerClsHead``.
 """
 import re
 from collections.abc import Callable, Iterable
 
-OWN_LAYOUT = 'own layout'
+OWN_KEY_FORMAT = 'own key format'
 CLASSIFIER = 'head.layers.'
-# How our names of its tensors begin.
+# Prefixes of its tensors in our key format.
 CLASSIFIER_PARTS = (f'{CLASSIFIER}in_conv.', f'{CLASSIFIER}pre_classifier.',
                     f'{CLASSIFIER}classifier.')
 
@@ -26,7 +26,7 @@ WRAPPERS_TO_NONE = (
     (r'^(stem|stages)_(\d+)\.', r'\1.\2.'),
 )
 
-# What the rules below are for; all else keeps its name.
+# Only these names are renamed by the rules below.
 _LOWFORMER = re.compile(
     r'(?:input_stem|stem|stages|head\.op_list|head\.opseq'
     r'|(?:head\.layers\.)?(?:in_conv|pre_classifier|classifier))\.')
@@ -143,9 +143,9 @@ def own_name(name: str) -> str:
     return _rename(bare, (*AUTHORS_TO_TIMM, *TIMM_TO_OWN))
 
 
-def by_own_name(names: Iterable[str],
-                rename: Callable[[str], str] = own_name) -> dict[str, str]:
-    """The names of a file's tensors, by those that they have here."""
+def by_model_key(names: Iterable[str],
+                 rename: Callable[[str], str] = own_name) -> dict[str, str]:
+    """Map our names of the tensors in a file to the file's names."""
     given: dict[str, str] = {}
     for name in names:
         own = rename(name)
@@ -179,11 +179,11 @@ def model_names(names: Iterable[str]) -> dict[str, str]:
             for name in names}
 
 
-def layout_of(names: Iterable[str]) -> str:
-    """Whose layout a state dict has."""
+def key_format_of(names: Iterable[str]) -> str:
+    """The key format of a state dict."""
     names = list(names)
     if any('.op_list.' in name for name in names):
-        return "authors' layout"
+        return "authors' key format"
     if any('.main.' in name for name in names):
-        return "timm's layout"
-    return OWN_LAYOUT
+        return "timm's key format"
+    return OWN_KEY_FORMAT

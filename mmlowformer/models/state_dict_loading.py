@@ -1,4 +1,4 @@
-"""How a LowFormer takes weights of any layout, or says why it does not."""
+"""Load weights of any key format into a LowFormer, or say why not."""
 from collections.abc import Iterable
 
 import torch
@@ -7,28 +7,28 @@ from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
 from ..utils.safe_load import safe_checkpoint_loading
-from .state_dict_keys import OWN_LAYOUT, by_own_name, layout_of
+from .state_dict_keys import OWN_KEY_FORMAT, by_model_key, key_format_of
 
-# By whether the network is the deployed one.
-DEPLOYED_MISFIT = {
-    True: 'This LowFormer is deployed, the weights are those of a training: '
-    'load them before switch_to_deploy().',
-    False: 'The weights are those of a deployed LowFormer, without its '
-    'BatchNorms. Take the checkpoint of the training, or call '
+# By whether the network is deployed.
+DEPLOYED_MISMATCH = {
+    True: 'This LowFormer is deployed, the weights are not: load them before '
+    'switch_to_deploy().',
+    False: 'The weights are those of a deployed LowFormer, without '
+    'BatchNorm. Load the checkpoint of the training, or call '
     'switch_to_deploy() before loading.',
 }
 
 NOTHING_THERE = (
-    'The weights hold nothing for the LowFormer at {0}*, which would keep '
-    'those that it has, random ones perhaps. If they are those of a backbone '
-    "alone, name them in its init_cfg: dict(type='Pretrained', checkpoint="
-    'PATH). To load other parts alone, load into these parts.')
+    'The weights hold nothing for the LowFormer at {0}*, which may stay '
+    'random. If they are those of a backbone alone, name them in its '
+    "init_cfg: dict(type='Pretrained', checkpoint=PATH). To load other parts "
+    'alone, load into these parts.')
 
 
 def is_deployed(names: Iterable[str]) -> bool:
-    """Whether tensors, with our names, seem to be of a deployed LowFormer.
+    """Whether tensors, with our names, are those of a deployed LowFormer.
 
-    One without any norm that is folded has the same tensors either way.
+    An architecture without norms to fold has the same tensors either way.
     """
     names = list(names)
 
@@ -41,16 +41,15 @@ def is_deployed(names: Iterable[str]) -> bool:
 
 
 class StateDictAdapter(BaseModule):
-    """A network whose weights are published in several layouts.
+    """A network whose weights are published in several key formats.
 
-    Subclasses are built by the name of a variant alone, and have the
-    attributes below.
+    A subclass can be built from the name of a variant alone.
 
     Attributes:
         arch_settings (dict[str, dict]): The variants by name.
-        arch (dict): The variant that it is of.
-        strides (tuple[int]): Of the stages that it could have.
-        stages (ModuleList): Those that it has.
+        arch (dict): The architecture of this network.
+        strides (tuple[int]): Of all stages of the architecture.
+        stages (ModuleList): The stages that are built.
         deployed (bool): Whether it was rewritten for inference.
     """
 
@@ -67,11 +66,11 @@ class StateDictAdapter(BaseModule):
 
     def load_state_dict(self, state_dict: dict, strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:
-        """Load tensors of any layout, see ``torch.nn.Module``."""
+        """Load tensors of any key format, see ``torch.nn.Module``."""
         if strict:
             return super().load_state_dict(state_dict, assign=assign)
-        # torch does not hand "strict" down to _load_from_state_dict, which
-        # wants the whole backbone; its parts do not.
+        # torch does not pass "strict" on to _load_from_state_dict, which
+        # requires the whole backbone; its parts do not.
         given = self._by_own_name(state_dict)
         for prefix, part in self.named_children():
             part.load_state_dict(
@@ -89,8 +88,8 @@ class StateDictAdapter(BaseModule):
                  if name.startswith(prefix)}
         if prefix and not given:
             raise ValueError(NOTHING_THERE.format(prefix))
-        # The rest of a detector says itself what of our layout is missing.
-        if not prefix or layout_of(given) != OWN_LAYOUT:
+        # torch itself reports what is missing in our own key format.
+        if not prefix or key_format_of(given) != OWN_KEY_FORMAT:
             found = self.own_tensors(given)
             print_log(self._summary(found, given), 'current')
             state_dict.clear()
@@ -99,29 +98,29 @@ class StateDictAdapter(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def own_tensors(self, state_dict: dict) -> dict:
-        """This network's tensors in a state dict of any layout."""
+        """Find this network's tensors in a state dict of any key format."""
         given = self._by_own_name(state_dict)
         needed = self.state_dict()
         found = {name: given[name] for name, value in needed.items()
                  if name in given and given[name].shape == value.shape}
         if len(found) < len(needed) or self.surplus(given):
             raise ValueError(f'{self._summary(found, state_dict)}. '
-                             + self._misfit(given, needed))
+                             + self._mismatch(given, needed))
         return found
 
     def _summary(self, found: dict, state_dict: dict) -> str:
         return (f'{self.variant_name}: {len(found)}/{len(self.state_dict())} '
-                f'tensors from {self._source()} ({layout_of(state_dict)})')
+                f'tensors from {self._source()} ({key_format_of(state_dict)})')
 
     @staticmethod
     def _by_own_name(state_dict: dict) -> dict:
         return {own: state_dict[name]
-                for own, name in by_own_name(state_dict).items()}
+                for own, name in by_model_key(state_dict).items()}
 
     def surplus(self, names: Iterable[str]) -> list[str]:
-        """Tensors of a larger network, of which this one is a part.
+        """Tensors of a larger network that contains this one.
 
-        The E variants are parts of B variants with the same widths.
+        The B variants contain the E variants of the same widths.
         """
         own = self.state_dict()
         not_built = tuple(f'stages.{i}.' for i in
@@ -132,7 +131,7 @@ class StateDictAdapter(BaseModule):
 
     @property
     def variant_name(self) -> str:
-        """For example ``LowFormer-b1``; without a dash if it is of none."""
+        """For example ``LowFormer-b1``; ``LowFormer`` if it is no variant."""
         names = [name for name, settings in self.arch_settings.items()
                  if settings == self.arch]
         return f'LowFormer-{names[0]}' if names else 'LowFormer'
@@ -143,14 +142,14 @@ class StateDictAdapter(BaseModule):
         return next((config['checkpoint'] for config in configs
                      if 'checkpoint' in config), 'a state dict')
 
-    def _misfit(self, given: dict, needed: dict) -> str:
-        misfits = [name for name, value in needed.items() if name not in given
-                   or given[name].shape != value.shape]
+    def _mismatch(self, given: dict, needed: dict) -> str:
+        wrong = [name for name, value in needed.items()
+                 if name not in given or given[name].shape != value.shape]
         if self.deployed != is_deployed(given):
-            return DEPLOYED_MISFIT[self.deployed]
+            return DEPLOYED_MISMATCH[self.deployed]
         surplus = self.surplus(given)
-        if misfits:
-            text = f'Missing or of another shape: {", ".join(misfits[:3])}. '
+        if wrong:
+            text = f'Missing or of another shape: {", ".join(wrong[:3])}. '
         else:
             text = (f'{len(surplus)} more are not part of it: '
                     f'{", ".join(surplus[:3])}. ')
@@ -162,7 +161,7 @@ class StateDictAdapter(BaseModule):
 
     @classmethod
     def _variant_of(cls, tensors: dict) -> str | None:
-        """The variant that tensors, with our names, are of."""
+        """The variant whose tensors, with our names, these are."""
         shapes = {name: tensor.shape for name, tensor in tensors.items()
                   if name.startswith(('stem.', 'stages.'))}
         for arch in cls.arch_settings:

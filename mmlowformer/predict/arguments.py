@@ -1,49 +1,53 @@
-"""What the tools that predict are told about the model."""
+"""Command-line arguments of the model, for all tools that predict."""
 import argparse
 
 from ..deployment.arguments import add_deploy_arguments, deploy_settings
+from ..utils.deprecation import rename_option
 from .predictor import Predictor
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that a predictor is built from, but for the checkpoint."""
+    """Add the arguments of a predictor, except the checkpoint."""
     parser.add_argument('--config', metavar='C',
-                        help="instead of the checkpoint's own: a config, or "
-                        'the name of one that comes with mmlowformer')
+                        help='config file, or name of a config of '
+                        'mmlowformer (default: the config in the checkpoint)')
     add_trust_argument(parser)
     parser.add_argument('--score-thr', type=float, metavar='S',
-                        help="the least score of a box (default: the "
+                        help="score threshold of boxes (default: the "
                         "config's, or 0.3)")
     parser.add_argument('--batch-size', type=int, default=1, metavar='N',
                         help='images of one size, or tiles, in a call of the '
                         'model (default: %(default)s)')
     parser.add_argument('--device', metavar='D',
                         help='cpu, cuda, cuda:1 and so on (default: a GPU if '
-                        'there is one)')
+                        'one exists)')
     add_deploy_arguments(parser)
-    parser.add_argument('--tile', type=int, metavar='SIZE',
-                        help='cut large images into overlapping tiles of so '
-                        'many pixels')
-    parser.add_argument('--overlap', type=float, default=0.25, metavar='F',
-                        help='share of a tile that lies in its neighbour; '
-                        'objects should fit into it (default: %(default)s)')
+    parser.add_argument('--tile-size', type=int, metavar='SIZE',
+                        help='cut large images into overlapping tiles of '
+                        'this size, in pixels')
+    parser.add_argument('--overlap-ratio', type=float, default=0.25,
+                        metavar='R', help='overlap of neighboring tiles, as '
+                        'a fraction of the tile; objects should fit into it '
+                        '(default: %(default)s)')
+    rename_option(parser, '--tile', '--tile-size')
+    rename_option(parser, '--overlap', '--overlap-ratio')
     parser.add_argument('--gallery', metavar='DIR',
-                        help='for a retriever: the images among which to look '
-                        'for similar ones')
+                        help='folder of the images that a retriever searches')
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that lets the config in a checkpoint build anything."""
+    """Let the config in a checkpoint build anything."""
     parser.add_argument('--trust-config', action='store_true',
-                        help='build whatever the config in the checkpoint '
-                        'names, which can run code of whoever made the file '
-                        '(default: only what docs/drop_in.md needs)')
+                        help='build any type that the config in the '
+                        "checkpoint names, which can run its author's code "
+                        '(default: only the types of docs/drop_in.md)')
 
 
-def predictor_of(args: argparse.Namespace) -> Predictor:
+def build_predictor(args: argparse.Namespace) -> Predictor:
     """Build the predictor."""
     return Predictor(
         args.checkpoint, args.config, device=args.device,
         score_thr=args.score_thr, batch_size=args.batch_size,
-        deploy=deploy_settings(args), tile=args.tile, overlap=args.overlap,
-        gallery=args.gallery, trust_config=args.trust_config)
+        deploy=deploy_settings(args), tile=args.tile_size,
+        overlap=args.overlap_ratio, gallery=args.gallery,
+        trust_config=args.trust_config)

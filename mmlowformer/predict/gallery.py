@@ -1,4 +1,4 @@
-"""The images among which a retriever looks for similar ones."""
+"""The images that a retriever searches."""
 from pathlib import Path
 
 from mmengine.model import BaseModel
@@ -19,10 +19,10 @@ def is_retriever(module: nn.Module) -> bool:
 
 def set_gallery(module: BaseModel, folder: str | Path | None,
                 pipeline: list[dict], scope: str) -> list[str]:
-    """Let a retriever know a folder of images."""
+    """Compute a retriever's features of all images in a folder."""
     if folder is None:
-        raise UserError('the model looks for similar images: name the folder '
-                        'of those to search with --gallery')
+        raise UserError('the model searches for similar images: name their '
+                        'folder with --gallery')
     if not Path(folder).is_dir():
         raise UserError(f'--gallery {folder} is no folder')
     with DefaultScope.overwrite_default_scope(scope):
@@ -34,9 +34,9 @@ def set_gallery(module: BaseModel, folder: str | Path | None,
                              data_root=str(folder), pipeline=pipeline)))
         except (FileNotFoundError, RuntimeError) as error:
             raise UserError(f'--gallery {folder} holds no images') from error
-        name_images_in_errors(loader.dataset)
+        dataset = loader.dataset
+        name_images_in_errors(dataset)
         module.prototype = loader
         module.prepare_prototype()
-    dataset = loader.dataset
     return [dataset.get_data_info(index)['img_path']
             for index in range(len(dataset))]

@@ -1,11 +1,10 @@
-"""Images and videos that a user names, in any way."""
+"""Find the images and videos named on a command line."""
 import difflib
 import glob
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TextIO
 
 from ..datasets.paths import IMAGES
@@ -13,35 +12,28 @@ from ..errors import UserError
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
-# The results of a run, in its folder.
+# The file of a run's results.
 RECORDS = 'predictions.json'
 
 
 @dataclass
 class Inputs:
-    """What is to be predicted.
-
-    Attributes:
-        images (list[str]): Files.
-        videos (list[str]): Files, addresses of streams, or numbers of
-            cameras.
-        notes (list[str]): What was left out, and why.
-    """
+    """Image files; video files, stream URLs or camera numbers; notes."""
 
     images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, path: str) -> None:
-        """Take in a file by its suffix; images may have any."""
+        """Add a file by its suffix; images may have any."""
         kind = self.videos if _suffix(path) in VIDEOS else self.images
         if path not in kind:
             kind.append(path)
 
 
-def collect(arguments: Sequence[str], *, recursive: bool = False,
-            stdin: TextIO | None = None) -> Inputs:
-    """Find what is named on a command line."""
+def collect_inputs(arguments: Sequence[str], *, recursive: bool = False,
+                   stdin: TextIO | None = None) -> Inputs:
+    """Collect images and videos, with notes on ignored files."""
     inputs = Inputs()
     for argument in arguments:
         if argument == '-':
@@ -66,8 +58,8 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
     elif argument.isdigit() or '://' in argument:
         inputs.videos.append(argument)
     elif os.path.exists(argument):
-        raise UserError(f'input {argument} is no regular file, but a pipe, '
-                        'socket or device: write it to a file')
+        raise UserError(f'input {argument} is no regular file: copy its '
+                        'content to one')
     elif found := sorted(glob.glob(argument, recursive=True)):
         for path in filter(os.path.isfile, found):
             inputs.add(path)
@@ -78,15 +70,15 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
 def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
     ignored, earlier, closed = [], 0, 0
     for parent, folders, files in os.walk(folder):
-        # Pictures of an earlier run are no photos.
-        ours = [name for name in folders
-                if os.path.isfile(os.path.join(parent, name, RECORDS))]
-        earlier += len(ours)
-        folders[:] = sorted(set(folders) - set(ours))
+        # Results of earlier runs are no inputs.
+        results = [name for name in folders
+                   if os.path.isfile(os.path.join(parent, name, RECORDS))]
+        earlier += len(results)
+        folders[:] = sorted(set(folders) - set(results))
         for name in sorted(files):
             path = os.path.join(parent, name)
             if os.path.exists(path) and not os.path.isfile(path):
-                # Reading a named pipe would wait for ever.
+                # Reading a named pipe would never end.
                 inputs.notes.append(f'{path} is no regular file')
             elif _suffix(name) in IMAGES + VIDEOS:
                 inputs.add(path)
@@ -96,18 +88,19 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
             closed = len(folders)
             break
     if ignored:
-        inputs.notes.append(f'{folder}: {len(ignored)} file(s) that are no '
-                            f'image or video by their suffix, {ignored[0]}')
+        inputs.notes.append(f'{folder}: ignored {len(ignored)} file(s) '
+                            'without a suffix of images or videos, such as '
+                            f'{ignored[0]}')
     if earlier:
-        inputs.notes.append(f'{folder}: left out {earlier} sub-folder(s) with '
-                            'the results of earlier runs')
+        inputs.notes.append(f'{folder}: ignored {earlier} sub-folder(s) with '
+                            'results of earlier runs')
     if closed:
-        inputs.notes.append(f'{folder}: {closed} sub-folder(s) were not '
-                            'looked into; -r does that')
+        inputs.notes.append(f'{folder}: ignored {closed} sub-folder(s); -r '
+                            'includes them')
 
 
 def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
-    """Files named one by line, from here or from the list's folder."""
+    """Add one file for each line, relative to here or to the list."""
     for line in filter(None, map(str.strip, lines)):
         near = os.path.join(os.path.dirname(source), line)
         path = next(filter(os.path.isfile, (line, near)), None)
@@ -123,15 +116,6 @@ def _suffix(path: str) -> str:
 def _hint(path: str) -> str:
     parent, name = os.path.split(path)
     if not os.path.isdir(parent or '.'):
-        return f' (there is no folder {parent})'
+        return f' (folder {parent} does not exist)'
     close = difflib.get_close_matches(name, os.listdir(parent or '.'), n=2)
     return f'. Did you mean {" or ".join(close)}?' if close else ''
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """Names that tell files apart, below the folder that they share."""
-    whole = [os.path.abspath(path) for path in paths]
-    if not whole:
-        return []
-    shared = os.path.commonpath([os.path.dirname(path) for path in whole])
-    return [Path(os.path.relpath(path, shared)).as_posix() for path in whole]

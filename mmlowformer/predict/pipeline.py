@@ -1,7 +1,6 @@
-"""Images on their way into a model, through the host's own transforms."""
+"""Prepare images with the transforms of a config."""
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,27 +17,17 @@ from ..datasets.image_errors import (
     unprocessable,
 )
 from ..errors import UserError, first_line
-from ..utils.images import decode, from_pillow
+from ..utils.images import CONTENT, OPENCV, Source, read
 
-# A path, what is in a file, an array ``(h, w, 3)`` in BGR as OpenCV has it (or
-# ``(h, w)``, grey), or a PIL image.
-Source = (str | Path | bytes | bytearray | memoryview | np.ndarray
-          | Image.Image)
-CONTENT = (bytes, bytearray, memoryview)
-# What transforms make of images of a few pixels, or of far too many.
-TOO_ODD = (cv2.error, ArithmeticError, MemoryError, ValueError)
-# What decoders make of damaged files.
-DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError, *TOO_ODD)
+# Errors of transforms for images of a few pixels, or of far too many.
+ODD_SIZE_ERRORS = (cv2.error, ArithmeticError, MemoryError, ValueError)
+# Errors of decoders for damaged files.
+DAMAGE_ERRORS = (OSError, SyntaxError, Image.DecompressionBombError,
+                 *ODD_SIZE_ERRORS)
 
 
-class Prepared(NamedTuple):
-    """An image that can be predicted.
-
-    Attributes:
-        name (str): Its path, or what it is called else.
-        image (np.ndarray): ``(h, w, 3)``, RGB, uint8, in its own size.
-        data (dict): ``inputs`` and ``data_samples`` for the model.
-    """
+class PreparedImage(NamedTuple):
+    """An image (RGB, in its own size), and the model's data for it."""
 
     name: str
     image: np.ndarray
@@ -50,7 +39,7 @@ class Pipeline:
 
     def __init__(self, transforms: list[dict], scope: str):
         steps = [step for step in transforms
-                 if not _reads_annotations(kind_of(step))]
+                 if not _loads_annotations(kind_of(step))]
         if not steps or not kind_of(steps[0]).startswith('LoadImage'):
             raise UserError('the test pipeline of the config does not begin '
                             'with LoadImageFromFile')
@@ -65,41 +54,32 @@ class Pipeline:
             with DefaultScope.overwrite_default_scope(self.scope):
                 return Compose([TRANSFORMS.build(dict(step))
                                 for step in steps])
-        # Whatever a transform makes of the arguments of a stranger's file.
+        # Transforms may raise anything for a stranger's arguments.
         except Exception as error:
             raise UserError('the test pipeline of the config cannot be built: '
                             f'{first_line(error)}') from error
 
-    def __call__(self, source: Source, name: str = '') -> Prepared:
+    def __call__(self, source: Source, name: str = '') -> PreparedImage:
         """Read and prepare an image."""
         return self.prepare(self.read(source, name))
 
     def read(self, source: Source, name: str = '') -> dict:
         """Read an image."""
-        if isinstance(source, CONTENT):
-            source = bytes(source)
-        elif isinstance(source, os.PathLike):
-            source = Path(source)
-        elif not hasattr(source, '__array__') and not isinstance(
-                source, (str, Image.Image)):
-            raise UserError(
-                f'image {name or "without a name"} has to be a path, the '
-                'bytes of a file, an array or one of Pillow, not '
-                f'{type(source).__name__}')
-        if isinstance(source, (str, Path)):
-            name = name or str(source)
-        if isinstance(source, (str, Path)):
-            if os.path.exists(source) and not os.path.isfile(source):
-                raise UserError(f'image {source} is no regular file')
-            return dict(self._loaded(str(source)), name=name)
-        if isinstance(source, bytes):
-            image = self._decoded(source, name)
-        else:
-            image = _as_bgr(source, name)
+        if isinstance(source, (str, os.PathLike)):
+            return dict(self._loaded(os.fspath(source)),
+                        name=name or os.fspath(source))
+        library = LIBRARIES.get(self._decoding['backend'])
+        if self._decoding['flag'] != 'color' or not library:
+            if isinstance(source, CONTENT):
+                source = self._decoded(bytes(source), name)
+            library = OPENCV
+        image = read(source, library, name)
         return dict(_record(name), img=image, img_shape=image.shape[:2],
                     ori_shape=image.shape[:2], name=name)
 
     def _loaded(self, path: str) -> dict:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(f'image {path} is no regular file')
         try:
             record = self._load(_record(path))
         except Image.DecompressionBombError as error:
@@ -110,51 +90,33 @@ class Pipeline:
         return record
 
     def _decoded(self, content: bytes, name: str) -> np.ndarray:
-        name = name or 'of bytes'
-        library = LIBRARIES.get(self._decoding['backend'])
-        if library and self._decoding['flag'] == 'color':
-            return decode(content, library, f'image {name}')
         try:
             image = mmcv.imfrombytes(content, **self._decoding)
-        except DAMAGED:
+        except DAMAGE_ERRORS:
             image = None
         if image is None:
-            raise UserError(f'image {name} cannot be decoded: '
+            raise UserError(f'image {name or "of bytes"} cannot be decoded: '
                             'damaged or not an image')
         return image
 
-    def prepare(self, record: dict) -> Prepared:
+    def prepare(self, record: dict) -> PreparedImage:
         """Transform an image."""
         image = record['img'][..., ::-1]
         name = record.pop('name')
         try:
             data = self._prepare(record)
-        except TOO_ODD as error:
+        except ODD_SIZE_ERRORS as error:
             raise UserError(f'image {name} '
                             + unprocessable(image.shape[:2], error)
                             ) from error
-        return Prepared(name, np.ascontiguousarray(image, np.uint8), data)
+        return PreparedImage(name, np.ascontiguousarray(image, np.uint8), data)
 
 
-def _reads_annotations(kind: str) -> bool:
+def _loads_annotations(kind: str) -> bool:
     return kind.startswith('Load') and not kind.startswith('LoadImage')
 
 
 def _record(path: str) -> dict:
-    # What data sets give beside it; some transforms insist on having it.
+    # Some transforms need the other keys of data sets, too.
     return dict(img_path=path, img_id=0, sample_idx=0, instances=[],
                 seg_fields=[])
-
-
-def _as_bgr(source: np.ndarray | Image.Image, name: str) -> np.ndarray:
-    if isinstance(source, Image.Image):
-        source = from_pillow(source, f'image {name or "of Pillow"}')
-    image = np.asarray(source)
-    if image.ndim == 2:
-        image = image[..., None].repeat(3, 2)
-    if image.ndim != 3 or image.shape[2] != 3 or not image.size \
-            or image.dtype != np.uint8:
-        raise UserError(
-            f'image {name or "array"} has the shape {image.shape} and the '
-            f'type {image.dtype}; needed is (height, width, 3) in BGR, uint8')
-    return np.ascontiguousarray(image)

@@ -1,4 +1,6 @@
-"""A trained model that takes photos."""
+"""Predict images with a trained model."""
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -7,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,83 +22,93 @@ from PIL import Image
 from ..config.model_kind import is_tracker
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported
+from ..runtime.results import Result
+from ..utils.images import CONTENT, Source
+from ..utils.tiles import check_tiling, tiles_of
 from .gallery import is_retriever, set_gallery
-from .pipeline import CONTENT, Pipeline, Prepared, Source
-from .results import Result, result_of
+from .pipeline import Pipeline, PreparedImage
+from .results import result_of
 from .stage_timing import time_stages
-from .tile_merging import Tiling
+from .tile_merging import TileMerger
 from .trained_model import load_model
 
-Item = TypeVar('Item')
-# The least score of a box, as MMDetection's pictures have it.
+# MMDetection's threshold of drawn boxes.
 SCORE = 0.3
+# Threads that read images.
+WORKERS = min(4, os.cpu_count() or 1)
 
 
-class Answer(NamedTuple):
-    """What came of one of several images.
+class StreamItem(NamedTuple):
+    """The result of one of several images, or its error.
 
     Attributes:
-        position (int): Which one it was, counted from 0.
-        result (Result, optional): What was found; None if it failed.
-        error (UserError, optional): Why it failed; the message names it.
+        position (int): Index of the image, from 0.
+        result (Result, optional): Its prediction; None after an error.
+        error (UserError, optional): The error, which names the image.
     """
 
     position: int
     result: Result | None = None
     error: UserError | None = None
 
+    def get(self) -> Result:
+        """Return the result, or raise the error."""
+        if self.result is None:
+            raise self.error or UserError('nothing was predicted')
+        return self.result
+
 
 class Predictor:
-    """Finds boxes, masks or labels in images, as ``tools/test.py`` does.
+    """Predicts boxes, masks or labels of images, like ``tools/test.py``.
 
-    Images go through the test pipeline of the config and through the host's
-    model. May be used by several threads at once, copied, and pickled.
+    Images pass through the config's test pipeline and the library's model.
+    Several threads may use a predictor; it can be copied and pickled.
 
     Args:
-        checkpoint (str | Path): The file, or a URL. Reading it runs no code.
-            Or the folder of an exported model.
-        config (str | Path, optional): A config, or the name of one that comes
-            with mmlowformer. Defaults to that in the checkpoint, where
-            trainings leave it.
-        device (str, optional): Where to compute. Defaults to a GPU if there
-            is one.
-        score_thr (float, optional): The least score of a box. Defaults to
-            that of the config's pictures, or 0.3. Metrics want 0.
+        checkpoint (str | Path): A file, a URL, or the folder of an exported
+            model. Reading it runs no code.
+        config (str | Path, optional): A config file, or the name of one of
+            mmlowformer's. Defaults to the config in the checkpoint.
+        device (str, optional): ``cpu``, ``cuda``, ``cuda:1`` and so on.
+            Defaults to a GPU if one exists.
+        score_thr (float, optional): Score threshold of boxes. Defaults to
+            the config's for pictures, or 0.3. Use 0 for metrics.
         batch_size (int): Images, or tiles, in a call of the model. Only
-            images of one size share a call, so no image's result depends on
-            the others. Defaults to 1.
+            images of one size share a call, so no result depends on the other
+            images. Defaults to 1.
         deploy (bool | dict, optional): Whether to rewrite the model for
-            inference, see :func:`mmlowformer.deploy`; a dict may have
+            inference, see :func:`mmlowformer.deploy`; a dict may contain
             ``compile`` (bool) and ``dtype`` (``'fp32'``, ``'bf16'`` or
-            ``'fp16'``). Defaults to no.
-        tile (int, optional): Side of the square tiles that large images are
-            cut into, in pixels. Defaults to whole images.
-        overlap (float): Share of a tile that lies in its neighbour, too.
-            Defaults to 0.25.
-        gallery (str | Path, optional): For a retriever: the folder of the
-            images among which it looks for similar ones.
+            ``'fp16'``). Defaults to False.
+        tile (int, optional): Side of the square tiles of large images, in
+            pixels. Defaults to whole images.
+        overlap (float): Overlap of neighboring tiles, as a fraction of the
+            tile. Defaults to 0.25.
+        gallery (str | Path, optional): Folder of the images that a retriever
+            searches.
         trust_config (bool): Whether the config in the checkpoint may build
-            anything, and so run code; else it may build what is listed in
+            anything, and so run code, instead of only the types listed in
             ``mmlowformer/checkpoint/allowed_types.py``. Defaults to False.
 
     Attributes:
-        classes (list[str]): Names of the classes, by label.
-        palette (list[tuple]): Their colours, RGB.
-        score_thr (float): The least score of a box.
-        batch_size (int): Images in a call.
-        pipeline (Pipeline): What images go through before the model.
-        tracker (dict, optional): Of a checkpoint of many objects' tracker,
-            what tells them apart in a video.
+        module (nn.Module): The library's model.
+        classes (list[str]): Names of the classes.
+        palette (list[tuple]): Colors of the classes, RGB.
+        score_thr (float): Score threshold of boxes.
+        batch_size (int): Images in a call of the model.
+        pipeline (Pipeline): The transforms before the model.
+        tracker (dict, optional): The tracker's config, for a checkpoint of a
+            multi-object tracker.
 
     Raises:
-        UserError: If checkpoint or config are missing or do not fit.
+        UserError: If the checkpoint or its config is missing or does not fit.
 
     Example:
         >>> from mmlowformer import Predictor
         >>> predictor = Predictor('epoch_12.pth')
         >>> result = predictor('photo.jpg')
         >>> result.names, result.boxes, result.scores
-        >>> result.draw().save('found.png')
+        >>> result.draw().save('prediction.png')
     """
 
     def __init__(self, checkpoint: str | Path,
@@ -108,43 +120,40 @@ class Predictor:
                  trust_config: bool = False):
         if batch_size < 1:
             raise UserError(f'batch_size {batch_size} has to be at least 1')
+        if tile is not None:
+            check_tiling(tile, overlap)
         usual = 'cpu' if is_exported(checkpoint) else get_device()
         model = load_model(checkpoint, config, device=device or usual,
                            deploy=deploy, trust_config=trust_config)
         if is_tracker(model.cfg):
             raise UserError(
-                f'{checkpoint} is of a tracker: say what to follow, with '
-                'tools/predict.py --box x,y,w,h in the first frame of a video')
+                f'{checkpoint} is of a tracker: use tools/predict.py with '
+                '--box x,y,w,h, the object in the first frame of a video')
         self.classes, self.palette = model.classes, model.palette
         self.tracker = model.tracker
         self.score_thr = next(
             value for value in (score_thr, model.score_thr, SCORE)
             if value is not None)
         self.batch_size = batch_size
-        self._model, self._scope = model.module, model.scope
+        self.module, self._scope = model.module, model.scope
         self.pipeline = Pipeline(model.pipeline, model.scope)
         self._gallery = (
             set_gallery(model.module, gallery, model.pipeline, model.scope)
             if is_retriever(model.module) else None)
-        self._tiling = Tiling(tile, overlap) if tile else None
+        self._tile, self._overlap = tile or 0, overlap
         self._lock = threading.Lock()
-
-    @property
-    def module(self) -> torch.nn.Module:
-        """The host's model."""
-        return self._model
 
     def __call__(self, images: Source | Iterable[Source]
                  ) -> Result | list[Result]:
-        """Predict an image, or several.
+        """Predict one image, or several.
 
         Args:
             images (Source | Iterable[Source]): A path, a PIL image, the bytes
                 of a file, an array ``(h, w, 3)`` in BGR as OpenCV reads it,
-                or a list or a generator of these.
+                or an iterable of these.
 
         Returns:
-            Result | list[Result]: One for each image, in their order.
+            Result | list[Result]: One result, or a list in the images' order.
 
         Raises:
             UserError: If an image cannot be read; the message names it.
@@ -158,8 +167,8 @@ class Predictor:
                             f'{type(images).__name__}')
         return self._all(images)
 
-    def __copy__(self) -> 'Predictor':
-        """Another one with the same model, which they use in turn."""
+    def __copy__(self) -> Predictor:
+        """Share the model and its lock."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         return other
@@ -171,104 +180,90 @@ class Predictor:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
-    def time_stages(self, images: Sequence[Source]) -> dict[str, float]:
-        """Time reading, preparing, the network, and the rest.
-
-        Args:
-            images (Sequence[Source]): The images, at most 16 of which are
-                predicted, one after the other.
-
-        Returns:
-            dict[str, float]: Medians in seconds, see
-            :func:`mmlowformer.predict.stage_timing.time_stages`.
-        """
+    def profile(self, images: Sequence[Source]) -> dict[str, float]:
+        """Return the median seconds of each stage from file to result."""
         with DefaultScope.overwrite_default_scope(self._scope):
-            return time_stages(self.pipeline, self._model, self._run, images)
+            return time_stages(self.pipeline, self.module, self._run, images)
 
     def _all(self, images: Iterable[Source]) -> list[Result]:
-        results = {}
-        for answer in self.stream(images):
-            if answer.result is None:
-                raise answer.error or UserError('nothing was predicted')
-            results[answer.position] = answer.result
+        results = {item.position: item.get() for item in self.stream(images)}
         return [results[position] for position in sorted(results)]
 
     def stream(self, images: Iterable[Source], names: Iterable[str] = ()
-               ) -> Iterator[Answer]:
-        """Predict any number of images, reading some ahead meanwhile.
+               ) -> Iterator[StreamItem]:
+        """Predict any number of images while reading the next ones.
 
         Args:
-            images (Iterable[Source]): As for a call.
-            names (Iterable[str]): What to call them. Defaults to their paths.
+            images (Iterable[Source]): As in a call.
+            names (Iterable[str]): Their names. Defaults to their paths.
 
         Yields:
-            Answer: For each image, also for those that cannot be read. Those
+            StreamItem: One for each image, also for unreadable ones. Images
             of one size come in order.
         """
         names = iter(names)
         tasks = ((index, image, next(names, '')) for index, image in
                  enumerate(images))
         with _readers() as pool:
-            if self._tiling:
-                yield from self._predict_tiled(pool, tasks, self._tiling)
-            else:
-                yield from self._predict_whole(pool, tasks)
+            yield from (self._predict_tiled if self._tile else
+                        self._predict_whole)(pool, tasks)
 
     def _predict_whole(self, pool: ThreadPoolExecutor, tasks: Iterator
-                       ) -> Iterator[Answer]:
-        read = _ahead(pool, self.pipeline, tasks,
-                      self.batch_size + _workers())
-        for batch in _of_one_size(read, self.batch_size):
-            if isinstance(batch, Answer):
+                       ) -> Iterator[StreamItem]:
+        images = _read_ahead(pool, self.pipeline, tasks,
+                             self.batch_size + WORKERS)
+        for batch in _batches_by_size(images, self.batch_size):
+            if isinstance(batch, StreamItem):
                 yield batch
             else:
-                yield from self._answers(batch)
+                yield from self._predict_batch(batch)
 
-    def _answers(self, batch: list[tuple[int, Prepared]]) -> Iterator[Answer]:
+    def _predict_batch(self, batch: list[tuple[int, PreparedImage]]
+                       ) -> Iterator[StreamItem]:
         try:
             samples, seconds = self._run([image.data for _, image in batch])
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
-                yield Answer(batch[0][0], error=UserError(
+                yield StreamItem(batch[0][0], error=UserError(
                     f'image {batch[0][1].name} does not fit into the memory '
-                    f'of the device ({error}); --tile cuts it into parts'))
+                    f'of the device ({error}): cut it with --tile-size'))
                 return
             for item in batch:
-                yield from self._answers([item])
+                yield from self._predict_batch([item])
             return
         for (index, image), sample in zip(batch, samples):
-            yield Answer(index, self._result(image, sample, seconds))
+            yield StreamItem(index, self._result(image, sample, seconds))
 
-    def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator,
-                       tiling: Tiling) -> Iterator[Answer]:
-        for index, record in _ahead(pool, self.pipeline.read, tasks, 1):
-            if isinstance(record, UserError):
-                yield Answer(index, error=record)
-                continue
+    def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator
+                       ) -> Iterator[StreamItem]:
+        for index, future in _read_ahead(pool, self.pipeline.read, tasks, 1):
             try:
-                yield Answer(index, self._tiled(pool, record, tiling))
+                yield StreamItem(index, self._predict_tiles(
+                    pool, future.result()))
             except UserError as error:
-                yield Answer(index, error=error)
+                yield StreamItem(index, error=error)
 
-    def _tiled(self, pool: ThreadPoolExecutor, record: dict, tiling: Tiling
-               ) -> Result:
+    def _predict_tiles(self, pool: ThreadPoolExecutor, record: dict) -> Result:
         image, name, seconds = record['img'], record['name'], 0.
-        merger = tiling.merger(image.shape[:2])
-        cut = ((index, tile.cut(image), name)
-               for index, tile in enumerate(merger.tiles))
-        # Of one size, as all tiles of an image are.
-        parts = zip(merger.tiles, map(_or_raise, _ahead(
-            pool, self.pipeline, cut, self.batch_size + 1)))
-        while batch := list(islice(parts, self.batch_size)):
-            samples, share = self._run([part.data for _, part in batch])
-            seconds += share * len(batch)
+        height, width = image.shape[:2]
+        tiles = tiles_of(height, width, self._tile, self._overlap)
+        merger = TileMerger((height, width), tiles)
+        tasks = ((index, tile.cut(image), name)
+                 for index, tile in enumerate(tiles))
+        # All tiles of an image have one size.
+        parts = zip(tiles, _read_ahead(pool, self.pipeline, tasks,
+                                       self.batch_size + 1))
+        while batch := [(tile, future.result().data) for tile, (_, future)
+                        in islice(parts, self.batch_size)]:
+            samples, each = self._run([data for _, data in batch])
+            seconds += each * len(batch)
             for (tile, _), sample in zip(batch, samples):
                 merger.add(tile, sample)
-        whole = Prepared(name, np.ascontiguousarray(image[..., ::-1]), {})
+        whole = PreparedImage(name, np.ascontiguousarray(image[..., ::-1]), {})
         return self._result(whole, merger.merged(), seconds)
 
     def _run(self, data: list[dict]) -> tuple[list[BaseDataElement], float]:
-        """Data samples, and the seconds that each took."""
+        """Return data samples, and the seconds for each."""
         with self._lock, torch.no_grad(), \
                 DefaultScope.overwrite_default_scope(self._scope):
             start = time.perf_counter()
@@ -279,17 +274,17 @@ class Predictor:
 
     def _predicted(self, batch: dict) -> list[BaseDataElement]:
         try:
-            return self._model.test_step(batch)
+            return self.module.test_step(batch)
         except torch.OutOfMemoryError:
-            raise  # Smaller batches may do.
+            raise  # Smaller batches may fit.
         except (ArithmeticError, AssertionError, LookupError, RuntimeError,
                 TypeError, ValueError) as error:
             raise UserError(
-                'the model cannot predict, its config may be wrong: '
+                'the model cannot predict, check its config: '
                 f'{type(error).__name__}: {first_line(error)} (--debug shows '
                 'the traceback)') from error
 
-    def _result(self, image: Prepared, sample: BaseDataElement,
+    def _result(self, image: PreparedImage, sample: BaseDataElement,
                 seconds: float) -> Result:
         return result_of(
             sample, self.score_thr, self._gallery, name=image.name,
@@ -297,36 +292,31 @@ class Predictor:
             seconds=seconds)
 
 
-def _workers() -> int:
-    return min(4, os.cpu_count() or 1)
-
-
 def _readers() -> ThreadPoolExecutor:
-    """Threads that read images, of one thread each.
+    """Threads that read images, each without further OpenMP threads.
 
-    OpenMP would start more for each of them, and as soon as there are more
-    than processors, those that compute no longer wait for each other at once.
+    More threads than processors would delay each synchronization of those
+    that compute.
     """
-    threads, workers = torch.get_num_threads(), _workers()
-    all_there = threading.Barrier(workers)
-    pool = ThreadPoolExecutor(workers)
-    for future in [pool.submit(_use_one_thread, all_there)
-                   for _ in range(workers)]:
+    threads = torch.get_num_threads()
+    barrier = threading.Barrier(WORKERS)
+
+    def use_one_thread() -> None:
+        torch.set_num_threads(1)
+        # No worker takes the task of another.
+        barrier.wait()
+
+    pool = ThreadPoolExecutor(WORKERS)
+    for future in [pool.submit(use_one_thread) for _ in range(WORKERS)]:
         future.result()
-    # torch also keeps the number for threads that are still to come.
+    # torch uses the last number for new threads, too.
     torch.set_num_threads(threads)
     return pool
 
 
-def _use_one_thread(all_there: threading.Barrier) -> None:
-    torch.set_num_threads(1)
-    all_there.wait()
-
-
-def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
-           tasks: Iterator, count: int
-           ) -> Iterator[tuple[int, Item | UserError]]:
-    """What is read of each image, or the error; so many are read ahead."""
+def _read_ahead(pool: ThreadPoolExecutor, read: Callable, tasks: Iterator,
+                count: int) -> Iterator[tuple[int, Future]]:
+    """Yield an index and a future for each image, in order."""
     def submit(task: tuple) -> tuple[int, Future]:
         index, *arguments = task
         return index, pool.submit(read, *arguments)
@@ -334,34 +324,25 @@ def _ahead(pool: ThreadPoolExecutor, read: Callable[..., Item],
     waiting = deque(map(submit, islice(tasks, count)))
     while waiting:
         index, future = waiting.popleft()
-        item: Item | UserError
-        try:
-            item = future.result()
-        except UserError as error:
-            item = error
         waiting.extend(map(submit, islice(tasks, 1)))
-        yield index, item
+        yield index, future
 
 
-def _or_raise(read: tuple[int, Item | UserError]) -> Item:
-    _, item = read
-    if isinstance(item, UserError):
-        raise item
-    return item
-
-
-def _of_one_size(read: Iterator, batch_size: int) -> Iterator[list | Answer]:
-    """Batches of images whose tensors are of one size, and failures."""
+def _batches_by_size(images: Iterator[tuple[int, Future]], batch_size: int
+                     ) -> Iterator[list | StreamItem]:
+    """Yield batches of images whose tensors have one size, and errors."""
     waiting = defaultdict(list)
-    for index, image in read:
-        if isinstance(image, UserError):
-            yield Answer(index, error=image)
+    for index, future in images:
+        try:
+            image = future.result()
+        except UserError as error:
+            yield StreamItem(index, error=error)
             continue
         shape = image.data['inputs'].shape
         waiting[shape].append((index, image))
         if len(waiting[shape]) == batch_size:
             yield waiting.pop(shape)
         elif sum(map(len, waiting.values())) > 3 * batch_size:
-            # Of rare sizes no batch would ever be full.
+            # A batch of a rare size would never be full.
             yield waiting.pop(next(iter(waiting)))
     yield from waiting.values()

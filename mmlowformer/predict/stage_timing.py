@@ -1,4 +1,4 @@
-"""Where the time goes from a file to a result."""
+"""Time each stage from a file to a result."""
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -8,16 +8,17 @@ from torch import nn
 
 from ..deployment.deploy import deployed_forwards
 from ..deployment.tracing import find_parts, noise_for, watched
-from .pipeline import Pipeline, Source
+from ..utils.images import Source
+from .pipeline import Pipeline
 
-# So many images are enough for a median.
+# Images for a stable median.
 IMAGES = 15
 
 
 def time_stages(pipeline: Pipeline, model: nn.Module,
                 run: Callable[[list[dict]], object],
                 images: Sequence[Source]) -> dict[str, float]:
-    """Time each stage of predicting, one image after the other."""
+    """Return the median seconds of each stage, one image at a time."""
     with torch.no_grad():
         names = list(deployed_forwards(model)) or list(
             find_parts(model, noise_for(model)))
@@ -25,6 +26,7 @@ def time_stages(pipeline: Pipeline, model: nn.Module,
     with watched({name: model.get_submodule(name) for name in names}, clock):
         rows = [_time_image(pipeline, run, image, clock)
                 for image in images[:IMAGES + 1]]
+    # The first image warms up.
     rows = rows[1:] or rows
     return {stage: median(row[stage] for row in rows) for stage in rows[0]}
 
@@ -32,21 +34,19 @@ def time_stages(pipeline: Pipeline, model: nn.Module,
 def _time_image(pipeline: Pipeline, run: Callable[[list[dict]], object],
                 image: Source, clock: '_NetworkClock') -> dict[str, float]:
     clock.seconds = 0.
-    marks = [time.perf_counter()]
+    start = time.perf_counter()
     record = pipeline.read(image)
-    marks.append(time.perf_counter())
+    read = time.perf_counter()
     data = pipeline.prepare(record).data
-    marks.append(time.perf_counter())
+    prepared = time.perf_counter()
     run([data])
-    marks.append(time.perf_counter())
-    read, prepare, predict = (after - before for before, after
-                              in zip(marks, marks[1:]))
-    return dict(read=read, prepare=prepare, network=clock.seconds,
-                rest=predict - clock.seconds)
+    end = time.perf_counter()
+    return dict(read=read - start, prepare=prepared - read,
+                network=clock.seconds, rest=end - prepared - clock.seconds)
 
 
 class _NetworkClock:
-    """Adds up what the parts of a network take."""
+    """Adds up the time of a network's parts."""
 
     def __init__(self):
         self.seconds = 0.

@@ -1,4 +1,4 @@
-"""Large images, tile by tile: what is found in tiles becomes one result."""
+"""Merge the predictions for the tiles of a large image."""
 from collections import defaultdict
 
 import torch
@@ -7,66 +7,48 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from ..errors import UserError
-from ..utils.tiles import Tile, tiles_of
+from ..utils.tiles import Tile
 
-# Boxes of a class of which one covers as much of the smaller are of one
-# object, if a seam has cut one of them; others need this overlap over union.
+# Two boxes of a class are one object if their IoU is higher. For a box that a
+# seam cuts, the common area is divided by the smaller box instead.
 SAME = 0.5
-# A box that ends so close to a seam, in pixels, was cut by it.
+# Distance from a seam, in pixels, at which a box counts as cut.
 AT_SEAM = 2
 
 
-class Tiling:
-    """How images are cut."""
-
-    def __init__(self, size: int, overlap: float):
-        if size < 32:
-            raise UserError(f'tile {size}: at least 32 pixels are needed')
-        if not 0 <= overlap <= 0.9:
-            raise UserError(f'overlap {overlap:g} has to be between 0 and '
-                            '0.9, a share of the tile')
-        self.size, self.overlap = size, overlap
-
-    def merger(self, shape: tuple[int, int]) -> 'Merger':
-        """What collects the results of an image's tiles."""
-        return Merger(shape, tiles_of(*shape, self.size, self.overlap))
-
-
-class Merger:
-    """Collects what is found in an image's tiles."""
+class TileMerger:
+    """Merges boxes, or averages logits, of an image's tiles."""
 
     def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
         self.shape, self.tiles = shape, tiles
         self._boxes: list[InstanceData] = []
-        self._mask: Mosaic | None = None
+        self._stitcher: LogitsStitcher | None = None
 
     def add(self, tile: Tile, sample: BaseDataElement) -> None:
-        """Take in what was found in a tile."""
+        """Add the prediction for the next tile."""
         if 'pred_instances' in sample and 'masks' not in sample.pred_instances:
             self._boxes.append(self._moved(sample.pred_instances.cpu(), tile))
         elif 'seg_logits' in sample:
-            if self._mask is None:
-                self._mask = Mosaic(self.shape, self.tiles)
-            self._mask.add(tile, sample.seg_logits.data.cpu())
+            if self._stitcher is None:
+                self._stitcher = LogitsStitcher(self.shape, self.tiles)
+            self._stitcher.add(tile, sample.seg_logits.data.cpu())
         else:
-            raise UserError('--tile is for boxes and for semantic masks; this '
-                            'model predicts something else')
+            raise UserError('--tile-size is for boxes and semantic masks only')
 
     def merged(self) -> BaseDataElement:
-        """What is in the whole image, when all tiles were added."""
-        sample = BaseDataElement()
-        if self._mask is not None:
-            sample.pred_sem_seg = PixelData(data=self._mask.labels[None])
-        else:
-            sample.pred_instances = merge_boxes(
-                InstanceData.cat(self._boxes))
-        return sample
+        """Return the prediction for the whole image."""
+        if self._stitcher is not None:
+            return BaseDataElement(pred_sem_seg=PixelData(
+                data=self._stitcher.labels[None]))
+        return BaseDataElement(
+            pred_instances=merge_boxes(InstanceData.cat(self._boxes)))
 
     def _moved(self, found: InstanceData, tile: Tile) -> InstanceData:
+        """Move boxes from a tile to the image, and mark those at a seam."""
         corners = found.bboxes
         offset = corners.new_tensor([tile.left, tile.top] * 2)
         height, width = self.shape
-        # A seam is an edge of the tile that is none of the image.
+        # A seam is an edge of the tile, but not of the image.
         near = corners.new_tensor([tile.left > 0, tile.top > 0])
         far = corners.new_tensor([tile.right < width, tile.bottom < height])
         end = corners.new_tensor([tile.right, tile.bottom]) - offset[:2]
@@ -77,13 +59,12 @@ class Merger:
 
 
 def merge_boxes(found: InstanceData) -> InstanceData:
-    """Leave one box for each object."""
-    # Whole boxes come first, whatever their scores are.
+    """Keep one box for each object."""
+    # Whole boxes suppress cut ones, whatever the scores are.
     ranks = found.scores - found.cut.to(found.scores)
     found = found[batched_nms(found.bboxes, ranks, found.labels, SAME)]
     kept = torch.ones(len(found), dtype=torch.bool)
     for index in found.cut.nonzero().flatten().tolist():
-        # A piece goes if a box before it, which is whole or surer, covers it.
         same = kept[:index] & (found.labels[:index] == found.labels[index])
         covered = _covered(found.bboxes[index], found.bboxes[:index])
         kept[index] = not (same & (covered >= SAME)).any()
@@ -91,7 +72,7 @@ def merge_boxes(found: InstanceData) -> InstanceData:
 
 
 def _covered(box: Tensor, others: Tensor) -> Tensor:
-    """Common area with each of other boxes, over that of the smaller."""
+    """Divide the common area with each other box by the smaller area."""
     corner = torch.maximum(box[:2], others[:, :2])
     opposite = torch.minimum(box[2:], others[:, 2:])
     common = (opposite - corner).clamp(min=0).prod(1)
@@ -100,30 +81,30 @@ def _covered(box: Tensor, others: Tensor) -> Tensor:
     return common / smaller.clamp(min=1e-6)
 
 
-class Mosaic:
-    """Labels of an image's pixels, from the mean of its tiles' logits.
+class LogitsStitcher:
+    """Labels an image's pixels by the mean of its tiles' logits.
 
-    Of a tile's logits only those are kept that later tiles lie over.
+    To save memory it keeps logits only where later tiles overlap.
     """
 
     def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
         self.labels = torch.zeros(shape, dtype=torch.int64)
         self._later = list(tiles)
-        self._given: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(list)
+        self._overlaps: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(
+            list)
 
     def add(self, tile: Tile, logits: Tensor) -> None:
-        """Take in the logits of the next tile."""
+        """Add the logits of the next tile."""
         if len(logits) == 1:
-            raise UserError('--tile needs masks of two classes at least; this '
-                            'model has one')
+            raise UserError('--tile-size needs a model with at least two '
+                            'classes of masks')
         self._later.remove(tile)
         for other in self._later:
             part = tile.common(other)
             if part:
-                self._given[other].append(
+                self._overlaps[other].append(
                     (part, part.cut_out(logits, tile).clone()))
-        total = logits
-        for part, earlier in self._given.pop(tile, ()):
-            part.cut_out(total, tile).add_(earlier)
-        # Where a later tile lies over this one, it decides.
-        tile.cut_out(self.labels).copy_(total.argmax(0))
+        for part, earlier in self._overlaps.pop(tile, ()):
+            part.cut_out(logits, tile).add_(earlier)
+        # Later tiles overwrite the labels that they share.
+        tile.cut_out(self.labels).copy_(logits.argmax(0))

@@ -1,6 +1,6 @@
-"""Videos: their frames, and annotated copies."""
+"""Read the frames of videos, and write annotated copies."""
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,53 +8,44 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .inputs import short_names
-from .results import Result
-from .writer import file_name
+from ..runtime.results import Result
 
-# Of cameras and files that do not say.
+# For cameras, and files without a frame rate.
 FRAMES_PER_SECOND = 25.
-# Of annotated copies.
+# Suffix of annotated copies.
 FORMAT = '.mp4'
 
 
-def video_names(sources: Sequence[str]) -> list[str]:
-    """Names that tell videos apart."""
-    files = [source for source in sources if Path(source).is_file()]
-    names = dict(zip(files, short_names(files)))
-    return [names.get(source) or (
-        f'camera-{source}' if source.isdigit() else file_name(source))
-        for source in sources]
-
-
-class Video:
+class VideoReader:
     """Reads the frames of a video, a stream or a camera."""
 
     def __init__(self, source: str):
         self.source, self.frames = source, 0
-        if not _is_text(source):
+        # OpenCV takes no names with undecodable bytes.
+        if source != source.encode(errors='replace').decode():
             raise UserError(f'video {source} has a name that OpenCV cannot '
                             'take: rename it')
         is_file = Path(source).is_file()
         if is_file and not Path(source).stat().st_size:
             raise UserError(f'video {source} is empty (0 bytes)')
-        camera = source.isdigit() and not is_file
-        self._capture = cv2.VideoCapture(int(source) if camera else source)
+        is_camera = source.isdigit() and not is_file
+        self._capture = cv2.VideoCapture(int(source) if is_camera else source)
         if not self._capture.isOpened():
-            what = f'camera {source}' if camera else f'video {source}'
-            raise UserError(f'{what} cannot be opened: it is not there, '
-                            'damaged, or of a kind that OpenCV cannot decode')
+            raise UserError(
+                f'{"camera" if is_camera else "video"} {source} cannot be '
+                'opened: it does not exist, is damaged, or OpenCV cannot '
+                'decode it')
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FRAMES_PER_SECOND
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.total = count if is_file and count > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Frames ``(h, w, 3)`` in BGR, all of the first one's size."""
+        """Yield frames ``(h, w, 3)`` in BGR, resized to the first one."""
         size = None
         with contextlib.closing(self):
             while True:
-                there, frame = self._capture.read()
-                if not there:
+                success, frame = self._capture.read()
+                if not success:
                     break
                 size = size or frame.shape[1::-1]
                 if frame.shape[1::-1] != size:
@@ -62,21 +53,16 @@ class Video:
                 self.frames += 1
                 yield frame
         if not self.frames:
-            raise UserError(f'video {self.source} holds no frame that can be '
-                            'decoded')
+            raise UserError(f'video {self.source} contains no frame that can '
+                            'be decoded')
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
         self._capture.release()
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name has no bytes that could not be decoded."""
-    return name == name.encode(errors='replace').decode()
-
-
 class VideoWriter:
-    """Writes pictures as an MP4 file."""
+    """Writes pictures to an MP4 file."""
 
     def __init__(self, file: Path, fps: float):
         self.file, self.fps = file, fps
@@ -92,16 +78,16 @@ class VideoWriter:
         """Append a frame."""
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            # Encoders want even sides.
+            # Encoders need even sides.
             width, height = picture.size
             self._size = (width + width % 2, height + height % 2)
             self._writer = cv2.VideoWriter(
                 str(self.file), cv2.VideoWriter.fourcc(*'mp4v'), self.fps,
                 self._size)
             if not self._writer.isOpened():
-                raise UserError(f'cannot write the video {self.file}: this '
-                                'OpenCV has no MPEG-4 encoder; '
-                                '--no-pictures leaves it out')
+                raise UserError(f'video {self.file} cannot be written: this '
+                                'OpenCV has no MPEG-4 encoder; add '
+                                '--no-pictures')
         frame = Image.new('RGB', self._size)
         frame.paste(picture)
         self._writer.write(np.asarray(frame)[..., ::-1])

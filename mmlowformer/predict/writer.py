@@ -1,27 +1,25 @@
-"""Results on disk: pictures, masks, crops, and one file of records."""
-import hashlib
+"""Write results: pictures, masks, crops, and one file of records."""
 import json
 import os
-import re
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
+from ..runtime.results import Detections, Result, Segmentation
 from ..utils.files import check_new_folder, replace_text
+from .file_names import file_name, short_path
 from .inputs import RECORDS
-from .results import Detections, Result, Segmentation
+from .video import FORMAT, VideoWriter
 
-# Bytes of a file's name, of which most file systems take 255; a number may
-# have to be added.
-LONGEST_NAME, LONGEST_SUFFIX = 240, 16
-# What pictures are written as; others become PNG.
+# Formats of pictures; others become PNG.
 WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
 
 
 def output_folder(named: str | None, default: str) -> Path:
-    """Where results go, without touching earlier ones."""
+    """Choose a new or empty folder."""
     if named:
         check_new_folder(named)
         return Path(named)
@@ -33,10 +31,11 @@ def output_folder(named: str | None, default: str) -> Path:
     return folder
 
 
-class Numbering:
-    """The numbers that images and classes have in a file of annotations."""
+class CocoIdMapper:
+    """Gives images and classes the ids of an annotation file."""
 
-    def __init__(self, ann_file: str | None, classes: list[str]):
+    def __init__(self, ann_file: str | None = None,
+                 classes: Iterable[str] = ()):
         self._file = ann_file
         self._images: dict[str, int] = {}
         self._categories: dict[str, int] = {}
@@ -49,40 +48,40 @@ class Numbering:
             self._categories = {category['name']: category['id']
                                 for category in content['categories']}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'--ann-file {ann_file} cannot be read as '
-                            f'annotations in COCO\'s format: {error!r}'
-                            ) from error
+            raise UserError(f'--ann-file {ann_file} cannot be read as COCO '
+                            f'annotations: {error!r}') from error
         missing = [name for name in classes if name not in self._categories]
         if missing:
             raise UserError(f'--ann-file {ann_file} has no category '
                             f'{missing[0]!r}, which the model predicts')
 
-    def image(self, name: str, position: int) -> int:
-        """Number of an image."""
+    def image_id(self, name: str, position: int) -> int:
+        """Id of an image."""
         if self._file is None:
             return position + 1
         parts = Path(name).parts
-        # From the whole path down to the name alone.
+        # The annotations may contain only the end of the path.
         for start in range(len(parts)):
-            found = self._images.get('/'.join(parts[start:]))
-            if found is not None:
-                return found
+            image_id = self._images.get('/'.join(parts[start:]))
+            if image_id is not None:
+                return image_id
         raise UserError(f'image {name} is not in {self._file}')
 
-    def apply(self, record: dict, image: int) -> dict:
-        """A record with the numbers."""
-        category = self._categories.get(record.get('category_name', ''))
-        return dict(record, image_id=image, **(
-            {} if category is None else dict(category_id=category)))
+    def apply(self, record: dict, image_id: int) -> dict:
+        """Add the ids to a record."""
+        category = self._categories.get(record.get('category_name', ''),
+                                        record.get('category_id'))
+        ids = {} if category is None else dict(category_id=category)
+        return dict(record, image_id=image_id, **ids)
 
 
 class Writer:
-    """Writes results while the next ones are being predicted."""
+    """Writes results while the next images are predicted."""
 
-    def __init__(self, folder: Path, numbering: Numbering,
+    def __init__(self, folder: Path, ids: CocoIdMapper,
                  records: str | None = None, *, pictures: bool = True,
                  crops: bool = False, ahead: int = 2):
-        self.folder, self.numbering = folder, numbering
+        self.folder, self.ids = folder, ids
         self.file = Path(records) if records else folder / RECORDS
         self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
@@ -100,7 +99,7 @@ class Writer:
         return self
 
     def __exit__(self, *_) -> None:
-        """Finish, also after an error or Ctrl-C: what is done is kept."""
+        """Write the records, also after an error or Ctrl-C."""
         self._pool.shutdown()
         self._records.sort(key=lambda item: item[0])
         replace_text(self.file, json.dumps(
@@ -108,29 +107,49 @@ class Writer:
         self.wait()
 
     def add(self, position: int, name: str, result: Result) -> None:
-        """Take in the result of an image."""
-        image = self.numbering.image(result.name, position)
+        """Add the result of an image."""
+        image_id = self.ids.image_id(result.name, position)
         self.record((position, ), [
-            self.numbering.apply(dict(record, file_name=name), image)
+            self.ids.apply(dict(record, file_name=name), image_id)
             for record in result.json()])
         self.later(self._write, name, result)
 
+    @contextmanager
+    def video(self, name: str, fps: float, position: int = 0
+              ) -> Iterator[Callable[[int, Result], None]]:
+        """Yield a function that adds the result of a frame, by its index."""
+        suffix = '' if name.lower().endswith(FORMAT) else FORMAT
+        copy = VideoWriter(self.free('videos', name + suffix), fps)
+
+        def add(index: int, result: Result) -> None:
+            if self.pictures:
+                self.later(copy.add, result)
+            self.record((position, index), [
+                dict(record, file_name=name, image_id=index + 1)
+                for record in result.json()])
+
+        try:
+            yield add
+        finally:
+            self.wait()
+            copy.close()
+
     def later(self, do: Callable[..., None], *arguments) -> None:
-        """Do something meanwhile, one thing after the other."""
-        # Pictures never pile up, and errors are seen.
+        """Run a function in another thread, in order."""
+        # Pictures do not pile up, and errors are raised.
         self.wait(self.ahead)
         self._waiting.append(self._pool.submit(do, *arguments))
 
     def wait(self, count: int = 0) -> None:
-        """Wait until there is less to do."""
+        """Wait until at most ``count`` tasks are left."""
         while len(self._waiting) > count:
             self._waiting.popleft().result()
 
     def free(self, kind: str, name: str) -> Path:
-        """A file that no other result has."""
+        """Choose a file that no other result has."""
         wanted = file = self.folder / kind / short_path(name)
         number = 1
-        # Some file systems take large and small letters for the same.
+        # Some file systems ignore case.
         while str(file).lower() in self._taken:
             number += 1
             file = wanted.with_stem(f'{wanted.stem}-{number}')
@@ -138,7 +157,7 @@ class Writer:
         return file
 
     def record(self, place: tuple, records: list[dict]) -> None:
-        """Take in records."""
+        """Add records, which are sorted by place."""
         self._records.append((place, records))
 
     def _write(self, name: str, result: Result) -> None:
@@ -148,7 +167,7 @@ class Writer:
             self._save(result.draw(), 'pictures',
                        name if known else f'{name}.png')
         if isinstance(result, Segmentation):
-            # Below its whole name: a.jpg and a.png are two images.
+            # a.jpg and a.png are two images.
             self._save(result.indexed(), 'masks', f'{name}.png')
         if self.crops and isinstance(result, Detections):
             for number, (crop, label) in enumerate(
@@ -161,28 +180,3 @@ class Writer:
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file)
         self.written[kind] += 1
-
-
-def short_path(path: str) -> Path:
-    """A path whose parts file systems take."""
-    return Path(*map(_short_name, Path(path).parts))
-
-
-def _short_name(name: str) -> str:
-    # Undecodable bytes are too much for encoders of videos, for example.
-    whole = os.fsencode(name)
-    name = whole.decode(errors='replace')
-    if len(name.encode()) <= LONGEST_NAME:
-        return name
-    suffix = os.path.splitext(name)[1]
-    if len(suffix.encode()) > LONGEST_SUFFIX:
-        suffix = ''
-    tail = f'-{hashlib.sha256(whole).hexdigest()[:8]}{suffix}'
-    # Characters are not cut in the middle.
-    room = LONGEST_NAME - len(tail.encode())
-    return name.encode()[:room].decode(errors='ignore') + tail
-
-
-def file_name(text: str) -> str:
-    """A text as a name of a file or folder."""
-    return re.sub(r'[^\w.+-]+', '_', text).strip('.') or '_'

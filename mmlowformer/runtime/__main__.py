@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f'Skipped: {said}', file=sys.stderr)
                 continue
             print(json.dumps(dict(
-                file_name=path, found=found.json(),
+                file_name=path, found=found.json(masks=False),
                 milliseconds=round(1e3 * (time.perf_counter() - start), 1))))
     return int(failed)
 

@@ -40,8 +40,8 @@ def _detections(description: Description, outputs: Mapping[str, np.ndarray],
     else:
         boxes, scores, labels = _decoded(description, outputs, geometry)
     boxes = boxes * (1 / np.array(geometry.scale * 2)).astype(np.float32)
-    return Detections(boxes, scores, labels,
-                      [description.classes[label] for label in labels])
+    return Detections(boxes=boxes, scores=scores, labels=labels,
+                      classes=description.classes)
 
 
 def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
@@ -64,18 +64,20 @@ def _segmentation(description: Description,
                      geometry.original, description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
-    return Segmentation(mask.astype(np.int64), logits, description.classes)
+    return Segmentation(mask=mask.astype(np.int64), logits=logits,
+                        classes=description.classes)
 
 
 def _classification(description: Description,
                     outputs: Mapping[str, np.ndarray], geometry: Geometry
                     ) -> Classification:
-    return Classification(outputs['scores'], description.classes)
+    return Classification(scores=outputs['scores'],
+                          classes=description.classes)
 
 
 def _features(description: Description, outputs: Mapping[str, np.ndarray],
               geometry: Geometry) -> Features:
-    return Features(dict(outputs))
+    return Features(maps=dict(outputs))
 
 
 FINDERS: dict[str, Callable[..., Result]] = dict(

@@ -1,5 +1,7 @@
-"""An exported model that takes photos."""
+"""Predict images with an exported model."""
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """Finds boxes, masks or labels in images, as the checkpoint did.
+    """Predicts boxes, masks or labels of images like the checkpoint.
 
-    Neither torch nor a library of OpenMMLab is needed.
+    It needs neither torch nor a library of OpenMMLab.
 
     Args:
         folder (str | Path): What ``tools/export.py`` wrote for a format.
@@ -43,8 +45,8 @@ class Predictor:
     Example:
         >>> from mmlowformer.runtime import Predictor
         >>> predictor = Predictor('epoch_12-export/onnx')
-        >>> found = predictor('photo.jpg')
-        >>> found.names, found.boxes, found.scores
+        >>> result = predictor('photo.jpg')
+        >>> result.names, result.boxes, result.scores
     """
 
     def __init__(self, folder: str | Path, *, threads: int | None = None,
@@ -84,25 +86,32 @@ class Predictor:
         return self._one(images)
 
     def _one(self, source) -> Result:
-        prepared = self.prepare(source)
+        image = read(source, self.description.prepare[0]['library'])
+        prepared = self.prepare(image, name := _name_of(source))
+        started = time.perf_counter()
         outputs = compute(self.session,
                           tensor(self.description, prepared.image))
-        found = find(
+        seconds = time.perf_counter() - started
+        result = find(
             self.description,
             {name: value[0] for name, value in outputs.items()},
             Geometry(*prepared[1:]))
-        if isinstance(found, Detections) and self.score_thr:
-            return found.above(self.score_thr)
-        return found
+        if isinstance(result, Detections):
+            result = result.above(self.score_thr)
+        return replace(
+            result, name=name, image=np.ascontiguousarray(image[..., ::-1]),
+            palette=[tuple(color) for color in self.description.palette],
+            seconds=seconds)
 
-    def prepare(self, source: 'Source') -> Prepared:
-        """Read and resize an image.
+    def prepare(self, source: 'Source', name: str = '') -> Prepared:
+        """Read and resize an image for :func:`tensor`.
 
         Args:
             source (Source): The image.
+            name (str): Its name in errors. Defaults to its path.
 
         Returns:
-            Prepared: What :func:`tensor` takes.
+            Prepared: The resized image.
 
         Raises:
             UserError: If it cannot be read, or is too small.
@@ -112,12 +121,16 @@ class Predictor:
                            **fitting(self.description))
         least = self.description.input['least_size']
         if min(prepared.image.shape[:2]) < least:
-            name = source if isinstance(source, (str, Path)) else 'the image'
             height, width = prepared.image.shape[:2]
-            raise UserError(f'{name} is too small: {width}x{height} pixels '
-                            f'after resizing, at least {least} on each side '
-                            'are needed')
+            raise UserError(f'{name or _name_of(source) or "the image"} is '
+                            f'too small: {width}x{height} pixels after '
+                            f'resizing, at least {least} on each side are '
+                            'needed')
         return prepared
+
+
+def _name_of(source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else ''
 
 
 def fitting(description: Description) -> dict:
@@ -127,11 +140,11 @@ def fitting(description: Description) -> dict:
 
 
 def _padding(description: Description) -> tuple[float, ...]:
-    """The colour that the model's own padding stands for, BGR."""
+    """The color that the model's own padding stands for, BGR."""
     mean, std = description.input['mean'], description.input['std']
-    colour = [centre + description.padding['value'] * width
+    color = [centre + description.padding['value'] * width
               for centre, width in zip(mean, std)]
-    return tuple(_in_order(colour, description))
+    return tuple(_in_order(color, description))
 
 
 def _in_order(channels: list, description: Description) -> list:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError, first_line
-from ..utils.imports import need
+from ..utils.imports import need, pinned
 from .model_spec import Description, is_own
 from .onnx_files import check_onnx
 from .silence import silent
@@ -198,7 +198,7 @@ class ExecuTorchSession(Session):
 
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
-        package = 'executorch==1.3.1'
+        package = pinned('executorch')
         self._torch = need('torch', 'torch')
         with silent(2):
             runtime = need('executorch.runtime', package)
@@ -235,7 +235,7 @@ class LiteRtSession(Session):
     def open(self, threads: int | None, precision: str) -> None:
         """Load the file."""
         interpreter = need('ai_edge_litert.interpreter',
-                           'ai-edge-litert==2.3.0')
+                           pinned('ai-edge-litert'))
         with silent(2):
             # The runner is of no use once its interpreter is gone.
             self._interpreter = interpreter.Interpreter(

@@ -13,11 +13,11 @@ from ..errors import printable
 from ..predict import (
     Classification,
     Detections,
-    Neighbours,
     Result,
+    RetrievalResult,
     Segmentation,
 )
-from ..predict.results import as_picture
+from ..predict.results import load_image
 
 # Of the pictures for the page; coordinates stay those of the photo.
 LONGEST_SIDE = 1600
@@ -60,7 +60,7 @@ def _(result: Segmentation) -> dict:
         layer=_layer(result.mask, result.palette),
         labels=[dict(name=printable(name), score=share, colour=_css(
             result.palette[result.classes.index(name)]))
-            for name, share in result.shares.items()])
+            for name, share in result.class_fractions.items()])
 
 
 @_found.register
@@ -70,7 +70,7 @@ def _(result: Classification) -> dict:
 
 
 @_found.register
-def _(result: Neighbours) -> dict:
+def _(result: RetrievalResult) -> dict:
     return dict(labels=[
         dict(name=printable(os.path.basename(path)), score=score,
              picture=_thumbnail(path)) for path, score in result.top])
@@ -81,7 +81,7 @@ def _css(colour: tuple) -> str:
 
 
 def _thumbnail(path: str) -> str:
-    picture = as_picture(path)
+    picture = load_image(path)
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return _as_url(picture, 'JPEG')
 

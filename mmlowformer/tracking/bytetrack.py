@@ -1,4 +1,4 @@
-"""ByteTrack for detectors that waver between classes."""
+"""ByteTrack for detectors that change an object's class between frames."""
 import torch
 from mmdet.models.trackers import ByteTracker
 from mmdet.structures import DetDataSample
@@ -12,13 +12,14 @@ from ..registry import MODELS
 class ClassAgnosticByteTracker(ByteTracker):
     """MMDetection's ByteTrack, in which an object may change its class.
 
-    MMDetection's own never continues an object with a box of another class, so
-    that a detector that takes a square for a star in some frames makes two
-    objects of it, and two in one frame of a box that may be either.
+    MMDetection's own ByteTrack continues objects with boxes of their class
+    only. If a detector predicts another class in some frames, it makes two
+    objects of one.
 
     Args:
-        same_object_iou (float): Of boxes that overlap more, whatever their
-            classes are, only the surest counts. Defaults to 0.7.
+        same_object_iou (float): Boxes with a higher IoU are one object,
+            whatever their classes; the highest-scoring one remains. Defaults
+            to 0.7.
         **kwargs: See ``mmdet.ByteTracker``.
     """
 
@@ -27,17 +28,7 @@ class ClassAgnosticByteTracker(ByteTracker):
         self.same_object_iou = same_object_iou
 
     def track(self, data_sample: DetDataSample, **kwargs) -> InstanceData:
-        """Take in the boxes of the next frame.
-
-        Args:
-            data_sample (DetDataSample): With ``pred_instances``, and
-                ``frame_id``.
-            **kwargs: Not used.
-
-        Returns:
-            InstanceData: ``bboxes``, ``scores``, ``instances_id``, and
-            ``labels`` as they were found in this frame.
-        """
+        """See ``ByteTracker.track``; ``labels`` are those of this frame."""
         found = data_sample.pred_instances
         found = found[nms(found.bboxes, found.scores, self.same_object_iou)]
         one_class = data_sample.new()
@@ -46,7 +37,7 @@ class ClassAgnosticByteTracker(ByteTracker):
             labels=torch.zeros_like(found.labels))
         tracked = super().track(data_sample=one_class, **kwargs)
         if len(tracked.bboxes):
-            # They are boxes of this frame, in another order.
+            # The tracker returns the same boxes in another order.
             same = (tracked.bboxes[:, None] == found.bboxes).all(2)
             tracked.labels = found.labels[same.int().argmax(1)]
         return tracked

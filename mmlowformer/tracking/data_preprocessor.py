@@ -1,4 +1,4 @@
-"""From cut images to what the network takes."""
+"""Normalize the tracker's input images."""
 from collections.abc import Sequence
 
 import torch
@@ -7,18 +7,20 @@ from torch import Tensor
 
 from ..registry import MODELS
 
-# Of ImageNet, RGB.
+# ImageNet's, RGB.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
 @MODELS.register_module()
 class TrackerPreprocessor(BaseDataPreprocessor):
-    """Normalizes templates and search regions; videos pass as they are.
+    """Normalizes the images of pairs; videos pass unchanged.
 
     Args:
-        mean (Sequence[float]): Of each channel, RGB. Defaults to ImageNet's.
-        std (Sequence[float]): Likewise.
+        mean (Sequence[float]): Mean of each channel, RGB. Defaults to
+            ImageNet's.
+        std (Sequence[float]): Standard deviation of each channel, RGB.
+            Defaults to ImageNet's.
     """
 
     def __init__(self, mean: Sequence[float] = MEAN,
@@ -29,16 +31,6 @@ class TrackerPreprocessor(BaseDataPreprocessor):
                 name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
-
-        Args:
-            data (dict): ``inputs``: a dict of lists of ``template`` and
-                ``search`` images, or a list of videos; ``data_samples``.
-            training (bool): Not used.
-
-        Returns:
-            dict: The same; images as ``(N, 3, H, W)``, normalized.
-        """
         data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, dict):
@@ -47,12 +39,5 @@ class TrackerPreprocessor(BaseDataPreprocessor):
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalize images.
-
-        Args:
-            images (Tensor): ``(N, 3, H, W)``, BGR, 0 to 255.
-
-        Returns:
-            Tensor: RGB.
-        """
+        """Normalize images ``(N, 3, H, W)``, BGR to RGB."""
         return (images.float().flip(1) - self.mean) / self.std

@@ -1,7 +1,7 @@
-"""What a tracker learns from: a map of where the object is, and its box.
+"""Losses of a tracker: focal loss of the score map, GIoU and L1 of the box.
 
 Sources: `OSTrack <https://arxiv.org/abs/2203.11991>`_, whose losses the
-authors' tracker has, and `CornerNet <https://arxiv.org/abs/1808.01244>`_ for
+authors' tracker uses, and `CornerNet <https://arxiv.org/abs/1808.01244>`_ for
 the radius and the focal loss.
 """
 import torch
@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
-# A box moved by the radius still overlaps the true one as much.
+# IoU of a box with the true one after moving by the radius.
 OVERLAP = 0.7
-# Cells of the map that are at least so sure are of the object.
+# Targets above this value are positive.
 POSITIVE = 0.1
 ALPHA, BETA = 2, 4
 
 
 def heat_maps(boxes: Tensor, size: int) -> Tensor:
-    """Where the centres of objects are, with a Gaussian around each."""
+    """Target score maps, with a Gaussian around each object's center."""
     sides = (boxes[:, 2:] - boxes[:, :2]) * size
     radius = gaussian_radius(*sides.unbind(1)).clamp_min(0).floor()
-    cells = centre_cells(boxes, size).float()
+    cells = center_cells(boxes, size).float()
     positions = torch.arange(size, device=boxes.device)
     x, y = ((positions - cells[:, axis, None]).abs() for axis in (0, 1))
     sigma = ((2 * radius + 1) / 6)[:, None, None]
@@ -30,17 +30,17 @@ def heat_maps(boxes: Tensor, size: int) -> Tensor:
     return (torch.exp(-squares / (2 * sigma**2)) * inside).unsqueeze(1)
 
 
-def centre_cells(boxes: Tensor, size: int) -> Tensor:
-    """The cells of a map at the centres of boxes."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 * size
-    return centres.round().long().clamp(0, size - 1)
+def center_cells(boxes: Tensor, size: int) -> Tensor:
+    """Column and row of the cell at each box's center."""
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 * size
+    return centers.round().long().clamp(0, size - 1)
 
 
 def gaussian_radius(width: Tensor, height: Tensor) -> Tensor:
-    """How far corners may move; CornerNet's way, with its well-known slip.
+    """CornerNet's limit for moved corners, with its well-known mistake.
 
-    The roots are divided by 2 instead of by twice the leading coefficient,
-    as in all trackers that descend from it.
+    It divides the roots by 2 instead of twice the leading coefficient, and so
+    do all trackers that descend from it.
     """
     total, area = width + height, width * height
     lost = 1 - OVERLAP
@@ -55,7 +55,7 @@ def _root(a: float, b: Tensor, c: Tensor) -> Tensor:
 
 
 def focal_loss(scores: Tensor, targets: Tensor) -> Tensor:
-    """CornerNet's focal loss, over the number of positive cells."""
+    """CornerNet's focal loss, divided by the number of positive cells."""
     positive = targets > POSITIVE
     gain = torch.log(scores) * (1 - scores)**ALPHA
     cost = torch.log(1 - scores) * scores**ALPHA * (1 - targets)**BETA
@@ -64,7 +64,7 @@ def focal_loss(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def box_losses(boxes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """How far predicted boxes are from the true ones."""
+    """GIoU and L1 losses of the predicted boxes."""
     targets = targets.clamp(0, 1)
     return (generalized_box_iou_loss(boxes, targets, reduction='mean'),
             F.l1_loss(boxes, targets))

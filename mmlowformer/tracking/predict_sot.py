@@ -1,82 +1,77 @@
-"""One object of a video, followed by a trained tracker."""
+"""Track one object of a video."""
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from mmengine.model import BaseModel
 from PIL import Image
 
 from ..errors import UserError
-from ..predict.results import Result
-from ..predict.video import FRAMES_PER_SECOND, Video
+from ..predict.video import FRAMES_PER_SECOND, VideoReader
+from ..runtime.results import Result
 from ..visualization.drawing import Boxes, draw_boxes
-from .datasets import images_in
-from .frames import FrameFiles
-from .frames import Video as FrameVideo
+from .datasets.frames import FrameFiles, images_in, read_frames
 from .tracker import LowFormerTracker
 
-# The red of what is followed.
-COLOUR = (214, 40, 40)
-# Below this score a box is dashed: the object may be hidden or gone.
-SURE = 0.3
-# A line for each frame.
+RED = (214, 40, 40)
+# Boxes with lower scores are dashed: the object may be hidden or gone.
+SCORE_THR = 0.3
+# A file with a line for each frame.
 BOXES = 'boxes.txt'
 
 
-@dataclass
-class Tracked(Result):
-    """Where the object is in a frame.
+@dataclass(kw_only=True)
+class SOTResult(Result):
+    """The object of a frame.
 
     Attributes:
         box (list[float]): Left, top, width and height in pixels.
-        score (float): How sure that is, 0 to 1.
-        score_thr (float): What is less sure is drawn dashed.
+        score (float): Score of the box, 0 to 1.
+        score_thr (float): Boxes with lower scores are dashed.
     """
 
     task = 'tracking'
     box: list[float]
     score: float
-    score_thr: float = SURE
+    score_thr: float = SCORE_THR
 
     def draw(self) -> Image.Image:
-        """See ``Result``."""
+        """Draw the box and its score."""
         left, top, width, height = self.box
         return draw_boxes(self.image, Boxes(
-            torch.tensor([[left, top, left + width, top + height]]), [0],
-            [f'{self.score:.2f}'], [self.is_sure]),
-            self.palette)
+            [[left, top, left + width, top + height]], [0],
+            [f'{self.score:.2f}'], [self.is_confident]), self.palette)
 
-    def json(self) -> list[dict]:
-        """See ``Result``."""
+    def json(self, masks: bool = True) -> list[dict]:
+        """One record."""
         return [dict(bbox=[round(value, 3) for value in self.box],
                      score=round(self.score, 4))]
 
     def summary(self) -> str:
-        """See ``Result``."""
+        """The score."""
         return f'the object, score {self.score:.2f}'
 
     def lines(self, number: int) -> str:
-        """The box as GOT-10k's toolkit writes it."""
+        """The box in the format of GOT-10k's toolkit."""
         return ','.join(f'{value:.3f}' for value in self.box) + '\n'
 
     @property
-    def is_sure(self) -> bool:
-        """Whether the object was probably seen."""
+    def is_confident(self) -> bool:
+        """Whether the score reaches the threshold."""
         return self.score >= self.score_thr
 
-    def without_image(self) -> 'Tracked':
-        """What may be kept of thousands of frames."""
+    def without_image(self) -> 'SOTResult':
+        """Drop what thousands of frames have no memory for."""
         return replace(self, image=np.empty((0, 0, 3), np.uint8))
 
 
 def require_tracker(module: BaseModel) -> LowFormerTracker:
-    """Make sure that a model follows objects."""
+    """Make sure that a model is a tracker."""
     if not isinstance(module, LowFormerTracker):
         raise UserError('--box is for a tracker, and the checkpoint is of a '
                         f'{type(module).__name__}')
@@ -84,7 +79,7 @@ def require_tracker(module: BaseModel) -> LowFormerTracker:
 
 
 def parse_box(text: str) -> list[float]:
-    """The box of a command line."""
+    """Parse the box of a command line."""
     try:
         box = [float(word) for word in text.split(',')]
     except ValueError:
@@ -95,35 +90,31 @@ def parse_box(text: str) -> list[float]:
     return box
 
 
-class FrameFolder:
-    """Images of a folder, taken for the frames of a video."""
+class Frames(NamedTuple):
+    """The frames of a video, frames per second, and their number."""
 
-    fps = FRAMES_PER_SECOND
-
-    def __init__(self, folder: str):
-        self._video = FrameVideo(FrameFiles(folder, images_in(folder)))
-        self.total, self.frames = len(self._video), 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Frames ``(h, w, 3)`` in BGR."""
-        for frame in self._video:
-            self.frames += 1
-            yield frame
+    images: Iterable[np.ndarray]
+    fps: float
+    total: int | None
 
 
-def open_frames(source: str) -> Video | FrameFolder:
+def open_frames(source: str) -> Frames:
     """Open a video, or a folder of frames."""
-    return FrameFolder(source) if Path(source).is_dir() else Video(source)
+    if Path(source).is_dir():
+        files = FrameFiles(source, images_in(source))
+        return Frames(read_frames(files), FRAMES_PER_SECOND, len(files))
+    video = VideoReader(source)
+    return Frames(video, video.fps, video.total)
 
 
 def draw_box(frame: np.ndarray) -> list[float]:
-    """Let somebody draw a box with the mouse."""
+    """Let the user draw a box with the mouse."""
     # Without a display Qt would end this process, too.
     window = subprocess.run(
         [sys.executable, '-c', "import cv2; cv2.namedWindow('')"],
         capture_output=True)
     if window.returncode:
-        raise UserError('--box window needs a display, and an OpenCV that '
+        raise UserError('--box window needs a display and an OpenCV that '
                         'opens windows: give x,y,w,h instead')
     box = cv2.selectROI('Draw a box around the object, then press Enter',
                         frame)
@@ -133,17 +124,14 @@ def draw_box(frame: np.ndarray) -> list[float]:
     return [float(value) for value in box]
 
 
-def follow(tracker: LowFormerTracker, frames: Iterable[np.ndarray],
-           box: list[float], name: str, score_thr: float | None = None
-           ) -> Iterator[Tracked]:
-    """Follow an object."""
-    follower, least = None, SURE if score_thr is None else score_thr
-    for frame in frames:
-        started = time.perf_counter()
-        if follower is None:
-            follower = tracker.start(frame, box)
-            found, score = follower.box, 1.
-        else:
-            found, score = follower(frame)
-        yield Tracked(name, frame[..., ::-1], ['object'], [COLOUR],
-                      time.perf_counter() - started, found, score, least)
+def track_object(tracker: LowFormerTracker, frames: Iterable[np.ndarray],
+                 box: list[float], name: str, score_thr: float | None = None
+                 ) -> Iterator[SOTResult]:
+    """Track an object from its box in the first frame."""
+    if score_thr is None:
+        score_thr = SCORE_THR
+    for frame, found, score, seconds in tracker.track(frames, box):
+        yield SOTResult(
+            name=name, image=frame[..., ::-1], classes=['object'],
+            palette=[RED], seconds=seconds, box=found, score=score,
+            score_thr=score_thr)

@@ -1,7 +1,7 @@
-"""Names of tensors in the files of the authors' tracker.
+"""Key format of the authors' tracker.
 
-Source: https://github.com/altair199797/LowFormer-Track, which keeps the
-tensors of a training under ``net``.
+Source: https://github.com/altair199797/LowFormer-Track, whose checkpoints
+contain the tensors in ``net``.
 """
 import re
 
@@ -21,7 +21,7 @@ RULES = (
     (r'^box_head\.pre_ssat_cls\.block\.norm\.', 'head.score_tower.0.bn.'),
     (r'^box_head\.pre_ssat_reg\.block\.conv\.', 'head.box_tower.0.conv.'),
     (r'^box_head\.pre_ssat_reg\.block\.norm\.', 'head.box_tower.0.bn.'),
-    # Each branch: three of (depthwise, ReLU, 1x1, ReLU, norm), and a 1x1.
+    # A branch: three times (depthwise, ReLU, 1x1, ReLU, norm), and a 1x1.
     *((rf'^box_head\.conv{number}_{theirs}\.{place}\.',
        f'head.{ours}.{number - 1}.{part}.')
       for theirs, ours in (('ctr', 'score'), ('offset', 'offset'),
@@ -35,12 +35,12 @@ RULES = (
 
 
 def tracker_name(name: str) -> str:
-    """Our name of a tensor of the authors' tracker."""
+    """Convert a key of the authors' tracker."""
     if _BACKBONE.match(name):
         return f'backbone.{own_name(_BACKBONE.sub("", name))}'
     block = _BLOCK.match(name)
     if block:
-        # As a block of a stage behind the first one.
+        # Its keys are those of a backbone's block.
         rest = own_name(f'stages.2.1.{name[block.end():]}')
         return (f'head.{TOWERS[block[1]]}.{int(block[2]) + 1}.'
                 + rest.removeprefix('stages.2.1.'))

@@ -1,7 +1,6 @@
-"""A tracker built of LowFormer: a template is looked for in each frame."""
-from __future__ import annotations
-
+"""LowFormer's tracker: it searches each frame for a template."""
 import time
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,49 +11,52 @@ from torch import Tensor
 
 from ..models import LowFormer
 from ..registry import MODELS
+from ..utils.deprecation import old_names
 from .correlation import PixelCorrelation
-from .decoding import Maps, best_cells, boxes_at, corners, hann_window
-from .frames import Video
-from .losses import box_losses, centre_cells, focal_loss, heat_maps
+from .crop_region import Region, check_box, clip
+from .datasets.frames import read_frames
+from .decoding import Maps, boxes_at, corners, hann_window, peak_positions
+from .losses import box_losses, center_cells, focal_loss, heat_maps
 from .state_dict_keys import tracker_name
-from .template_tracker import Follower
 
 STRIDE = 16
 LOSS_WEIGHTS = dict(giou=2., l1=5., focal=1.)
-# Whose predicted box is compared with the true one.
+# Positions whose predicted box is compared with the true one.
 BOX_CELLS = ('predicted', 'true')
+
+__getattr__ = old_names(__name__, Follower='SOTState')
 
 
 @MODELS.register_module()
 class LowFormerTracker(BaseModel):
-    """Follows one object, as the authors adapt LowFormer to it.
+    """Tracks one object with LowFormer, like the authors' tracker.
 
-    Template and search region go through the stem and the first two stages,
-    and then side by side through stage 3, whose attention and convolutions
-    compare them. They are correlated, and a head finds the object. The
-    template's features are computed once for a video. Sources: `Beyond MACs
-    <https://arxiv.org/abs/2603.26551>`_, and
+    Template and search region pass through the stem and the first two stages
+    separately, and through stage 3 side by side, where attention and
+    convolutions compare them. Their correlation goes to a head, which predicts
+    the box. The template's features are computed once for a video. Sources:
+    `Beyond MACs <https://arxiv.org/abs/2603.26551>`_, and
     https://github.com/altair199797/LowFormer-Track.
 
     Args:
-        backbone (dict): Config of a ``LowFormer``, of which there are three
-            stages: ``out_indices=(2, )``, which is the default here.
-        head (dict, optional): Config of the head, but for its channels.
+        backbone (dict): Config of a ``LowFormer`` with three stages, the
+            default here: ``out_indices=(2, )``.
+        head (dict, optional): Config of the head, without its channels.
             Defaults to ``dict(type='mmlowformer.TrackerHead')``.
         search_size (int): Side of the resized search region, a multiple of
             16. Defaults to 224.
-        template_size (int): Likewise of the template, not larger. Defaults
-            to 112.
-        search_factor (float): Side of the search region over that of the
-            object. Defaults to 4.
-        template_factor (float): Likewise of the template. Defaults to 2.
-        box_cell (str): Of which position the box is learned: where the score
-            is largest (``'predicted'``, as the authors have it, the default)
-            or where the object is (``'true'``, for short trainings).
-        loss_weights (dict, optional): Of ``giou``, ``l1`` and ``focal``.
-            Defaults to 2, 5 and 1.
-        margin (int): So many pixels of a box stay in the image. Defaults
-            to 10.
+        template_size (int): Side of the resized template, a multiple of 16,
+            at most ``search_size``. Defaults to 112.
+        search_factor (float): Side of the search region, divided by that of
+            the object. Defaults to 4.
+        template_factor (float): Side of the template, divided by that of the
+            object. Defaults to 2.
+        box_cell (str): Position whose box is learned: ``'predicted'``, the
+            highest score, as the authors do, or ``'true'``, the object's
+            position, for short trainings. Defaults to ``'predicted'``.
+        loss_weights (dict, optional): Weights of ``giou``, ``l1`` and
+            ``focal``. Defaults to 2, 5 and 1.
+        margin (int): Pixels of a box that stay in the image. Defaults to 10.
         data_preprocessor (dict, optional): Defaults to
             ``dict(type='mmlowformer.TrackerPreprocessor')``.
         init_cfg (dict | list, optional): Initialization. Defaults to none.
@@ -97,16 +99,11 @@ class LowFormerTracker(BaseModel):
 
     @staticmethod
     def own_name(name: str) -> str:
-        """See :func:`.layouts.tracker_name`."""
+        """See :func:`.state_dict_keys.tracker_name`."""
         return tracker_name(name)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.correlation.projection.weight.device
-
     def encode(self, images: Tensor) -> Tensor:
-        """Features of templates or search regions, before they meet.
+        """Compute features of templates or search regions.
 
         Args:
             images (Tensor): ``(N, 3, H, W)``, normalized.
@@ -120,16 +117,15 @@ class LowFormerTracker(BaseModel):
         return x
 
     def search(self, search: Tensor, template: Tensor) -> Maps:
-        """Look for objects.
+        """Search for objects.
 
         Args:
-            search (Tensor): Images of search regions, ``(N, 3, S, S)``,
-                normalized.
-            template (Tensor): Features of the templates, of :meth:`encode`.
+            search (Tensor): Search regions, ``(N, 3, S, S)``, normalized.
+            template (Tensor): The templates' features, from :meth:`encode`.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: Maps of the score, the offset and
-            the size, see ``TrackerHead``.
+            tuple[Tensor, Tensor, Tensor]: Maps of score, offset and size, see
+            ``TrackerHead``.
         """
         search = self.encode(search)
         canvas = torch.cat([search, _fill(template, search.shape[3])], 2)
@@ -141,102 +137,144 @@ class LowFormerTracker(BaseModel):
 
     def forward(self, inputs, data_samples: list | None = None,
                 mode: str = 'tensor'):
-        """Compute maps, losses or tracks.
+        """Compute maps (``tensor``), losses or predictions.
 
-        Args:
-            inputs (dict | Tensor | list): ``template`` and ``search`` images
-                (``tensor`` and ``loss``); images of any size alone, the
-                middle of which is the template (``tensor``); or videos
-                (``predict``).
-            data_samples (list, optional): What belongs to them.
-            mode (str): ``'tensor'``, ``'loss'`` or ``'predict'``.
-
-        Returns:
-            tuple | dict | list: The maps, the losses, or the data samples
-            with the predicted boxes.
+        The inputs are dicts of ``template`` and ``search`` images, for
+        ``tensor`` also images with the template in the center, and for
+        ``predict`` lists of videos.
         """
         if mode == 'predict':
-            return [self.follow(video, sample) for video, sample in
-                    zip(inputs, data_samples or ())]
+            return [self.follow(read_frames(paths), sample)
+                    for paths, sample in zip(inputs, data_samples or ())]
         if isinstance(inputs, Tensor):
             inputs = dict(
                 search=_resized(inputs, self.search_size),
-                template=_resized(_middle(inputs), self.template_size))
+                template=_resized(_center(inputs), self.template_size))
         maps = self.search(inputs['search'], self.encode(inputs['template']))
         return maps if mode == 'tensor' else self.loss(maps, data_samples)
 
     def loss(self, maps: Maps, data_samples: list | None) -> dict:
-        """Compare maps with the true boxes.
-
-        Args:
-            maps (tuple): Of :meth:`search`.
-            data_samples (list): Each with ``gt_box``, corners as fractions
-                of the search region.
-
-        Returns:
-            dict[str, Tensor]: The losses, and ``iou`` of the boxes found.
-        """
+        """Compare maps with each sample's ``gt_box``, relative corners."""
         targets = torch.stack([sample.gt_box for sample in
                                data_samples or ()]).to(maps[0].device)
         size = maps[0].shape[-1]
-        cells = best_cells(maps[0])
-        used = (cells if self.box_cell == 'predicted' else
-                _flat(centre_cells(targets, size), size))
-        giou, l1 = box_losses(corners(boxes_at(used, maps)), targets)
-        weights = self.loss_weights
-        return dict(
-            loss_giou=weights['giou'] * giou, loss_l1=weights['l1'] * l1,
-            loss_focal=weights['focal'] * focal_loss(
-                maps[0], heat_maps(targets, size)))
+        if self.box_cell == 'predicted':
+            positions = peak_positions(maps[0])
+        else:
+            columns, rows = center_cells(targets, size).unbind(1)
+            positions = rows * size + columns
+        giou, l1 = box_losses(corners(boxes_at(positions, maps)), targets)
+        focal = focal_loss(maps[0], heat_maps(targets, size))
+        return {f'loss_{name}': self.loss_weights[name] * loss for name, loss
+                in dict(giou=giou, l1=l1, focal=focal).items()}
 
-    def start(self, image: np.ndarray, box) -> Follower:
-        """Take up an object.
+    def start(self, image: np.ndarray, box: Sequence[float]) -> 'SOTState':
+        """Start to track an object.
 
         Args:
             image (np.ndarray): The first frame, ``(H, W, 3)``, BGR.
             box (Sequence[float]): Left, top, width and height of the object.
 
         Returns:
-            Follower: To be called with the frames that come.
+            SOTState: Call it with the next frames.
         """
-        return Follower(self, image, box)
+        return SOTState(self, image, box)
 
-    def follow(self, video: Video, sample: BaseDataElement
+    def follow(self, frames: Iterable[np.ndarray], sample: BaseDataElement
                ) -> BaseDataElement:
-        """Follow the object of a video.
+        """Track the object of a video.
 
         Args:
-            video (Video): Its frames.
-            sample (BaseDataElement): With ``boxes``, the first of which is
-                the object's.
+            frames (Iterable[np.ndarray]): ``(H, W, 3)``, BGR.
+            sample (BaseDataElement): With ``boxes``, of which the first one is
+                used.
 
         Returns:
             BaseDataElement: The sample with ``pred_boxes``, ``(n, 4)``,
             ``pred_scores``, ``(n, )``, ``seconds``, ``(n, )``, and ``bound``,
             width and height of the first frame.
         """
-        if 'pred_boxes' in sample:  # Finished in an earlier test.
+        if 'pred_boxes' in sample:  # An earlier test finished this video.
             return sample
-        frames = iter(video)
-        first = next(frames)
-        started = time.perf_counter()
-        follower = self.start(first, sample.boxes[0])
-        steps = [(follower.box, 1., time.perf_counter() - started)]
-        for frame in frames:
-            started = time.perf_counter()
-            box, score = follower(frame)
-            steps.append((box, score, time.perf_counter() - started))
+        steps: list[list] = []
+        for frame, *step in self.track(frames, sample.boxes[0]):
+            if not steps:
+                sample.bound = frame.shape[1::-1]
+            steps.append(step)
         sample.pred_boxes, sample.pred_scores, sample.seconds = map(
             np.array, zip(*steps))
-        sample.bound = first.shape[1::-1]
         return sample
 
+    def track(self, frames: Iterable[np.ndarray], box: Sequence[float]
+              ) -> Iterator[tuple[np.ndarray, list[float], float, float]]:
+        """Yield each frame with its box, the score and the seconds."""
+        state = None
+        for frame in frames:
+            started = time.perf_counter()
+            if state is None:
+                state = self.start(frame, box)
+                found = state.box, 1.
+            else:
+                found = state(frame)
+            yield frame, *found, time.perf_counter() - started
 
-def _flat(cells: Tensor, size: int) -> Tensor:
-    return cells[:, 1] * size + cells[:, 0]
+
+class SOTState:
+    """The template and the last box of a tracked object.
+
+    Args:
+        tracker (LowFormerTracker): In eval mode.
+        image (np.ndarray): The first frame, ``(H, W, 3)``, BGR.
+        box (Sequence[float]): Left, top, width and height of the object.
+
+    Attributes:
+        box (list[float]): The last box of the object.
+
+    Raises:
+        UserError: If the box has no area or lies outside of the image.
+    """
+
+    def __init__(self, tracker: LowFormerTracker, image: np.ndarray,
+                 box: Sequence[float]):
+        self.tracker = tracker
+        self.box = check_box(box, image.shape[:2])
+        with torch.no_grad():
+            self._template = tracker.encode(self._crop(
+                image, tracker.template_factor, tracker.template_size)[0])
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> tuple[list[float], float]:
+        """Find the object in the next frame.
+
+        Args:
+            image (np.ndarray): The frame, ``(H, W, 3)``, BGR.
+
+        Returns:
+            tuple[list[float], float]: Its box (left, top, width and height)
+            and the highest score.
+        """
+        tracker = self.tracker
+        pixels, region = self._crop(image, tracker.search_factor,
+                                    tracker.search_size)
+        maps = tracker.search(pixels, self._template)
+        box = boxes_at(peak_positions(maps[0] * tracker.window), maps)[0]
+        # A box of NaN leaves the object where it was.
+        if box.isfinite().all():
+            height, width = image.shape[:2]
+            self.box = clip(region.absolute(box.tolist()), height, width,
+                            tracker.margin)
+        return self.box, maps[0].max().item()
+
+    def _crop(self, image: np.ndarray, factor: float, size: int
+              ) -> tuple[Tensor, Region]:
+        region = Region.around(self.box, factor, size)
+        pixels = torch.from_numpy(region.cut(image)).to(
+            self.tracker.window.device)
+        return self.tracker.data_preprocessor.normalize(
+            pixels.permute(2, 0, 1)[None]), region
 
 
-def _middle(images: Tensor) -> Tensor:
+def _center(images: Tensor) -> Tensor:
     height, width = (side // 2 for side in images.shape[2:])
     top, left = height // 2, width // 2
     return images[:, :, top:top + height, left:left + width]
@@ -249,7 +287,7 @@ def _resized(images: Tensor, size: int) -> Tensor:
 
 
 def _fill(template: Tensor, width: int) -> Tensor:
-    """As often side by side as there is room, and zeros behind."""
+    """Repeat the template side by side, and pad it to a width."""
     times = max(1, width // template.shape[3])
     row = torch.cat([template] * times, 3)
     return F.pad(row, (0, width - row.shape[3]))
@@ -269,5 +307,5 @@ def _check_sizes(search: int, template: int) -> None:
 def _check_backbone(backbone: LowFormer) -> None:
     if len(backbone.stages) != 3:
         raise ValueError(
-            'A tracker has the stages 1 to 3 of a LowFormer: set '
+            'A tracker needs stages 1 to 3 of a LowFormer: set '
             f'out_indices=(2, ), not {backbone.out_indices}.')

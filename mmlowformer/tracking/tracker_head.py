@@ -1,8 +1,7 @@
-"""The heads of the tracker: where the object is, and how large."""
+"""The tracker's head: it predicts the center and the size of the object."""
 from collections.abc import Sequence
 
 import torch
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
@@ -11,27 +10,27 @@ from ..registry import MODELS
 
 CONV_CFG: dict = dict(norm_cfg=dict(type='BN'),
                       act_cfg=dict(type='HSwish', inplace=False))
-# As in LowFormer's stage 3.
+# LowFormer's stage 3.
 ATTENTION = dict(stride=2, kernel=5, ratio=0.5, down='separable', up='dense')
-# Scores stay this far from 0 and 1.
+# Least distance of scores from 0 and 1.
 MARGIN = 1e-4
-# The score that a position starts with, about log(0.1 / 0.9), so that the
-# many positions without the object do not overwhelm the first iterations.
+# Initial score of all positions, about log(0.1 / 0.9): the many positions
+# without an object would dominate the first iterations.
 PRIOR_LOGIT = -2.19
 
 
 class SeparableConv(BaseModule):
-    """3x3 depthwise and 1x1 convolution, each with ReLU, then BatchNorm."""
+    """Depthwise 3x3 and 1x1 convolution, both with ReLU, and BatchNorm."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        # Apart from the norm: what fuses a norm with the convolution before
-        # it would not see the ReLU between them.
+        # Fusing norms with convolutions ignores a ReLU between them, so the
+        # norm is no part of this sequence.
         self.convs = Sequential(
             nn.Conv2d(in_channels, in_channels, 3, padding=1,
                       groups=in_channels), nn.ReLU(),
             nn.Conv2d(in_channels, out_channels, 1), nn.ReLU())
-        self.norm = build_norm_layer(dict(type='BN'), out_channels)[1]
+        self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.convs(x))
@@ -39,20 +38,20 @@ class SeparableConv(BaseModule):
 
 @MODELS.register_module()
 class TrackerHead(BaseModule):
-    """Two towers of LowFormer's blocks, one for the score, one for the box.
+    """Two towers of LowFormer's blocks, for the score and for the box.
 
     Source: the authors' tracker,
-    https://github.com/altair199797/LowFormer-Track. With fewer blocks, and
-    with blocks whose local convolution is separable, it is a light head.
+    https://github.com/altair199797/LowFormer-Track. Fewer blocks and separable
+    convolutions make a light head.
 
     Args:
         channels (int): Channels of the input and of the towers.
-        depths (Sequence[int]): Blocks in the tower of the score, and in that
-            of the box. Defaults to ``(2, 4)``.
+        depths (Sequence[int]): Blocks in the towers of score and box.
+            Defaults to ``(2, 4)``.
         block (Sequence[str]): Branches of a block, see ``LowFormer``'s
             ``arch``. Defaults to ``('norm_lowtention', 'norm_mlp',
             'local')``.
-        depthwise_from_channels (float): From how many channels on a block's
+        depthwise_from_channels (float): Number of channels from which on the
             local branch is separable. Defaults to 256.
         init_cfg (dict | list, optional): Initialization. Defaults to none.
 
@@ -89,16 +88,15 @@ class TrackerHead(BaseModule):
         self.deployed = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Predict for each position.
+        """Predict maps of the object's center and size.
 
         Args:
             x (Tensor): ``(N, channels, H, W)``.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: The score of the object's centre,
-            ``(N, 1, H, W)``, its offset from the position, in positions,
-            ``(N, 2, H, W)``, and width and height of the object as fractions
-            of the search region, ``(N, 2, H, W)``.
+            tuple[Tensor, Tensor, Tensor]: The score, ``(N, 1, H, W)``, the
+            center's offset in positions, ``(N, 2, H, W)``, and width and
+            height as fractions of the search region, ``(N, 2, H, W)``.
         """
         box = self.box_tower(x)
         score = self.score(self.score_tower(x))

@@ -1,11 +1,11 @@
-"""What the C library does with memory that was freed."""
+"""Tell glibc what to do with freed memory."""
 import contextlib
 import ctypes
 import os
 
-# Of malloc.h.
+# Constants of malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# The largest that all versions of glibc take for the second.
+# The largest value that all versions of glibc accept for the second.
 LARGEST_BLOCK = 32 * 2**20
 LARGEST_REST = 2**31 - 1
 
@@ -13,9 +13,9 @@ LARGEST_REST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Have glibc keep the blocks of a step for the next one.
 
-    It gives large blocks back to the system at once, and each page of the
-    next one faults again. What the environment says of this
-    (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``) stays as it is.
+    By default glibc returns large blocks to the system at once, and each page
+    of the next block faults again. The environment variables
+    ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` take precedence.
     """
     if {'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'} & set(os.environ):
         return False
@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_free_memory() -> None:
-    """To the system: glibc keeps hundreds of MiB between what is in use."""
+    """Return freed memory to the system; glibc keeps hundreds of MiB."""
     # Other C libraries do not have it.
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Files that MMEngine's checkpoint loader does not read by itself."""
+"""Checkpoints from safetensors files, the Hugging Face hub and URLs."""
 import errno
 import hashlib
 import http.client
@@ -22,15 +22,15 @@ from ..errors import UserError, first_line
 HUB_PREFIX = 'hf-hub:'
 HUB_FILE = 'model.safetensors'
 SECONDS_WITHOUT_A_BYTE = 60
-# What a server says of a file's version.
+# Headers that identify the version of a file.
 VERSION_HEADERS = ('ETag', 'Last-Modified')
 CHUNK = 2**20
-# Of a disk, and not of a connection.
+# Errors of the disk, not of the connection.
 OF_DISK = (errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC,
            errno.ENOTDIR, errno.EPERM, errno.EROFS)
 
 
-# MMEngine takes prefixes as regular expressions.
+# MMEngine treats prefixes as regular expressions.
 @CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
 def load_from_safetensors(filename: str, map_location=None) -> dict:
     """Load a local safetensors file.
@@ -89,10 +89,10 @@ def load_from_hub(filename: str, map_location=None) -> dict:
 
 
 def fetched(url: str) -> Path:
-    """The copy of a file of another machine, as it is there now.
+    """Download a file, or find the copy of its current version.
 
-    Copies are kept by the whole URL and by what the server says of the file's
-    version. Where it says nothing, the file is fetched each time.
+    The cache keys are the whole URL and the version that the server names.
+    Without a version the file is downloaded each time.
     """
     name = Path(urlparse(url).path).name
     if not name:
@@ -103,7 +103,7 @@ def fetched(url: str) -> Path:
         return _current_copy(url, folder, name)
     except HTTPError as error:
         reason: object = f'{error.code} {error.reason}'
-        # The server is there, and has no such file for us.
+        # The server answers that it has no such file.
         copy = None if error.code < 500 else _newest(folder, name)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
@@ -112,8 +112,8 @@ def fetched(url: str) -> Path:
         copy = _newest(folder, name)
     if copy is None:
         raise UserError(f'checkpoint {url} could not be fetched: {reason}')
-    print_log(f'{url}: not compared with the server ({reason}), taken as it '
-              f'was fetched before from {copy}', 'current',
+    print_log(f'{url}: the server cannot be reached ({reason}); using the '
+              f'earlier download {copy}', 'current',
               level=logging.WARNING)
     return copy
 
@@ -148,9 +148,9 @@ def _version(headers: Message) -> str:
 
 
 def _download(response: http.client.HTTPResponse, file: Path) -> None:
-    """Give a file its name only when it is complete.
+    """Rename the file when it is complete.
 
-    Several processes may do so at a time, to the same effect.
+    Several processes may download the same file at a time.
     """
     part = file.with_name(f'{uuid4().hex}.partial')
     received = 0
@@ -161,11 +161,11 @@ def _download(response: http.client.HTTPResponse, file: Path) -> None:
             for chunk in iter(partial(response.read, CHUNK), b''):
                 received += len(chunk)
                 with _cache_errors(file):
-                    # A disk that is nearly full takes a part.
+                    # A nearly full disk writes only a part.
                     while chunk:
                         chunk = chunk[target.write(chunk):]
         expected = response.headers.get('Content-Length')
-        # Python does not mind if a connection ends before.
+        # Python does not report a connection that ends early.
         if expected and received != int(expected):
             raise OSError(f'the connection ended after {received} of '
                           f'{expected} bytes')
@@ -177,7 +177,7 @@ def _download(response: http.client.HTTPResponse, file: Path) -> None:
 
 @contextmanager
 def _cache_errors(file: Path) -> Iterator[None]:
-    """Tell a disk that takes nothing from a connection that gives nothing."""
+    """Tell errors of the disk from errors of the connection."""
     try:
         yield
     except OSError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def cpu_name() -> str:
-    """What the processor is called."""
+    """The name of the processor."""
     try:
         for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):

@@ -1,10 +1,10 @@
-"""The device that a Runner takes."""
+"""The device that a Runner uses."""
 import torch
 from mmengine.device import get_device
 
 
 def device_name() -> str:
-    """The device in words, for example ``cuda (NVIDIA A100)``."""
+    """Describe the device, for example ``cuda (NVIDIA A100)``."""
     device = get_device()
     if device == 'cuda':
         return f'cuda ({torch.cuda.get_device_name()})'

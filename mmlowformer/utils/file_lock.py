@@ -13,17 +13,17 @@ from ..errors import UserError, is_first_process
 
 try:
     import fcntl
-except ImportError:  # Windows has none, nor another lock that a kill removes.
+except ImportError:  # Windows has no lock that ends with a killed process.
     fcntl = None  # type: ignore[assignment]
 
 LOCK = '.training.lock'
-# Neither to write into what a link points to, nor to wait for a pipe.
+# Do not follow a link, and do not wait for a pipe.
 FLAGS = (os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
          | getattr(os, 'O_NONBLOCK', 0))
 
 
 def check_free(work_dir: str | Path) -> None:
-    """Make sure that no other training runs in a work dir."""
+    """Check that no other training runs in a work dir."""
     if os.path.lexists(Path(work_dir, LOCK)):
         with work_dir_lock(work_dir):
             pass
@@ -33,8 +33,8 @@ def check_free(work_dir: str | Path) -> None:
 def work_dir_lock(work_dir: str | Path) -> Iterator[None]:
     """Keep other trainings out of a work dir.
 
-    The lock is the kernel's and ends with the process, however that ends. Of
-    a distributed job the first process holds it for all.
+    The kernel releases the lock when the process exits, even after a crash.
+    The first process of a distributed job holds it for all.
     """
     if not is_first_process() or fcntl is None:
         yield
@@ -62,7 +62,7 @@ def _open(work_dir: str | Path) -> int:
 
 def _check_regular(lock: Path) -> None:
     if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
-        raise UserError(f'{lock} is no regular file: delete it, or name '
+        raise UserError(f'{lock} is not a regular file: delete it, or name '
                         'another folder with --work-dir')
 
 
@@ -75,8 +75,8 @@ def _lock(file: int, work_dir: str | Path) -> None:
             f'another training is running in {work_dir} ({owner}). Wait for '
             'it, end it, or name another folder with --work-dir') from error
     except OSError as error:
-        print_log(f'{work_dir} cannot be locked ({error.strerror}): mind that '
-                  'no other training uses it.', 'current',
+        print_log(f'{work_dir} cannot be locked ({error.strerror}): make sure '
+                  'that no other training uses it.', 'current',
                   level=logging.WARNING)
         return
     _LOCKED.add(file)
@@ -89,10 +89,9 @@ _LOCKED: set[int] = set()
 
 
 def _leave_to_parent() -> None:
-    """A lock lasts as long as any process has the file open.
+    """Close the file in a fork, which would keep the lock.
 
-    Workers of data loaders, which are forks, outlive a killed training by
-    seconds.
+    Forked workers of data loaders outlive a killed training by seconds.
     """
     while _LOCKED:
         os.close(_LOCKED.pop())

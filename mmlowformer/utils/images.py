@@ -1,7 +1,7 @@
-"""Image files, read alike wherever one is read."""
+"""Read images in one way for training, prediction and exports."""
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,43 +11,52 @@ from .imports import need
 if TYPE_CHECKING:
     from PIL import Image
 
-    # A path, an array ``(h, w, 3)`` in BGR as OpenCV has it, or of PIL.
-    Source = str | Path | np.ndarray | Image.Image
+# A path, the bytes of a file, an array ``(h, w, 3)`` in BGR as OpenCV reads it
+# or ``(h, w)`` in gray, or a PIL image.
+Source: TypeAlias = ('str | Path | bytes | bytearray | memoryview | np.ndarray'
+                     ' | Image.Image')
+CONTENT = (bytes, bytearray, memoryview)
 
 OPENCV, PILLOW = 'opencv', 'pillow'
 PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
             PILLOW: ('PIL.Image', 'pillow')}
-# Behind grey and alpha, as mmcv has it.
+# Background of gray images with alpha, as in mmcv.
 CANVAS = (124, 117, 104)
-# What files of floats begin with: Radiance, PFM, OpenEXR.
+# First bytes of files of floats: Radiance, PFM, OpenEXR.
 FLOATING = (b'#?', b'PF', b'Pf', b'v/1\x01')
 
 
-def read(source: 'Source', library: str) -> np.ndarray:
-    """Read an image."""
+def read(source: Source, library: str, name: str = '') -> np.ndarray:
+    """Read an image as an array ``(h, w, 3)``, BGR, uint8."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
             raise UserError(f'image not found: {source}'
                             + (', which is no regular file'
                                if Path(source).exists() else ''))
         return decode(Path(source).read_bytes(), library, f'image {source}')
-    if not isinstance(source, np.ndarray):
-        if not hasattr(source, 'getexif'):
-            raise UserError('an image has to be a path, an array or one of '
-                            f'Pillow, not {type(source).__name__}')
-        return from_pillow(source, 'the image')
-    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
-        raise UserError(f'the image has the shape {source.shape} and the '
-                        f'type {source.dtype}; needed is (height, width, 3) '
-                        'in BGR, uint8')
-    return source
+    if isinstance(source, CONTENT):
+        return decode(bytes(source), library, f'image {name or "of bytes"}')
+    if not isinstance(source, np.ndarray) and hasattr(source, 'getexif'):
+        return from_pillow(source, f'image {name or "of Pillow"}')
+    if not hasattr(source, '__array__'):
+        raise UserError('an image has to be a path, the bytes of a file, an '
+                        'array or one of Pillow, not '
+                        f'{type(source).__name__}')
+    image = np.asarray(source)
+    if image.ndim == 2:
+        image = image[..., None].repeat(3, 2)
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size \
+            or image.dtype != np.uint8:
+        raise UserError(
+            f'image {name or "array"} has the shape {image.shape} and the '
+            f'type {image.dtype}: give (height, width, 3) in BGR, uint8')
+    return np.ascontiguousarray(image)
 
 
 def decode(content: bytes, library: str, name: str) -> np.ndarray:
-    """Read what is in an image file, for all who read any.
+    """Decode an image file to the pixels of mmcv's ``LoadImageFromFile``.
 
-    The pixels are those of mmcv's ``LoadImageFromFile``; 16 bits of gray
-    become the upper 8 with Pillow, too, as with OpenCV.
+    Of 16 bits it keeps the upper 8, with Pillow as with OpenCV.
     """
     if not content:
         raise UserError(f'{name} is empty (0 bytes)')
@@ -80,7 +89,7 @@ def _by_pillow(content: bytes, name: str) -> np.ndarray:
     except pillow.DecompressionBombError as error:
         raise UserError(f'{name} is too large: {first_line(error)}'
                         ) from error
-    # Damaged headers lead Pillow into all of these.
+    # Pillow raises all of these for damaged headers.
     except (OSError, SyntaxError, ValueError, ArithmeticError, MemoryError
             ) as error:
         raise UserError(f'{name} cannot be decoded: it is damaged '
@@ -88,13 +97,13 @@ def _by_pillow(content: bytes, name: str) -> np.ndarray:
 
 
 def from_pillow(image: 'Image.Image', name: str) -> np.ndarray:
-    """The pixels of Pillow's image."""
+    """Convert an image of Pillow."""
     from PIL import Image, ImageOps
     check_depth(image, name)
     deep = image.mode.startswith('I')
     image = ImageOps.exif_transpose(image)
     if deep:
-        # Pillow would make white of all that is above 255.
+        # Pillow would turn all values above 255 white.
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return gray[..., None].repeat(3, 2)
     if image.mode == 'LA':
@@ -105,13 +114,13 @@ def from_pillow(image: 'Image.Image', name: str) -> np.ndarray:
 
 
 def check_depth(image: 'Image.Image', name: str) -> None:
-    """Refuse an image of Pillow whose values have no range that is known."""
-    # Pillow keeps 16 bits of these formats in 32.
+    """Refuse an image of Pillow whose range of values is unknown."""
+    # Pillow stores 16 bits of these formats in 32.
     if image.mode == 'F' or (
             image.mode == 'I' and image.format not in ('PPM', 'PNG')):
         raise UserError(f'{name} {_too_deep(f"mode {image.mode}")}')
 
 
 def _too_deep(kind: str) -> str:
-    return (f'holds floats or 32-bit numbers ({kind}), whose range is not '
-            'known: convert it to 8 or 16 bits')
+    return (f'holds floats or 32-bit numbers ({kind}) of unknown range: '
+            'convert it to 8 or 16 bits')

@@ -1,14 +1,43 @@
-"""Packages that not every use needs."""
+"""Optional packages, and the versions that ``requirements/`` states."""
 import importlib
+import re
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from ..errors import UserError
 
+PACKAGE = Path(__file__).resolve().parents[1]
+
 
 def need(module: str, packages: str) -> ModuleType:
-    """Import a module that an installation may lack."""
+    """Import a module that may not be installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(f'{module} is missing: pip install {packages}') \
             from error
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of the checkout, or the one that a wheel installs."""
+    installed = PACKAGE / '.mim' / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def pinned(*distributions: str) -> str:
+    """Arguments of ``pip install``, with the versions of ``requirements/``."""
+    lines = (_requirements().get(name, name) for name in distributions)
+    return ' '.join(f'"{line}"' if '<' in line else line for line in lines)
+
+
+@cache
+def _requirements() -> dict[str, str]:
+    files = sorted(shipped_folder('requirements').glob('*.txt'),
+                   key=lambda file: file.name != 'constraints.txt')
+    found: dict[str, str] = {}
+    for file in files:
+        for line in file.read_text(encoding='utf-8').splitlines():
+            if name := re.match(r'[\w.-]+', line):
+                found.setdefault(name.group(), line.partition(';')[0].strip())
+    return found

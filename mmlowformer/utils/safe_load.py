@@ -1,4 +1,4 @@
-"""Checkpoints are read without running code."""
+"""Read checkpoints without running code."""
 import os
 import pickle
 import re
@@ -22,10 +22,10 @@ from .checkpoint_schemes import (
     load_from_safetensors,
 )
 
-# torch's switches for all loads of a process.
+# torch's switches for all loads in a process.
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 FORCE_NOT = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-# MMEngine's prefix of files without a scheme.
+# MMEngine's prefix for files without a scheme.
 LOCAL = ''
 WEB = ('http://', 'https://')
 MOST_DIMENSIONS = 64
@@ -44,12 +44,12 @@ def _statistics_method(owner: object, name: str):
 
 
 def _runner_globals() -> list:
-    """All that MMEngine's Runner writes beyond tensors and plain values."""
+    """The types that MMEngine's Runner writes besides plain values."""
     array = np.array([0.])
     scalar = np.float64(0).__reduce__()[0]
     reconstruct = array.__reduce__()[0]
     dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdUS'}
-    # numpy 2 renamed the module; files of both kinds are around.
+    # numpy 2 renamed the module; files of both kinds exist.
     modules = ('numpy.core.multiarray', 'numpy._core.multiarray')
     return [
         HistoryBuffer, np.ndarray, np.dtype, *dtypes,
@@ -64,8 +64,8 @@ def _runner_globals() -> list:
 def runner_files_allowed() -> Iterator[None]:
     """Let ``weights_only=True`` read what MMEngine's Runner writes.
 
-    What was allowed before is so afterwards, whatever is read in between:
-    loading with the maintained forks of MMEngine takes types off the list.
+    The list is restored afterwards, as loading with the maintained forks of
+    MMEngine removes types from it.
     """
     before = torch.serialization.get_safe_globals()
     torch.serialization.add_safe_globals(_runner_globals())
@@ -80,9 +80,9 @@ def runner_files_allowed() -> Iterator[None]:
 def safe_checkpoint_loading() -> Iterator[None]:
     """Let MMEngine's checkpoint loader read files without running code.
 
-    By itself it leaves ``weights_only`` to torch, which before 2.6 means
-    False; the maintained forks fall back to False when a file is refused.
-    Here loads that ask for that are overruled.
+    MMEngine leaves ``weights_only`` to torch, which before 2.6 means False;
+    the maintained forks retry a refused file with False. Both are overruled
+    here.
     """
     before = {name: os.environ.get(name) for name in (FORCE, FORCE_NOT)}
     schemes = CheckpointLoader._schemes
@@ -99,7 +99,7 @@ def safe_checkpoint_loading() -> Iterator[None]:
 
 
 def enable_safe_loading(environ: MutableMapping[str, str]) -> None:
-    """Never run code of a checkpoint in this process, see the two above.
+    """Never run code of a checkpoint in this process.
 
     Args:
         environ (MutableMapping[str, str]): The process's environment,
@@ -116,9 +116,9 @@ def _force_weights_only(environ: MutableMapping[str, str]) -> None:
 
 
 def _guarded(schemes: dict[str, Callable]) -> dict[str, Callable]:
-    """MMEngine's loaders, reading as :func:`read_file` does.
+    """MMEngine's loaders, with :func:`read_file` for files and URLs.
 
-    MMEngine keeps copies by the last part of their URLs, which others share.
+    MMEngine's own cache takes two URLs with the same file name for one.
     """
     own = {LOCAL: read_file, **dict.fromkeys(WEB, _read_url)}
     return type(schemes)(
@@ -141,11 +141,11 @@ def _guard(loader: Callable) -> Callable:
 
 
 def read_file(filename: str | Path, map_location: str | None = None) -> dict:
-    """Read a checkpoint of this machine, of any format, and run no code."""
+    """Read a local checkpoint of any format, without running code."""
     if str(filename).endswith('.safetensors'):
         return load_from_safetensors(str(filename), map_location)
     with runner_files_allowed():
-        # Files from before torch 1.6 are no zip archives and cannot be mapped.
+        # Files from before torch 1.6 are no zip archives.
         content = torch.load(
             filename, map_location=map_location or 'cpu', weights_only=True,
             mmap=zipfile.is_zipfile(filename))
@@ -153,10 +153,10 @@ def read_file(filename: str | Path, map_location: str | None = None) -> dict:
 
 
 def strip_code(content: dict) -> dict:
-    """Take out what MMEngine would execute.
+    """Remove what MMEngine would execute.
 
-    That is the Python config in ``meta``, which old versions wrote: on
-    resuming, MMEngine runs it to look for the number of GPUs.
+    On resuming, MMEngine executes the Python config in ``meta``, which old
+    versions wrote, to find the number of GPUs.
     """
     meta = content.get('meta') if isinstance(content, dict) else None
     if isinstance(meta, dict):
@@ -165,19 +165,19 @@ def strip_code(content: dict) -> dict:
 
 
 def check_checkpoint(file: str | Path) -> dict | None:
-    """Open a checkpoint file and make sure that it holds a state dict.
+    """Open a checkpoint file and check that it holds a state dict.
 
     Args:
-        file (str | Path): The checkpoint, or ``hf-hub:REPOSITORY``. What has
-            another scheme, like ``https://``, is left to MMEngine.
+        file (str | Path): The checkpoint, or ``hf-hub:REPOSITORY``. Files of
+            another scheme, like ``https://``, are left to MMEngine.
 
     Returns:
         dict | None: The content, its tensors not yet read from disk; None for
         a URL.
 
     Raises:
-        UserError: If it is missing, truncated, would run code, or holds
-            something else.
+        UserError: If the file is missing, truncated, would run code, or holds
+            no state dict.
     """
     if str(file).startswith(HUB_PREFIX):
         try:
@@ -196,7 +196,7 @@ def check_checkpoint(file: str | Path) -> dict | None:
             raise UserError(f'checkpoint {file} cannot be read, it is no '
                             'checkpoint') from error
         name = re.search(r'GLOBAL (\S+)', str(error))
-        # torch's own text is the advice to let the code run.
+        # torch's own text advises to let the code run.
         reason = (name.group(1) if name else
                   first_line(error.__context__ or error))
         raise UserError(f'checkpoint {file} is refused: reading it would run '
@@ -222,7 +222,7 @@ def _has_names(content: object) -> bool:
 
 
 def _where_tensors_are(content: object) -> str:
-    """Which entry of a checkpoint would have been a state dict."""
+    """Name the entry of a checkpoint that looks like a state dict."""
     for key, value in content.items() if isinstance(content, dict) else ():
         if isinstance(value, dict) and state_dict_of(value):
             return (f'; its tensors are in {key!r}. Write them into a file of '
@@ -233,7 +233,7 @@ def _where_tensors_are(content: object) -> str:
 
 def state_dict_of(content: dict) -> dict[str, torch.Tensor]:
     """The tensors in a checkpoint."""
-    # The authors' tracker has another name for it.
+    # The authors' tracker calls it "net".
     state = content.get('state_dict', content.get('net', content))
     if not isinstance(state, dict):
         return {}
@@ -247,6 +247,6 @@ def first_nonfinite(state: dict[str, torch.Tensor]) -> str | None:
                  if value.layout == torch.strided and not value.is_meta
                  and not value.is_nested and value.is_floating_point()
                  and value.dtype.itemsize > 1
-                 # Nothing computes with more.
+                 # isfinite() takes no more.
                  and value.dim() <= MOST_DIMENSIONS
                  and not value.isfinite().all()), None)

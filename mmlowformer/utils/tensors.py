@@ -1,4 +1,4 @@
-"""Tensors inside of lists, dicts and data samples."""
+"""Tensors in nested lists, tuples and dicts."""
 from collections.abc import Callable
 
 from torch import Tensor
@@ -17,7 +17,7 @@ def map_tensors(function: Callable[[Tensor], object], value):
 
 
 def tensors_in(value) -> list[Tensor]:
-    """The tensors in lists, tuples and dicts, whatever else is in there."""
+    """The tensors in lists, tuples and dicts; other values are skipped."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):

@@ -9,15 +9,15 @@ LABEL = 12
 
 
 def line(label: str, text: str) -> str:
-    """A labelled entry, continued below itself."""
+    """A labeled entry, with its continuation lines indented."""
     return wrapped(f'{label:<{LABEL}}{text}', ' ' * LABEL)
 
 
 def command(*words: str) -> str:
-    """A command to copy, over several lines if it is long."""
+    """A command to copy, on several lines if it is long."""
     lines = ['']
     for word in map(shlex.quote, words):
-        # Two columns are for what marks a line that goes on.
+        # Two columns are for the backslash.
         if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDTH - 2:
             lines.append('   ')
         lines[-1] += f' {word}' if lines[-1] else word
@@ -25,7 +25,7 @@ def command(*words: str) -> str:
 
 
 def short(path: str | Path) -> str:
-    """A path as seen from the current folder, if it is in there."""
+    """A path relative to the current folder, if it is inside."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith('..') else relative
 

@@ -4,14 +4,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from ..errors import UserError
+
 
 class Tile(NamedTuple):
-    """A part of an image.
-
-    Attributes:
-        top, left (int): Its place, in pixels.
-        bottom, right (int): Where it ends.
-    """
+    """A part of an image, from ``top`` and ``left`` to before the others."""
 
     top: int
     left: int
@@ -19,18 +16,18 @@ class Tile(NamedTuple):
     right: int
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The part of an array ``(h, w, ...)``."""
+        """Copy the part of an array ``(h, w, ...)``."""
         return np.ascontiguousarray(
             image[self.top:self.bottom, self.left:self.right])
 
     def cut_out(self, values: Tensor, frame: 'Tile | None' = None) -> Tensor:
-        """A view of the part of a tensor ``(..., h, w)``."""
+        """View the part of a tensor ``(..., h, w)`` of an image or a tile."""
         top, left = frame[:2] if frame else (0, 0)
         return values[..., self.top - top:self.bottom - top,
                       self.left - left:self.right - left]
 
     def common(self, other: 'Tile') -> 'Tile | None':
-        """What belongs to both, if anything does."""
+        """The part that both tiles share, if any."""
         part = Tile(max(self.top, other.top), max(self.left, other.left),
                     min(self.bottom, other.bottom),
                     min(self.right, other.right))
@@ -38,11 +35,20 @@ class Tile(NamedTuple):
         return None if empty else part
 
 
+def check_tiling(size: int, overlap: float) -> None:
+    """Refuse tiles that are too small or overlap too much."""
+    if size < 32:
+        raise UserError(f'tile {size}: at least 32 pixels are needed')
+    if not 0 <= overlap <= 0.9:
+        raise UserError(f'overlap {overlap:g} has to be a fraction of the '
+                        'tile, 0 to 0.9')
+
+
 def tiles_of(height: int, width: int, size: int, overlap: float
              ) -> list[Tile]:
-    """Tiles that cover an image, row by row.
+    """Cover an image with tiles of equal size and overlap, row by row.
 
-    All are of the full size, unless the image is smaller, and overlap evenly.
+    Only an image that is smaller than a tile has smaller tiles.
     """
     return [Tile(top, left, min(top + size, height), min(left + size, width))
             for top in _starts(height, size, overlap)

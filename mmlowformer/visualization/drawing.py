@@ -1,20 +1,19 @@
-"""Truth and prediction side by side, each with a caption, for every task."""
+"""Pictures of ground truth and predictions, for every task."""
 import colorsys
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import Tensor
-from torchvision.ops import box_iou
 
 from ..errors import printable
 
-# Smaller images are enlarged, so that labels fit; larger ones are shrunk, so
-# that labels can be read when the whole is looked at.
+# Smaller images are enlarged for labels to fit, larger ones are shrunk for
+# labels to be readable in the whole picture.
 SMALLEST_SIDE = 320
 LARGEST_SIDE = 1600
-# Of each picture in a sheet of several.
+# Contact sheets.
 SHEET_SIDE, SHEET_COLUMNS = 240, 6
 FONT_SIZE = 15
 MARGIN = FONT_SIZE + 6
@@ -23,7 +22,7 @@ LINE = 3
 DASH = 7
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 RIGHT, WRONG = (0, 130, 60), (200, 0, 30)
-# A box of the right class that overlaps as much is a hit.
+# IoU from which on a box of the right class is a hit.
 HIT = 0.5
 
 
@@ -31,24 +30,24 @@ class Boxes(NamedTuple):
     """Boxes of one image.
 
     Attributes:
-        corners (Tensor): ``(n, 4)``, in pixels of the image.
+        corners (np.ndarray | Tensor): ``(n, 4)``, in pixels.
         labels (list[int]): Their classes.
-        texts (list[str]): What is written at each.
-        right (list[bool]): Whether prediction and truth agree on it.
+        texts (list[str]): The texts at the boxes.
+        right (list[bool]): Whether prediction and ground truth agree.
     """
 
-    corners: Tensor
+    corners: Any
     labels: list[int]
     texts: list[str]
     right: list[bool]
 
 
-def colours(count: int, palette: Sequence | None = None) -> list[tuple]:
-    """A colour for each class."""
+def class_colors(count: int, palette: Sequence | None = None) -> list[tuple]:
+    """One color for each class."""
     if (isinstance(palette, (list, tuple)) and len(palette) == count
             and all(map(_is_color, palette))):
-        return [tuple(colour) for colour in palette]
-    # Steps of the golden ratio keep neighbours apart, however many there are.
+        return [tuple(color) for color in palette]
+    # Steps of the golden ratio keep neighbors apart in palettes of any size.
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(
         index * 0.618034 % 1, 0.9, 0.6 + 0.3 * (index % 2)))
         for index in range(count)]
@@ -59,22 +58,31 @@ def _is_color(color: object) -> bool:
         isinstance(part, int) and 0 <= part <= 255 for part in color))
 
 
-def match(truth: Tensor, truth_labels: list[int], found: Tensor,
-          found_labels: list[int]) -> tuple[list[bool], list[bool]]:
-    """Tell hits from misses and false alarms."""
-    hit, overlaps = [False] * len(truth), box_iou(found, truth)
-    hits = []
-    for overlap, label in zip(overlaps, found_labels):
-        free = [index for index in range(len(truth)) if not hit[index]
-                and truth_labels[index] == label and overlap[index] >= HIT]
+def match(truth: Any, truth_labels: list[int], predicted: Any,
+          predicted_labels: list[int]) -> tuple[list[bool], list[bool]]:
+    """Tell which boxes of the ground truth, and which predictions, match."""
+    found, hits = [False] * len(truth), []
+    ious = _pairwise_iou(np.asarray(predicted), np.asarray(truth))
+    for iou, label in zip(ious, predicted_labels):
+        free = [index for index in range(len(truth)) if not found[index]
+                and truth_labels[index] == label and iou[index] >= HIT]
         hits.append(bool(free))
         if free:
-            hit[max(free, key=overlap.__getitem__)] = True
-    return hit, hits
+            found[max(free, key=iou.__getitem__)] = True
+    return found, hits
+
+
+def _pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low = np.maximum(boxes[:, None, :2], others[:, :2])
+    high = np.minimum(boxes[:, None, 2:], others[:, 2:])
+    common = (high - low).clip(0).prod(2)
+    areas, other_areas = ((item[:, 2:] - item[:, :2]).prod(1)
+                          for item in (boxes, others))
+    return common / (areas[:, None] + other_areas - common).clip(1e-9)
 
 
 def scale_of(image: np.ndarray) -> float:
-    """How many times an image is enlarged, for labels to be readable."""
+    """Factor by which an image is enlarged in its picture."""
     shortest, longest = sorted(image.shape[:2])
     if longest > LARGEST_SIDE:
         return LARGEST_SIDE / longest
@@ -86,18 +94,19 @@ def _resized(image: np.ndarray) -> Image.Image:
     picture, scale = Image.fromarray(image), scale_of(image)
     if scale == 1:
         return picture
-    way = (Image.Resampling.NEAREST if scale > 1 else
-           Image.Resampling.LANCZOS)
+    resample = (Image.Resampling.NEAREST if scale > 1 else
+                Image.Resampling.LANCZOS)
     return picture.resize([max(1, round(side * scale))
-                           for side in picture.size], way)
+                           for side in picture.size], resample)
 
 
+@cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT_SIZE)
 
 
 def _framed(picture: Image.Image) -> Image.Image:
-    """With a margin, in which labels have room."""
+    """Add a margin with room for labels."""
     framed = Image.new('RGB', (picture.width + 2 * MARGIN,
                                picture.height + 2 * MARGIN), PAPER)
     framed.paste(picture, (MARGIN, MARGIN))
@@ -106,15 +115,16 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
                ) -> Image.Image:
-    """An image with boxes; dashed are those that are not right."""
+    """Draw boxes; those that are not right are dashed."""
     panel = _framed(_resized(image))
     draw = ImageDraw.Draw(panel)
-    corners = (boxes.corners * scale_of(image) + MARGIN).round().tolist()
+    corners = (np.asarray(boxes.corners).reshape(-1, 4) * scale_of(image)
+               + MARGIN).round().tolist()
     for box, label, right in zip(corners, boxes.labels, boxes.right):
         _outline(draw, box, palette[label], right)
     taken = list(corners)
-    texts = map(printable, boxes.texts)
-    for box, label, text in zip(corners, boxes.labels, texts):
+    for box, label, text in zip(corners, boxes.labels,
+                                map(printable, boxes.texts)):
         place = _place(draw, box, text, taken, panel.size)
         draw.rectangle(place, fill=palette[label])
         draw.text((place[0], place[1]), text, font=_font(),
@@ -124,27 +134,27 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
 
 
 def _ink(ground: tuple) -> tuple:
-    """Black or white, whichever is readable."""
+    """Black on bright colors, white on dark ones."""
     return INK if np.dot(ground, (0.3, 0.59, 0.11)) > 140 else PAPER
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: list, colour: tuple,
+def _outline(draw: ImageDraw.ImageDraw, box: list, color: tuple,
              solid: bool) -> None:
     if solid:
-        draw.rectangle(box, outline=colour, width=LINE)
+        draw.rectangle(box, outline=color, width=LINE)
         return
     left, top, right, bottom = box
     for x in np.arange(left, right, 2 * DASH):
         for y in (top, bottom):
-            draw.line((x, y, min(x + DASH, right), y), colour, LINE)
+            draw.line((x, y, min(x + DASH, right), y), color, LINE)
     for y in np.arange(top, bottom, 2 * DASH):
         for x in (left, right):
-            draw.line((x, y, x, min(y + DASH, bottom)), colour, LINE)
+            draw.line((x, y, x, min(y + DASH, bottom)), color, LINE)
 
 
 def _place(draw: ImageDraw.ImageDraw, box: list, text: str, taken: list,
            size: tuple[int, int]) -> list[float]:
-    """Where a label hides least: above, below or beside its box."""
+    """Find the place above, below or beside a box that hides least."""
     left, top, right, bottom = box
     width = draw.textlength(text, font=_font()) + 2
     height = FONT_SIZE + 3
@@ -166,24 +176,23 @@ def _common_area(one: list, other: list) -> float:
 
 def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
               ) -> Image.Image:
-    """An image in grey under the colours of classes."""
-    # With its own colours, a class would be of another in each image.
-    grey = image.mean(2, keepdims=True).repeat(3, 2)
-    tint = grey.copy()
+    """Draw the classes' colors over the gray image."""
+    # The image's own colors would change those of the classes.
+    gray = image.mean(2, keepdims=True).repeat(3, 2)
+    tint = gray.copy()
     for label in np.unique(mask):
         if label < len(palette):
             tint[mask == label] = palette[label]
-    return _framed(_resized((grey * 0.35 + tint * 0.65).astype(np.uint8)))
+    return _framed(_resized((gray * 0.35 + tint * 0.65).astype(np.uint8)))
 
 
 def captioned(panels: Sequence[tuple[str, Image.Image]],
               legend: Sequence[tuple[str, tuple]] = ()) -> Image.Image:
-    """Panels side by side, with a caption above each."""
+    """Panels side by side, each below its caption."""
     panels = [(printable(caption), panel) for caption, panel in panels]
-    legend = [(printable(name), colour) for name, colour in legend]
-    ruler = ImageDraw.Draw(Image.new('RGB', (1, 1)))
-    widths = [max(panel.width, round(ruler.textlength(
-        caption, font=_font())) + 2 * GAP) for caption, panel in panels]
+    legend = [(printable(name), color) for name, color in legend]
+    widths = [max(panel.width, _text_width(caption))
+              for caption, panel in panels]
     entries, lines = _arranged(legend, sum(widths))
     height = MARGIN + panels[0][1].height
     sheet = Image.new('RGB', (sum(widths), height + lines * MARGIN), PAPER)
@@ -193,11 +202,15 @@ def captioned(panels: Sequence[tuple[str, Image.Image]],
         draw.text((left + GAP, 3), caption, font=_font(), fill=INK)
         sheet.paste(panel, (left, MARGIN))
         left += width
-    for (name, colour), (x, line) in zip(legend, entries):
+    for (name, color), (x, line) in zip(legend, entries):
         y = height + line * MARGIN
-        draw.rectangle((x, y, x + FONT_SIZE, y + FONT_SIZE), colour)
+        draw.rectangle((x, y, x + FONT_SIZE, y + FONT_SIZE), color)
         draw.text((x + FONT_SIZE + 4, y - 1), name, font=_font(), fill=INK)
     return sheet
+
+
+def _text_width(text: str) -> int:
+    return round(_font().getlength(text)) + 2 * GAP
 
 
 def _arranged(legend: Sequence[tuple[str, tuple]], width: int
@@ -205,7 +218,7 @@ def _arranged(legend: Sequence[tuple[str, tuple]], width: int
     """Places and lines of a legend's entries, and the number of lines."""
     places, left, line = [], GAP, 0
     for name, _ in legend:
-        length = FONT_SIZE + 4 + round(_font().getlength(name)) + 2 * GAP
+        length = FONT_SIZE + 4 + _text_width(name)
         if left > GAP and left + length > width:
             left, line = GAP, line + 1
         places.append((left, line))
@@ -213,22 +226,22 @@ def _arranged(legend: Sequence[tuple[str, tuple]], width: int
     return places, line + 1 if legend else 0
 
 
-def outlined(image: np.ndarray, masks: np.ndarray, colours: Sequence[tuple]
+def outlined(image: np.ndarray, masks: np.ndarray, colors: Sequence[tuple]
              ) -> np.ndarray:
-    """An image with objects tinted."""
+    """Tint the objects of an image."""
     image = image.copy()
-    for mask, colour in zip(masks, colours):
-        image[mask] = image[mask] * 0.5 + np.multiply(colour, 0.5)
+    for mask, color in zip(masks, colors):
+        image[mask] = image[mask] * 0.5 + np.multiply(color, 0.5)
     return image
 
 
 def draw_label(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
-    """An image with lines of text below it."""
+    """Write lines below an image."""
     return _subtitled(image, [(line, INK) for line in lines])
 
 
 def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Pictures of any sizes in rows, each with its caption."""
+    """Pictures of any sizes in rows, each below its caption."""
     columns = min(len(panels), SHEET_COLUMNS)
     rows = -(-len(panels) // columns)
     cell = (SHEET_SIDE + GAP, SHEET_SIDE + MARGIN + GAP)
@@ -248,30 +261,27 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def _shortened(text: str, width: int) -> str:
-    """The end of a text, as much as there is room for."""
-    if _font().getlength(text) <= width:
-        return text
-    while _font().getlength('...' + text) > width:
+    """The end of a text, as far as it fits."""
+    shown = text
+    while _font().getlength(shown) > width:
         text = text[1:]
-    return '...' + text
+        shown = f'...{text}'
+    return shown
 
 
-def draw_class(image: np.ndarray, truth: str, found: str, right: bool
+def draw_class(image: np.ndarray, truth: str, predicted: str, right: bool
                ) -> Image.Image:
-    """An image with its class and the predicted one below."""
+    """Write the class and the predicted one below an image."""
     return _subtitled(image, [
-        ('truth: ' + truth, INK),
-        ('prediction: ' + found, RIGHT if right else WRONG)])
+        (f'truth: {truth}', INK),
+        (f'prediction: {predicted}', RIGHT if right else WRONG)])
 
 
 def _subtitled(image: np.ndarray, lines: Sequence[tuple[str, tuple]]
                ) -> Image.Image:
-    """An image and, below it, lines in their colours."""
     lines = [(printable(text), ink) for text, ink in lines]
     panel = _resized(image)
-    ruler = ImageDraw.Draw(panel)
-    width = max(panel.width, *(round(ruler.textlength(text, font=_font()))
-                               + 2 * GAP for text, _ in lines))
+    width = max(panel.width, *(_text_width(text) for text, _ in lines))
     sheet = Image.new('RGB', (width, panel.height + len(lines) * MARGIN + 4),
                       PAPER)
     sheet.paste(panel)

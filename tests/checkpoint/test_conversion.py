@@ -1,4 +1,4 @@
-"""Files of any layout become files of any other, and nothing is lost."""
+"""Files of any key format become files of any other, and nothing is lost."""
 import argparse
 import os
 import resource
@@ -22,7 +22,7 @@ from mmlowformer.registry import MODELS
 from mmlowformer.utils import safe_load
 
 from ..models.test_lowformer import VARIANTS, randomise
-from .test_layouts import authors_name
+from .test_key_formats import authors_name
 
 HEAD = dict(hidden_channels=(24, 40), num_classes=7)
 
@@ -113,11 +113,11 @@ def test_round_trip(arch, save, tmp_path):
     own, authors, timms, again = (
         str(tmp_path / name) for name in ('own', 'authors', 'timm', 'again'))
     done = convert(save(state), own)
-    assert (done.weights.arch, done.weights.layout, done.layout) == (
-        arch, "timm's layout", 'own layout')
+    assert (done.weights.arch, done.weights.key_format, done.key_format) == (
+        arch, "timm's key format", 'own key format')
     assert_computes_as_timm(arch, load(own)['state_dict'], state)
-    convert(own, authors, arch, layout='authors')
-    convert(authors, timms, arch, layout='timm')
+    convert(own, authors, arch, key_format='authors')
+    convert(authors, timms, arch, key_format='timm')
     convert(authors, again, arch)
     assert_same(load(authors)['state_dict'], authors_state(state, arch))
     assert_same(load(timms), state)
@@ -163,8 +163,8 @@ def test_own_file_says_where_it_is_from(save, target):
     convert(save(timm_state('e1')), target)
     content = load(target)
     assert content['meta'] == dict(
-        arch='e1', layout='own layout', source='source.pth',
-        source_layout="timm's layout", mmlowformer_version=__version__)
+        arch='e1', key_format='own key format', source='source.pth',
+        source_key_format="timm's key format", mmlowformer_version=__version__)
     assert {type(value) for value in content['state_dict'].values()} == {
         torch.Tensor}
 
@@ -173,7 +173,7 @@ def test_own_file_says_where_it_is_from(save, target):
 def test_timm_loads_what_is_written_for_it(save, tmp_path, suffix):
     state = timm_state('e3')
     file = str(tmp_path / f'model{suffix}')
-    convert(save(authors_state(state, 'e3')), file, layout='timm')
+    convert(save(authors_state(state, 'e3')), file, key_format='timm')
     model = timm_model('e3')
     timm.models.load_checkpoint(model, file, strict=True)
     reference = timm_model('e3')
@@ -181,18 +181,18 @@ def test_timm_loads_what_is_written_for_it(save, tmp_path, suffix):
     assert_same(model.state_dict(), reference.state_dict())
 
 
-@pytest.mark.parametrize('layout', ['own', 'authors', 'timm'])
-def test_safetensors_in_every_layout(save, tmp_path, layout):
+@pytest.mark.parametrize('key_format', ['own', 'authors', 'timm'])
+def test_safetensors_in_every_layout(save, tmp_path, key_format):
     """Our names for tensors in a safetensors file, too."""
     state = timm_state('b0')
     source = str(tmp_path / 'source.safetensors')
     save_file(state, source)
     file = str(tmp_path / 'target.safetensors')
-    done = convert(source, file, layout=layout)
-    assert done.layout.startswith(layout)
+    done = convert(source, file, key_format=key_format)
+    assert done.key_format.startswith(key_format)
     written = load_file(file)
     assert {own_name(name) for name in written} == set(map(own_name, state))
-    convert(file, str(tmp_path / 'back.pth'), layout='timm')
+    convert(file, str(tmp_path / 'back.pth'), key_format='timm')
     assert_same(load(tmp_path / 'back.pth'), state)
 
 
@@ -205,7 +205,7 @@ def test_backbone_of_a_detector(save, target, tmp_path):
                     'bbox_head.stages.0.main.weight': torch.ones(1)},
         optimizer=dict(state={}), meta=dict(epoch=1))
     done = convert(save(detector), target)
-    assert done.weights.layout == 'own layout'
+    assert done.weights.key_format == 'own key format'
     assert done.weights.left_aside == dict(neck=2, bbox_head=1)
     assert done.weights.entries == ['optimizer', 'meta']
     assert_same(load(target)['state_dict'], own)
@@ -215,7 +215,7 @@ def test_backbone_of_a_detector(save, target, tmp_path):
     torch.testing.assert_close(model.stem[0].conv.weight,
                                own['stem.0.conv.weight'])
     file = str(tmp_path / 'timm.pth')
-    convert(target, file, layout='timm')
+    convert(target, file, key_format='timm')
     missing, unexpected = timm_model('b0').load_state_dict(
         load(file), strict=False)
     assert not unexpected
@@ -239,8 +239,9 @@ def test_published_files_of_the_authors(save, target):
             (dict(state_dict=authors, epoch=3, best_val=83.),
              ['epoch', 'best_val']),
             (prefixed('ema.module.', scripted), [])):
-        done = convert(save(content), target, 'e3', layout='timm', force=True)
-        assert done.weights.layout == "authors' layout"
+        done = convert(save(content), target, 'e3', key_format='timm',
+                       force=True)
+        assert done.weights.key_format == "authors' key format"
         assert not done.weights.left_aside
         assert done.weights.entries == entries
         assert_same(load(target), state)
@@ -251,7 +252,7 @@ def test_averaged_weights_of_a_training_with_timm(save, target):
     training = dict(
         epoch=3, arch='lowformer_b0', args=argparse.Namespace(lr=1e-3),
         state_dict=raw, state_dict_ema=prefixed('module.', averaged))
-    done = convert(save(training), target, layout='timm')
+    done = convert(save(training), target, key_format='timm')
     assert_same(load(target), averaged)
     assert done.weights.entries == ['epoch', 'arch', 'args', 'state_dict']
 
@@ -304,7 +305,7 @@ def with_nan(state):
 
 @pytest.mark.parametrize(('change', 'arch', 'message'), [
     (lambda state: without(state, 'stem.0.conv.weight'), None,
-     r"LowFormer-b3: \d+/\d+ tensors from .*source.pth \(timm's layout\). "
+     r"LowFormer-b3: \d+/\d+ tensors from .*source.pth \(timm's key format\). "
      'Missing or of another shape: stem.0.conv.weight. '
      '.*none of the published'),
     (lambda state: state, 'b0',
@@ -359,7 +360,7 @@ def test_unusable_files(save, target, tmp_path):
 def test_hub(monkeypatch, save, target):
     state = timm_state('b0')
     monkeypatch.setattr(safe_load, 'load_from_hub', lambda *_: state)
-    convert('hf-hub:timm/lowformer_b0.in1k', target, layout='timm')
+    convert('hf-hub:timm/lowformer_b0.in1k', target, key_format='timm')
     assert_same(load(target), state)
 
     def fail(*_):
@@ -400,7 +401,7 @@ def test_views_are_written_without_what_they_are_of(save, tmp_path, suffix):
     state['classifier.weight'] = torch.rand(1000, 40)[:7]
     state['pre_classifier.0.weight'] = torch.rand(24, 40).t()
     file = str(tmp_path / f'target{suffix}')
-    convert(save(state), file, layout='timm')
+    convert(save(state), file, key_format='timm')
     written = load_file(file) if suffix == '.safetensors' else load(file)
     for name, tensor in written.items():
         assert torch.equal(tensor, state[name])

@@ -19,7 +19,7 @@ from mmlowformer.engine import UserError
 
 from ..conftest import ROOT
 from ..models.test_lowformer import SMALL, images, randomise
-from .test_layouts import authors_name
+from .test_key_formats import authors_name
 
 CLASSIFIER = 'lowformer_b0_in1k'
 
@@ -32,7 +32,7 @@ def published():
 
 @pytest.fixture(scope='module')
 def files(published, tmp_path_factory):
-    """One in each layout."""
+    """One in each key format."""
     folder = tmp_path_factory.mktemp('published')
     state = published.state_dict()
     save_file(state, folder / 'model.safetensors')

@@ -236,7 +236,7 @@ def test_url_without_its_server(url_of, tmp_path, monkeypatch, log):
 
     monkeypatch.setattr('mmlowformer.utils.checkpoint_schemes.urlopen', refuse)
     assert by_the_tools(url_of(file))['weight'][0] == 0
-    assert 'not compared with the server (Connection refused)' in log.text
+    assert 'the server cannot be reached (Connection refused)' in log.text
     with pytest.raises(UserError, match='other.pth could not be fetched'):
         by_the_tools(url_of(tmp_path / 'other.pth'))
 

@@ -16,7 +16,7 @@ from mmlowformer.datasets.image_errors import ImageErrorPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.tracking.frames import read_frame
+from mmlowformer.tracking.datasets.frames import read_frame
 from mmlowformer.utils.images import OPENCV, PILLOW, read
 
 PIXELS = np.kron(np.random.default_rng(0).integers(0, 256, (4, 6, 3)),

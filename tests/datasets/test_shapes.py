@@ -38,7 +38,7 @@ def test_splits_differ(shapes):
     assert not train & val
 
 
-def test_layouts_show_the_same_scenes(shapes):
+def test_key_formats_show_the_same_scenes(shapes):
     for split, folder in (('train', 'training'), ('val', 'validation')):
         content = coco(shapes, split)
         assert [c['name'] for c in content['categories']] == list(CLASSES)

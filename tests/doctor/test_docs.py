@@ -1,8 +1,8 @@
 """docs/troubleshooting.md says what the doctor says."""
 import re
 
-from mmlowformer.doctor.report import MARKS, format_result
-from mmlowformer.doctor.tasks import TASKS
+from mmlowformer.doctor.__main__ import MARKS, format_result
+from mmlowformer.doctor.checks import TASKS
 
 from ..conftest import ROOT
 from .conftest import describe, judge
@@ -13,7 +13,7 @@ PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text(encoding='utf-8')
 def test_example_is_real():
     result = judge(describe(errors={
         'mmseg.models': "ModuleNotFoundError: No module named 'ftfy'"}))[0]
-    assert f'```text\n{format_result(result["mmseg"])}\n```' in PAGE
+    assert f'```text\n{format_result("mmseg", result["mmseg"])}\n```' in PAGE
 
 
 def test_all_marks_and_tasks_are_named():

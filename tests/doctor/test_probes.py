@@ -2,8 +2,8 @@
 import pytest
 
 from mmlowformer.doctor import __main__ as command
-from mmlowformer.doctor import facts, machine
-from mmlowformer.doctor.facts import Facts, run_probe
+from mmlowformer.doctor import environment, machine
+from mmlowformer.doctor.environment import Environment, run_probe
 
 from ..conftest import FORKS
 
@@ -43,9 +43,9 @@ def write_metadata(folder, distribution, version):
     (NO_TORCH, "ModuleNotFoundError: No module named 'torch'")])
 def test_broken_import_does_not_stop_the_rest(stubs, code, error):
     stubs(torch=code, mmengine="__version__ = '0.10.7'", mmcv=NO_TORCH)
-    found = Facts(run_probe('stack'))
+    found = Environment(run_probe('stack'))
     assert found.error('torch') == error
-    assert found.value('mmengine') == '0.10.7'
+    assert found['mmengine'] == '0.10.7'
     assert 'mmlowformer' in found.steps
     assert 'ops' in found.steps
 
@@ -54,35 +54,35 @@ def test_broken_import_does_not_stop_the_rest(stubs, code, error):
     ('import os, signal; os.kill(os.getpid(), signal.SIGSEGV)',
      'Segmentation fault (Python was killed)'),
     ('import os; os._exit(7)', 'Python ended with status 7')])
-def test_crash_is_told_and_what_it_kept_from_being_checked(
+def test_crash_is_reported_with_what_it_prevented(
         stubs, code, error):
     stubs(torch=NO_TORCH, mmengine='', mmcv=code)
-    found = Facts(run_probe('stack'))
+    found = Environment(run_probe('stack'))
     assert found.error('mmcv') == error
     assert found.crashed == 'mmcv'
-    assert found.error('ops') == facts.NOT_REACHED
+    assert found.error('ops') == environment.NOT_REACHED
 
 
-def test_hanging_import_is_told(stubs, monkeypatch):
-    monkeypatch.setattr(facts, 'TIME_LIMIT', 5)
+def test_hanging_import_is_reported(stubs, monkeypatch):
+    monkeypatch.setattr(environment, 'TIME_LIMIT', 5)
     stubs(torch='import time; time.sleep(600)')
-    found = Facts(run_probe('stack'))
+    found = Environment(run_probe('stack'))
     assert found.error('torch') == 'no end within 5 s'
-    assert found.works('versions')
+    assert not found.error('versions')
 
 
 def test_versions_are_those_of_the_probed_path(stubs):
     folder = stubs(torch=NO_TORCH, mmengine='', mmcv=NO_TORCH)
     write_metadata(folder, 'onedl-mmcv', '2.3.6')
-    assert Facts(run_probe('stack')).versions['onedl-mmcv'] == '2.3.6'
+    assert Environment(run_probe('stack')).versions['onedl-mmcv'] == '2.3.6'
 
 
 def test_mmdet_asserts_versions(stubs):
     """OpenMMLab's does; its fork takes any mmcv."""
     stubs(mmcv="__version__ = '2.2.0'")
-    found = Facts(run_probe('mmdet'))
+    found = Environment(run_probe('mmdet'))
     if FORKS:
-        assert found.works('mmdet')
+        assert not found.error('mmdet')
     else:
         assert 'MMCV==2.2.0 is used but incompatible' in found.error('mmdet')
 
@@ -90,9 +90,9 @@ def test_mmdet_asserts_versions(stubs):
 def test_error_in_a_multimodal_model(stubs):
     stubs(mmpretrain='', mmpretrain__models='from . import multimodal',
           mmpretrain__models__multimodal="raise TypeError('NoneType')")
-    outcome = run_probe('mmpretrain')['mmpretrain.models']
-    assert outcome.error == 'TypeError: NoneType'
-    assert 'mmpretrain.models.multimodal' in outcome.where
+    step = run_probe('mmpretrain')['mmpretrain.models']
+    assert step.error == 'TypeError: NoneType'
+    assert 'mmpretrain.models.multimodal' in step.modules
 
 
 def test_where_mmlowformer_is_imported_from(stubs):
@@ -118,7 +118,7 @@ def test_unknown_task(capsys):
     with pytest.raises(SystemExit) as error:
         command.main(['detecting'])
     assert error.value.code == 2
-    assert "there is no task 'detecting'; there are backbone, detection" in \
+    assert "unknown task 'detecting': choose from backbone, detection" in \
         capsys.readouterr().err
 
 

@@ -122,10 +122,10 @@ def test_labels_do_not_hide_small_boxes(corner):
 
 def test_classes_have_colours_of_their_own():
     for count in (4, 80):
-        assert len(set(drawing.colours(count))) == count
+        assert len(set(drawing.class_colors(count))) == count
     # A palette for other classes is none.
-    assert drawing.colours(2, [RED, GREEN]) == [RED, GREEN]
-    assert drawing.colours(1, [RED, GREEN]) != [RED]
+    assert drawing.class_colors(2, [RED, GREEN]) == [RED, GREEN]
+    assert drawing.class_colors(1, [RED, GREEN]) != [RED]
 
 
 def test_masks(draw):

@@ -29,14 +29,14 @@ def test_without_the_environment(said, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', '/usr/bin')
     run_summary.suggest_prediction(tmp_path / 'work_dirs/demo/epoch_5.pth')
     assert said[0].splitlines()[1:] == [
-        '  .venv/bin/python tools/predict.py work_dirs/demo/epoch_5.pth PHOTO']
+        '  .venv/bin/python tools/predict.py work_dirs/demo/epoch_5.pth IMAGE']
 
 
 def test_in_the_environment(said, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path / '.venv/bin'))
     run_summary.suggest_prediction('my models/epoch_5.pth')
     assert said[0].splitlines()[1:] == [
-        "  python tools/predict.py 'my models/epoch_5.pth' PHOTO"]
+        "  python tools/predict.py 'my models/epoch_5.pth' IMAGE"]
 
 
 def test_words_with_spaces_stay_whole():

@@ -309,7 +309,7 @@ def test_a_layout_is_kept_once(pair, monkeypatch):
 
 
 @pytest.mark.skipif(not can_pack(), reason='x86 only')
-def test_layouts_are_told_apart():
+def test_key_formats_are_told_apart():
     sizes = [(channels, 24, tiles) for channels in (4, 128)
              for tiles in (16, 256)]
     for size in sizes:

@@ -1,4 +1,4 @@
-"""What tests of prediction share."""
+"""Shared predictor."""
 import pytest
 
 from mmlowformer import Predictor

@@ -4,9 +4,9 @@ import os
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.predict.inputs import collect, short_names
-from mmlowformer.predict.writer import short_path
-from mmlowformer.tracking.datasets import images_in
+from mmlowformer.predict.file_names import short_names, short_path
+from mmlowformer.predict.inputs import collect_inputs
+from mmlowformer.tracking.datasets.frames import images_in
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 class TestCollect:
 
     def test_folder(self):
-        found = collect(['in'])
+        found = collect_inputs(['in'])
         assert found.images == ['in/a.png', 'in/b.JPG']
         assert found.videos == ['in/film.MP4']
         ignored, closed = found.notes
@@ -33,48 +33,48 @@ class TestCollect:
         assert '-r' in closed
 
     def test_recursive(self):
-        found = collect(['in'], recursive=True)
+        found = collect_inputs(['in'], recursive=True)
         assert found.images == ['in/a.png', 'in/b.JPG', 'in/sub/a.png',
                                 'in/sub/deep/c.TIFF']
         assert len(found.notes) == 1
 
     def test_globs_and_files(self):
-        found = collect(['in/*.JPG', 'in/**/*.png', 'in/notes.md', '0',
+        found = collect_inputs(['in/*.JPG', 'in/**/*.png', 'in/notes.md', '0',
                          'rtsp://camera/1'])
         assert found.images == ['in/b.JPG', 'in/a.png', 'in/sub/a.png',
                                 'in/notes.md']
         assert found.videos == ['0', 'rtsp://camera/1']
 
     def test_the_same_twice(self):
-        assert collect(['in/a.png', 'in', 'in/a.png']).images == [
+        assert collect_inputs(['in/a.png', 'in', 'in/a.png']).images == [
             'in/a.png', 'in/b.JPG']
 
     def test_lists(self):
         with open('in/list.txt', 'w') as stream:
             stream.write('in/b.JPG\n\n  sub/a.png  \n')
         expected = ['in/b.JPG', 'in/sub/a.png']
-        assert collect(['in/list.txt']).images == expected
+        assert collect_inputs(['in/list.txt']).images == expected
         stdin = io.StringIO('in/b.JPG\nin/sub/a.png\n')
-        assert collect(['-'], stdin=stdin).images == expected
+        assert collect_inputs(['-'], stdin=stdin).images == expected
 
     @pytest.mark.parametrize(('argument', 'words'), [
         ('in/a.pgn', 'Did you mean a.png?'),
-        ('out/a.png', 'there is no folder out'),
+        ('out/a.png', 'folder out does not exist'),
         ('in/*.webp', 'not found')])
     def test_what_is_not_there(self, argument, words):
         with pytest.raises(UserError) as error:
-            collect(['in', argument])
+            collect_inputs(['in', argument])
         assert argument in str(error.value)
         assert words in str(error.value)
 
     def test_a_list_names_what_is_not_there(self):
         with pytest.raises(UserError, match='gone.png, named in the standard'):
-            collect(['-'], stdin=io.StringIO('gone.png'))
+            collect_inputs(['-'], stdin=io.StringIO('gone.png'))
 
     def test_nothing(self):
         os.mkdir('empty')
         with pytest.raises(UserError, match='no images or videos'):
-            collect(['empty'])
+            collect_inputs(['empty'])
 
 
 def test_names_tell_files_apart():
@@ -87,11 +87,11 @@ def test_names_tell_files_apart():
 def test_named_pipes_are_left_alone(tmp_path):
     (tmp_path / 'a.png').touch()
     os.mkfifo(tmp_path / 'pipe.png')
-    found = collect([str(tmp_path)])
+    found = collect_inputs([str(tmp_path)])
     assert found.images == [str(tmp_path / 'a.png')]
     assert 'pipe.png' in found.notes[0]
     with pytest.raises(UserError, match=r'pipe.png is no regular file'):
-        collect([str(tmp_path / 'pipe.png')])
+        collect_inputs([str(tmp_path / 'pipe.png')])
     assert images_in(tmp_path) == ['a.png']
 
 
@@ -99,7 +99,7 @@ def test_lists_may_name_what_is_no_text(tmp_path):
     name = os.fsdecode(b'caf\xe9.png')
     (tmp_path / name).touch()
     (tmp_path / 'list.txt').write_bytes(os.fsencode(name))
-    found = collect([str(tmp_path / 'list.txt')])
+    found = collect_inputs([str(tmp_path / 'list.txt')])
     assert found.images == [str(tmp_path / name)]
 
 

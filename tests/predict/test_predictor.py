@@ -1,4 +1,4 @@
-"""Predictions are those of tools/test.py, whatever the images come as."""
+"""Predictions equal those of tools/test.py, for all kinds of inputs."""
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -9,12 +9,12 @@ from mmengine import load
 from PIL import Image
 
 import mmlowformer
-from mmlowformer import Predictor
+from mmlowformer import Predictor, predict
 from mmlowformer.errors import UserError
 from mmlowformer.predict import (
     Classification,
     Detections,
-    Neighbours,
+    RetrievalResult,
     Segmentation,
 )
 from mmlowformer.predict.pipeline import Pipeline
@@ -65,7 +65,7 @@ def test_masks_are_those_of_a_test(run_here, segmentor, shapes, tmp_path):
         assert isinstance(found, Segmentation)
         np.testing.assert_array_equal(
             found.mask, sample['pred_sem_seg']['data'][0])
-        assert sum(found.shares.values()) == pytest.approx(1)
+        assert sum(found.class_fractions.values()) == pytest.approx(1)
 
 
 def test_labels_are_those_of_a_test(run_here, classifier, shapes, tmp_path):
@@ -84,7 +84,7 @@ def test_nearest_images(retriever, shapes):
     gallery = shapes / 'folders/train'
     query = next(iter(sorted(gallery.rglob('*.jpg'))))
     found = Predictor(retriever, device='cpu', gallery=gallery)(query)
-    assert isinstance(found, Neighbours)
+    assert isinstance(found, RetrievalResult)
     # Nothing is nearer to an image than itself.
     assert found.top[0][0] == str(query)
     assert found.top[0][1] == pytest.approx(1, abs=1e-5)
@@ -113,13 +113,13 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
 
 @pytest.fixture
 def with_pillow():
-    """Reads images as the configs of ImageNet and of retrieval do."""
+    """Reads images with Pillow, like the ImageNet and retrieval configs."""
     return Pipeline([dict(type='LoadImageFromFile',
                           imdecode_backend='pillow')], 'mmpretrain')
 
 
 def test_pictures_of_16_bits(find_boxes, with_pillow, tmp_path):
-    """Pillow's own conversion makes most of them white."""
+    """Pillow's own conversion would turn most pixels white."""
     deep = np.arange(0, 65536, 16, np.uint16).reshape(64, 64)
     cv2.imwrite(str(tmp_path / 'deep.png'), deep)
     with Image.open(tmp_path / 'deep.png') as picture:
@@ -157,7 +157,7 @@ def test_too_many_pixels_for_pillow(with_pillow, photos, monkeypatch):
 
 
 def test_lists_keep_their_order(detector, find_boxes, photos, tmp_path):
-    """Of two sizes, in batches, and no image depends on the others."""
+    """With two sizes, in batches; no image depends on the others."""
     wide = tmp_path / 'wide.png'
     Image.open(photos[0]).resize((128, 64)).save(wide)
     images = [photos[0], wide, *photos[1:], wide]
@@ -179,7 +179,7 @@ def test_threads(find_boxes, photos):
 
 
 def test_deployed(detector, find_boxes, photos):
-    """Boxes are the same ones."""
+    """Deploying keeps all boxes."""
     fused = Predictor(detector, score_thr=0., device='cpu', deploy=True)
     for photo in photos:
         one, other = fused(photo), find_boxes(photo)
@@ -189,9 +189,9 @@ def test_deployed(detector, find_boxes, photos):
 
 
 @pytest.mark.parametrize('deploy', [None, dict(dtype='fp32')])
-def test_stages(detector, photos, deploy):
+def test_profile(detector, photos, deploy):
     predictor = Predictor(detector, device='cpu', deploy=deploy)
-    stages = predictor.time_stages(photos)
+    stages = predictor.profile(photos)
     assert list(stages) == ['read', 'prepare', 'network', 'rest']
     assert all(0 < seconds < 10 for seconds in stages.values())
     assert stages['network'] > stages['read']
@@ -240,7 +240,7 @@ def test_memory_that_does_not_do_for_an_image(detector, photos, monkeypatch):
         raise torch.OutOfMemoryError('no more')
 
     monkeypatch.setattr(predictor.module, 'test_step', no_memory)
-    with pytest.raises(UserError, match=f'{photos[0]}.*--tile'):
+    with pytest.raises(UserError, match=f'{photos[0]}.*--tile-size'):
         predictor(photos[0])
 
 
@@ -265,6 +265,14 @@ def test_weights_that_are_no_numbers(detector, tmp_path):
     torch.save(content, tmp_path / 'nan.pth')
     with pytest.raises(UserError, match='retina_cls.bias holds NaN'):
         Predictor(tmp_path / 'nan.pth', device='cpu')
+
+
+def test_old_names():
+    with pytest.warns(DeprecationWarning, match='RetrievalResult'):
+        assert predict.Neighbours is RetrievalResult
+    result = Segmentation(mask=np.zeros((2, 2), int), classes=['a'])
+    with pytest.warns(DeprecationWarning, match='class_fractions'):
+        assert result.shares == {'a': 1.}
 
 
 def test_no_other_name_is_in_the_package():

@@ -374,9 +374,9 @@ def test_addresses(server):
 
 
 def test_names_reach_the_page_escaped():
-    result = Classification('photo', np.zeros((9, 9, 3), np.uint8),
-                            ['a\u202eb\nc\udcff'], [(9, 9, 9)], 0.,
-                            np.ones(1))
+    result = Classification(image=np.zeros((9, 9, 3), np.uint8),
+                            classes=['a\u202eb\nc\udcff'],
+                            palette=[(9, 9, 9)], scores=np.ones(1))
     name = answer_of(result)['labels'][0]['name']
     assert name == r'a\u202eb\nc\udcff'
     assert '\n' not in result.line()

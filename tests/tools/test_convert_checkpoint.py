@@ -25,7 +25,7 @@ def test_detector_to_timm(run_python, tmp_path):
     written = tmp_path / 'timm.safetensors'
     sha256 = hashlib.sha256(written.read_bytes()).hexdigest()
     assert result.stdout.splitlines() == [
-        "layout      own layout -> timm's layout",
+        "keys        own key format -> timm's key format",
         'arch        b0',
         'tensors     252 of the backbone, 0 of the classifier',
         'left aside  neck.* (1), meta',

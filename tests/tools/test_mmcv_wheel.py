@@ -1,4 +1,4 @@
-"""Compiling mmcv: optimised, from few units, and never half done."""
+"""Compiling mmcv: optimized, from few units, and never half done."""
 import subprocess
 import sys
 import tarfile
@@ -64,7 +64,7 @@ def compiled_files(log):
                   for line in log.read_text().splitlines() if ' -c ' in line)
 
 
-def test_every_line_of_the_log_is_optimised(build, tmp_path, monkeypatch):
+def test_every_line_of_the_log_is_optimized(build, tmp_path, monkeypatch):
     monkeypatch.setenv('CFLAGS', '-O0 -DMINE')
     wheel = build()
     assert wheel == tmp_path / 'wheels/key/mmcv-2.1.0.whl'
@@ -78,7 +78,7 @@ def test_every_line_of_the_log_is_optimised(build, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('flags', ['-g0', '-O3 -O1', '-Os'])
-def test_a_build_without_optimisation_is_refused(build, tmp_path, flags):
+def test_a_build_without_optimization_is_refused(build, tmp_path, flags):
     with pytest.raises(mmcv_wheel.SetupError, match='without -O3'):
         build(flags=flags)
     assert [p.name for p in (tmp_path / 'wheels').iterdir()] == ['key.log']
@@ -88,7 +88,7 @@ def test_a_build_that_compiles_nothing_is_refused(tmp_path):
     log = tmp_path / 'log'
     log.write_text('Skip building ext ops due to the absence of torch.\n')
     with pytest.raises(mmcv_wheel.SetupError, match='compiled no C'):
-        mmcv_wheel.check_optimised(log)
+        mmcv_wheel.check_optimized(log)
 
 
 def test_units_replace_the_files(build, tmp_path):
@@ -107,7 +107,7 @@ def test_cuda_is_compiled_file_by_file(build, tmp_path):
 
 def test_the_plain_build_follows(build, tmp_path, capsys):
     assert build(fail='case $file in *unit*) exit 1;; esac').exists()
-    assert 'once more, file by file' in capsys.readouterr().out
+    assert 'file by file' in capsys.readouterr().out
     assert 'cpu/nms.cpp' in compiled_files(tmp_path / 'wheels/key.log')
     assert (tmp_path / 'wheels/key.united.log').exists()
 

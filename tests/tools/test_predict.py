@@ -1,4 +1,4 @@
-"""tools/predict.py, as users run it."""
+"""The tool predict.py."""
 import json
 import os
 import re
@@ -34,7 +34,7 @@ def photo(photos):
 
 
 def test_a_folder_of_boxes(run_python, detector, shapes, tmp_path):
-    """In a process of its own."""
+    """In a new process."""
     result = run_python(PREDICT, detector, shapes / 'coco/train2017', *ALL,
                         '--batch-size', 4, '--save-crops', '--device', 'cpu')
     assert result.returncode == 0, result.stderr
@@ -52,41 +52,19 @@ def test_a_folder_of_boxes(run_python, detector, shapes, tmp_path):
             'score'} < set(found[0])
 
 
-def test_records_are_those_of_a_test(run_here, detector, shapes,
-                                     tmp_path):
-    """So the metric is, too: the same numbers of images and categories."""
-    ann_file = shapes / 'coco/annotations/instances_val2017.json'
-    result = run_here(
-        TEST, 'retinanet_lowformer_b0_shapes', detector, '--cfg-options',
-        f'data_root={shapes}/coco/', 'model.test_cfg.score_thr=0',
-        'model.test_cfg.max_per_img=10',
-        'test_evaluator.outfile_prefix=theirs', cwd=tmp_path)
-    assert result.returncode == 0, result.stdout
-    result = run_here(
-        PREDICT, detector, shapes / 'coco/val2017', *ALL, '--ann-file',
-        ann_file, '--json', 'ours.json', '--no-pictures', '--batch-size', 2,
-        cwd=tmp_path)
-    assert result.returncode == 0, result.stdout
-    keys = ('image_id', 'category_id', 'bbox', 'score')
-    ours = [{key: record[key] for key in keys}
-            for record in load(tmp_path / 'ours.json')]
-    assert ours == load(tmp_path / 'theirs.bbox.json')
-    assert not (tmp_path / 'predictions/pictures').exists()
-
-
-def test_stages(run_here, error_here, detector, photos, film, tmp_path):
-    result = run_here(PREDICT, detector, *photos, '--deploy', '--stages',
+def test_profile(run_here, error_here, detector, photos, film, tmp_path):
+    result = run_here(PREDICT, detector, *photos, '--deploy', '--profile',
                       '--no-pictures', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    line = ' '.join(result.stdout[result.stdout.index('Stages'):].split())
-    assert re.fullmatch(r'Stages [\d.]+ ms from file to result: read [\d.]+, '
+    line = ' '.join(result.stdout[result.stdout.index('Profile'):].split())
+    assert re.fullmatch(r'Profile [\d.]+ ms from file to result: read [\d.]+, '
                         r'prepare [\d.]+, network [\d.]+, rest [\d.]+', line)
-    assert '--stages is for images' in error_here(
-        PREDICT, detector, film, '--stages', cwd=tmp_path)
+    assert '--profile is for images' in error_here(
+        PREDICT, detector, film, '--profile', cwd=tmp_path)
 
 
-def test_64_images(run_here, detector, tmp_path):
-    """All boxes of all images, in the tool's own batches, and the metric."""
+def test_records_are_those_of_a_test(run_here, detector, tmp_path):
+    """All boxes of 64 images, their ids, and so the metric."""
     make_dataset(tmp_path / 'shapes', train=1, val=64, size=64)
     result = run_here(
         TEST, 'retinanet_lowformer_b0_shapes', detector, '--out', 'all.json',
@@ -98,11 +76,14 @@ def test_64_images(run_here, detector, tmp_path):
     size = get_config('retinanet_lowformer_b0_shapes').test_dataloader
     result = run_here(
         PREDICT, detector, 'shapes/coco/val2017', *ALL, '--no-pictures',
-        '--ann-file', ann_file, '--batch-size', size.batch_size, cwd=tmp_path)
+        '--json', 'ours.json', '--ann-file', ann_file, '--batch-size',
+        size.batch_size, cwd=tmp_path)
     assert '64 of 64 done' in result.stdout, result.stdout
-    ours = records(tmp_path / 'predictions')
+    assert not (tmp_path / 'predictions/pictures').exists()
+    ours = load(tmp_path / 'ours.json')
     theirs = load(tmp_path / 'theirs.bbox.json')
     assert len(ours) == 640
+    assert {'image_id', 'category_id', 'bbox', 'score'} <= set(theirs[0])
     assert [{key: record[key] for key in theirs[0]}
             for record in ours] == theirs
     truth = COCO(str(ann_file))
@@ -161,7 +142,7 @@ def test_same_names(run_here, detector, photos, tmp_path):
 
 
 def test_no_picture_replaces_another(run_here, detector, photo, tmp_path):
-    """Also where another format is written than was read."""
+    """Also if the format of the picture changes."""
     names = ['a.tif', 'a.tif.png', 'A.TIF.PNG', 'a.gif']
     for name in names:
         photo.save(tmp_path / name)
@@ -183,14 +164,14 @@ def test_earlier_predictions_are_no_photos(run_here, detector, photos,
 
 
 def test_drawing_goes_on_meanwhile(tmp_path):
-    """A whole batch may wait for it, and no more."""
+    """At most one batch waits for it."""
     go, done = threading.Event(), []
 
     def draw(number):
         go.wait(20)
         done.append(number)
 
-    with writing.Writer(tmp_path, writing.Numbering(None, []),
+    with writing.Writer(tmp_path, writing.CocoIdMapper(),
                         ahead=3) as writer:
         for number in range(4):
             writer.later(draw, number)
@@ -202,15 +183,15 @@ def test_drawing_goes_on_meanwhile(tmp_path):
 
 
 def odd_images(folder, photo):
-    """Images of all kinds, and the size that each should have."""
+    """Images of all kinds, and their expected sizes."""
     folder.mkdir()
     photo = photo.resize((60, 40))
-    grey = np.array(photo.convert('L'))
+    gray = np.array(photo.convert('L'))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     photo.save(folder / 'good.JPG')
     photo.convert('L').save(folder / 'grey.png')
-    cv2.imwrite(str(folder / '16bit.png'), grey.astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / '16bit.png'), gray.astype(np.uint16) * 257)
     photo.convert('CMYK').save(folder / 'cmyk.jpg')
     photo.convert('RGBA').save(folder / 'alpha.png')
     photo.convert('LA').save(folder / 'grey_alpha.png')
@@ -229,7 +210,7 @@ def odd_images(folder, photo):
 
 
 def broken_images(folder, photo):
-    """Files that hold no image, and what is wrong with each."""
+    """Broken files, and the expected reasons."""
     (folder / 'empty.jpg').touch()
     photo.save(folder / 'whole.png')
     content = (folder / 'whole.png').read_bytes()
@@ -241,7 +222,7 @@ def broken_images(folder, photo):
 
 
 def test_odd_images_are_read_right(detector, photo, tmp_path):
-    """Not only in the right size: what is seen is the photo."""
+    """The pixels are those of the photo."""
     sizes = odd_images(tmp_path / 'in', photo)
     small = photo.resize((60, 40))
     pipeline = Predictor(detector, device='cpu').pipeline
@@ -284,7 +265,7 @@ def test_odd_images(run_here, checkpoint, photo, tmp_path):
 
 def test_boxes_of_turned_images(run_here, detector, photo,
                                 tmp_path):
-    """They are in the upright image."""
+    """They refer to the rotated image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.save(tmp_path / 'turned.png', exif=exif)
@@ -300,7 +281,7 @@ def test_boxes_of_turned_images(run_here, detector, photo,
 
 
 def test_a_very_wide_image(run_here, checkpoint, photos, tmp_path):
-    """Is done, or named; the rest is done."""
+    """It is predicted or skipped by name, and the other image is predicted."""
     Image.new('RGB', (20000, 10)).save(tmp_path / 'wide.png')
     result = run_here(PREDICT, checkpoint, 'wide.png', photos[0],
                       cwd=tmp_path)
@@ -357,7 +338,7 @@ def test_videos_of_one_name(run_here, detector, film, tmp_path):
 
 
 def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
-    """It has no end but Ctrl-C, and what was seen is kept."""
+    """Ctrl-C ends it and keeps the results."""
     class Camera:
 
         def __init__(self, source):
@@ -439,8 +420,8 @@ def test_what_is_done_is_kept(run_here, detector, photos,
 @pytest.mark.parametrize(('options', 'words'), [
     (('gone.jpg', ), 'input not found: gone.jpg'),
     (('.', '--batch-size', 0), 'batch_size 0'),
-    (('.', '--tile', 8), 'tile 8'),
-    (('.', '--overlap', 2, '--tile', 64), 'overlap 2'),
+    (('.', '--tile-size', 8), 'tile 8'),
+    (('.', '--overlap-ratio', 2, '--tile-size', 64), 'overlap 2'),
     (('.', '--config', 'retinanet_lowformer_b9_coco'), 'config not found'),
     (('.', '--ann-file', 'gone.json'), 'gone.json'),
     (('.', '--ann-file', 'other.json'), "no category 'circle'"),
@@ -464,7 +445,7 @@ def test_a_missing_checkpoint(error_here, photos, tmp_path):
 
 
 def test_odd_file_names(run_here, detector, photos, tmp_path):
-    """As long as can be, undecodable, with controls; and a pipe."""
+    """The longest, undecodable and control characters, and a pipe."""
     (tmp_path / 'in').mkdir()
     for name in (b'x' * 251 + b'.png', b'caf\xe9.png', b'a\x1b[2J\n.png'):
         shutil.copy(photos[0], tmp_path / 'in' / os.fsdecode(name))

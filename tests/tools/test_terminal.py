@@ -165,7 +165,7 @@ def test_concludes(folder, trained):
 def test_its_command_predicts(folder, trained, photos):
     end = trained[1][trained[1].index('Predict, on a photo'):]
     _, *words, last = end.replace('\\\n', ' ').split('\n')[1].split()
-    assert last == 'PHOTO'
+    assert last == 'IMAGE'
     status, output = run_tool(*words, photos[0], folder=folder)
     assert status == 0, output
     assert (folder / 'predictions/predictions.json').is_file()

@@ -1,4 +1,4 @@
-"""Videos that tests of tracking share."""
+"""Shared videos."""
 import pytest
 
 from mmlowformer.datasets.synthetic.mot_videos import make_mot_videos

@@ -1,4 +1,4 @@
-"""Archives as TrackingNet's server wants them; GOT-10k's: test_tools.py."""
+"""TrackingNet's archives; test_sot_tools.py tests GOT-10k's."""
 import zipfile
 
 import numpy as np
@@ -6,13 +6,13 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmlowformer.errors import UserError
+from mmlowformer.tracking.evaluation.submission import write_submission
 from mmlowformer.tracking.saved_tracks import KEYS, track_file
-from mmlowformer.tracking.submission import write_submission
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Two videos of three frames, of which the first box is known."""
+    """Two videos of three frames, with the first box."""
     for name in ('abc', 'xyz'):
         frames = tmp_path / 'TEST/frames' / name
         frames.mkdir(parents=True)

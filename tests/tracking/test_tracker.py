@@ -1,4 +1,4 @@
-"""The network of the tracker, its losses, and following an object."""
+"""The tracker's network and losses, and tracking of an object."""
 import numpy as np
 import pytest
 import torch
@@ -14,7 +14,7 @@ from mmlowformer.tracking.crop_region import Region, clip
 TINY = dict(widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0), variant='b0')
 LIGHT = dict(type='mmlowformer.TrackerHead', depths=(1, 2),
              depthwise_from_channels=0)
-# Without the norm that belongs to it, as in e3 and the authors' code.
+# Without its norm, as in e3 and the authors' code.
 WITHOUT_MLP = dict(variant='b15', block=('lowtention', 'local'))
 
 
@@ -32,7 +32,7 @@ def tiny(**arguments):
 @pytest.mark.parametrize(('arch', 'millions', 'macs'), [
     ('b15', 18.93, 4224), (WITHOUT_MLP, 17.70, 3863), ('e2', 16.78, 5170)])
 def test_golden_numbers(arch, millions, macs):
-    """A frame's multiply-accumulates, with the template's features kept."""
+    """MACs of a frame, without the template's."""
     with torch.device('meta'):
         model = make_tracker(arch).eval()
         template = model.encode(torch.empty(1, 3, 112, 112))
@@ -145,7 +145,7 @@ def test_box_of_a_position():
             torch.full((1, 2, 4, 4), 0.25))
     maps[0][0, 0, 1, 3] = 1
     maps[1][0, :, 1, 3] = torch.tensor([0.5, -0.5])
-    found = decoding.boxes_at(decoding.best_cells(maps[0]), maps)
+    found = decoding.boxes_at(decoding.peak_positions(maps[0]), maps)
     torch.testing.assert_close(found, torch.tensor(
         [[3.5 / 4, 0.5 / 4, 0.25, 0.25]]))
     torch.testing.assert_close(decoding.corners(found), torch.tensor(

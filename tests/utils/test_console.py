@@ -298,7 +298,7 @@ def test_nothing_that_is_shown_moves_the_cursor(capsysbinary):
 
 @pytest.mark.parametrize('draw', [
     lambda text: drawing.draw_boxes(np.zeros((99, 99, 3), np.uint8), Boxes(
-        torch.tensor([[1., 1, 9, 9]]), [0], [text], [True]), [(9, 9, 9)]),
+        np.array([[1., 1, 9, 9]]), [0], [text], [True]), [(9, 9, 9)]),
     lambda text: drawing.draw_label(np.zeros((9, 9, 3), np.uint8), [text]),
     lambda text: drawing.captioned([(text, Image.new('RGB', (9, 9)))],
                                     [(text, (9, 9, 9))]),

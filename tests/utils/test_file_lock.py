@@ -103,10 +103,10 @@ def test_folder_that_cannot_be_made(tmp_path):
 def test_only_a_regular_file_is_a_lock(make, tmp_path):
     (tmp_path / 'precious').write_text('precious')
     make(tmp_path / file_lock.LOCK)
-    with (pytest.raises(UserError, match='lock is no regular file'),
+    with (pytest.raises(UserError, match='lock is not a regular file'),
           work_dir_lock(tmp_path)):
         pass
-    with pytest.raises(UserError, match='lock is no regular file'):
+    with pytest.raises(UserError, match='lock is not a regular file'):
         check_free(tmp_path)
     assert (tmp_path / 'precious').read_text() == 'precious'
     assert not (tmp_path / 'nowhere').exists()

@@ -19,7 +19,7 @@ CHECKS = {
     'CustomDataset.load_data_list': check_folders,
     'BaseSegDataset.load_data_list': check_masks,
     'CustomSegDataset.load_data_list': check_masks,
-    'Sequences.load_data_list': check_sot,
+    'BaseSOTDataset.load_data_list': check_sot,
     'CocoObjects.load_data_list': check_coco_boxes,
     'BaseVideoDataset.load_data_list': check_mot,
 }

@@ -22,7 +22,7 @@ from ...visualization.drawing import (
     WRONG,
     Boxes,
     captioned,
-    colours,
+    class_colors,
     draw_boxes,
     draw_class,
     draw_mask,
@@ -201,11 +201,11 @@ def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
 
 
 def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
-    """Names and colours of a data set's classes."""
+    """Names and colors of a data set's classes."""
     meta = getattr(dataset, 'metainfo', None) or {}
     names = [printable(name) for name in
              meta.get('classes') or map(str, range(IGNORED))]
-    return names, colours(len(names), meta.get('palette'))
+    return names, class_colors(len(names), meta.get('palette'))
 
 
 def _count(number: int, word: str, several: str = '') -> str:
@@ -228,12 +228,12 @@ def add_visualization_hook(runner: Runner, out_dir: str,
         raise UserError('--show-dir: a retriever answers with a whole '
                         'gallery, which cannot be drawn into an image')
     if is_tracker(runner.cfg):
-        from ...tracking.sot_visualization import DrawTracks
-        runner.register_hook(DrawTracks(out_dir))
+        runner.register_hook(dict(
+            type='mmlowformer.SOTVisualizationHook', out_dir=out_dir))
         return
     if follows_many(runner.cfg):
-        from ...tracking.mot_visualization import DrawIdentities
-        runner.register_hook(DrawIdentities(out_dir))
+        runner.register_hook(dict(
+            type='mmlowformer.MOTVisualizationHook', out_dir=out_dir))
         return
     hook = runner.cfg.default_hooks.get('visualization') or {}
     if score_thr is None:

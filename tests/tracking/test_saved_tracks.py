@@ -1,4 +1,4 @@
-"""Tracks of finished videos."""
+"""Saved tracks of finished videos."""
 import random
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Files of the authors' tracker."""
+"""Checkpoints of the authors' tracker."""
 import re
 
 import pytest
@@ -10,7 +10,7 @@ from mmlowformer.models.state_dict_keys import authors_names
 
 from .test_tracker import make_tracker
 
-# By hand, of the authors' lib/models/mobilevit_track.
+# Written by hand from the authors' lib/models/mobilevit_track.
 PARTS = {
     'correlation.search_norm.': 'neck.BN_x.',
     'correlation.template_norm.': 'neck.BN_z.',
@@ -53,7 +53,7 @@ def authors_name(name):
 
 
 def authors_file(model):
-    """What a training of theirs would write, aliases of parts included."""
+    """A checkpoint like the authors', with aliases of parts."""
     state = model.state_dict()
     backbone = {name.removeprefix('backbone.'): value
                 for name, value in state.items()

@@ -1,4 +1,4 @@
-"""The measures, against the toolkit of GOT-10k and by hand."""
+"""Metrics, compared with GOT-10k's toolkit and with manual results."""
 import json
 
 import numpy as np
@@ -6,13 +6,13 @@ import pytest
 from got10k.experiments import ExperimentGOT10k
 from got10k.utils.metrics import rect_iou
 
-from mmlowformer.tracking import sot_metrics
-from mmlowformer.tracking.datasets import GOT10k
-from mmlowformer.tracking.metric import TrackingMetric
+from mmlowformer.tracking.datasets.sot_datasets import GOT10k
+from mmlowformer.tracking.evaluation import sot_metrics
+from mmlowformer.tracking.evaluation.sot_metrics import TrackingMetric
 
 
 def some_boxes(rng, count):
-    """Also beyond an image of 320 x 240, and some without an area."""
+    """Boxes beyond an image of 320x240, and some without an area."""
     return np.concatenate([rng.uniform(-40, 300, (count, 2)),
                            rng.uniform(-9, 120, (count, 2)).clip(0)], 1)
 
@@ -22,12 +22,12 @@ def test_overlap_is_that_of_got10k():
     boxes, truth = some_boxes(rng, 500), some_boxes(rng, 500)
     for bound in (None, (320, 240)):
         np.testing.assert_allclose(
-            sot_metrics.overlap(boxes, truth, bound),
+            sot_metrics.iou(boxes, truth, bound),
             rect_iou(boxes.copy(), truth.copy(), bound), atol=1e-12)
 
 
 def tracked(dataset, rng):
-    """What a poor tracker would give, by the names of the videos."""
+    """Records, and the boxes of an inaccurate tracker."""
     for index in range(len(dataset)):
         record = dataset.get_data_info(index)
         found = record['boxes'] + rng.normal(0, 6, record['boxes'].shape)
@@ -37,7 +37,7 @@ def tracked(dataset, rng):
 
 
 def test_metrics_are_those_of_got10k(videos, tmp_path):
-    """The toolkit reads the same files and judges the same tracks."""
+    """The toolkit evaluates the same files and tracks."""
     dataset = GOT10k(str(videos), 'val')
     dataset.full_init()
     # Hide the object of the last video in a frame.
@@ -79,8 +79,8 @@ def test_lasot_by_hand():
     truth = np.array([[0., 0, 10, 20]] * 4)
     boxes = truth + [[0, 0, 0, 0], [5, 0, 0, 0], [30, 0, 0, 0], [0, 0, 9, 9]]
     visible = np.array([True, True, True, False])
-    track = sot_metrics.judge(boxes, truth, visible, visible.astype(int),
-                         (100, 100))
+    track = sot_metrics.evaluate_track(
+        boxes, truth, visible, visible.astype(int), (100, 100))
     # Overlaps 1, 1/3 and 0; the last frame does not count.
     expected = [(np.array([1, 1 / 3, 0]) > level).mean()
                 for level in sot_metrics.OVERLAPS]
@@ -96,7 +96,7 @@ def test_lasot_by_hand():
 
 
 def test_frames_are_pooled_but_videos_are_averaged():
-    good, bad = (sot_metrics.judge(
+    good, bad = (sot_metrics.evaluate_track(
         boxes, truth, np.ones(len(truth), bool), np.ones(len(truth)),
         (50, 50)) for boxes, truth in (
             (np.array([[0., 0, 9, 9]] * 3), np.array([[0., 0, 9, 9]] * 3)),

@@ -1,17 +1,17 @@
-"""Files of boxes and of labels, a line for each frame."""
+"""Read files of boxes and of labels, with a line for each frame."""
 from pathlib import Path
 
 import numpy as np
 
-from ..datasets.checks.coco_annotations import LARGEST
-from ..datasets.paths import check_names, read_text
-from ..errors import UserError, shown
+from ...datasets.checks.coco_annotations import LARGEST
+from ...datasets.paths import check_names, read_lines, read_text
+from ...errors import UserError, shown
 
 SHOWN_LENGTH = 40
 
 
 def read_boxes(path: str | Path) -> np.ndarray:
-    """Read a box from each line, its numbers apart by commas or blanks."""
+    """Read a box from each line, separated by commas or blanks."""
     lines = _lines(path)
     boxes, broken = [], []
     for number, line in enumerate(lines, 1):
@@ -26,14 +26,14 @@ def read_boxes(path: str | Path) -> np.ndarray:
     if broken:
         number, line = broken[0]
         raise UserError(
-            f'{path}: {len(broken)} of {len(lines)} lines are no box, the '
-            f'first is line {number}, {line[:SHOWN_LENGTH]!r}. A line has '
-            'left, top, width and height')
+            f'{path}: {len(broken)} of {len(lines)} lines are no box (left, '
+            f'top, width, height), the first is line {number}, '
+            f'{line[:SHOWN_LENGTH]!r}')
     return np.array(boxes, float).reshape(-1, 4)
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
-    """Read whole numbers, one for each frame, by line or by comma."""
+    """Read an integer for each frame, separated by lines or commas."""
     words = ' '.join(_lines(path)).replace(',', ' ').split()
     labels = np.array([_label(word, path) for word in words], int)
     if len(labels) != count:
@@ -43,10 +43,8 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
 
 
 def read_names(path: str | Path) -> list[str]:
-    """Read names of videos, a line each."""
-    names = [line.strip() for line in _lines(path) if line.strip()]
-    if not names:
-        raise UserError(f'{path} names no video')
+    """Read names of videos, one in each line."""
+    names = read_lines(path)
     check_names(names, path)
     return names
 
@@ -58,7 +56,7 @@ def _label(word: str, path: str | Path) -> int:
         number = float('nan')
     if not abs(number) < LARGEST:
         raise UserError(f'{path}: {shown(repr(word), SHOWN_LENGTH)} is no '
-                        'number; it has to hold a number for each frame')
+                        'number, but each frame needs one')
     return int(number)
 
 

@@ -1,4 +1,4 @@
-"""Weights of any layout load, or it is said why not."""
+"""Weights of any key format load, or it is said why not."""
 import copy
 import errno
 import logging
@@ -27,7 +27,7 @@ from mmlowformer.models.state_dict_keys import (
 
 from ..models.test_lowformer import SMALL, VARIANTS, images, randomise
 
-# The authors' key layout, restated from timm's names.
+# The authors' key format, restated from timm's names.
 TIMM_TO_AUTHORS = (
     (r'^stem\.', 'backbone.input_stem.op_list.'),
     (r'^stages\.(\d)\.', r'backbone.stages.\1.op_list.'),
@@ -129,8 +129,8 @@ def test_names_in_every_layout(names):
     assert list(timm_names(own).items()) == list(zip(own, timms))
     assert list(authors_names(own).items()) == list(zip(own, authors))
     scripted = [name.replace('head.', 'head.opseq.') for name in authors]
-    for layout in (own, timms, authors, scripted, model_names(own).values()):
-        assert [own_name(name) for name in layout] == own
+    for keys in (own, timms, authors, scripted, model_names(own).values()):
+        assert [own_name(name) for name in keys] == own
 
 
 def test_timm_understands_our_names_for_the_authors(names):
@@ -144,8 +144,8 @@ def test_names_of_a_backbone_alone(names):
     _, own, _ = names
     backbone = [name for name in own if not name.startswith(CLASSIFIER)]
     assert list(model_names(backbone).values()) == backbone
-    for layout in (timm_names, authors_names):
-        assert layout(backbone).items() < layout(own).items()
+    for key_format in (timm_names, authors_names):
+        assert key_format(backbone).items() < key_format(own).items()
 
 
 @pytest.mark.parametrize('wrappers', [
@@ -156,8 +156,8 @@ def test_wrappers(wrappers):
     for name in ('stem.0.conv.weight', 'stages.0.0.point_conv.bn.bias',
                  f'{CLASSIFIER}in_conv.bn.weight',
                  f'{CLASSIFIER}classifier.bias'):
-        layouts = (timm_names, authors_names, model_names)
-        for foreign in (name, *(names([name])[name] for names in layouts)):
+        key_formats = (timm_names, authors_names, model_names)
+        for foreign in (name, *(names([name])[name] for names in key_formats)):
             assert own_name(wrappers + foreign) == name
     stem = 'stem.0.conv.weight'
     assert own_name(f'{wrappers}backbone.{stem}') == stem
@@ -195,8 +195,8 @@ def test_says_how_much_was_loaded(tmp_path, log):
     file = save(tmp_path, timm.create_model('lowformer_b0').state_dict())
     model = initialise(file, arch='b0')
     count = len(model.state_dict())
-    line = f"LowFormer-b0: {count}/{count} tensors from {file} (timm's layout)"
-    assert line in log.text
+    assert (f'LowFormer-b0: {count}/{count} tensors from {file} '
+            "(timm's key format)") in log.text
     assert 'classifier' not in log.text
 
 

@@ -1,4 +1,4 @@
-"""Large images: nothing is lost at seams, nothing is found twice."""
+"""Large images: each object is detected once, also at seams."""
 import numpy as np
 import pytest
 import torch
@@ -6,8 +6,8 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.predict.tile_merging import Merger, Tiling, merge_boxes
-from mmlowformer.utils.tiles import tiles_of
+from mmlowformer.predict.tile_merging import TileMerger, merge_boxes
+from mmlowformer.utils.tiles import check_tiling, tiles_of
 
 
 @pytest.mark.parametrize('size', [(100, 100), (64, 64), (65, 300), (10, 500)])
@@ -21,20 +21,20 @@ def test_tiles_cover_the_image(size, overlap):
     assert seen.min() >= 1
 
 
-def test_neighbours_overlap_enough():
+def test_neighbors_overlap_enough():
     lefts = sorted({tile.left for tile in tiles_of(64, 1000, 64, 0.25)})
     assert max(np.diff(lefts)) <= 48
 
 
 @pytest.mark.parametrize(('size', 'overlap'), [
     (16, 0.2), (64, 0.95), (64, -1)])
-def test_what_cannot_be(size, overlap):
+def test_refused_tilings(size, overlap):
     with pytest.raises(UserError, match='tile|overlap'):
-        Tiling(size, overlap)
+        check_tiling(size, overlap)
 
 
 def sample_of(*boxes):
-    """Boxes with a score and a label behind each."""
+    """Boxes, each followed by its score and label."""
     values = torch.tensor(boxes).reshape(-1, 6)
     return BaseDataElement(pred_instances=InstanceData(
         bboxes=values[:, :4], scores=values[:, 4],
@@ -42,8 +42,8 @@ def sample_of(*boxes):
 
 
 def merged(*samples):
-    """Of a 64x160 image in three tiles of 64, which overlap by 16."""
-    merger = Merger((64, 160), tiles_of(64, 160, 64, 0.25))
+    """Merge three tiles of 64 pixels, overlapping by 16, in a 64x160 image."""
+    merger = TileMerger((64, 160), tiles_of(64, 160, 64, 0.25))
     assert [tile.left for tile in merger.tiles] == [0, 48, 96]
     for tile, sample in zip(merger.tiles, samples):
         merger.add(tile, sample)
@@ -57,7 +57,7 @@ def test_an_object_seen_twice_is_one():
 
 
 def test_a_piece_gives_way_to_the_whole():
-    """Although it is surer."""
+    """Although the piece has the higher score."""
     found = merged(sample_of((50., 10, 64, 20, 0.9, 1)),
                    sample_of((2., 10, 40, 20, 0.4, 1)), sample_of())
     assert found.bboxes.tolist() == [[50, 10, 88, 20]]
@@ -95,7 +95,7 @@ def test_nothing_was_found():
 @pytest.mark.parametrize('overlap', [0., 0.25, 0.6])
 def test_logits_are_averaged(overlap):
     shape, generator = (90, 150), torch.Generator().manual_seed(0)
-    merger = Tiling(64, overlap).merger(shape)
+    merger = TileMerger(shape, tiles_of(*shape, 64, overlap))
     sums = torch.zeros(3, *shape)
     counts = torch.zeros(shape)
     for tile in merger.tiles:
@@ -111,7 +111,7 @@ def test_logits_are_averaged(overlap):
 def test_a_single_tile_changes_nothing(detector, find_boxes, photos):
     tiled = Predictor(detector, score_thr=0., device='cpu', tile=64)
     found, expected = tiled(photos[0]), find_boxes(photos[0])
-    # The host suppresses what overlaps as much, so nothing is merged.
+    # NMS has already removed boxes that would be merged.
     np.testing.assert_array_equal(found.boxes, expected.boxes)
 
 
@@ -134,5 +134,5 @@ def test_boxes_are_in_the_whole_image(detector, photos):
 
 
 def test_labels_have_no_tiles(classifier, photos):
-    with pytest.raises(UserError, match='--tile'):
+    with pytest.raises(UserError, match='--tile-size'):
         Predictor(classifier, device='cpu', tile=64)(photos[0])

@@ -1,22 +1,23 @@
-"""Each trouble simulated: how it is told, and what mends it."""
+"""Each problem, simulated: how it is reported, and what fixes it."""
 import shlex
 import subprocess
 import sys
 
 import pytest
 
-from mmlowformer.doctor import fixes, machine, ops, results
-from mmlowformer.doctor.report import format_result
+from mmlowformer.doctor import fixes, machine
+from mmlowformer.doctor.__main__ import format_result
+from mmlowformer.utils.imports import pinned
 
 from ..conftest import ROOT
-from .conftest import A_GPU, describe, host_steps, judge
+from .conftest import A_GPU, describe, judge, library_steps
 
 
 def test_nothing_is_wrong():
-    found, troubles = judge(describe())
-    assert {result.status for result in found.values()} == {results.OK}
+    found, problems = judge(describe())
+    assert {result.status for result in found.values()} == {'ok'}
     assert len(found) >= 18
-    assert not troubles
+    assert not problems
 
 
 NO_MODULE = "ModuleNotFoundError: No module named '{}'".format
@@ -33,7 +34,7 @@ ONEDL = {'mmengine': None, 'mmcv': None, 'mmdet': None,
 
 # What is wrong, the check that finds it, whether it breaks anything, a part
 # of the symptom and of the remedy.
-TROUBLES = dict(
+PROBLEMS = dict(
     torch_missing=(
         dict(errors={'torch': NO_MODULE('torch')}), 'torch', 'missing',
         "No module named 'torch'", 'pip install torch=='),
@@ -48,7 +49,8 @@ TROUBLES = dict(
         dict(torch='2.14.0', errors={'mmcv._ext': NO_MODULE('mmcv._ext')}),
         'torch', 'broken', '#error C++20', 'pip install torch==2.12.1'),
     torchvision_missing=(
-        dict(errors={'torchvision': NO_MODULE('torchvision')}),
+        dict(errors={'torchvision': NO_MODULE('torchvision')},
+             versions={'torchvision': None}),
         'torchvision', 'missing', "No module named 'torchvision'",
         '"torchvision==0.27.*"'),
     torchvision_of_another_torch=(
@@ -100,7 +102,7 @@ TROUBLES = dict(
         '--no-deps onedl-mmengine==0.10.12 && pip install "setuptools<81"'),
     mmengine_missing=(
         dict(errors={'mmengine': NO_MODULE('mmengine')}), 'mmengine',
-        'missing', 'mmlowformer needs mmengine, which is not installed',
+        'missing', 'LowFormer needs mmengine, which is not installed',
         'pip install mmengine=='),
     mmengine_lacks_a_package=(
         dict(errors={'mmengine': NO_MODULE('yaml')}), 'mmengine', 'broken',
@@ -110,12 +112,12 @@ TROUBLES = dict(
         'SystemExit', '--force-reinstall --no-deps mmengine=='),
     mmcv_missing_for_detectors=(
         dict(errors={'mmcv': NO_MODULE('mmcv')}, versions={'mmcv': None}),
-        'mmcv', 'missing', 'mmlowformer needs mmcv, which is not installed',
+        'mmcv', 'missing', 'LowFormer needs mmcv, which is not installed',
         'MMCV_WITH_OPS=1'),
     mmcv_missing_for_the_backbone=(
         dict(errors={'mmcv': NO_MODULE('mmcv')}, tasks=['backbone'],
              versions={'mmcv': None, 'mmdet': None, 'mmsegmentation': None}),
-        'mmcv', 'missing', 'mmlowformer needs mmcv, which is not installed',
+        'mmcv', 'missing', 'LowFormer needs mmcv, which is not installed',
         'pip install mmcv-lite=='),
     mmcv_of_the_forks_missing=(
         dict(errors={'mmcv': NO_MODULE('mmcv')},
@@ -216,20 +218,20 @@ TROUBLES = dict(
                      "'torch.serialization' has no attribute "
                      "'add_safe_globals'"}),
         'checkpoints', 'broken', 'add_safe_globals', 'pip install torch=='),
-    host_missing=(
+    library_missing=(
         dict(errors={'mmdet': NO_MODULE('mmdet')}), 'mmdet', 'missing',
         "No module named 'mmdet'", 'pip install mmdet==3.3.0'),
-    host_of_the_forks_missing=(
+    library_of_the_forks_missing=(
         dict(errors={'mmseg': NO_MODULE('mmseg')}, versions=ONEDL), 'mmseg',
         'missing', "No module named 'mmseg'",
         'pip install onedl-mmsegmentation==1.4.2 ftfy regex'),
-    mmcv_too_new_for_host=(
+    mmcv_too_new_for_library=(
         dict(mmcv='2.2.0', errors={
             'mmdet': 'AssertionError: MMCV==2.2.0 is used but incompatible. '
                      'Please install mmcv>=2.0.0rc4, <2.2.0.'}),
         'mmdet', 'broken', 'MMCV==2.2.0 is used but incompatible',
         'mmcv==2.1.0'),
-    mmengine_too_old_for_host=(
+    mmengine_too_old_for_library=(
         dict(errors={
             'mmdet': 'AssertionError: MMEngine==0.6.0 is used but '
                      'incompatible.'}),
@@ -237,16 +239,16 @@ TROUBLES = dict(
     ftfy=(
         dict(errors={'mmseg.models': NO_MODULE('ftfy')}), 'mmseg', 'broken',
         "No module named 'ftfy'", 'pip install ftfy regex'),
-    host_lacks_a_package=(
+    library_lacks_a_package=(
         dict(errors={'mmdet.datasets': NO_MODULE('pycocotools.coco')}),
         'mmdet', 'broken', 'pycocotools', 'pip install pycocotools'),
-    host_broken=(
+    library_broken=(
         dict(errors={'mmdet.models': 'KeyError: x'}), 'mmdet', 'broken',
         'KeyError: x', '--force-reinstall --no-deps mmdet==3.3.0'),
     transformers_too_new=(
         dict(errors={'mmpretrain.models': 'TypeError: NoneType takes no '
                                           'arguments'},
-             where={'mmpretrain.models': [
+             modules={'mmpretrain.models': [
                  'mmpretrain.models.multimodal.blip.language_model']}),
         'mmpretrain', 'broken', 'NoneType takes no arguments',
         'pip install transformers=='),
@@ -264,8 +266,8 @@ TROUBLES = dict(
         '/.mim/configs'),
     no_library_to_train=(
         dict(tasks=['train'], errors={
-            f'{host}{part}': NO_MODULE(host)
-            for host in ('mmdet', 'mmseg', 'mmpretrain')
+            f'{library}{part}': NO_MODULE(library)
+            for library in ('mmdet', 'mmseg', 'mmpretrain')
             for part in ('', ' look-up')}),
         'a library', 'missing', 'which is not installed',
         'pip install mmdet=='),
@@ -275,29 +277,30 @@ TROUBLES = dict(
     peers=(
         dict(tasks=['benchmark'], versions={'timm': None, 'onnx': None}),
         'to compare', 'missing', "No module named 'timm'",
-        'pip install timm onnx'))
+        'pip install timm=='))
 
 
-@pytest.mark.parametrize('trouble', TROUBLES.values(), ids=TROUBLES)
-def test_trouble(trouble):
-    wrong, name, status, symptom, remedy = trouble
+@pytest.mark.parametrize('problem', PROBLEMS.values(), ids=PROBLEMS)
+def test_problem(problem):
+    wrong, name, status, symptom, remedy = problem
     result = judge(describe(**wrong))[0][name]
     assert result.status == status
     assert symptom in result.symptom
     assert remedy in result.remedy
     assert is_shell(result.remedy)
-    assert all(len(line) <= 80 for line in format_result(result).split('\n'))
+    assert all(len(line) <= 80
+               for line in format_result(name, result).split('\n'))
 
 
 def is_shell(command):
     return subprocess.run(['sh', '-nc', command]).returncode == 0
 
 
-@pytest.mark.parametrize('trouble', TROUBLES.values(), ids=TROUBLES)
-def test_a_shown_command_can_be_copied(trouble):
-    wrong, name, *_ = trouble
+@pytest.mark.parametrize('problem', PROBLEMS.values(), ids=PROBLEMS)
+def test_a_shown_command_can_be_copied(problem):
+    wrong, name, *_ = problem
     result = judge(describe(**wrong))[0][name]
-    shown = format_result(result).split('run:')[-1]
+    shown = format_result(name, result).split('run:')[-1]
     assert words(shown.replace('\\\n', '')) == words(result.remedy)
 
 
@@ -306,12 +309,12 @@ def words(command):
     return [' '.join(word.split()) for word in shlex.split(command)]
 
 
-def test_every_trouble_of_a_needed_part_counts():
+def test_every_problem_of_a_needed_part_counts():
     counted = {
-        name for name, (wrong, result, status, *_) in TROUBLES.items()
+        name for name, (wrong, result, status, *_) in PROBLEMS.items()
         if result in judge(describe(**wrong))[1]}
     assert counted == {
-        name for name, (_, result, status, *_) in TROUBLES.items()
+        name for name, (_, result, status, *_) in PROBLEMS.items()
         if status == 'broken'} | {
             'torch_missing', 'numpy_missing', 'mmengine_missing',
             'mmcv_missing_for_detectors', 'mmcv_missing_for_the_backbone',
@@ -345,15 +348,15 @@ OLD = dict(version='550.54', cuda='12.4')
 def test_torch_sees_no_gpu(monkeypatch, driver, gpu, symptom, remedy):
     monkeypatch.setattr(machine, 'driver', lambda: driver)
     gpu = dict(dict(available=False, warning=''), **gpu)
-    found, troubles = judge(describe(gpu=gpu, tasks=['train']))
+    found, problems = judge(describe(gpu=gpu, tasks=['train']))
     assert symptom in found['GPU'].symptom
     assert remedy in found['GPU'].remedy
-    assert troubles == ['GPU']
+    assert problems == ['GPU']
     # The backbone by itself runs on the CPU as well.
     assert judge(describe(gpu=gpu, tasks=['backbone']))[1] == []
 
 
-def test_hidden_gpu_is_no_trouble(monkeypatch):
+def test_hidden_gpu_is_no_problem(monkeypatch):
     monkeypatch.setattr(machine, 'driver', lambda: OLD)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     assert judge(describe())[0]['GPU'].status == 'ok'
@@ -377,7 +380,7 @@ def test_no_compiler(monkeypatch):
 
 
 def test_no_headers(monkeypatch):
-    monkeypatch.setattr(ops.sysconfig, 'get_path', lambda name: '/nowhere')
+    monkeypatch.setattr(machine.sysconfig, 'get_path', lambda name: '/nowhere')
     result = judge(describe(**NO_OPS))[0]['compiler']
     assert 'Python.h: No such file' in result.symptom
     assert f'python{sys.version_info[0]}.{sys.version_info[1]}-dev' in \
@@ -386,7 +389,8 @@ def test_no_headers(monkeypatch):
 
 def test_no_nvcc(monkeypatch, tmp_path):
     (tmp_path / 'Python.h').touch()
-    monkeypatch.setattr(ops.sysconfig, 'get_path', lambda name: str(tmp_path))
+    monkeypatch.setattr(machine.sysconfig, 'get_path',
+                        lambda name: str(tmp_path))
     monkeypatch.setattr('shutil.which', lambda name: None
                         if name == 'nvcc' else f'/bin/{name}')
     monkeypatch.setenv('CUDA_HOME', str(tmp_path))
@@ -416,7 +420,7 @@ def test_room(monkeypatch, free, disk, shared):
 
 def test_shared_memory_of_a_container(monkeypatch):
     monkeypatch.setattr(machine, 'free_space', lambda path: 0.06)
-    monkeypatch.setattr(machine, 'MARK_OF_DOCKER', __file__)
+    monkeypatch.setattr(machine, 'DOCKER_MARK', __file__)
     result = judge(describe())[0]['shared memory']
     assert 'docker run --shm-size' in result.remedy
 
@@ -429,42 +433,42 @@ def test_no_shared_memory_on_this_system(monkeypatch):
 
 def test_busy_machine(monkeypatch):
     monkeypatch.setattr(machine.os, 'cpu_count', lambda: 4)
-    facts = describe(tasks=['benchmark'])
-    assert judge(facts)[0]['load'].status == 'ok'
-    facts.load = 3.
-    found, troubles = judge(facts)
+    env = describe(tasks=['benchmark'])
+    assert judge(env)[0]['load'].status == 'ok'
+    env.load = 3.
+    found, problems = judge(env)
     assert 'differ from run to run' in found['load'].symptom
-    assert not troubles
+    assert not problems
 
 
 def test_not_timed_without_torchvision():
-    facts = describe(ops=None, errors={'torchvision': NO_MODULE('x')})
-    assert judge(facts)[0]['mmcv ops'].status == 'ok'
+    env = describe(ops=None, errors={'torchvision': NO_MODULE('x')})
+    assert judge(env)[0]['mmcv ops'].status == 'ok'
 
 
 def test_mmcv_lite_is_enough_for_a_backbone():
-    facts = describe(
+    env = describe(
         tasks=['backbone', 'classification'], **NO_OPS,
         versions={'mmcv': None, 'mmcv-lite': '2.1.0', 'mmdet': None,
                   'mmsegmentation': None})
-    assert not judge(facts)[1]
+    assert not judge(env)[1]
 
 
 def test_forks_do_without_pkg_resources():
-    facts = describe(versions=ONEDL, errors={
+    env = describe(versions=ONEDL, errors={
         'pkg_resources': NO_MODULE('pkg_resources')})
-    found, _ = judge(facts)
+    found, _ = judge(env)
     assert found['setuptools'].status == 'ok'
     assert found['families'].text == 'the maintained forks (onedl-*)'
 
 
-def test_one_cause_is_told_once():
-    facts = describe(
+def test_one_cause_is_reported_once():
+    env = describe(
         errors={step: NO_MODULE('torch') for step in (
             'torch', 'torch and numpy', 'gpu', 'distributed', 'torchvision',
             'mmcv', 'mmlowformer', 'forward', 'mmcv._ext', 'ops',
             'pretrained', 'checkpoint', 'mmdet', 'mmseg', 'mmpretrain')})
-    found, _ = judge(facts)
+    found, _ = judge(env)
     assert [name for name, result in found.items()
             if result.remedy] == ['torch']
     assert found['mmdet'].text == 'not checked: torch does not work'
@@ -473,15 +477,15 @@ def test_one_cause_is_told_once():
 @pytest.mark.parametrize('error', [
     UNDEFINED, NO_MODULE('mmcv._ext'),
     'Segmentation fault (Python was killed)'])
-def test_hosts_without_ops_are_not_blamed(error):
-    facts = describe(errors={'mmcv._ext': error, 'mmdet.models': error})
-    facts.steps['mmdet.models'].crash = 'killed' in error
-    found, troubles = judge(facts)
+def test_libraries_are_skipped_where_mmcv_lacks_its_ops(error):
+    env = describe(errors={'mmcv._ext': error, 'mmdet.models': error})
+    env.steps['mmdet.models'].crashed = 'killed' in error
+    found, problems = judge(env)
     assert found['mmdet'].text == 'not checked: mmcv._ext does not work'
-    assert troubles == ['mmcv ops']
+    assert problems == ['mmcv ops']
 
 
-def test_a_lacking_host_matters_to_its_task_only():
+def test_a_missing_library_matters_to_its_task_only():
     errors = {'mmseg': NO_MODULE('mmseg')}
     assert judge(describe(errors=errors))[1] == []
     assert judge(describe(errors=errors, tasks=['train']))[1] == []
@@ -512,14 +516,15 @@ def test_checkout_of_an_installed_package(monkeypatch, tmp_path):
 def test_versions_are_those_of_the_requirements():
     pins = {line for file in (ROOT / 'requirements').glob('*.txt')
             for line in file.read_text().splitlines() if '==' in line}
-    assert set(fixes.OPENMMLAB.values()) <= pins
+    assert {pinned(name) for names in fixes.DISTRIBUTIONS.values()
+            for name in names} <= pins
     assert set(fixes.TORCH.split()[2:]) <= pins
 
 
-def test_hosts_that_nobody_asked_for_are_not_looked_at():
-    facts = describe(tasks=['detection', 'train'])
-    for step in host_steps('mmseg', ''):
-        del facts.steps[step]
-    found, troubles = judge(facts)
+def test_libraries_of_other_tasks_are_not_checked():
+    env = describe(tasks=['detection', 'train'])
+    for step in library_steps('mmseg', ''):
+        del env.steps[step]
+    found, problems = judge(env)
     assert 'mmseg' not in found
-    assert not troubles
+    assert not problems

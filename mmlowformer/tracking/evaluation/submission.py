@@ -1,17 +1,14 @@
-"""Archives of tracks, as the servers of GOT-10k and TrackingNet want them."""
+"""Write archives of tracks for the servers of GOT-10k and TrackingNet."""
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
-from ..errors import UserError
-from ..utils.files import atomic_write
-from .datasets import GOT10k, Sequences, TrackingNet
-from .saved_tracks import read_track
+from ...errors import UserError
+from ...utils.files import atomic_write
+from ..datasets.sot_datasets import BaseSOTDataset, GOT10k, TrackingNet
+from ..saved_tracks import read_track
 
 Files = Iterator[tuple[str, str]]
 
@@ -28,7 +25,7 @@ def _trackingnet(name: str, track: dict) -> Files:
     yield f'{name}.txt', _lines(track['pred_boxes'], '%.3f')
 
 
-FORMATS: dict[type[Sequences], Callable[[str, dict], Files]] = {
+FORMATS: dict[type[BaseSOTDataset], Callable[[str, dict], Files]] = {
     GOT10k: _got10k, TrackingNet: _trackingnet}
 
 
@@ -38,16 +35,16 @@ def _lines(values: np.ndarray, style: str) -> str:
 
 
 def check_submission(file: str, kind: type) -> None:
-    """Make sure that an archive can be made of a data set's tracks."""
+    """Make sure that a server for the data set exists."""
     if not file.endswith('.zip'):
         raise UserError(f'--submission {file} has to end in .zip')
     if kind not in FORMATS:
         raise UserError(
-            f'--submission: there is no server for {kind.__name__}, but for '
+            f'--submission: no server for {kind.__name__} is known, only for '
             + ' and '.join(item.__name__ for item in FORMATS))
 
 
-def write_submission(dataset: Sequences, folder: str | Path,
+def write_submission(dataset: BaseSOTDataset, folder: str | Path,
                      file: str | Path) -> int:
     """Write an archive of all videos, or none."""
     with (atomic_write(file) as part,
@@ -64,28 +61,10 @@ def _checked(record: dict, folder: str | Path) -> dict:
     name, frames = record['name'], len(record['frames'])
     track = read_track(folder, name)
     if track is None:
-        raise UserError(f'the submission lacks video {name}, which was not '
-                        'followed to its end')
+        raise UserError(f'the submission lacks video {name}: test it to its '
+                        'end')
     boxes = track['pred_boxes']
     if boxes.shape != (frames, 4) or not np.isfinite(boxes).all():
-        raise UserError(f'the track of {name} has the shape {boxes.shape}, '
-                        f'or numbers that are none; its {frames} frames need '
-                        'a box each')
+        raise UserError(f'the track of {name} has the shape {boxes.shape} or '
+                        f'NaN: each of its {frames} frames needs a box')
     return track
-
-
-class WriteSubmission(Hook):
-    """Writes an archive at the end of a test."""
-
-    # After the tracks of the last video.
-    priority = 'VERY_LOW'
-
-    def __init__(self, folder: str, file: str):
-        self.folder, self.file = folder, file
-
-    def after_test_epoch(self, runner: Runner, metrics: dict | None = None
-                         ) -> None:
-        """Write it."""
-        if is_main_process():
-            write_submission(runner.test_dataloader.dataset, self.folder,
-                             self.file)

@@ -1,4 +1,4 @@
-"""A box that is drawn with the mouse."""
+"""Boxes drawn with the mouse."""
 import sys
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Pairs of a template and a search region, drawn from several data sets."""
+"""Pairs of a template and a search region, sampled from data sets."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -6,23 +6,23 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from torch.utils.data import Dataset
 
-from ..errors import UserError
-from ..registry import DATASETS
+from ...errors import UserError
+from ...registry import DATASETS
 
 ATTEMPTS = 1000
 
 
 @DATASETS.register_module()
 class TrackingPairs(Dataset):
-    """An epoch of pairs, each of a video drawn at random.
+    """Samples pairs of frames from random videos.
 
     Args:
         datasets (list[dict]): Configs of data sets whose records are videos.
         length (int): Pairs in an epoch.
-        pipeline (list): From a video's record to a pair. A transform that
-            returns None has another video drawn.
-        weights (Sequence[float], optional): How often each of the data sets
-            is drawn from. Defaults to equally often.
+        pipeline (list): Transforms from a video's record to a pair. If one
+            returns None, another video is sampled.
+        weights (Sequence[float], optional): Relative frequency of each data
+            set. Defaults to equal ones.
 
     Raises:
         ValueError: If weights or length are not allowed.
@@ -40,39 +40,36 @@ class TrackingPairs(Dataset):
                 f'{len(datasets)} datasets, not {weights}')
         self.datasets = [MMENGINE_DATASETS.build(config)
                          for config in datasets]
-        self.shares = np.array(weights) / sum(weights)
+        self.fractions = np.array(weights) / sum(weights)
         self.length = length
         self.pipeline = Compose(pipeline)
 
     @property
     def metainfo(self) -> dict:
-        """Nothing: there are no classes."""
+        """Empty, because no classes exist."""
         return {}
 
     def describe(self) -> str:
-        """Count what there is.
-
-        Returns:
-            str: Pairs, and videos of each data set.
-        """
+        """Count pairs, and the videos of each data set."""
         parts = ', '.join(
-            f'{share:.0%} {type(dataset).__name__} ({dataset.describe()})'
-            for share, dataset in zip(self.shares, self.datasets))
+            f'{fraction:.0%} {type(dataset).__name__} ({dataset.describe()})'
+            for fraction, dataset in zip(self.fractions, self.datasets))
         return f'{self.length} pairs an epoch: {parts}'
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict:
-        """Draw a pair."""
-        # Processes that start from the same seed have different indices.
+        """Sample a pair."""
+        # Processes with the same seed have different indices.
         rng = np.random.default_rng([index, np.random.randint(2**31)])
         for _ in range(ATTEMPTS):
             dataset = self.datasets[rng.choice(len(self.datasets),
-                                               p=self.shares)]
+                                               p=self.fractions)]
             record = dataset.get_data_info(int(rng.integers(len(dataset))))
             pair = self.pipeline(dict(record, rng=rng))
             if pair is not None:
                 return pair
         raise UserError(f'none of {ATTEMPTS} videos gives a pair: their '
-                        'objects are seen in less than two frames')
+                        'objects are seen in less than two frames, check '
+                        'their labels')

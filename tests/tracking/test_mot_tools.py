@@ -1,4 +1,4 @@
-"""Many objects in the tools: testing, training, predicting."""
+"""Multi-object tracking in the tools: test, train, predict."""
 import importlib.util
 import json
 import shutil
@@ -22,7 +22,7 @@ def options(crossings, *more):
 
 
 def biased(folder, bias):
-    """A detector of the same boxes in every image, with such scores."""
+    """A detector with the same boxes and scores in all images."""
     file = untrained(folder, 'retinanet_lowformer_b0_shapes', **FEW)
     content = torch.load(file, weights_only=True)
     content['state_dict']['bbox_head.retina_cls.bias'].fill_(bias)
@@ -57,7 +57,7 @@ def test_testing_a_detector(run_here, crossings, sure, tmp_path):
     assert 'Data 2 videos of 16 frames' in shown
     assert 'VIDEO' in shown
     assert shown.endswith('--track')
-    # TrackEval prints a page for each measure.
+    # TrackEval prints a page for each metric.
     assert 'Evaluating' not in shown
     names = ['MOT17-test-01', 'MOT17-test-02']
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) \
@@ -128,7 +128,7 @@ def test_broken_frame_is_named(error_here, crossings, sure, tmp_path):
 
 @pytest.mark.slow
 def test_training(run_here, crossings, shapes, tmp_path):
-    """The detector learns from images, the tracker is validated on videos."""
+    """The detector is trained on images, the tracker validated on videos."""
     result = run_here(
         TRAIN, CONFIG, '--work-dir', 'run', '--cfg-options',
         f'data_root={shapes / "coco"}/', 'train_dataloader.batch_size=2',
@@ -146,7 +146,7 @@ def test_training(run_here, crossings, shapes, tmp_path):
 
 @pytest.mark.slow
 def test_the_recipe_of_mot17(run_here, crossings, tmp_path):
-    """On videos in its layout, small; OC-SORT takes what ByteTrack trained."""
+    """On small videos in MOT17's layout; OC-SORT uses ByteTrack's detector."""
     scale = 'pipeline.0.transforms.1.scale=(96,96)'
     settings = [
         f'data_root={crossings}', 'train_dataloader.num_workers=0',
@@ -197,14 +197,15 @@ def test_predicting(run_here, sure, film, tmp_path):
 def test_interrupted_prediction_is_kept(run_here, sure, film, tmp_path,
                                         monkeypatch):
     from mmlowformer.tracking import predict_mot
-    step = predict_mot.Identifier.__call__
+    step = predict_mot.MultiObjectTracker.__call__
 
     def interrupted(self, found):
         if self._frame == 3:
             raise KeyboardInterrupt
         return step(self, found)
 
-    monkeypatch.setattr(predict_mot.Identifier, '__call__', interrupted)
+    monkeypatch.setattr(predict_mot.MultiObjectTracker, '__call__',
+                        interrupted)
     result = run_here(PREDICT, sure, film, '--track', cwd=tmp_path)
     assert result.returncode == 130
     assert 'Interrupted: 3 frames done' in ' '.join(result.stdout.split())

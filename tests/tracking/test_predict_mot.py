@@ -1,4 +1,4 @@
-"""Many objects: what tells them apart, draws them and writes them."""
+"""Tracking, drawing and writing of many objects."""
 import importlib.util
 import json
 
@@ -19,16 +19,15 @@ from mmengine.structures import InstanceData
 from mmlowformer import get_config
 from mmlowformer.checkpoint.compatibility import check_fits
 from mmlowformer.config import mot_requirements as requirements
-from mmlowformer.config.mot_versions import VERSIONS
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.results import Detections
 from mmlowformer.predict.trained_model import load_model
 from mmlowformer.tracking.predict_mot import (
     PALETTE,
-    Identified,
-    Identifier,
-    Trails,
+    MOTResult,
+    MultiObjectTracker,
+    Traces,
     tracker_settings,
 )
 
@@ -39,37 +38,37 @@ IMAGE = np.full((60, 80, 3), 90, np.uint8)
 
 
 def detections(boxes, scores, labels):
-    return Detections('film', IMAGE, NAMES, [(255, 0, 0)] * 2, 0.,
-                      np.array(boxes, np.float32).reshape(-1, 4),
-                      np.array(scores, np.float32), np.array(labels, int),
-                      None, 0., None)
+    return Detections(
+        name='film', image=IMAGE, classes=NAMES,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.array(scores, np.float32), labels=np.array(labels, int))
 
 
 def moving(frame):
-    """Two that pass each other, one above the other, and what may be none."""
+    """Two objects that pass each other, and one with a low score."""
     left, right = 5. + 2 * frame, 55. - 2 * frame
     return detections([[left, 5, left + 20, 25], [right, 30, right + 20, 50],
                        [60, 2, 70, 12]], [0.9, 0.8, 0.3], [0, 1, 0])
 
 
 def test_identities_are_kept():
-    identifier = Identifier(tracker_settings(0.5))
-    frames = [identifier(moving(frame)) for frame in range(20)]
+    tracker = MultiObjectTracker(tracker_settings(0.5))
+    frames = [tracker(moving(frame)) for frame in range(20)]
     for number, frame in enumerate(frames):
         assert frame.identities.tolist() == [1, 2]
         np.testing.assert_array_equal(frame.boxes, moving(number).boxes[:2])
-    assert frames[-1].trails[1].shape == (20, 2)
-    np.testing.assert_allclose(frames[-1].trails[1][0], [15, 15])
+    assert frames[-1].traces[1].shape == (20, 2)
+    np.testing.assert_allclose(frames[-1].traces[1][0], [15, 15])
 
 
 def test_less_sure_boxes_continue_an_object():
-    """They would begin none."""
-    identifier = Identifier(tracker_settings(0.5))
+    """They start no track."""
+    tracker = MultiObjectTracker(tracker_settings(0.5))
     scores = [0.9, 0.2, 0.2, 0.9]
-    found = [identifier(detections([[5, 5, 25, 25]], [score], [0]))
+    found = [tracker(detections([[5, 5, 25, 25]], [score], [0]))
              for score in scores]
     assert [frame.identities.tolist() for frame in found] == [[1]] * 4
-    fresh = Identifier(tracker_settings(0.5))
+    fresh = MultiObjectTracker(tracker_settings(0.5))
     assert len(fresh(detections([[5, 5, 25, 25]], [0.2], [0])).boxes) == 0
 
 
@@ -77,8 +76,8 @@ def test_less_sure_boxes_continue_an_object():
     ('mmdet.ByteTracker', [[1], [2], [2]]),
     ('mmlowformer.ClassAgnosticByteTracker', [[1], [1], [1]])])
 def test_objects_that_change_their_class(kind, expected):
-    identifier = Identifier(dict(tracker_settings(0.5), type=kind))
-    found = [identifier(detections([[60, 30, 70, 40], [5, 5, 25, 25]],
+    tracker = MultiObjectTracker(dict(tracker_settings(0.5), type=kind))
+    found = [tracker(detections([[60, 30, 70, 40], [5, 5, 25, 25]],
                                    [0.3, 0.9], [0, label]))
              for label in (0, 1, 1)]
     assert [frame.identities.tolist() for frame in found] == expected
@@ -86,37 +85,37 @@ def test_objects_that_change_their_class(kind, expected):
 
 
 def test_one_box_of_two_classes_is_one_object():
-    identifier = Identifier(tracker_settings(0.3))
-    found = identifier(detections([[5, 5, 25, 25]] * 2 + [[15, 5, 35, 25]],
+    tracker = MultiObjectTracker(tracker_settings(0.3))
+    found = tracker(detections([[5, 5, 25, 25]] * 2 + [[15, 5, 35, 25]],
                                   [0.6, 0.9, 0.7], [0, 1, 0]))
     assert sorted(found.scores.tolist()) == pytest.approx([0.7, 0.9])
     assert sorted(found.labels.tolist()) == [0, 1]
 
 
 def test_frames_without_any_box():
-    identifier = Identifier(tracker_settings(0.5))
+    tracker = MultiObjectTracker(tracker_settings(0.5))
     for frame in (None, 0, None, 1):
-        found = identifier(detections([], [], []) if frame is None else
+        found = tracker(detections([], [], []) if frame is None else
                            moving(frame))
         assert len(found.boxes) == (0 if frame is None else 2)
 
 
-def test_trails_end():
-    trails = Trails(length=3)
+def test_traces_end():
+    traces = Traces(length=3)
     box = np.array([[0., 0., 4., 4.]])
-    lengths = [len(trails([1], box + frame).get(1, ())) for frame in range(5)]
+    lengths = [len(traces([1], box + frame).get(1, ())) for frame in range(5)]
     assert lengths == [1, 2, 3, 3, 3]
     nothing = np.zeros((0, 4))
-    assert [len(trails([], nothing).get(1, ())) for _ in range(3)] == [2, 1, 0]
+    assert [len(traces([], nothing).get(1, ())) for _ in range(3)] == [2, 1, 0]
 
 
 def identified(**changes):
-    return Identified(**dict(dict(
+    return MOTResult(**dict(dict(
         name='film', image=IMAGE, classes=NAMES, palette=[], seconds=0.,
         boxes=np.array([[10, 20, 30, 45.5]], np.float32),
         scores=np.array([0.75], np.float32), labels=np.array([1]),
         identities=np.array([7]),
-        trails={7: np.array([[20., 20.], [60., 20.]])}), **changes))
+        traces={7: np.array([[20., 20.], [60., 20.]])}), **changes))
 
 
 def test_drawn():
@@ -126,9 +125,9 @@ def test_drawn():
     assert has(identified().draw(), PALETTE[7])
     alone = dict(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0),
                  labels=np.zeros(0, int), identities=np.zeros(0, int))
-    # Of one that is not there now its trail is.
+    # The trace remains when its object is hidden.
     assert has(identified(**alone).draw(), PALETTE[7])
-    assert not has(identified(**alone, trails={}).draw(), PALETTE[7])
+    assert not has(identified(**alone, traces={}).draw(), PALETTE[7])
     assert (IMAGE == 90).all()
 
 
@@ -150,18 +149,20 @@ def test_missing_packages_are_named(monkeypatch):
         'pip install lap==0.5.13 motmetrics==1.4.0 trackeval==1.3.0 '
         '"numpy<2.4"')
     with pytest.raises(UserError, match='needs lap, which is not installed'):
-        Identifier(tracker_settings(0.5))
+        MultiObjectTracker(tracker_settings(0.5))
     requirements.require_packages(get_config('retinanet_lowformer_b1_coco'))
 
 
 def test_pins():
-    pins = (ROOT / 'requirements' / 'mot.txt').read_text().splitlines()
-    assert set(VERSIONS.values()) <= set(pins)
+    pins = (ROOT / 'requirements' / 'mot.txt').read_text()
+    for name in {name for names in requirements.NEEDS.values()
+                 for name in names}:
+        assert f'\n{name}==' in pins
 
 
 @pytest.mark.parametrize('kind', ['ByteTrack', 'OCSORT'])
 def test_right_boxes_are_followed(crossings, kind):
-    """HOTA of a detector that makes no mistake."""
+    """HOTA of perfect detections."""
     cfg = get_config('bytetrack_lowformer_b0_shapes')
     init_default_scope('mmdet')
     settings = cfg.model.tracker if kind == 'ByteTrack' else get_config(
@@ -203,7 +204,7 @@ def test_a_detector_fits_a_tracker_and_the_other_way_round(detector, tmp_path):
 
 
 def broken(crossings, folder, change):
-    """The config of a test whose annotations were changed."""
+    """A test config with changed annotations."""
     content = json.loads(
         (crossings / 'annotations/test_cocoformat.json').read_text())
     change(content)

@@ -1,0 +1,296 @@
+"""Checks of Python, of the libraries and of LowFormer itself."""
+import re
+import sys
+
+from ..export.requirements import FOR_PINNED_TORCH, UNVERIFIED
+from ..utils.imports import PACKAGE, pinned
+from . import fixes
+from .environment import (
+    CheckResult,
+    Environment,
+    broken,
+    missing,
+    ok,
+    skipped,
+    warning,
+)
+from .machine import has_gpu
+
+LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain')
+# mmcv's nms takes at most 1.8 times as long as torchvision's if compiled with
+# -O2 or -O3, and 8 to 16 times as long without optimization.
+SLOW = 2.5
+WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
+
+
+def imports(module: str, env: Environment) -> CheckResult:
+    error = env.error(module)
+    if env.absent(module):
+        if module in ('mmengine', 'mmcv'):
+            error = (f'mmlowformer.LowFormer needs {module}, which is not '
+                     'installed')
+        return missing('not installed', error, fixes.install(env, module))
+    if error:
+        return broken('importing it fails', error,
+                      fixes.fix_import(env, module))
+    return ok(env[module])
+
+
+def python(env: Environment) -> CheckResult:
+    version = sys.version_info[:2]
+    text = '{}.{}'.format(*version)
+    fix = ('make setup PYTHON=python3.11' if fixes.checkout_venv() else
+           'conda create -n lowformer python=3.11')
+    if version < (3, 10):
+        return broken(f'{text}, 3.10 to 3.12 is needed', "ERROR: Package "
+                      "'mmlowformer' requires a different Python", fix)
+    if version > (3, 12):
+        return warning(f'{text}, but mmcv 2.1.0 compiles up to 3.12',
+                       "KeyError: '__version__'", fix)
+    return ok(text)
+
+
+def families(env: Environment) -> CheckResult | None:
+    """OpenMMLab's distributions and their forks write to the same folders."""
+    installed = {module: [name for name in names if name in env.versions]
+                 for module, names in fixes.PROVIDERS.items()}
+    found = [name for names in installed.values() for name in names]
+    forks = [name for name in found if name.startswith('onedl-')]
+    others = [name for name in found if name not in forks]
+    doubled = [module for module, names in installed.items() if names[1:]]
+    if not found:
+        return None
+    if not doubled and not (forks and others):
+        return ok('the maintained forks (onedl-*)' if forks else "OpenMMLab's")
+    fix = fixes.keep_family(
+        forks if len(forks) > len(others) else others, env)
+    symptom = WRONG_MMCV.format(env['mmcv'] or '...')
+    if not doubled:
+        return warning(f'{forks[0]} beside {others[0]}: both families in one '
+                       'environment', symptom, fix)
+    if env.release('mmcv') < (2, 2):
+        symptom = f"ImportError: cannot import name '...' from '{doubled[0]}'"
+    return broken(f'{" and ".join(installed[doubled[0]])} are both installed; '
+                  "they overwrite each other's files", symptom, fix)
+
+
+def setuptools(env: Environment) -> CheckResult:
+    version = env.versions.get('setuptools', 'none')
+    error = env.error('pkg_resources')
+    if not error or env.forks:
+        return ok(version)
+    return warning(f"{version}: mmcv cannot be built, and _base_ = "
+                   "'mmdet::...' fails", error,
+                   f'pip install {pinned("setuptools")}')
+
+
+def torch(env: Environment) -> CheckResult:
+    version, numbers = env['torch'], env.release('torch')
+    if version and numbers < (2, 1):
+        return broken(f'{version}, 2.1 or newer is needed', "No module named "
+                      "'torch.utils.flop_counter'", fixes.TORCH)
+    # Its headers want C++20, and mmcv 2.1.0 passes -std=c++17.
+    if numbers >= (2, 14) and env.error('mmcv._ext') and not env.forks:
+        return broken(f'{version}: mmcv 2.1.0 compiles against 2.13 at most',
+                      '#error C++20 or later compatible compiler is required',
+                      fixes.TORCH)
+    return imports('torch', env)
+
+
+def numpy(env: Environment) -> CheckResult:
+    version, error = env['numpy'], env.error('torch and numpy')
+    if version and error and not env.error('torch'):
+        return broken(f'{version}, but this torch is for numpy 1', error,
+                      'pip install "numpy<2"')
+    if (env.release('numpy') >= (2, 4)
+            and env.versions.get('mmpretrain') == '1.2.0'):
+        return warning(f"{version}: mmpretrain's RetrievalRecall fails",
+                       "AttributeError: module 'numpy' has no attribute "
+                       "'in1d'", fixes.install(env, 'numpy'))
+    return imports('numpy', env)
+
+
+def torchvision(env: Environment) -> CheckResult:
+    error = env.error('torchvision')
+    if not error or env.absent('torchvision'):
+        return imports('torchvision', env)
+    return broken(f'{env.versions.get("torchvision")} is not that of torch '
+                  f'{env["torch"]}', error, fixes.install(env, 'torchvision'))
+
+
+def mmcv(env: Environment) -> CheckResult:
+    if env.error('cv2') and not env.absent('cv2'):
+        return broken('OpenCV, which it needs, cannot be imported',
+                      env.error('cv2'), fixes.HEADLESS_OPENCV)
+    if env['mmcv'] and env.release('mmcv') < (2, ):
+        return broken(f'{env["mmcv"]}, 2.0 or newer is needed',
+                      WRONG_MMCV.format(env['mmcv']), fixes.build_mmcv(env))
+    return imports('mmcv', env)
+
+
+def ops(env: Environment) -> CheckResult:
+    ratio = env['ops']
+    build = fixes.build_mmcv(env)
+    if error := env.error('mmcv._ext') or env.error('ops'):
+        if 'undefined symbol' in error:
+            return broken(f'compiled for another torch than {env["torch"]}',
+                          error, build)
+        if not env.absent('mmcv._ext'):
+            return broken('they do not run', error, build)
+        if 'mmcv-lite' not in env.versions:
+            return broken('mmcv was installed without them', error, build)
+        return (broken if env.needs_ops else missing)(
+            'none, this is mmcv-lite', error, build)
+    if ratio is None:
+        return ok('nms runs; not timed, torchvision does not work')
+    text = f"nms takes {ratio:.1f} x torchvision's time"
+    if ratio < SLOW:
+        return ok(text)
+    return warning(f'slow: compiled without optimization; {text}',
+                   'testing a detector takes far longer than it should',
+                   fixes.build_mmcv(env, 'CFLAGS=-O3 '))
+
+
+def ops_on_gpu(env: Environment) -> CheckResult | None:
+    if not has_gpu(env) or env.error('ops'):
+        return None
+    if error := env.error('ops on gpu'):
+        text = ('the ops were compiled for the CPU only'
+                if re.search('not found|not compiled with GPU', error) else
+                f'the ops do not run on this {env["gpu"]["name"]}')
+        return broken(text, error, fixes.build_mmcv(env, 'FORCE_CUDA=1 '))
+    if error := env.error('focal loss in bf16'):
+        return ok('they run, but the focal loss not in bfloat16', error,
+                  'python tools/train.py CONFIG --amp fp16')
+    return ok('nms and focal loss run')
+
+
+def installed(env: Environment) -> CheckResult:
+    """Whether configs find this package from any folder."""
+    found, fix = env['installed'], fixes.install_mmlowformer('-e')
+    if found is None:
+        return broken('not installed, found from this folder only',
+                      "KeyError: 'mmlowformer.LowFormer is not in the "
+                      'mmdet::model registry', fix)
+    if found != str(PACKAGE):
+        return warning(f'another copy is used: {found}',
+                       'what you change in this folder has no effect', fix)
+    return ok(', '.join(filter(None, ['installed', env['mmlowformer']])))
+
+
+def backbone(env: Environment) -> CheckResult:
+    failed = env.first_failed('mmlowformer', 'forward', 'configs')
+    if not failed:
+        return ok('b0 gives finite feature maps, a config is read')
+    error = env.error(failed)
+    again = fixes.install_mmlowformer('--force-reinstall')
+    if failed == 'mmlowformer':
+        return broken('importing mmlowformer fails',
+                      "KeyError: 'mmlowformer.LowFormer is not in the "
+                      "mmdet::model registry'; the reason, which MMEngine "
+                      f'hides, is {error}',
+                      fixes.fix_import(env, failed, again))
+    if failed == 'forward':
+        return broken('b0 cannot be built or computed', error,
+                      fixes.TORCH_AGAIN)
+    return broken('its configs are not found', error, again)
+
+
+def weights(env: Environment) -> CheckResult:
+    error = env.error('pretrained')
+    if re.search('No usable temporary directory|Errno 28', error):
+        return broken('no temporary file can be written', error,
+                      'export TMPDIR=/path/on/a/larger/disk')
+    if error:
+        return broken('init_cfg does not load weights as it should', error,
+                      fixes.install(env, 'mmengine', again=True))
+    text = 'loaded; those of another network are refused'
+    if {'huggingface-hub', 'safetensors'} <= set(env.versions):
+        return ok(text)
+    return ok(f'{text}; those on the hub need more packages',
+              'hf-hub:timm/... could not be fetched',
+              'pip install huggingface_hub safetensors')
+
+
+def library(name: str, env: Environment) -> CheckResult:
+    """Its import, its look-up of the backbone, and its own base configs."""
+    if env.absent(name):
+        return imports(name, env)
+    if failed := env.first_failed(name, f'{name}.models', f'{name}.datasets',
+                                  f'{name}.evaluation'):
+        step = env.steps[failed]
+        if env.error('mmcv._ext') and (
+                step.crashed or 'mmcv' in f'{step.error} {step.modules}'):
+            return skipped('mmcv._ext')
+        return broken(f'importing {failed} fails', step.error,
+                      fixes.fix_library(env, failed))
+    if error := env.error(f'{name} look-up'):
+        if env.error('mmlowformer'):
+            return skipped('mmlowformer')
+        return broken('does not find mmlowformer.LowFormer', error,
+                      fixes.install(env, 'mmengine', again=True))
+    base = env.error(f'{name} base')
+    text = f'{env[name]}, finds mmlowformer.LowFormer'
+    # Without pkg_resources all fail, which another check reports.
+    if not base or 'pkg_resources' in base:
+        return ok(text)
+    return ok(f"{text}; _base_ = '{name}::...' fails", base,
+              f'python -c "import {name}; '
+              f'print({name}.__path__[0] + \'/.mim/configs\')"')
+
+
+def any_library(env: Environment) -> CheckResult | None:
+    """The tools need one of the libraries, whichever it is."""
+    if env.tasks & {'detection', 'segmentation', 'classification'} or not all(
+            env.error(f'{name} look-up') for name in LIBRARIES):
+        return None
+    return missing(f'none of {", ".join(LIBRARIES)} works',
+                   'the config is for mmdet, which is not installed',
+                   fixes.install(env, 'mmdet'))
+
+
+def checkpoints(env: Environment) -> CheckResult:
+    if error := env.error('checkpoint'):
+        return broken('resuming and testing cannot read them', error,
+                      fixes.TORCH)
+    if env['checkpoint']:
+        return ok("Runner's are read")
+    return ok("Runner's are read by tools/, not by mmdet's own tools",
+              'UnpicklingError: Weights only load failed',
+              'python tools/test.py CONFIG CHECKPOINT')
+
+
+def distributed(env: Environment) -> CheckResult:
+    if env['distributed']:
+        return ok('torch can start several processes')
+    return warning('this torch has none: one process only', 'RuntimeError: '
+                   'Default process group has not been initialized',
+                   fixes.TORCH)
+
+
+def packages(names: tuple[str, ...], symptom: str, more: tuple[str, ...],
+             env: Environment) -> CheckResult:
+    if lacking := [name for name in names if name not in env.versions]:
+        return missing(f'not without {", ".join(lacking)}',
+                       symptom.format(lacking[0]),
+                       f'pip install {pinned(*lacking, *more)}')
+    return ok(', '.join(names))
+
+
+def export_format(name: str, distributions: tuple[str, ...],
+                  env: Environment) -> CheckResult:
+    result = packages(distributions, 'export.py: error: --format needs {}',
+                      (), env)
+    if result.status == 'missing':
+        return result
+    others = [item for item in distributions
+              if pinned(item) != f'{item}=={env.versions[item]}']
+    minor = env.versions.get('torch', '').rpartition('.')[0]
+    if name in FOR_PINNED_TORCH and f'=={minor}.' not in pinned('torch'):
+        others.append('torch')
+    if others:
+        return warning(f'tested with {pinned(*others)} only',
+                       'the export or its runtime fails',
+                       f'pip install {pinned(*others)}')
+    return ok('can be converted, not verified' if name in UNVERIFIED else
+              'can be exported and verified')

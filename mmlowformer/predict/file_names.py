@@ -1,0 +1,52 @@
+"""Names of results that tell files apart and suit file systems."""
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# Bytes of a file name. Most file systems take 255, and a number may follow.
+LONGEST_NAME, LONGEST_SUFFIX = 240, 16
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Paths relative to the folder that all files share."""
+    paths = [os.path.abspath(path) for path in paths]
+    if not paths:
+        return []
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
+
+
+def video_names(sources: Sequence[str]) -> list[str]:
+    """Names that tell videos apart."""
+    files = [source for source in sources if Path(source).is_file()]
+    names = dict(zip(files, short_names(files)))
+    return [names.get(source) or (
+        f'camera-{source}' if source.isdigit() else file_name(source))
+        for source in sources]
+
+
+def short_path(path: str) -> Path:
+    """Shorten the parts of a path for file systems."""
+    return Path(*map(_short_name, Path(path).parts))
+
+
+def _short_name(name: str) -> str:
+    # Video encoders fail on undecodable bytes.
+    whole = os.fsencode(name)
+    name = whole.decode(errors='replace')
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    suffix = os.path.splitext(name)[1]
+    if len(suffix.encode()) > LONGEST_SUFFIX:
+        suffix = ''
+    tail = f'-{hashlib.sha256(whole).hexdigest()[:8]}{suffix}'
+    # "ignore" drops a character that is cut.
+    room = LONGEST_NAME - len(tail.encode())
+    return name.encode()[:room].decode(errors='ignore') + tail
+
+
+def file_name(text: str) -> str:
+    """Convert a text to a file name."""
+    return re.sub(r'[^\w.+-]+', '_', text).strip('.') or '_'

@@ -1,0 +1,1 @@
+"""Data sets of videos, and the transforms of their frames."""

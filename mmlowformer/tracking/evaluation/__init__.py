@@ -1,0 +1,1 @@
+"""Metrics, visualizations and submissions of tracking tests."""
