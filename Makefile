@@ -1,11 +1,11 @@
 # `make demo` and `make test` bring the environment up first (.venv).
 SHELL := /bin/sh
-# openmmlab, or onedl (the maintained forks), which has its own .venv-onedl.
+# openmmlab, or onedl for the maintained forks in .venv-onedl.
 STACK := openmmlab
 VENV := .venv$(if $(filter-out openmmlab,$(STACK)),-$(STACK))
 BIN := $(VENV)/bin
-# Images of containers often forbid Python to keep what it has compiled. Each
-# process would compile the libraries again, 10 s of its start.
+# Container images often set this. Each process would compile the libraries
+# again, which takes 10 s.
 export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
     $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
@@ -20,15 +20,15 @@ demo-track: DEMO := work_dirs/demo-track
 demo-track: CONFIG := track_lowformer_tiny_shapes
 
 SETUP_ENV := $(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
-# Two processes of one thread each; one that is done takes over from the other.
+# Two processes of one thread each; a free one takes tests from the other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
-# With LiteRT's converter, which takes packages of the other tests back.
+# With LiteRT's converter, which needs older packages than other tests.
 PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
-# Runtimes, each with threads and an OpenMP of its own, have processes apart:
-# beside what other tests have loaded by then a worker was seen to end.
+# Runtimes bring their own threads and OpenMP. Tests of them run in processes of
+# their own, because a worker crashed after other tests in the same process.
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
-    tests/study/test_network.py
-# What an edit of the network or of the weights breaks first.
+    tests/study/test_layer_profile.py
+# Tests that are most sensitive to edits of the network and of weights.
 QUICK := tests/models tests/checkpoint/test_key_formats.py \
     tests/datasets tests/engine tests/utils tests/config tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3

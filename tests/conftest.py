@@ -1,33 +1,34 @@
 import functools
+import gc
 import os
-import runpy
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import ManagerMixin
 
-from mmlowformer import engine, get_config
+from mmlowformer import engine
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
-ROOT = Path(__file__).resolve().parents[1]
-# Where Python looks for what a tool that it runs imports.
-sys.path.append(str(ROOT / 'tools'))
-# Whether this environment has the maintained forks of OpenMMLab.
-FORKS = any(distribution.name == 'onedl-mmcv'
-            for distribution in metadata.distributions())
-# Below what an untrained head is sure of, for boxes to appear.
-ANY_BOX = dict(model=dict(test_cfg=dict(score_thr=0., max_per_img=10)))
+from .helpers import (
+    ANY_BOX,
+    TOOLS,
+    restored_signals,
+    run_python,
+    run_tool,
+    untrained,
+)
+
+# Tools import modules beside them.
+sys.path.append(str(TOOLS))
+# Variants that run the same lines as the others. Coverage would add a third
+# to the time of their tests.
+LARGER = {'b15', 'b2', 'b3', 'e2'}
 
 
 def pytest_configure(config):
@@ -37,11 +38,35 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    if torch.cuda.is_available():
-        return
     for item in items:
-        if item.get_closest_marker('gpu'):
+        if item.get_closest_marker('gpu') and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason='torch finds no GPU'))
+        if hasattr(item, 'callspec') and not LARGER.isdisjoint(
+                map(str, item.callspec.params.values())):
+            item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_collection_finish():
+    """Keep the garbage collections of datasets and runs short.
+
+    MMEngine asks for one with each dataset, and they would walk all modules
+    and tests.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _plain_configs():
+    """Leave the text of configs as it is.
+
+    MMEngine lets yapf format it five times in a training, which takes longer
+    than training a tiny network.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode',
+                      lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -61,14 +86,8 @@ def temporary_folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _signals():
-    """What ends a tool in this process is not to end the next one's words."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-    before = [signal.getsignal(number) for number in numbers]
-    # Below nohup it is ignored.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    for number, handler in zip(numbers, before):
-        signal.signal(number, handler)
+    with restored_signals():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -82,20 +101,6 @@ def shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'shapes'
     make_dataset(root, train=4, val=2, size=64)
     return root
-
-
-def untrained(folder, name, **changes):
-    """A checkpoint as a training leaves it, of a model that knows nothing."""
-    cfg = get_config(name)
-    cfg.merge_from_dict(changes)
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model)
-    file = folder / f'{name}.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(
-        cfg=cfg.pretty_text, dataset_meta=dict(classes=cfg.get('classes')))),
-        file)
-    return file
 
 
 @pytest.fixture(scope='session')
@@ -174,47 +179,10 @@ def safe_loading(monkeypatch):
     torch.serialization.add_safe_globals(allowed)
 
 
-def forget_runs(kind=ManagerMixin):
-    """Loggers and the like of earlier runs in this process.
-
-    MMEngine names them by the second, and a run of the same second would
-    write into the folder of the one before.
-    """
-    for child in kind.__subclasses__():
-        for instance in child._instance_dict.values():
-            for handler in getattr(instance, 'handlers', ()):
-                handler.close()
-        child._instance_dict.clear()
-        forget_runs(child)
-
-
 @pytest.fixture
-def run_here(monkeypatch, capsys, safe_loading):
-    """Run a tool in this process, which has imported the libraries.
-
-    What a user gets to see, and the exit status, are those of a process of
-    its own; at least one test of each tool has such a process.
-    """
-    def run(tool, *arguments, cwd):
-        before = dict(os.environ)
-        capsys.readouterr()
-        forget_runs()
-        status = 0
-        with monkeypatch.context() as patch:
-            patch.chdir(cwd)
-            patch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
-            try:
-                runpy.run_path(str(tool), run_name='__main__')
-            except SystemExit as end:
-                status = end.code
-        os.environ.clear()
-        os.environ.update(before)
-        shown = ''.join(capsys.readouterr())
-        if isinstance(status, str):
-            shown, status = f'{shown}{status}\n', 1
-        return subprocess.CompletedProcess(arguments, status or 0, shown)
-
-    return run
+def run_here(safe_loading):
+    """Run a tool in this process, and read checkpoints as it does."""
+    return run_tool
 
 
 @pytest.fixture
@@ -238,14 +206,7 @@ def log(caplog):
     logger.removeHandler(caplog.handler)
 
 
-@pytest.fixture
-def run_python(tmp_path):
+@pytest.fixture(name='run_python')
+def _run_python(tmp_path):
     """Run Python as a user does, in a folder that is not the checkout."""
-
-    def run(*arguments, **kwargs):
-        kwargs.setdefault('cwd', tmp_path)
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)], text=True,
-            capture_output=True, timeout=600, **kwargs)
-
-    return run
+    return functools.partial(run_python, cwd=tmp_path)

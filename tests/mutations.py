@@ -15,7 +15,7 @@ INTERNAL = re.compile(
     r'object has no attribute|NoneType|index out of range|list ind|KeyError|'
     r'unpack|not iterable|not subscriptable|not supported between|'
     r'TypeError|ValueError|AttributeError|argument of|invalid literal|'
-    r'codec can|unsupported operand|recursion|NoneType|ufunc|embedded null')
+    r'codec can|unsupported operand|recursion|ufunc|embedded null')
 
 
 def _places(tree):

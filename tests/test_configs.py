@@ -14,6 +14,8 @@ from mmseg.structures import SegDataSample
 from mmlowformer import LowFormer, get_config, get_config_path
 from mmlowformer.config.loading import config_folder
 
+# Other tests run the same lines of mmlowformer, and measuring takes long.
+pytestmark = pytest.mark.no_cover
 DETECTION, SEGMENTATION, CLASSIFICATION = (
     [name.format(arch) for arch in LowFormer.arch_settings] for name in
     ('retinanet_lowformer_{}_coco', 'fpn_lowformer_{}_ade20k',

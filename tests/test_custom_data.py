@@ -13,8 +13,8 @@ from mmlowformer import engine
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
-from .conftest import ROOT
 from .custom_data import write_custom_data
+from .helpers import ROOT
 
 
 @pytest.fixture(scope='module')

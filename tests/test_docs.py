@@ -6,13 +6,13 @@ import runpy
 import pytest
 import torch
 
-from mmlowformer import LowFormer
+from mmlowformer import LowFormer, get_config
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.models.ablations import ABLATIONS
-from mmlowformer.registry import MODELS
+from mmlowformer.registry import HOOKS, MODELS
 from mmlowformer.study import tables
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 
 def test_features_with_mmpretrain(run_python):
@@ -39,63 +39,162 @@ def test_networks_of_the_ablations_page():
     assert listed == list(ABLATIONS)
 
 
+def test_snippet_of_the_start_page():
+    page = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    names = {}
+    exec(snippet, names)
+    assert names['backbone'].pop('_delete_')
+    with torch.device('meta'):
+        assert isinstance(MODELS.build(names['backbone']), LowFormer)
+
+
+def test_the_training_page_lists_all_hooks():
+    page = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
+    section = re.search(r'^## Hooks\n(.*?)^## ', page, re.M | re.S).group(1)
+    hooks = get_config('retinanet_lowformer_b0_coco').default_hooks
+    own = {name: hook.type for name, hook in hooks.items()
+           if hook.type.startswith('mmlowformer.')}
+    assert re.findall(r'^- `(\w+)`', section, re.M) == list(own)
+    snippet = re.search(r'```python\n(.*?)```', section, re.S).group(1)
+    names = {}
+    exec(snippet, names)
+    for name, hook in names['default_hooks'].items():
+        assert hook['type'] == own[name]
+        HOOKS.build(hook)
+
+
+def test_imports_of_the_api_page():
+    page = (ROOT / 'docs' / 'api.md').read_text(encoding='utf-8')
+    (snippet, ) = re.findall(r'```python\n(.*?)```', page, re.S)
+    exec(snippet, {})
+
+
+MARKDOWN = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+
+
+@pytest.mark.parametrize('page', MARKDOWN, ids=lambda page: page.stem)
+def test_commands_of_the_page_exist(page):
+    sources = '\n'.join(
+        file.read_text(encoding='utf-8') for folder in ('tools', 'mmlowformer')
+        for file in (ROOT / folder).rglob('*.py'))
+    text = page.read_text(encoding='utf-8')
+    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+        for line in block.replace('\\\n', ' ').splitlines():
+            command = re.match(r'\s*(?:python )?tools/\w+\.(?:py|sh).*', line)
+            options = re.findall(r' (--[\w-]+)', command[0] if command else '')
+            for option in options:
+                # Some are made of their names: f'--{name}'.
+                assert re.search(f"'(--)?{option[2:]}'", sources), line
+    for config in re.findall(r'configs/\w+\.py', text):
+        assert (ROOT / config).exists(), config
+
+
 def test_files_named_in_the_docs_exist():
     for page in (ROOT / 'docs').glob('*.md'):
         text = page.read_text(encoding='utf-8')
         for path in re.findall(r'(?:tools|tests|docs)/[\w./]+\w\.\w+', text):
             assert (ROOT / path).exists(), f'{page.name}: {path}'
         for path in re.findall(r'\]\(([\w./]+)\)', text):
-            assert (page.parent / path).exists(), f'{page.name}: {path}'
+            file = page.parent / path
+            assert file.exists() or file in PAGES, f'{page.name}: {path}'
 
 
-MEASUREMENTS = sorted((ROOT / 'docs' / 'benchmark').glob('*.json'))
+PAGES = runpy.run_path(str(ROOT / 'docs' / 'measurement_pages.py'))[
+    'measurement_pages']()
+MAIN_PAGES = dict(benchmark='benchmark.md', study='beyond_macs.md')
 
 
-def test_there_are_measurements():
-    assert MEASUREMENTS
+def measurements(folder):
+    """Parameters of a test: the JSON files of a folder."""
+    files = sorted((ROOT / 'docs' / folder).glob('*.json'))
+    assert files
+    return pytest.mark.parametrize(
+        'file', files, ids=[file.stem for file in files])
 
 
-@pytest.mark.parametrize('file', MEASUREMENTS, ids=lambda file: file.stem)
-def test_tables_are_those_of_the_measurements(file):
-    page = (ROOT / 'docs' / 'benchmark.md').read_text(encoding='utf-8')
+def main_page(folder):
+    return (ROOT / 'docs' / MAIN_PAGES[folder]).read_text(encoding='utf-8')
+
+
+@measurements('benchmark')
+def test_pages_have_the_tables_of_the_measurements(file):
+    page, main = PAGES[file.with_suffix('.md')], main_page('benchmark')
     record = report.read(str(file))
     for table in report.tables(record):
         assert table in page
     assert report.describe(record) in page
-    assert f'--json docs/benchmark/{file.name}' in page
+    assert f'](benchmark/{file.stem}.md)' in main
+    assert f'--json docs/benchmark/{file.name}' in main
 
 
-STUDIES = sorted((ROOT / 'docs' / 'study').glob('*.json'))
-
-
-@pytest.mark.parametrize('file', STUDIES, ids=lambda file: file.stem)
-def test_tables_are_those_of_the_studies(file):
-    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
+@measurements('study')
+def test_pages_have_the_tables_of_the_studies(file):
+    page, main = PAGES[file.with_suffix('.md')], main_page('study')
     content = json.loads(file.read_text(encoding='utf-8'))
     if 'study' in content:
         assert tables.as_markdown(content) in page
-        assert f'--out docs/study/{file.stem}' in page
+        assert f'--out docs/study/{file.stem}' in main
     elif 'claims' in content:
         rows = paper_claims.table_rows(content['claims'])
         assert report.markdown(paper_claims.HEADER, rows) in page
-        assert f'--json docs/study/{file.name}' in page
+        assert f'--json docs/study/{file.name}' in main
     else:
         assert report.describe(report.read(str(file))) in page
+        claims = re.sub(r'_(latency|throughput)_.*', '.md', file.stem)
+        assert f']({file.stem}.md)' in PAGES[file.with_name(claims)]
+        return
+    assert f'](study/{file.stem}.md)' in main
+
+
+@pytest.mark.parametrize(('folder', 'name'), [
+    ('benchmark', 'cpu_peers'), ('study', 'layers_224_1thread')])
+def test_the_first_table_is_part_of_a_measurement(folder, name):
+    def cells(text):
+        return [[cell.strip() for cell in line.strip('|').split('|')]
+                for line in text.splitlines() if line.startswith('|')]
+
+    header, _, *rows = cells(re.search(
+        r'(?:^\|.*\n)+', main_page(folder), re.M)[0])
+    full, _, *others = cells(PAGES[ROOT / 'docs' / folder / f'{name}.md'])
+    known = {row[0]: dict(zip(full, row)) for row in reversed(others)}
+    assert 1 < len(rows) <= 8
+    for row in rows:
+        assert row == [known[row[0]][column] for column in header]
+
+
+@pytest.mark.parametrize('file', PAGES, ids=lambda file: file.stem)
+def test_measurements_are_as_the_tools_write_them(file):
+    text = file.with_suffix('.json').read_text(encoding='utf-8')
+    assert text == report.as_json(json.loads(text))
 
 
 def test_pictures_of_studies_have_their_measurements():
-    page = (ROOT / 'docs' / 'beyond_macs.md').read_text(encoding='utf-8')
-    pictures = re.findall(r'\]\(study/(\w+)\.png\)', page)
-    assert STUDIES
+    pictures = re.findall(r'\]\(study/(\w+)\.png\)', main_page('study'))
     assert pictures
     for picture in pictures:
-        assert any(picture.startswith(file.stem) for file in STUDIES), picture
+        assert any(picture.startswith(file.stem) for file in PAGES), picture
 
 
-def test_the_drawing_is_up_to_date():
-    draw = runpy.run_path(str(ROOT / 'docs' / 'draw_architecture.py'))['draw']
-    drawn = (ROOT / 'docs' / 'architecture.svg').read_text(encoding='utf-8')
-    assert drawn == draw(), 'run: python docs/draw_architecture.py'
+DRAWINGS = runpy.run_path(str(ROOT / 'docs' / 'draw.py'))['DRAWINGS']
+
+
+@pytest.mark.parametrize('name', DRAWINGS)
+def test_drawing_is_up_to_date(name):
+    drawn = (ROOT / 'docs' / name).read_text(encoding='utf-8')
+    assert drawn == DRAWINGS[name](), 'run: python docs/draw.py'
+
+
+def test_lowformer_computes_most_per_second():
+    """The start page says so."""
+    record = report.read(str(ROOT / 'docs' / 'benchmark' / 'cpu_peers.json'))
+    rates = dict(own=[], others=[])
+    for row in record['rows']:
+        # timm's LowFormers are the same networks.
+        if row['family'] != 'timm lowformer':
+            rates['own' if row['family'] == 'LowFormer' else 'others'].append(
+                row['macs'] * row['images_per_second'])
+    assert min(rates['own']) > max(rates['others'])
 
 
 def test_the_start_page_lists_all_pages():

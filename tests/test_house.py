@@ -1,11 +1,13 @@
 """The tests themselves."""
+import ast
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import torch
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 PROBE = """
 import os, tempfile, torch
@@ -47,3 +49,27 @@ def test_training_loads_no_other_job(run_python):
         'analysis', 'benchmark', 'deployment', 'export', 'predict', 'runtime',
         'serve', 'study', 'tracking', 'visualization'}
     assert not {'matplotlib', 'torchvision', 'mmdet'} & set(modules)
+
+
+def project_packages(tool):
+    """The packages of mmlowformer that a tool imports."""
+    for node in ast.walk(ast.parse(tool.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            project, *parts = node.module.split('.')
+            if project == 'mmlowformer':
+                yield from parts[:1] or (name.name for name in node.names)
+
+
+def test_a_tool_imports_three_packages_at_most():
+    for tool in (ROOT / 'tools').glob('*.py'):
+        packages = set(project_packages(tool))
+        assert len(packages) <= 3, f'{tool.name}: {packages}'
+
+
+def test_files_and_folders_stay_small():
+    for folder in ('mmlowformer', 'tools'):
+        files = list((ROOT / folder).rglob('*.py'))
+        for file in files:
+            assert len(file.read_text().splitlines()) <= 400, file
+        for parent, count in Counter(file.parent for file in files).items():
+            assert count <= 16 or parent.name == 'tools', parent

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 import mmlowformer
 
-from .conftest import FORKS, ROOT
+from .helpers import FORKS, ROOT
 
 SETUP_WITHOUT_TORCH = """
 import runpy, sys

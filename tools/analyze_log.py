@@ -1,4 +1,4 @@
-"""Draw losses, learning rate and metrics of trainings into a picture."""
+"""Draw the losses, learning rate and metrics of trainings."""
 import argparse
 from pathlib import Path
 
@@ -14,15 +14,15 @@ DEFAULT_NAME = 'curves.png'
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR',
-                        help='work dir of a training; several are compared')
+                        help='work dirs of trainings to compare')
     parser.add_argument('--out', metavar='F.png',
-                        help='the picture, which may not be there (default: '
-                        f'{DEFAULT_NAME} in the work dir, written anew)')
+                        help='a new image file (default: '
+                        f'{DEFAULT_NAME} in the work dir, overwritten)')
     parser.add_argument('--keys', nargs='+', metavar='KEY',
-                        help='what to draw, for example loss coco/bbox_mAP '
-                        '(default: losses, learning rate and metrics; only '
-                        'the sum of the losses and the main metric when '
-                        'several are compared)')
+                        help='curves to draw, for example loss coco/bbox_mAP '
+                        '(default: losses, learning rate and metrics; for '
+                        'several trainings the total loss and the main metric)'
+                        )
     return parser.parse_args()
 
 

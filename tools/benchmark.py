@@ -1,15 +1,13 @@
 """Measure the speed of backbones side by side, or compare measurements.
 
-MODEL is lowformer_b2 (the default is all eight variants), an ablation like
+MODEL is lowformer_b2 (default: all eight variants), an ablation like
 lowformer_b1_unfused, timm:NAME with wildcards, peer:fat_b0 to fat_b3,
 mmpretrain:NAME, the path of a config, the folder of an exported model, or
-package.module:callable.
-With options of its own behind an @ it runs beside the others in the same
-measurement: timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
+package.module:callable. Options of a single model follow an @:
+timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
 import argparse
 import itertools
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -21,37 +19,42 @@ import _ctrl_c  # noqa: F401
 from mmlowformer import engine
 from mmlowformer.benchmark import paper_claims, report
 from mmlowformer.benchmark.arguments import (
-    add_timing,
-    add_ways,
-    check_ways,
-    options_of,
+    add_execution_options,
+    add_timing_options,
+    check_execution_options,
+    execution_options,
 )
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
 from mmlowformer.benchmark.run import MODES, Settings, measure
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,
-    console_of,
-    table_of,
+    make_console,
+    make_table,
 )
 from mmlowformer.engine import UserError
+from mmlowformer.models.ablations import ABLATIONS
+from mmlowformer.utils.deprecation import rename_option
 from mmlowformer.utils.files import check_new, write_text
 
 PRESETS = {
-    # What the authors did.
+    # As the authors measured.
     'paper': dict(backend='torchscript', dtype='fp32'),
     'deploy': dict(deploy=True, channels_last=True, compile='default'),
-    # Of several measurements, see run_claims.
+    # Several measurements, see run_claims.
     'claims': {},
 }
 SHAPES = dict(paper=[(224, 224), (512, 512)])
-# Many images would take long on a CPU, and be no faster.
+# Large batches take long on a CPU and are no faster.
 BATCH_SIZES = dict(paper=dict(cpu=200, cuda=200), claims=dict(cpu=2, cuda=200))
 # Images in a call when --batch-size is auto.
 AUTOMATIC = dict(cpu=2, cuda=64)
-# What --preset claims decides by itself.
-DECIDED_BY_CLAIMS = ('models', 'whole', 'deploy', 'channels_last', 'amp',
+# Options that --preset claims sets by itself.
+SET_BY_CLAIMS = ('models', 'full_model', 'deploy', 'channels_last', 'amp',
                      'cuda_graph')
+# What --list shows unless models are named.
+EVERY_MODEL = ['lowformer_*', *(f'lowformer_{name}' for name in ABLATIONS),
+               'peer:*']
 FILES = ('json', 'csv', 'markdown', 'plot')
 
 
@@ -61,62 +64,65 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('models', nargs='*', metavar='MODEL')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
-                        help='of the images (512 512)')
+                        help='of the images (default: 512 512)')
     parser.add_argument('--batch-size', nargs='+', default=['auto'],
-                        metavar='N', help='images in a call, several to '
-                        'measure one after the other; "auto" (default) is 2 '
-                        'on a CPU, 64 on a GPU, 1 for latency, and 200 for '
-                        '--preset paper')
+                        metavar='N', help='images in a call; several '
+                        'are measured one after the other (default: auto, '
+                        'which is 2 on a CPU, 64 on a GPU, 1 for latency, 200 '
+                        'for --preset paper)')
     parser.add_argument('--mode', choices=MODES, default='throughput')
-    add_ways(parser)
+    add_execution_options(parser)
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
                         'float32, 200 images of 224x224, then of 512x512; '
                         'deploy: --deploy --channels-last --compile; claims: '
-                        "the authors' claims about speed beside what they are "
-                        'here, with --compile compiled as well')
-    add_timing(parser, min_time=5, repeats=9)
+                        "compare the authors' claims with measurements, with "
+                        '--compile of compiled models, too')
+    add_timing_options(parser, min_time=5, repeats=9)
     parser.add_argument('--profile', nargs='?', type=int, const=11, default=0,
-                        metavar='N', help='list what the operators of each '
-                        'model take, medians of N calls (11)')
-    parser.add_argument('--whole', action='store_true',
-                        help="of a config, the whole model's forward")
+                        metavar='N', help='list the time of each operator, '
+                        'the median of N calls (default: 11)')
+    parser.add_argument('--full-model', action='store_true',
+                        help='measure the whole model of a config instead '
+                        'of its backbone')
+    rename_option(parser, '--whole', '--full-model')
     for kind in FILES:
         parser.add_argument(f'--{kind}', metavar='F',
-                            help=f'write {kind if kind != "plot" else "PNG"} '
-                            'to a file that is not there')
+                            help=f'write a new {kind} file' if kind != 'plot'
+                            else 'write a new PNG file')
     parser.add_argument('--trust-config', action='store_true',
-                        help='open exported models of the format pt2, which '
-                        'may run code: you trust who made them')
+                        help='allow exported models of the format pt2, which '
+                        'may run code of their author')
     parser.add_argument('--wide', action='store_true',
-                        help='show all columns, not only what fits into 80')
+                        help='show all columns, in more than 80 characters')
     parser.add_argument('--list', action='store_true',
-                        help='list the models that are found, and stop')
+                        help='list the models, with ablations and peers, '
+                        'and stop')
     parser.add_argument('--compare', nargs=2, metavar=('A', 'B'),
-                        help='ratios of two files written with --json')
+                        help='compare two files written with --json')
     return parser.parse_args()
 
 
 def check(args: argparse.Namespace) -> None:
-    """What can be wrong is said before anything is built."""
-    check_ways(args)
+    """Refuse wrong arguments before anything is built."""
+    check_execution_options(args)
     if args.backend != 'torch' and args.mode == 'train':
-        raise UserError('--backend is for inference, and compiles by itself')
+        raise UserError('--mode train needs --backend torch')
     if args.mode == 'train' and (args.deploy or args.compile):
-        raise UserError('--mode train measures the plain network: no --deploy '
-                        'and no --compile')
+        raise UserError('--mode train measures the plain network: omit '
+                        '--deploy and --compile')
     if args.preset == 'claims':
         check_claims(args)
     check_values(args)
 
 
 def check_claims(args: argparse.Namespace) -> None:
-    if (any(getattr(args, name) for name in DECIDED_BY_CLAIMS)
+    if (any(getattr(args, name) for name in SET_BY_CLAIMS)
             or (args.mode, args.dtype, args.backend) != (
                 'throughput', 'fp32', 'torch') or len(args.batch_size) > 1):
-        raise UserError('--preset claims decides about models, modes, data '
-                        'type and backends; it takes --shape, one '
-                        '--batch-size of throughput, and --compile')
+        raise UserError('--preset claims sets models, modes, data type and '
+                        'backends; it takes --shape, one --batch-size of '
+                        'throughput, and --compile')
 
 
 def check_values(args: argparse.Namespace) -> None:
@@ -132,7 +138,7 @@ def check_values(args: argparse.Namespace) -> None:
 
 
 def check_files(args: argparse.Namespace, suffixes: Iterable[str]) -> None:
-    """Make sure that no earlier result would be overwritten."""
+    """Make sure that no file would be overwritten."""
     suffixes = list(suffixes)
     check_new(*(with_suffix(getattr(args, kind), suffix)
                 for kind in FILES if getattr(args, kind)
@@ -158,15 +164,15 @@ def shapes(args: argparse.Namespace) -> list[tuple[int, int]]:
 
 
 def show(record: dict, wide: bool) -> None:
-    console = console_of(wide)
+    console = make_console(wide)
     console.print(report.describe(record))
-    header, rows = report.add_first(record, report.table_header(record),
+    header, rows = report.add_ratio_column(record, report.table_header(record),
                                     report.table_rows(record))
     if not wide:
         header, rows = report.narrow(header, rows)
-    console.print(table_of(header, rows, wide))
+    console.print(make_table(header, rows, wide))
     if profile := report.profile_rows(record):
-        console.print(table_of(report.PROFILE_HEADER, profile, wide))
+        console.print(make_table(report.PROFILE_HEADER, profile, wide))
     unsteady = [row['name'] for row in record['rows'] if row.get('unsteady')]
     if unsteady:
         console.print(f'! spread above 5 %: {", ".join(unsteady)}. Close '
@@ -174,9 +180,9 @@ def show(record: dict, wide: bool) -> None:
 
 
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
-    """Write the files that were asked for, the suffix in their names."""
+    """Write the wanted files, with the suffix in their names."""
     texts = dict(
-        json=json.dumps(record, indent=1) + '\n',
+        json=report.as_json(record),
         csv=report.as_csv(record),
         markdown='\n'.join(report.tables(record)))
     for kind, text in texts.items():
@@ -193,17 +199,17 @@ def with_suffix(name: str, suffix: str) -> Path:
 
 def show_comparison(paths: list[str], wide: bool) -> None:
     rows, differing = report.compare(*map(report.read, paths))
-    console = console_of(wide)
+    console = make_console(wide)
     for name, path in zip('AB', paths):
         console.print(f'{name}: {path}', soft_wrap=True)
-    console.print(table_of(
+    console.print(make_table(
         ['model', 'A, images/s', 'B, images/s', 'B / A'], rows, wide))
     for line in differing:
         console.print(f'! differs: {line}')
 
 
 def options_for_all(args: argparse.Namespace) -> Options:
-    return replace(options_of(args), **PRESETS.get(args.preset, {}))
+    return replace(execution_options(args), **PRESETS.get(args.preset, {}))
 
 
 def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
@@ -211,12 +217,12 @@ def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
 
 
 def run_claims(args: argparse.Namespace) -> bool:
-    """Measure what the claims are about, and show them side by side."""
-    ways = [paper_claims.PAPER, paper_claims.DEPLOYED]
+    """Measure the models of the claims, and compare."""
+    options = [paper_claims.PAPER, paper_claims.DEPLOYED]
     if args.compile:
-        ways.append(paper_claims.COMPILED if args.compile == 'default' else
-                    f'{paper_claims.COMPILED}={args.compile}')
-    parts = paper_claims.parts(ways)
+        options.append(paper_claims.COMPILED if args.compile == 'default' else
+                       f'{paper_claims.COMPILED}={args.compile}')
+    parts = paper_claims.parts(options)
     check_files(args, ['', *(claims_suffix(*place) for place in parts)])
     records: dict = {}
     for (mode, shape), models in parts.items():
@@ -231,29 +237,29 @@ def run_claims(args: argparse.Namespace) -> bool:
             claims_suffix(mode, shape))
         if not record['complete']:
             break
-    show_claims(paper_claims.judge(records), args)
+    show_claims(paper_claims.evaluate_claims(records), args)
     return is_measured(records.values())
 
 
 def show_claims(results: list[dict], args: argparse.Namespace) -> None:
     rows = paper_claims.table_rows(results)
-    console = console_of(args.wide)
-    console.print('Ours over the peer; of latency, less is better.')
-    console.print(table_of(paper_claims.HEADER, rows, args.wide))
+    console = make_console(args.wide)
+    console.print('LowFormer over the peer; for latency, less is better.')
+    console.print(make_table(paper_claims.HEADER, rows, args.wide))
     if args.json:
-        write_text(args.json,
-                   json.dumps(dict(claims=results), indent=1) + '\n')
+        write_text(args.json, report.as_json(dict(claims=results)))
     if args.markdown:
         write_text(args.markdown, report.markdown(paper_claims.HEADER, rows))
 
 
 def run(args: argparse.Namespace) -> bool:
-    """Measure; whether any model could be measured."""
+    """Measure, and return whether any model could be measured."""
     check(args)
     if args.preset == 'claims':
         return run_claims(args)
     sizes = batch_sizes(args)
-    found = {shape: find_models(args.models or ['lowformer_*'], args.whole,
+    models = args.models or (EVERY_MODEL if args.list else ['lowformer_*'])
+    found = {shape: find_models(models, args.full_model,
                                 shape, trust=args.trust_config)
              for shape in shapes(args)}
     specs = next(iter(found.values()))
@@ -283,7 +289,7 @@ def run(args: argparse.Namespace) -> bool:
 
 def measure_and_show(specs: list[Spec], settings: Settings,
                      args: argparse.Namespace, suffix: str) -> dict:
-    """Measure, and write files with the suffix in their names."""
+    """Measure, show and write, with the suffix in names of files."""
     progress = ProgressBar()
     with progress.bar:
         record = measure(specs, settings, progress=progress)
@@ -303,11 +309,11 @@ def is_measured(records: Iterable[dict]) -> bool:
 
 def main() -> None:
     args = parse_args()
-    # So that modules of the current folder can be named.
+    # Models may be named in modules of the current folder.
     sys.path.append(os.getcwd())
     with (engine.one_line_errors('benchmark.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted: what is not shown '
-                                   'above was not measured.')):
+          engine.exit_on_interrupt(lambda: 'Interrupted: only the models '
+                                   'shown above were measured.')):
         if args.compare:
             show_comparison(args.compare, args.wide)
         elif not run(args):

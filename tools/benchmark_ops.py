@@ -1,10 +1,9 @@
-"""Compare mmcv's ops with torchvision's: same outputs, then how fast.
+"""Compare the outputs and the speed of mmcv's ops with torchvision's.
 
-An mmcv that was compiled without optimisation is several times slower.
+An mmcv that was compiled without optimization is several times slower.
 """
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,27 +19,21 @@ from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
-    CudaTimer,
     Timer,
+    interleave,
     median,
-    spread,
-    take_turns,
+    relative_iqr,
+    timer_for,
     warm_up,
 )
 
-# Of the largest value; additions in another order differ by so much.
+# Relative to the largest value; sums in another order differ by less.
 TOLERANCE = 1e-4
 
 
 @dataclass
 class Comparison:
-    """The same work done by both libraries.
-
-    Attributes:
-        name (str): What is done.
-        mmcv (Callable): Does it with mmcv's op.
-        torchvision (Callable): Does it with torchvision's.
-    """
+    """The same operation of both libraries."""
 
     name: str
     mmcv: Callable[[], Tensor]
@@ -66,7 +59,7 @@ def random_boxes(count: int, size: int, device: str) -> Tensor:
 
 def compare_nms(ops, boxes: int, device: str) -> Comparison:
     places = random_boxes(boxes, 800, device)
-    # No two alike: the libraries would order these differently.
+    # Without ties, which the libraries order differently.
     scores = torch.randperm(boxes, device=device) / boxes
     return Comparison(
         f'nms of {boxes:,} boxes',
@@ -115,7 +108,7 @@ def time_both(comparison: Comparison, timer: Timer, repeats: int,
     pair = [Candidate(comparison.mmcv), Candidate(comparison.torchvision)]
     for candidate in pair:
         warm_up(candidate, timer, 3, turn_seconds, turn_seconds)
-    take_turns(pair, timer, repeats)
+    interleave(pair, timer, repeats)
     return pair
 
 
@@ -126,16 +119,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--boxes', type=int, default=5000,
-                        help='for nms; a tenth of them for roi_align (5000)')
+                        help='boxes for nms; a tenth of them for '
+                        'roi_align (default: 5000)')
     parser.add_argument('--repeats', type=int, default=9,
-                        help='turns of each library (9)')
+                        help='turns of each library (default: 9)')
     parser.add_argument('--turn', type=float, default=0.5, metavar='SECONDS',
-                        help='length of a turn (0.5)')
+                        help='length of a turn (default: 0.5)')
     parser.add_argument('--cpu-time', action='store_true',
-                        help='seconds of the processor instead of the clock: '
-                        'for a machine that others use as well')
+                        help='count processor seconds instead of elapsed '
+                        'time, for a shared machine')
     parser.add_argument('--max-ratio', type=float, metavar='R',
-                        help='exit with status 1 if mmcv needs more than R '
+                        help='exit with status 1 if mmcv takes more than R '
                         'times as long')
     return parser.parse_args()
 
@@ -154,8 +148,7 @@ def run(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise UserError(f'mmcv has no ops here: {error}') from error
     torch.manual_seed(0)
-    timer = CudaTimer() if args.device == 'cuda' else Timer(
-        time.process_time if args.cpu_time else time.perf_counter)
+    timer = timer_for(args.device, args.cpu_time)
     table = Table('ms, median', 'mmcv', 'torchvision', 'ratio',
                   caption=f'{args.device}, {torch.get_num_threads()} threads; '
                   f'(wide): quartiles more than {WIDE_SPREAD:.0%} apart')
@@ -167,7 +160,7 @@ def run(args: argparse.Namespace) -> None:
         ratio = medians[0] / medians[1]
         table.add_row(comparison.name, *[
             f'{1e3 * value:.1f}'
-            + ' (wide)' * (spread(candidate.seconds) > WIDE_SPREAD)
+            + ' (wide)' * (relative_iqr(candidate.seconds) > WIDE_SPREAD)
             for value, candidate in zip(medians, pair)], f'{ratio:.2f}')
         if args.max_ratio and ratio > args.max_ratio:
             slow.append(f'{comparison.name} {ratio:.2f}')

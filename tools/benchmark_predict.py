@@ -1,8 +1,7 @@
-"""Compare predicting image files with the bare model on ready tensors.
+"""Compare prediction from image files with the model alone on tensors.
 
-The model of CONFIG has random weights; the files are generated. What is lost
-to reading them, to preparing them and to writing the results is the rest to
-100 %: all of it is to happen while the network computes.
+The model of CONFIG has random weights; the files are generated. 100 % means
+that reading, preprocessing and writing happen while the network computes.
 """
 import argparse
 import sys
@@ -25,11 +24,10 @@ from mmlowformer.predict.writer import CocoIdMapper, Writer
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
-    CudaTimer,
-    Timer,
+    interleave,
     median,
-    spread,
-    take_turns,
+    relative_iqr,
+    timer_for,
     warm_up,
 )
 
@@ -42,25 +40,25 @@ def parse_args() -> argparse.Namespace:
                         '(retinanet_lowformer_b1_coco)',
                         default='retinanet_lowformer_b1_coco')
     parser.add_argument('--size', type=int, default=512, metavar='N',
-                        help='height and width of the files, and of what the '
-                        'network gets (512)')
+                        help='height and width of the files and of the inputs '
+                        '(default: 512)')
     parser.add_argument('--images', type=int, default=16, metavar='N',
-                        help='files in a turn (16)')
+                        help='files in a turn (default: 16)')
     parser.add_argument('--batch-size', type=int, default=2, metavar='N',
-                        help='images in a call (2)')
+                        help='images in a call (default: 2)')
     parser.add_argument('--repeats', type=int, default=5, metavar='N',
-                        help='turns of each (5)')
+                        help='turns of each (default: 5)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--pictures', action='store_true',
-                        help='draw and write pictures, too')
+                        help='also draw and write images')
     parser.add_argument('--min-share', type=float, metavar='P',
-                        help='exit with status 1 below so many percent')
+                        help='exit with status 1 below P percent')
     return parser.parse_args()
 
 
 def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
-    """The model, from a checkpoint as a training leaves it."""
+    """The model, from a checkpoint with random weights."""
     cfg = read_config(find_config(args.config))
     sizes = dict(Resize=dict(scale=(args.size, args.size)),
                  ResizeEdge=dict(scale=args.size),
@@ -81,7 +79,7 @@ def files_of(args: argparse.Namespace, folder: Path) -> list[str]:
 
 def bare(predictor: Predictor, pipeline: Pipeline, files: list[str]
          ) -> Callable[[], None]:
-    """Calls the model alone, on tensors that are there already."""
+    """A function that calls the model alone on prepared tensors."""
     ready = (pipeline(file).data for file in files)
     batches = []
     while batch := list(islice(ready, predictor.batch_size)):
@@ -98,7 +96,7 @@ def bare(predictor: Predictor, pipeline: Pipeline, files: list[str]
 
 def through(predictor: Predictor, files: list[str], folder: Path,
             pictures: bool) -> Callable[[], None]:
-    """Does what tools/predict.py does."""
+    """A function that predicts as tools/predict.py does."""
     def call() -> None:
         with Writer(folder, CocoIdMapper(), pictures=pictures,
                     ahead=predictor.batch_size + 1) as writer:
@@ -110,7 +108,7 @@ def through(predictor: Predictor, files: list[str], folder: Path,
 
 
 def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
-    """Images in each call of the model."""
+    """The number of images in each call of the model."""
     counts, step = [], predictor.module.test_step
 
     def counting(data):
@@ -124,7 +122,7 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
-    """Show the rates; percent of the bare model's."""
+    """Print both rates; return the percentage of the model alone."""
     predictor, files = untrained(args, folder), files_of(args, folder)
     pair = {
         'the bare model': Candidate(bare(predictor, predictor.pipeline,
@@ -132,17 +130,17 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
         'from files': Candidate(through(predictor, files, folder / 'out',
                                         args.pictures))}
     counts = calls_in(predictor, pair['from files'].call)
-    timer = CudaTimer() if args.device == 'cuda' else Timer()
+    timer = timer_for(args.device)
     for candidate in pair.values():
         warm_up(candidate, timer, 1, 0, 0)
-    take_turns(list(pair.values()), timer, args.repeats)
+    interleave(list(pair.values()), timer, args.repeats)
     print(f'{args.config}, {args.size}x{args.size}, {len(files)} files, '
           f'{args.device}, {torch.get_num_threads()} threads')
     print(f'images in each call: {min(counts)} to {max(counts)}')
     rates = [len(files) / median(candidate.seconds)
              for candidate in pair.values()]
     for (name, candidate), rate in zip(pair.items(), rates):
-        wide = spread(candidate.seconds)
+        wide = relative_iqr(candidate.seconds)
         print(f'{name:<16}{rate:8.2f} images/s' + (
             f'  (quartiles {wide:.0%} apart)' if wide > WIDE_SPREAD else ''))
     share = 100 * rates[1] / rates[0]

@@ -1,7 +1,8 @@
 """Convert LowFormer weights to another key format: ours, authors', timm's.
 
-SRC is a file of any of them, or a checkpoint of a detector or segmenter, whose
-backbone is taken. DST is written only if it holds the same network.
+SRC is a file in any of these formats, or a checkpoint of a detector or
+segmentor, whose backbone is converted. DST is written only if both load into
+networks with equal outputs.
 """
 import argparse
 import logging
@@ -28,10 +29,11 @@ def parse_args() -> argparse.Namespace:
                         help='hf-hub:REPOSITORY, or a file: .pth, .pt, .bin '
                         'or .safetensors')
     parser.add_argument('target', metavar='DST',
-                        help='file to write, safetensors if its name ends so')
+                        help='file to write (safetensors if it ends in '
+                        '.safetensors)')
     parser.add_argument('--arch', metavar='A',
                         help='variant: b0 b1 b15 b2 b3 e1 e2 e3 (default: '
-                        'what the tensors tell)')
+                        'derived from the tensors)')
     parser.add_argument('--to', dest='key_format', default='own',
                         choices=KEY_FORMATS,
                         help='key format to write (default: own)')
@@ -43,8 +45,8 @@ def parse_args() -> argparse.Namespace:
 def report(conversion: Conversion, target: str) -> None:
     weights = conversion.weights
     head = sum(name.startswith(CLASSIFIER) for name in weights.tensors)
-    left_aside = [f'{name}.* ({count})'
-                  for name, count in weights.left_aside.items()]
+    skipped = [f'{name}.* ({count})'
+               for name, count in weights.left_aside.items()]
     outputs = '4 feature maps' + (' and the class scores' if head else '')
     height, width = IMAGE_SIZE
     lines = {
@@ -52,7 +54,7 @@ def report(conversion: Conversion, target: str) -> None:
         'arch': weights.arch,
         'tensors': f'{len(weights.tensors) - head} of the backbone, {head} of '
                    'the classifier',
-        'left aside': ', '.join(left_aside + weights.entries) or 'nothing',
+        'skipped': ', '.join(skipped + weights.entries) or 'nothing',
         'parameters': f'{weights.parameters:,}',
         'comparison': f'{outputs} of a {height}x{width} image are equal, bit '
                       'for bit',
@@ -65,10 +67,10 @@ def report(conversion: Conversion, target: str) -> None:
 def main() -> None:
     args = parse_args()
     engine.enable_safe_loading(os.environ)
-    # The networks say twice what is reported at the end.
+    # The report at the end has what the networks log when loading.
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     with engine.one_line_errors('convert_checkpoint.py'):
-        # Of what is not there, DST is checked first, as always.
+        # convert() reports a missing file after checking DST.
         if '://' in args.source or os.path.isfile(args.source):
             args.source = engine.local_checkpoint(args.source)
         conversion = convert(**vars(args))

@@ -38,28 +38,33 @@ def output_of(python, code):
                           stdout=subprocess.PIPE).stdout.strip()
 
 
+def compile_flags():
+    return f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()
+
+
 def has_cuda(python):
     """Whether to compile CUDA ops; refuse without a CUDA compiler."""
-    available, version, home = output_of(
-        python, 'import torch, torch.utils.cpp_extension as c; print('
-        'torch.cuda.is_available(), torch.version.cuda, c.CUDA_HOME)'
-    ).split(maxsplit=2)
-    wanted = available == 'True' or os.environ.get('FORCE_CUDA') == '1'
-    if wanted and not Path(home, 'bin', 'nvcc').exists():
+    if os.environ.get('FORCE_CUDA') != '1' and output_of(
+            python, 'import torch; print(torch.cuda.is_available())'
+    ) == 'False':
+        return False
+    version, home = output_of(
+        python, 'import torch, torch.utils.cpp_extension as c; '
+        'print(torch.version.cuda, c.CUDA_HOME)').split(maxsplit=1)
+    if not Path(home, 'bin', 'nvcc').exists():
         raise SetupError(
             'torch sees a GPU, but nvcc, which compiles the CUDA ops of mmcv, '
             f'was not found: install the CUDA toolkit {version} and set '
             'CUDA_HOME, or compile for the CPU only: CUDA_VISIBLE_DEVICES= '
             'make setup')
-    return wanted
+    return True
 
 
 def wheel_folder(python, package, with_cuda):
     """Cache folder of the wheel, whose name says what the ops work with."""
     torch_version = output_of(python, 'import torch; print(torch.__version__)')
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    recipe = (f'{RECIPE} {os.environ.get("CFLAGS", "")} {FLAGS} '
-              f'{os.environ.get("CXX", "")}')
+    recipe = f'{RECIPE} {compile_flags()} {os.environ.get("CXX", "")}'
     return cache / 'mmlowformer' / 'wheels' / '-'.join([
         package.replace('==', ''), f'torch{torch_version}',
         'cp{}{}'.format(*sys.version_info[:2]), sys.platform,
@@ -160,7 +165,7 @@ def compile_wheel(python, source, out, log_path, compiling):
     env = {'MAX_JOBS': str(os.cpu_count()), **os.environ,
            'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
            'MMCV_WITH_OPS': '1',
-           'CFLAGS': f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()}
+           'CFLAGS': compile_flags()}
     env.pop('CXXFLAGS', None)  # would replace CFLAGS
     with open(log_path, 'w') as log, subprocess.Popen(
             command, env=env, text=True, errors='replace',

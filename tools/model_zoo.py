@@ -1,7 +1,7 @@
-"""Write the metafiles, model-index.yml and the model-zoo tables.
+"""Write the metafiles, model-index.yml and the tables of the model zoo.
 
-Parameters and multiply-accumulates are counted anew; accuracies are reported
-ones, with their source. A test runs this with --check.
+Parameters and multiply-accumulates are counted; accuracies are reported ones
+with their source. A test runs this with --check.
 """
 import argparse
 import re
@@ -18,6 +18,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmlowformer import LowFormer, get_config
+from mmlowformer.benchmark.models import model_info
+from mmlowformer.benchmark.report import markdown
 from mmlowformer.errors import UserError, first_line, one_line_errors
 from mmlowformer.models.ablations import ABLATIONS
 
@@ -42,16 +44,14 @@ EVALUATED_BY = 'reported by timm, https://github.com/huggingface/' \
 
 def count(model: nn.Module, height: int, width: int) -> tuple[int, int]:
     """Parameters, and multiply-accumulates for an image of this size."""
-    with torch.device('meta'), torch.no_grad(), \
-            FlopCounterMode(display=False) as counter:
-        model.eval()(torch.empty(1, 3, height, width))
-    parameters = sum(p.numel() for p in model.parameters())
-    return parameters, counter.get_total_flops() // 2
+    with torch.device('meta'):
+        info = model_info(model.eval(), (height, width))
+    return info.parameters, info.macs
 
 
 def count_frame(tracker: nn.Module, height: int, width: int
                 ) -> tuple[int, int]:
-    """The same for a frame of a video, with the template's features kept."""
+    """The same for a frame of a video, given the template's features."""
     size = tracker.template_size
     with torch.device('meta'), torch.no_grad():
         template = tracker.eval().encode(torch.empty(1, 3, size, size))
@@ -63,13 +63,13 @@ def count_frame(tracker: nn.Module, height: int, width: int
 
 def count_detector(tracker: nn.Module, height: int, width: int
                    ) -> tuple[int, int]:
-    """The same for the detector of a tracker, which learns nothing else."""
+    """The same for the detector of a tracker, which has no other weights."""
     return count(tracker.detector, height, width)
 
 
 @dataclass
 class Task:
-    """A family of configs, one for each variant, ablation or tracker."""
+    """Configs of a task, one for each variant, ablation or tracker."""
 
     name: str
     config: str
@@ -97,7 +97,7 @@ TASKS = (
          'MOT17', 640, 1088, 'mot_lowformer_metafile.yml',
          ('bytetrack', 'ocsort'), count_detector),
 )
-# Those that were published; the others are no configs.
+# The authors' ablations; the others have no configs.
 ABLATION_TASK = Task(
     'Image Classification', 'lowformer_{}_in1k', 'mmpretrain', 'ImageNet-1K',
     224, 224, 'lowformer_ablations_metafile.yml', tuple(ABLATIONS)[:4])
@@ -110,7 +110,7 @@ def build(cfg: Config) -> nn.Module:
 
 
 def entry(task: Task, arch: str) -> dict:
-    """What the metafile says about one config."""
+    """The entry of a config in its metafile."""
     config = task.config.format(arch)
     parameters, macs = task.count(build(get_config(config)), task.height,
                                   task.width)
@@ -144,14 +144,13 @@ def metafile(task: Task) -> dict:
                       Code=dict(URL='https://github.com/altair199797/'
                                 'LowFormer'))
     content = dict(Models=[entry(task, arch) for arch in task.archs])
-    # A collection is described once.
+    # The collection is described in one metafile only.
     return dict(Collections=[collection], **content) \
         if task is TASKS[0] else content
 
 
 def table(header: list[str], rows: list[list]) -> str:
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+    return markdown(header, [list(map(str, row)) for row in rows]).rstrip()
 
 
 def millions(value: int, digits: int = 0) -> str:
@@ -178,7 +177,7 @@ def variants_table() -> str:
 def ablations_table() -> str:
     rows = []
     classifier = build(get_config('lowformer_b1_in1k'))
-    # All have b1's.
+    # All ablations have the head of b1.
     head = [whole - part for whole, part in zip(
         count(classifier, 224, 224), count(classifier.backbone, 224, 224))]
     for arch in ('b1', *ABLATIONS):
@@ -195,7 +194,7 @@ def ablations_table() -> str:
 
 
 def task_table(content: dict) -> str:
-    """The table of one metafile."""
+    """The table of a metafile."""
     height, width = content['Models'][0]['Metadata']['Input Size']
     header = ['config', 'parameters (M)', f'MACs at {width}×{height} (G)']
     reported = 'Results' in content['Models'][0]
@@ -217,7 +216,7 @@ def task_table(content: dict) -> str:
 
 
 def fill_in(path: Path, tables: dict[str, str]) -> str:
-    """A page with its tables, each between two comments, replaced."""
+    """The text of a page with new tables between its comments."""
     text = path.read_text(encoding='utf-8')
     for name, content in tables.items():
         pattern = rf'(<!-- table: {name} -->\n).*?(<!-- end of table -->)'
@@ -230,7 +229,7 @@ def fill_in(path: Path, tables: dict[str, str]) -> str:
 
 
 def generate() -> dict[Path, str]:
-    """All files that come from here."""
+    """The text of each file."""
     tasks = (*TASKS, ABLATION_TASK)
     contents = [metafile(task) for task in tasks]
     files = {
@@ -263,12 +262,12 @@ def write(check: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true',
-                        help='write nothing, fail if a file would change')
+                        help='write nothing; fail if a file would change')
     args = parser.parse_args()
     with one_line_errors('model_zoo.py'):
         try:
             write(check=args.check)
-        # Of a file that is not text, or in whose place is a folder.
+        # A page is not text, or is a folder.
         except (OSError, UnicodeError) as error:
             raise UserError(first_line(error)) from error
 

@@ -1,8 +1,8 @@
-"""Measure what automatic mixed precision costs a LowFormer, block by block.
+"""Measure the cost of automatic mixed precision in each block of a LowFormer.
 
 Test images go through the backbone in float32 and in low precision. For each
-block this prints the largest magnitude of a value in it, and the relative
-error of its output: accumulated, and if only this block is in low precision.
+block this prints the largest magnitude of its values, and the relative error
+of its output: accumulated, and with only this block in low precision.
 """
 import argparse
 import os
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     engine.add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='the trained weights')
+    parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('--dtype', nargs='+', default=['bf16', 'fp16'],
                         choices=list(precision.DTYPES),
                         help='types to compare with float32 (default: both)')
@@ -34,10 +34,10 @@ def parse_args() -> argparse.Namespace:
                         help='number of test images, taken evenly from all '
                         '(default: 64)')
     parser.add_argument('--float32', metavar='REGEX',
-                        help='keep the layers in float32 in whose names this '
-                        'is found; "sum$" are the residual additions')
+                        help='keep layers whose names match in float32; '
+                        '"sum$" matches the residual additions')
     parser.add_argument('--metrics', action='store_true',
-                        help='also test on the whole test set in each type')
+                        help='also test on the full test set in each type')
     return parser.parse_args()
 
 
@@ -45,10 +45,13 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.images < 1:
         raise UserError(f'--images has to be at least 1, not {args.images}')
     if args.launcher != 'none':
-        raise UserError('one process measures: leave --launcher out')
+        raise UserError('precision.py runs in one process: omit --launcher')
     cfg = engine.prepare_test(args, 'precision')
-    # The tables are the output; Runner's reports would bury them.
+    # The tables are the output; Runner's reports would hide them.
     cfg.log_level = 'WARNING'
+    progress_bar = cfg.get('default_hooks', {}).get('progress_bar')
+    if progress_bar:
+        progress_bar.enabled = False
     return cfg
 
 

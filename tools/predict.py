@@ -294,7 +294,7 @@ def main() -> None:
           engine.quiet_screen()):
         if args.json:
             engine.check_new(args.json)
-        engine.tell_of_compiling(args)
+        engine.print_compile_note(args)
         if args.track or args.box or args.detector:
             track(args)
             return

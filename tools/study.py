@@ -1,13 +1,13 @@
-"""Where multiply-accumulates and time part, on your device.
+"""Study which designs are fast on your device, beyond counting MACs.
 
   layers      building blocks of equal work, over channels and resolutions
-  network     what each layer takes while a network runs
+  network     the time of each layer while a network runs
   resolution  latency over the size of the images
   choose      the best network within a budget of milliseconds
-  show        tables and pictures of a file, measured before
+  show        tables and charts of an OUT.json
 
-Each measurement is kept in OUT.json as soon as it is complete, with OUT.csv,
-OUT.md and pictures beside it. The same command goes on where it was stopped.
+Each measurement is saved in OUT.json as soon as it is complete, with OUT.csv,
+OUT.md and charts beside it. The same command resumes a study that was stopped.
 """
 import argparse
 import os
@@ -24,44 +24,34 @@ from matplotlib import rc_context
 
 from mmlowformer import engine
 from mmlowformer.benchmark.arguments import (
-    add_timing,
-    add_ways,
-    check_ways,
-    options_of,
+    add_execution_options,
+    add_timing_options,
+    check_execution_options,
+    execution_options,
 )
 from mmlowformer.benchmark.models import find_models
 from mmlowformer.benchmark.run import Settings, set_up
-from mmlowformer.benchmark.terminal_report import console_of, table_of
+from mmlowformer.benchmark.terminal_report import (
+    ProgressBar,
+    make_console,
+    make_table,
+)
 from mmlowformer.engine import UserError
 from mmlowformer.errors import damage_errors
 from mmlowformer.study import (
-    architecture_search as choosing,
-)
-from mmlowformer.study import (
-    block_sweep as layers,
-)
-from mmlowformer.study import (
-    layer_profile as network,
-)
-from mmlowformer.study import (
-    resolution_sweep as resolution,
-)
-from mmlowformer.study import (
+    architecture_search,
+    block_sweep,
+    layer_profile,
+    resolution_sweep,
     sweep,
+    tables,
 )
-from mmlowformer.study.block_designs import DESIGNS
+from mmlowformer.study.block_types import BLOCK_TYPES
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
-from mmlowformer.study.progress_bar import SweepBar
-from mmlowformer.study.tables import (
-    as_markdown,
-    csv_of,
-    fitting,
-    lines_of,
-    tables_of,
-)
+from mmlowformer.utils.deprecation import rename_option
 from mmlowformer.utils.files import check_new, replace_text
 
-SMALLEST = 32
+MIN_SIZE = 32
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,14 +62,13 @@ def parse_args() -> argparse.Namespace:
                                      metavar='COMMAND')
     for add in (add_layers, add_network, add_resolution, add_choose):
         command = add(commands)
-        add_ways(command)
-        command.add_argument('--out', metavar='OUT', help='what the names of '
-                             'the files begin with, which may not be there '
-                             'unless OUT.json is a study to go on with '
-                             '(default: study_ and the command)')
+        add_execution_options(command)
+        command.add_argument('--out', metavar='OUT', help='prefix of new '
+                             'files; an OUT.json of the same study is '
+                             'resumed (default: study_ and the command)')
         command.add_argument('--debug', action=engine.Debug, nargs=0,
                              help='show the tracebacks of errors, too')
-    show = commands.add_parser('show', help='tables and pictures of a file')
+    show = commands.add_parser('show', help='tables and charts of a file')
     show.set_defaults(run=run_show)
     show.add_argument('file', metavar='OUT.json')
     return parser.parse_args()
@@ -90,40 +79,42 @@ def add_layers(commands) -> argparse.ArgumentParser:
         'layers', help='building blocks of equal work')
     command.set_defaults(run=run_layers)
     command.add_argument('--channels', type=int, nargs='+', metavar='C',
-                         default=list(layers.CHANNELS))
+                         default=list(block_sweep.CHANNELS))
     command.add_argument('--sizes', type=int, nargs='+', metavar='S',
-                         default=list(layers.SIZES),
-                         help='heights and widths of the maps')
+                         default=list(block_sweep.SIZES),
+                         help='heights and widths of the feature maps')
     command.add_argument('--batch-size', type=int, nargs='+', metavar='N',
-                         default=list(layers.BATCH_SIZES))
-    command.add_argument('--designs', nargs='+', metavar='D',
-                         default=list(DESIGNS), help='building blocks '
-                         f'(all): {", ".join(DESIGNS)}')
-    command.add_argument('--most-gmacs', type=float, metavar='G',
-                         default=layers.MOST_MACS / 1e9, help='leave out '
-                         'where stacks have more multiply-accumulates in a '
-                         f'call ({layers.MOST_MACS / 1e9:g})')
-    add_timing(command, min_time=0.25, repeats=5)
+                         default=list(block_sweep.BATCH_SIZES))
+    command.add_argument('--block-types', nargs='+', metavar='B',
+                         default=list(BLOCK_TYPES), help='building blocks '
+                         f'(default: {", ".join(BLOCK_TYPES)})')
+    command.add_argument('--max-gmacs', type=float, metavar='G',
+                         default=block_sweep.MAX_MACS / 1e9, help='leave out '
+                         'stacks with more multiply-accumulates in a call '
+                         f'(default: {block_sweep.MAX_MACS / 1e9:g})')
+    rename_option(command, '--designs', '--block-types')
+    rename_option(command, '--most-gmacs', '--max-gmacs')
+    add_timing_options(command, min_time=0.25, repeats=5)
     return command
 
 
 def add_network(commands) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        'network', help='what each layer takes while a network runs')
+        'network', help='the time of each layer while a network runs')
     command.set_defaults(run=run_network)
     command.add_argument('model', metavar='MODEL', nargs='+',
-                         help='as tools/benchmark.py takes it')
+                         help='as in tools/benchmark.py')
     add_images(command, [512])
     command.add_argument('--calls', type=int, default=25, metavar='N',
-                         help='whose layers are timed (25)')
-    add_timing(command, min_time=2, repeats=5)
+                         help='calls whose layers are timed (default: 25)')
+    add_timing_options(command, min_time=2, repeats=5)
     return command
 
 
 def add_images(command: argparse.ArgumentParser, sizes: list[int]) -> None:
     command.add_argument('--sizes', type=int, nargs='+', default=sizes,
                          metavar='S', help='heights and widths of images '
-                         f'({" ".join(map(str, sizes))})')
+                         f'(default: {" ".join(map(str, sizes))})')
     command.add_argument('--batch-size', type=int, default=1, metavar='N')
 
 
@@ -132,11 +123,11 @@ def add_resolution(commands) -> argparse.ArgumentParser:
         'resolution', help='latency over the size of the images')
     command.set_defaults(run=run_resolution)
     command.add_argument('models', metavar='MODEL', nargs='*',
-                         default=list(resolution.MODELS),
-                         help='as tools/benchmark.py takes them (default: '
-                         f'{" ".join(resolution.MODELS)})')
-    add_images(command, list(resolution.SIZES))
-    add_timing(command, min_time=1, repeats=5)
+                         default=list(resolution_sweep.MODELS),
+                         help='as in tools/benchmark.py (default: '
+                         f'{" ".join(resolution_sweep.MODELS)})')
+    add_images(command, list(resolution_sweep.SIZES))
+    add_timing_options(command, min_time=1, repeats=5)
     return command
 
 
@@ -145,39 +136,37 @@ def add_choose(commands) -> argparse.ArgumentParser:
         'choose', help='the best network within a budget of milliseconds')
     command.set_defaults(run=run_choose)
     command.add_argument('--budget-ms', type=float, nargs='+', required=True,
-                         metavar='T', help='of a call')
+                         metavar='T', help='milliseconds of a call')
     command.add_argument('--shape', type=int, nargs=2, default=[512, 512],
-                         metavar=('H', 'W'), help='of the images (512 512)')
+                         metavar=('H', 'W'),
+                         help='height and width of images (default: 512 512)')
     command.add_argument('--batch-size', type=int, default=1, metavar='N',
-                         help='images in a call (1)')
-    command.add_argument('--archs', metavar='F', help='JSON of networks of '
-                         'your own: names with arch dicts')
+                         help='images in a call (default: 1)')
+    command.add_argument('--archs', metavar='F', help='JSON file of your own '
+                         'networks: names with arch dicts')
     command.add_argument('--top', type=int, default=3, metavar='K',
-                         help='of the variants and of your own, how many to '
-                         'measure again (3)')
-    add_timing(command, min_time=1, repeats=7)
+                         help='how many variants, and how many of your own '
+                         'networks, to measure again (default: 3)')
+    add_timing_options(command, min_time=1, repeats=7)
     return command
 
 
 def check(args: argparse.Namespace) -> None:
-    check_ways(args)
+    check_execution_options(args)
+    smallest = 1 if args.command == 'layers' else MIN_SIZE
     for name, least in (('batch_size', 1), ('channels', 8), ('top', 1),
-                        ('calls', 1), ('budget_ms', 1e-9),
-                        ('shape', SMALLEST), ('most_gmacs', 1e-9)):
-        values = getattr(args, name, None)
-        if values is not None and min(
-                values if isinstance(values, list) else [values]) < least:
-            raise UserError(f'--{name.replace("_", "-")} has to be at least '
-                            f'{least:g}' if least >= 1 else
-                            f'--{name.replace("_", "-")} has to be positive')
-    least = 1 if args.command == 'layers' else SMALLEST
-    if min(getattr(args, 'sizes', [least])) < least:
-        raise UserError(f'--sizes have to be at least {least}')
+                        ('calls', 1), ('shape', MIN_SIZE),
+                        ('sizes', smallest), ('budget_ms', 1e-9),
+                        ('max_gmacs', 1e-9)):
+        values = getattr(args, name, least)
+        if min(values if isinstance(values, list) else [values]) < least:
+            needed = f'at least {least:g}' if least >= 1 else 'positive'
+            raise UserError(f'--{name.replace("_", "-")} has to be {needed}')
 
 
 def settings_of(args: argparse.Namespace, **more) -> Settings:
     return Settings(
-        options=options_of(args), min_time=args.min_time,
+        options=execution_options(args), min_time=args.min_time,
         repeats=args.repeats, warm_up_calls=2, warm_up_time=0.1,
         cpu_time=args.cpu_time, **more)
 
@@ -187,12 +176,12 @@ def stem_of(args: argparse.Namespace) -> str:
 
 
 def opened(args: argparse.Namespace, settings: dict) -> tuple[dict, Path]:
-    """The study to go on with, and its file."""
-    set_up(options_of(args))
+    """The study to resume or to start, and its file."""
+    set_up(execution_options(args))
     stem = stem_of(args)
     path = Path(f'{stem}.json')
     if not path.exists():
-        # What lies beside a study is of that study, and written anew.
+        # Files beside a known study belong to it, and are replaced.
         check_new(f'{stem}.csv', f'{stem}.md', f'{stem}.png',
                   *glob(f'{escape(stem)}_*.png'))
     study = sweep.opened(path, args.command, settings, args.device)
@@ -203,64 +192,69 @@ def opened(args: argparse.Namespace, settings: dict) -> tuple[dict, Path]:
 
 
 def measure(args: argparse.Namespace, settings: dict,
-            cells: list[sweep.Cell]) -> dict:
+            measurements: list[sweep.Measurement]) -> dict:
     study, path = opened(args, settings)
-    with_bar(partial(sweep.run, study, cells, path))
+    with_bar(partial(sweep.run, study, measurements, path))
     return study
 
 
-def with_bar(work: Callable):
-    progress = SweepBar()
+def with_bar(work: Callable) -> None:
+    progress = ProgressBar()
     with progress.bar:
-        return work(progress=progress)
+        work(progress=progress)
+
+
+def without(settings: Settings, *names: str, **more) -> dict:
+    """Settings as the file has them, without those that vary in the study."""
+    return {name: value for name, value in asdict(settings).items()
+            if name not in names} | more
 
 
 def run_layers(args: argparse.Namespace) -> dict:
-    for design in args.designs:
-        if design not in DESIGNS:
-            raise UserError(f'--designs: {design!r} is none of '
-                            f'{", ".join(DESIGNS)}')
-    grid = layers.Grid(*map(tuple, (args.channels, args.sizes,
-                                    args.batch_size, args.designs)),
-                       most_macs=1e9 * args.most_gmacs)
-    if not grid.places:
-        raise UserError('nothing is left to measure: raise --most-gmacs, or '
+    for name in args.block_types:
+        if name not in BLOCK_TYPES:
+            raise UserError(f'--block-types: {name!r} is none of '
+                            f'{", ".join(BLOCK_TYPES)}')
+    grid = block_sweep.Grid(
+        tuple(args.channels), tuple(args.sizes), tuple(args.batch_size),
+        tuple(args.block_types), 1e9 * args.max_gmacs)
+    if not grid.points:
+        raise UserError('nothing is left to measure: raise --max-gmacs, or '
                         'name fewer --channels and smaller --sizes')
     settings = settings_of(args)
-    plain = dict(asdict(settings), grid=layers.plain_grid(grid))
-    # Those of the grid.
-    del plain['shape'], plain['batch_size']
-    return measure(args, plain, layers.cells_of(grid, settings))
+    return measure(
+        args, without(settings, 'shape', 'batch_size', grid=asdict(grid)),
+        block_sweep.measurements_of(grid, settings))
 
 
 def run_network(args: argparse.Namespace) -> dict:
-    cells = []
+    measurements = []
     for size in args.sizes:
-        settings = network.settings_for(settings_of(args), size,
-                                        args.batch_size)
-        cells += [network.cell_of(spec, settings, args.calls)
-                  for spec in find_models(args.model, shape=(size, size))]
-    plain = dict(asdict(settings), calls=args.calls, models=args.model,
-                 sizes=args.sizes)
-    del plain['shape']
-    return measure(args, plain, cells)
+        settings = settings_of(args, shape=(size, size),
+                               batch_size=args.batch_size)
+        measurements += [
+            layer_profile.measurement_of(spec, settings, args.calls)
+            for spec in find_models(args.model, shape=(size, size))]
+    return measure(
+        args, without(settings, 'shape', calls=args.calls, models=args.model,
+                      sizes=args.sizes), measurements)
 
 
 def run_resolution(args: argparse.Namespace) -> dict:
     settings = settings_of(args, mode='latency', batch_size=args.batch_size)
-    plain = dict(asdict(settings), models=args.models)
-    del plain['shape']
-    return measure(args, plain, resolution.cells_of(
-        args.models, sorted(set(args.sizes)), settings))
+    return measure(
+        args, without(settings, 'shape', models=args.models),
+        resolution_sweep.measurements_of(
+            args.models, sorted(set(args.sizes)), settings))
 
 
 def run_choose(args: argparse.Namespace) -> dict:
-    archs = choosing.read_archs(args.archs) if args.archs else {}
+    archs = architecture_search.read_archs(args.archs) if args.archs else {}
     settings = settings_of(args, mode='latency', shape=tuple(args.shape),
                            batch_size=args.batch_size)
     study, path = opened(args, asdict(settings))
-    with_bar(partial(choosing.choose, study, args.budget_ms, archs, args.top,
-                     settings, path))
+    with_bar(partial(architecture_search.choose, study, args.budget_ms, archs,
+                     args.top, settings, path))
     return study
 
 
@@ -273,20 +267,21 @@ def run_show(args: argparse.Namespace) -> dict:
 
 
 def texts_of(study: dict) -> tuple[str, str, list]:
-    """The CSV, the Markdown, and what is shown on the screen."""
-    shown = [sweep.describe(study)]
-    for table in tables_of(study):
+    """The CSV, the Markdown, and the lines and tables for the screen."""
+    shown: list = [sweep.describe(study)]
+    for table in tables.tables_of(study):
         if study['study'] == 'layers':
-            table = fitting(table)
+            table = tables.fitting(table)
         shown += [f'\n{table.title}',
-                  table_of(table.header, table.rows, wide=False)]
-    return csv_of(study), as_markdown(study), shown + lines_of(study)
+                  make_table(table.header, table.rows, wide=False)]
+    return (tables.csv_of(study), tables.as_markdown(study),
+            shown + tables.lines_of(study))
 
 
 def finish(study: dict, stem: str) -> None:
-    """Show what there is, and write it beside the JSON."""
+    """Show the study, and write its files beside the JSON."""
     table, markdown, shown = texts_of(study)
-    console = console_of(wide=False)
+    console = make_console(wide=False)
     for each in shown:
         console.print(each)
     try:
@@ -302,10 +297,10 @@ def finish(study: dict, stem: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.command != 'show':
+    showing = args.command == 'show'
+    if not showing:
         check(args)
     study = args.run(args)
-    showing = args.command == 'show'
     with (damage_errors(f'{args.file} is damaged') if showing else
           nullcontext()):
         if study['cells']:
@@ -316,11 +311,12 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    # So that modules of the current folder can be named.
+    # Models may be named in modules of the current folder.
     sys.path.append(os.getcwd())
     with (engine.one_line_errors('study.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted: what is complete was '
-                                   'kept. The same command goes on.')):
+          engine.exit_on_interrupt(
+              lambda: 'Interrupted: complete measurements were kept. Run the '
+              'same command again to continue.')):
         run(args)
 
 

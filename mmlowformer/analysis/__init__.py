@@ -1,1 +1,1 @@
-"""Looking at trainings and at trained networks."""
+"""Analyze trainings and trained networks."""

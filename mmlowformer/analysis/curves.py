@@ -1,4 +1,4 @@
-"""Curves of trainings: losses, learning rate and metrics, from their logs."""
+"""Draw losses, learning rates and metrics from the logs of trainings."""
 import difflib
 import json
 import math
@@ -19,23 +19,23 @@ LOGS = '*/vis_data/scalars.json'
 STYLES = ('-', '--', ':', '-.')
 PANELS = ('loss', 'learning rate', 'validation', 'training')
 PLACES = ('iter', 'epoch', 'step')
-# What a validation logs beside its metrics.
+# Values that a validation logs beside its metrics.
 TIMES = ('time', 'data_time', 'memory')
-# In the text log of an epoch-based training: its iterations.
+# The iterations of an epoch, in the text log.
 EPOCH_LENGTH = re.compile(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]')
-# In the config that a training leaves beside its log.
+# In the config beside the log.
 WINDOW = re.compile(r'window_size=(\d+)')
-# Metrics of which less is better.
-LESS = ('loss', 'error', 'mae', 'mse')
-# Of an integer that numpy can take.
+# Metrics of which lower values are better.
+LOWER_IS_BETTER = ('loss', 'error', 'mae', 'mse')
+# The largest integer of numpy.
 LARGEST = 2**63 - 1
-# From here on a linear axis would show the first iterations only.
-SPAN_OF_A_LOG_AXIS = 100
+# Losses that span a larger ratio have a logarithmic axis.
+LOG_AXIS_SPAN = 100
 
 
 @dataclass
 class Log:
-    """What a training logged, over all the times that it was resumed."""
+    """The log of a training, over all its runs."""
 
     name: str
     runs: int = 0
@@ -44,7 +44,7 @@ class Log:
     val: list[tuple[int, dict]] = field(default_factory=list)
 
     def keys(self, kind: str) -> list[str]:
-        """Names of the values, in the order in which they were logged."""
+        """Names of the values, in the order of the log."""
         return _without_repeats(
             key for _, values in getattr(self, kind) for key, value in
             values.items()
@@ -64,7 +64,7 @@ class Log:
 
 
 def read_logs(work_dirs: Sequence[str | Path]) -> list[Log]:
-    """Read what trainings logged."""
+    """Read the logs of trainings."""
     folders = list(dict.fromkeys(Path(os.path.abspath(work_dir))
                                  for work_dir in work_dirs))
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
@@ -82,8 +82,8 @@ def _read_log(work_dir: Path, name: str) -> Log:
             log.window = _number_in(file.with_name('config.py'), WINDOW)
     if not log.train:
         raise UserError(
-            f'no log of a training in {work_dir} (looked for {LOGS}). Name '
-            'the work dir of a training that has logged something.')
+            f'no log of a training in {work_dir} (looked for {LOGS}): name '
+            'the work dir of a training')
     return log
 
 
@@ -98,7 +98,7 @@ def _read_records(file: Path) -> list[dict]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            # A killed training leaves its last line torn.
+            # The last line of a killed training may be incomplete.
             if number < len(lines):
                 raise UserError(f'{file} is no log of a training: line '
                                 f'{number} is no JSON') from error
@@ -111,7 +111,7 @@ def _read_records(file: Path) -> list[dict]:
 
 
 def _is_record(record: object) -> bool:
-    """Whether it has its places as MMEngine logs them."""
+    """Whether it has a step and an iteration as MMEngine logs them."""
     if not isinstance(record, dict):
         return False
     places = [record.get('step'), record.get('iter', 0)]
@@ -120,7 +120,7 @@ def _is_record(record: object) -> bool:
 
 
 def _epoch_length(file: Path) -> int | None:
-    # The text log is named as its folder is, by date and time.
+    # The text log has the name of its folder.
     folder = file.parent.parent
     return _number_in(folder / f'{folder.name}.log', EPOCH_LENGTH)
 
@@ -133,7 +133,7 @@ def _number_in(file: Path, pattern: re.Pattern) -> int | None:
 
 
 def _append(log: Log, records: list[dict], epoch: int | None) -> None:
-    """Add what was logged from a start on; it replaces what came after."""
+    """Add the records of a run; they replace later ones of earlier runs."""
     first = next(record['step'] for record in records if 'iter' in record)
     log.train = [point for point in log.train if point[0] < first]
     log.val = [point for point in log.val if point[0] < first]
@@ -146,10 +146,10 @@ def _append(log: Log, records: list[dict], epoch: int | None) -> None:
 
 
 def _iteration(step: int, last: int, epoch: int | None) -> int:
-    """When a validation was, whose step is an epoch, an iteration or 0.
+    """The iteration of a validation, whose step is an epoch or an iteration.
 
-    An epoch is never more than the iterations so far, and ends after the last
-    one that was logged, but before as many as it has are over.
+    The step is an epoch if that epoch ends at or after the last logged
+    iteration, and less than an epoch later. It may also be 0.
     """
     if epoch and last <= step * epoch < last + epoch:
         return step * epoch
@@ -158,7 +158,7 @@ def _iteration(step: int, last: int, epoch: int | None) -> int:
 
 def choose_keys(logs: Sequence[Log], keys: Sequence[str] | None = None
                 ) -> dict[str, list[tuple[str, str]]]:
-    """What to draw in which panel."""
+    """Choose the curves of each panel."""
     known = _without_repeats(
         (kind, key) for log in logs for kind in ('train', 'val')
         for key in log.keys(kind))
@@ -180,8 +180,8 @@ def _by_name(known: list[tuple[str, str]], key: str) -> list[tuple[str, str]]:
         close = difflib.get_close_matches(key, names) or [
             name for name in names if key.lower() in name.lower()]
         hint = (f'Did you mean {" or ".join(close)}?' if close else
-                f'There are {", ".join(names)}.')
-        raise UserError(f'--keys {key}: nothing of that name was logged. '
+                f'Choose from {", ".join(names)}.')
+        raise UserError(f'--keys {key}: no such value was logged. '
                         f'{hint}')
     return found
 
@@ -201,12 +201,12 @@ def _all_keys(log: Log) -> list[tuple[str, str]]:
              if _panel('train', key) == 'loss' or key == 'lr']
     return [*(('train', key) for key in train),
             *(('val', key) for key in log.keys('val') if key not in TIMES
-              # COCO's metrics of a size that no object has.
+              # COCO's metrics are -1 for sizes without objects.
               and set(log.curve('val', key)[1]) != {-1})]
 
 
 def _main_keys(log: Log) -> list[tuple[str, str]]:
-    """What trainings are compared by."""
+    """The curves for comparing trainings."""
     keys = _all_keys(log)
     metrics = [pair for pair in keys if pair[0] == 'val']
     # All libraries but mmsegmentation log the main metric first.
@@ -227,7 +227,7 @@ def _panel(kind: str, key: str) -> str:
 
 def draw_curves(logs: Sequence[Log],
                 panels: dict[str, list[tuple[str, str]]]) -> Figure:
-    """Draw values over iterations, one panel below the other."""
+    """Draw the panels over iterations, one below the other."""
     figure = Figure(figsize=(9, 0.6 + 2.8 * len(panels)))
     figure.set_layout_engine('constrained', w_pad=0.15, h_pad=0.1)
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
@@ -265,7 +265,7 @@ def _draw_curve(axis: Axes, log: Log, kind: str, key: str, *, label: str,
         label += f', best {values[best]:.4g} at {iterations[best]}'
         axis.scatter(iterations[best], values[best], s=90, marker='*',
                      color=color, zorder=3)
-    # A line through a single point is nothing at all.
+    # A line through a single point is invisible.
     marked = kind == 'val' or len(values) == 1
     axis.plot(iterations, values, linewidth=1.2, linestyle=linestyle,
               color=color, marker='o' if marked else None, markersize=3,
@@ -274,7 +274,7 @@ def _draw_curve(axis: Axes, log: Log, kind: str, key: str, *, label: str,
 
 def _best(key: str, values: list[float]) -> int | None:
     """Index of the first of the best values."""
-    less = any(word in key.lower() for word in LESS)
+    less = any(word in key.lower() for word in LOWER_IS_BETTER)
     finite = [index for index, value in enumerate(values)
               if math.isfinite(value)]
     return (min if less else max)(finite, key=values.__getitem__,
@@ -282,7 +282,7 @@ def _best(key: str, values: list[float]) -> int | None:
 
 
 def _smoothing(logs: Sequence[Log], panel: str) -> str:
-    """What MMEngine averages before it logs."""
+    """A note on the window that MMEngine averages over."""
     windows = sorted({log.window for log in logs if log.window is not None})
     if panel not in ('loss', 'training') or not windows:
         return ''
@@ -295,4 +295,4 @@ def _spans_decades(axis: Axes) -> bool:
         np.asarray(line.get_ydata(), float) for line in axis.lines)])
     values = values[np.isfinite(values)]
     return bool(values.size) and bool(
-        values.min() > 0 and values.max() > SPAN_OF_A_LOG_AXIS * values.min())
+        values.min() > 0 and values.max() > LOG_AXIS_SPAN * values.min())

@@ -1,4 +1,4 @@
-"""What automatic mixed precision does to the blocks of a LowFormer."""
+"""Measure the error of mixed precision in the blocks of a LowFormer."""
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,38 +14,34 @@ from ..models import LowFormer, find_lowformers
 from ..models.blocks import LowFormerBlock, Residual
 
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
-# What the tools call the addition in a residual block, which is no module.
+# The name of the addition in a residual block, which is not a module.
 SUM = '.sum'
 
 
 @dataclass(frozen=True)
 class BlockError:
-    """What low precision does to a block.
+    """The error of a block in low precision.
 
     Errors are relative: the norm of the difference from float32 over the norm
     in float32, both over all images.
-
-    Attributes:
-        name (str): Name of the block in the backbone.
-        largest (float): Largest magnitude of an output of the block's layers,
-            in float32.
-        accumulated (float): Error of the block's output when the backbone
-            runs in low precision.
-        alone (float): Its error when only this block does: its input is that
-            of float32, in the type that the low precision run gives it.
     """
+
     name: str
+    # The largest magnitude of an output of its layers in float32.
     largest: float
+    # When the backbone runs in low precision.
     accumulated: float
+    # When only this block does: its input is that of float32, in the type
+    # that it has in the low-precision run.
     alone: float
 
 
 def find_backbone(model: nn.Module) -> LowFormer:
-    """The LowFormer in a model."""
+    """The first LowFormer in a model."""
     for backbone in find_lowformers(model).values():
         return backbone
-    raise UserError(f'the model, a {type(model).__name__}, has no LowFormer '
-                    'in it')
+    raise UserError(f'the model ({type(model).__name__}) contains no '
+                    'LowFormer')
 
 
 def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
@@ -66,7 +62,7 @@ def named_blocks(backbone: LowFormer) -> dict[str, nn.Module]:
 @torch.no_grad()
 def measure(backbone: LowFormer, batches: Iterable[Tensor],
             dtype: torch.dtype) -> list[BlockError]:
-    """Compare autocast with float32, block by block."""
+    """Compare each block under autocast with float32."""
     blocks = named_blocks(backbone)
     totals = {name: _Total() for name in blocks}
     for images in batches:
@@ -81,7 +77,7 @@ def measure(backbone: LowFormer, batches: Iterable[Tensor],
 
 
 class _Total:
-    """Sums over batches for a block."""
+    """Sums of a block over batches."""
 
     def __init__(self):
         self.largest = 0.
@@ -104,7 +100,7 @@ class _Total:
 
 def _run(backbone: LowFormer, blocks: dict[str, nn.Module], images: Tensor,
          totals: dict[str, _Total] | None = None) -> dict[str, tuple]:
-    """Input and output of each block; ``totals`` see its layers' outputs."""
+    """Input and output of each block; ``totals`` read layer outputs."""
     calls = {}
 
     def keep(name, module, args, output):
@@ -134,11 +130,11 @@ def _forward_hooks(hooks: Sequence[tuple[nn.Module, Callable]]):
 
 @contextmanager
 def float32_layers(backbone: LowFormer, pattern: str):
-    """Compute layers in float32 whatever autocast says."""
+    """Run layers whose names match in float32, even under autocast."""
     try:
         found = re.compile(pattern).search
     except re.error as error:
-        raise UserError(f'{pattern!r} is no regular expression: {error}'
+        raise UserError(f'{pattern!r} is not a regular expression: {error}'
                         ) from error
     modules = dict(backbone.named_modules())
     islands = {part for name, module in modules.items() if found(name)
@@ -147,7 +143,7 @@ def float32_layers(backbone: LowFormer, pattern: str):
             if isinstance(module, Residual) and found(name + SUM)]
     if not islands and not sums:
         raise UserError(
-            f'{pattern!r} is in no name of a layer. Names are, for example, '
+            f'{pattern!r} matches no name of a layer, such as '
             f'{", ".join(list(named_blocks(backbone))[-3:])}')
     with ExitStack() as restore:
         for module in islands:
@@ -165,13 +161,13 @@ def _in_float32(forward: Callable, x: Tensor, *args, **kwargs) -> Tensor:
 
 
 def _sum_in_float32(residual: Residual, args: tuple) -> tuple:
-    """A float32 input makes the sum float32, whatever the branch gives."""
+    """A float32 input makes the sum float32 for any type of branch."""
     return (args[0].float(), *args[1:])
 
 
 @contextmanager
 def low_precision(backbone: LowFormer, dtype: torch.dtype | None):
-    """Run a backbone, and only it, under autocast."""
+    """Run only the backbone under autocast."""
     forward = backbone.forward
 
     def run(images: Tensor) -> tuple[Tensor, ...]:

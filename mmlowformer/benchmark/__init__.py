@@ -1,1 +1,1 @@
-"""Measuring the speed of backbones, so that the numbers can be trusted."""
+"""Benchmark backbones and whole models side by side."""

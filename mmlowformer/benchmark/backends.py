@@ -1,22 +1,20 @@
-"""Other runtimes that a model is measured in."""
+"""Convert models for other runtimes."""
 import contextlib
 import io
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..utils.imports import need
 from ..utils.tensors import tensors_in
-from .models import need
 from .options import Options
 
 
-class _Flat(nn.Module):
+class _FlatOutputs(nn.Module):
     """Returns a tuple of tensors, whatever the model returns."""
 
     def __init__(self, model: nn.Module):
@@ -29,14 +27,14 @@ class _Flat(nn.Module):
         return tuple(tensors_in(self.model(x)))
 
 
-def _torchscript(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def _torchscript(model: nn.Module, images: Tensor,
+                 options: Options) -> Callable:
     """As the authors measure: traced, frozen, optimized for inference."""
-    start = time.perf_counter()
-    traced = torch.jit.trace(_Flat(model), images)
+    traced = torch.jit.trace(_FlatOutputs(model), images)
     call = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
     for _ in range(3):
         call(images)
-    return call, time.perf_counter() - start
+    return call
 
 
 def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
@@ -45,7 +43,7 @@ def onnx_bytes(model: nn.Module, images: Tensor) -> bytes:
     with (tempfile.TemporaryDirectory() as folder,
           contextlib.redirect_stdout(io.StringIO())):
         file = Path(folder, 'model.onnx')
-        torch.onnx.export(_Flat(model), (images, ), file, dynamo=False,
+        torch.onnx.export(_FlatOutputs(model), (images, ), file, dynamo=False,
                           input_names=['images'], opset_version=17)
         return file.read_bytes()
 
@@ -55,41 +53,40 @@ def onnx_session(file: bytes, options: Options, profile: str | None = None):
     onnxruntime = need('onnxruntime', 'onnx onnxruntime')
     provider = 'CUDAExecutionProvider' if options.device == 'cuda' else \
         'CPUExecutionProvider'
-    # It would take the CPU instead, and say so in a warning.
+    # It would fall back to the CPU with a warning.
     if provider not in onnxruntime.get_available_providers():
         raise UserError(f'this ONNX Runtime has no {provider}: pip install '
                         'onnxruntime-gpu')
     settings = onnxruntime.SessionOptions()
-    # Its own warnings are about what the exporter left for it to fold.
+    # Warnings are about constants that it folds by itself.
     settings.log_severity_level = 3
     if profile:
         settings.enable_profiling = True
         settings.profile_file_prefix = profile
     if options.threads:
         settings.intra_op_num_threads = options.threads
-    # Or its threads would go on waiting for work, at full speed, while the
-    # next model is timed.
+    # Otherwise its threads spin while the next model is timed.
     settings.add_session_config_entry('session.force_spinning_stop', '1')
     return onnxruntime.InferenceSession(file, settings, providers=[provider])
 
 
-def _onnxruntime(model: nn.Module, images: Tensor, options: Options) -> tuple:
+def _onnxruntime(model: nn.Module, images: Tensor,
+                 options: Options) -> Callable:
     need('onnxruntime', 'onnx onnxruntime')
-    start = time.perf_counter()
     session = onnx_session(onnx_bytes(model, images), options)
 
     def call(x: Tensor):
         results = session.run(None, {'images': x.cpu().numpy()})
         return [torch.from_numpy(result) for result in results]
 
-    return call, time.perf_counter() - start
+    return call
 
 
 def openvino_model(model: nn.Module, images: Tensor, options: Options,
                    **more):
     """Convert a model for OpenVINO, and compile it for the CPU."""
     openvino = need('openvino', 'openvino')
-    converted = openvino.convert_model(_Flat(model.float()),
+    converted = openvino.convert_model(_FlatOutputs(model.float()),
                                        example_input=images.float(),
                                        input=list(images.shape))
     precision = dict(bf16='bf16', fp16='f16').get(options.dtype, 'f32')
@@ -99,16 +96,15 @@ def openvino_model(model: nn.Module, images: Tensor, options: Options,
     return openvino.Core().compile_model(converted, 'CPU', settings)
 
 
-def _openvino(model: nn.Module, images: Tensor, options: Options) -> tuple:
-    start = time.perf_counter()
+def _openvino(model: nn.Module, images: Tensor, options: Options) -> Callable:
     compiled = openvino_model(model, images, options)
 
     def call(x: Tensor):
         results = compiled(x.float().numpy())
         return [torch.from_numpy(results[i]) for i in range(len(results))]
 
-    return call, time.perf_counter() - start
+    return call
 
 
-EXPORTS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
-               openvino=_openvino)
+CONVERTERS = dict(torchscript=_torchscript, onnxruntime=_onnxruntime,
+                  openvino=_openvino)

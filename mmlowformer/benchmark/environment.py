@@ -1,4 +1,4 @@
-"""What a measurement depends on beside the models."""
+"""Describe the hardware and software of a measurement."""
 import importlib.metadata
 import os
 import platform
@@ -11,7 +11,7 @@ from ..utils.cpu import cpu_name
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'timm', 'onnxruntime', 'openvino')
-# Of the process's environment, what changes how fast it is.
+# Environment variables that change the speed.
 VARIABLES = ('CUDA_LAUNCH_BLOCKING', 'GLIBC_TUNABLES', 'LD_PRELOAD',
              'NVIDIA_TF32_OVERRIDE', 'PYTORCH_ALLOC_CONF',
              'PYTORCH_CUDA_ALLOC_CONF', 'THP_MEM_ALLOC_ENABLE')
@@ -19,7 +19,7 @@ PREFIXES = ('GOMP_', 'KMP_', 'MALLOC_', 'MKL_', 'OMP_', 'ONEDNN_')
 
 
 def describe_environment(device: str) -> dict:
-    """Hardware, software and settings, as they are now."""
+    """Describe hardware, software and settings as they are now."""
     cuda = device == 'cuda'
     return dict(
         device=torch.cuda.get_device_name() if cuda else cpu_name(),

@@ -1,4 +1,4 @@
-"""From a model to what is timed: fused, laid out, cast, compiled."""
+"""Prepare a model for timing: deploy, cast, compile or convert it."""
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,34 +14,35 @@ from ..deployment.deploy import deploy_in_place
 from ..errors import UserError
 from ..models import LowFormer
 from ..ops.module_utils import to_channels_last
-from .backends import EXPORTS
+from .backends import CONVERTERS
 from .options import DTYPES, Options
 
 
 @dataclass
-class Variant:
-    """Something to call.
-
-    Attributes:
-        call (Callable): Takes the images, returns the outputs.
-        cast (Callable): From float32 images to what ``call`` takes.
-        steps (list[str]): What was done to the model, in order.
-        compile_seconds (float): Time for compiling, in the first call.
-        guard (Callable): The context to call it in.
-    """
+class PreparedModel:
+    """A model that is ready to be called."""
 
     call: Callable[[Tensor], object]
+    # From float32 images to what ``call`` takes.
     cast: Callable[[Tensor], Tensor]
+    # What was done to the model, in order.
     steps: list[str] = field(default_factory=list)
     compile_seconds: float = 0.
+    # The context to call it in.
     guard: Callable = torch.inference_mode
 
+    def run(self, images: Tensor) -> None:
+        """Call the model on images that are cast."""
+        with self.guard():
+            self.call(images)
 
-def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
-    """Make a variant of a model."""
+
+def prepare(model: nn.Module, options: Options,
+            example: Tensor) -> PreparedModel:
+    """Prepare a model as the options say."""
     steps = ['build']
     if options.deploy and isinstance(model, BaseModel):
-        return _deployed_whole(model, options, example)
+        return _deploy_full_model(model, options, example)
     if options.deploy:
         steps.append(_deploy(model))
     cast = _caster(options)
@@ -55,21 +56,22 @@ def prepare(model: nn.Module, options: Options, example: Tensor) -> Variant:
     images = cast(example)
     if options.backend != 'torch':
         steps.append(options.backend)
-        call, seconds = EXPORTS[options.backend](model, images, options)
-        return Variant(call, cast, steps, seconds)
-    variant = Variant(_autocast(model, options) if options.amp else model,
-                      cast, steps)
+        start = time.perf_counter()
+        call = CONVERTERS[options.backend](model, images, options)
+        return PreparedModel(call, cast, steps, time.perf_counter() - start)
+    prepared = PreparedModel(
+        _autocast(model, options) if options.amp else model, cast, steps)
     if options.compile:
-        variant.compile_seconds = _compile(variant, options.compile, images)
+        _compile(prepared, options.compile, images)
     if options.cuda_graph:
-        variant.call = _cuda_graph(variant.call, images)
+        prepared.call = _cuda_graph(prepared.call, images)
         steps.append('cuda graph')
-    return variant
+    return prepared
 
 
-def _deployed_whole(model: BaseModel, options: Options,
-                    example: Tensor) -> Variant:
-    """As users get a detector, segmentor or classifier."""
+def _deploy_full_model(model: BaseModel, options: Options,
+                       example: Tensor) -> PreparedModel:
+    """Deploy a detector, segmentor or classifier as users get it."""
     if options.compile not in (None, 'default'):
         raise UserError(f'compile={options.compile}: a deployed model is '
                         'compiled in the default mode')
@@ -78,17 +80,16 @@ def _deployed_whole(model: BaseModel, options: Options,
                         'exported')
     deploy_in_place(model, compile=bool(options.compile),
                     dtype=DTYPES[options.dtype])
-    steps = ['build', 'deploy (whole)']
+    steps = ['build', 'deploy (full model)']
     if options.dtype != 'fp32':
         steps.append(options.dtype)
-    # Casts what it is given, as part of its work.
-    variant = Variant(model, Tensor.contiguous, steps, guard=torch.no_grad)
+    # It casts its inputs by itself.
+    prepared = PreparedModel(model, Tensor.contiguous, steps,
+                             guard=torch.no_grad)
     if options.compile:
         steps.append('compile default')
-        start = time.perf_counter()
-        model(example)
-        variant.compile_seconds = time.perf_counter() - start
-    return variant
+        prepared.compile_seconds = _time_first_call(prepared, example)
+    return prepared
 
 
 def _caster(options: Options) -> Callable[[Tensor], Tensor]:
@@ -99,20 +100,20 @@ def _caster(options: Options) -> Callable[[Tensor], Tensor]:
 
 
 def _deploy(model: nn.Module) -> str:
-    """Fuse what can be fused, and say which way."""
+    """Fuse a backbone, and return the name of the step."""
     if type(model).__module__.startswith('timm.'):
         from timm.utils import reparameterize_model
         before = len(list(model.modules()))
         reparameterize_model(model, inplace=True)
         changed = len(list(model.modules())) != before
         return 'deploy (timm)' if changed else 'deploy (nothing to do)'
-    found = [module for module in model.modules()
-             if hasattr(module, 'switch_to_deploy')]
-    for module in found:
+    deployable = [module for module in model.modules()
+                  if hasattr(module, 'switch_to_deploy')]
+    for module in deployable:
         cast(Callable, module.switch_to_deploy)()
     if isinstance(model, LowFormer):
         return 'deploy'
-    return 'deploy (own)' if found else 'deploy (nothing to do)'
+    return 'deploy (own)' if deployable else 'deploy (nothing to do)'
 
 
 def _autocast(model: nn.Module, options: Options) -> Callable:
@@ -123,21 +124,25 @@ def _autocast(model: nn.Module, options: Options) -> Callable:
     return call
 
 
-def _compile(variant: Variant, mode: str, images: Tensor) -> float:
-    # Each model is a variant of the same code; none may push another out.
+def _compile(prepared: PreparedModel, mode: str, images: Tensor) -> None:
+    # All models share this code; none may evict the compilation of another.
     torch._dynamo.config.recompile_limit = 1000
     torch._dynamo.config.accumulated_recompile_limit = 1000
-    # Weights are constants of an inference.
+    # Weights are constants in inference.
     torch._inductor.config.freezing = True
-    # The calls between the kernels take time, too, in Python.
+    # Calls between the kernels take time in Python, too.
     torch._inductor.config.cpp_wrapper = images.device.type == 'cpu'
-    variant.call = torch.compile(variant.call, mode=mode, dynamic=False)
-    variant.steps.append(f'compile {mode}')
-    # In inference mode it would be compiled once more.
-    variant.guard = torch.no_grad
+    prepared.call = torch.compile(prepared.call, mode=mode, dynamic=False)
+    prepared.steps.append(f'compile {mode}')
+    # Inference mode would compile once more.
+    prepared.guard = torch.no_grad
+    prepared.compile_seconds = _time_first_call(prepared, images)
+
+
+def _time_first_call(prepared: PreparedModel, images: Tensor) -> float:
     start = time.perf_counter()
     with torch.no_grad():
-        variant.call(images)
+        prepared.call(images)
     return time.perf_counter() - start
 
 

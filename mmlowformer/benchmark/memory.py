@@ -1,4 +1,4 @@
-"""Peak memory of the device, or of the process on a CPU."""
+"""Peak memory of the GPU, or of the process on a CPU."""
 import contextlib
 import gc
 from pathlib import Path
@@ -19,14 +19,14 @@ def _resident(key: str) -> int | None:
     return None
 
 
-def _give_back() -> None:
-    """Return what is free to the system, or nobody sees it being used."""
+def _release_free_memory() -> None:
+    """Return free memory to the system, so that its next use is measured."""
     gc.collect()
     return_free_memory()
 
 
 class PeakMemory:
-    """Bytes that are needed on top of what was there at the start."""
+    """Measures the peak above the memory in use at the start, in bytes."""
 
     def __init__(self, device: str):
         self.device = device
@@ -34,9 +34,9 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self._before: int | None = torch.cuda.memory_allocated()
         else:
-            _give_back()
+            _release_free_memory()
             with contextlib.suppress(OSError):
-                # Linux: start the peak of the resident set anew.
+                # Linux resets the peak of the resident set.
                 _RESET.write_text('5')
             self._before = _resident('VmRSS')
 

@@ -1,4 +1,4 @@
-"""From what a user types to a backbone."""
+"""Find the models that a user names."""
 import difflib
 import fnmatch
 import importlib
@@ -30,62 +30,50 @@ PYRAMID = 'feature pyramid'
 
 @dataclass
 class Spec:
-    """A model to be built.
-
-    Attributes:
-        name (str): As it is shown.
-        family (str): Models that get the same colour.
-        build (Callable): Makes the module, without arguments.
-        kind (str): What the module computes.
-        options (str, optional): What was behind an ``@`` in its name.
-        channels (int): Channels of what it takes. Defaults to 3.
-    """
+    """A model to be built."""
 
     name: str
+    # Models of a family have the same color in charts.
     family: str
     build: Callable[[], nn.Module]
+    # What it outputs.
     kind: str = PYRAMID
+    # What follows an ``@`` in its name.
     options: str | None = None
     channels: int = 3
 
 
 @dataclass
-class Facts:
-    """What is known about a model without running it.
-
-    Attributes:
-        parameters (int): Number of parameters.
-        macs (int): Multiply-accumulates per image, counted by
-            ``torch.utils.flop_counter``.
-        channels (list[int]): Channels of each output.
-        strides (list[int]): Stride of each output that is a map.
-    """
+class ModelInfo:
+    """What can be known about a model without timing it."""
 
     parameters: int
+    # Multiply-accumulates per image.
     macs: int
+    # Of each output that is a feature map.
     channels: list[int] = field(default_factory=list)
     strides: list[int] = field(default_factory=list)
 
 
-def find_models(patterns: list[str], whole: bool = False,
+def find_models(patterns: list[str], full_model: bool = False,
                 shape: tuple[int, int] = (512, 512), *,
                 trust: bool = False) -> list[Spec]:
-    """The models that a user names."""
+    """Find all models that match the patterns, each once."""
     specs: dict[str, Spec] = {}
     for pattern in patterns:
         model, at, options = pattern.partition('@')
-        for spec in _find(model, whole, shape, trust):
+        for spec in _find(model, full_model, shape, trust):
             if at:
                 spec.name, spec.options = f'{spec.name}@{options}', options
             specs.setdefault(spec.name, spec)
     return list(specs.values())
 
 
-def _find(pattern: str, whole: bool, shape: tuple[int, int],
+def _find(pattern: str, full_model: bool, shape: tuple[int, int],
           trust: bool) -> Iterator[Spec]:
     if is_exported(pattern):
-        yield Spec(pattern, 'exported', partial(
-            _open_exported, pattern, trust), 'exported, whole')
+        yield Spec(pattern, 'exported', lambda: ExportedNetwork(
+            pattern, torch.get_num_threads(), trust), 'exported')
         return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
@@ -95,20 +83,16 @@ def _find(pattern: str, whole: bool, shape: tuple[int, int],
     elif source == 'mmpretrain':
         yield _find_mmpretrain(name)
     elif pattern.endswith('.py'):
-        yield _find_config(pattern, whole)
+        yield _find_config(pattern, full_model)
     elif source:
         yield _find_callable(source, name)
     else:
         yield from _find_lowformer(pattern)
 
 
-def _open_exported(folder: str, trust: bool) -> nn.Module:
-    return ExportedNetwork(folder, torch.get_num_threads(), trust)
-
-
 def _find_lowformer(pattern: str) -> Iterator[Spec]:
     names = [PREFIX + arch for arch in LowFormer.arch_settings]
-    # lowformer_* are the published ones.
+    # lowformer_* means the published variants only.
     if not fnmatch.filter(names, pattern):
         names += [PREFIX + arch for arch in ABLATIONS]
     for name in _matching(pattern, names, 'LowFormer'):
@@ -142,12 +126,12 @@ def _find_timm(name: str, shape: tuple[int, int]) -> Iterator[Spec]:
         kind, build = (
             (PYRAMID, partial(_create_timm, found, shape, features_only=True))
             if _timm_has_pyramid(found, shape) else
-            ('last feature map', partial(_last_map_of_timm, found, shape)))
+            ('last feature map', partial(_LastFeatureMap, found, shape)))
         yield Spec(f'timm:{found}', f'timm {family}', build, kind)
 
 
 def _create_timm(name: str, shape: tuple[int, int], **kwargs) -> nn.Module:
-    """Some models are built for a size; the others do not take one."""
+    """Build a timm model, for a size of images if it takes one."""
     import timm
     try:
         return timm.create_model(name, img_size=shape, **kwargs)
@@ -165,16 +149,12 @@ def _timm_has_pyramid(name: str, shape: tuple[int, int]) -> bool:
     return True
 
 
-def _last_map_of_timm(name: str, shape: tuple[int, int]) -> nn.Module:
-    return _Features(_create_timm(name, shape, num_classes=0))
-
-
-class _Features(nn.Module):
+class _LastFeatureMap(nn.Module):
     """A timm model up to its last feature map."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, name: str, shape: tuple[int, int]):
         super().__init__()
-        self.model = model
+        self.model = _create_timm(name, shape, num_classes=0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return cast(Callable, self.model.forward_features)(x)
@@ -188,15 +168,15 @@ def _find_mmpretrain(name: str) -> Spec:
                 partial(_build_part, cfg, 'backbone'), 'outputs of its config')
 
 
-def _find_config(path: str, whole: bool) -> Spec:
+def _find_config(path: str, full_model: bool) -> Spec:
     if not os.path.isfile(path):
         raise UserError(f'config not found: {path}')
     cfg = read_config(path)
     name = os.path.splitext(os.path.basename(path))[0]
-    part = None if whole else 'backbone'
+    part = None if full_model else 'backbone'
     return Spec(name, cfg.get('default_scope') or 'config',
                 partial(_build_part, cfg, part),
-                'whole model' if whole else 'outputs of its config')
+                'full model' if full_model else 'outputs of its config')
 
 
 def _build_part(cfg: Config, part: str | None) -> nn.Module:
@@ -214,23 +194,23 @@ def _find_callable(module: str, name: str) -> Spec:
     return Spec(f'{module}:{name}', module, build, 'as it is')
 
 
-def facts_of(model: nn.Module, shape: tuple[int, int],
-             image_channels: int = 3) -> Facts:
-    """Count, and look at the outputs' shapes."""
-    # What is exported has none.
+def model_info(model: nn.Module, shape: tuple[int, int],
+             image_channels: int = 3) -> ModelInfo:
+    """Count parameters and multiply-accumulates, and read output shapes."""
+    # Exported models have no parameters.
     parameter = next(model.parameters(), torch.zeros(1))
     x = torch.zeros(1, image_channels, *shape, device=parameter.device,
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = tensors_in(model(x))
     channels, strides = _channels_and_strides(model, outputs, shape)
-    return Facts(sum(p.numel() for p in model.parameters()),
+    return ModelInfo(sum(p.numel() for p in model.parameters()),
                  counter.get_total_flops() // 2, channels, strides)
 
 
 def _channels_and_strides(model: nn.Module, outputs: list[torch.Tensor],
                           shape: tuple[int, int]) -> tuple[list, list]:
-    # timm knows; channels are not always where they are expected.
+    # timm's models may have their channels last.
     info = getattr(model, 'feature_info', None)
     if info is not None and hasattr(info, 'reduction'):
         return info.channels(), info.reduction()

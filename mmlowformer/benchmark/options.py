@@ -1,9 +1,7 @@
-"""Options of the command line, for a model."""
+"""How a model is executed: options of the command line, for each model."""
 from dataclasses import dataclass
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 
 from ..errors import UserError
 
@@ -16,26 +14,16 @@ TOLERANCES = dict(fp32=1e-3, tf32=2e-2, fp16=5e-2, bf16=3e-1)
 
 @dataclass
 class Options:
-    """How a model is prepared; the order of the fields is that of the steps.
+    """How a model is executed; fields are in the order of the steps."""
 
-    Attributes:
-        deploy (bool): Fuse for inference: LowFormer's own fusions, timm's
-            reparameterization, or a model's ``switch_to_deploy``; whole
-            models of OpenMMLab by :func:`mmlowformer.deploy`.
-        channels_last (bool): Lay weights and input out channels-last.
-        dtype (str): One of :data:`DTYPES`.
-        amp (bool): Autocast instead of casting the weights.
-        compile (str, optional): Mode of ``torch.compile``.
-        cuda_graph (bool): Record and replay the calls.
-        backend (str): One of :data:`BACKENDS`.
-        device (str): ``cpu`` or ``cuda``.
-        threads (int, optional): Threads on a CPU.
-    """
-
+    # By LowFormer's own fusions, timm's reparameterization, or a model's
+    # switch_to_deploy; a full model of OpenMMLab by mmlowformer.deploy.
     deploy: bool = False
     channels_last: bool = False
     dtype: str = 'fp32'
+    # Autocast instead of casting the weights.
     amp: bool = False
+    # Mode of torch.compile.
     compile: str | None = None
     cuda_graph: bool = False
     backend: str = 'torch'
@@ -49,7 +37,7 @@ OWN_DTYPES = ('fp32', 'fp16', 'bf16')
 
 
 def options_for(options: Options, text: str | None) -> Options:
-    """The options of a single model."""
+    """Parse the options of a single model, as in ``deploy,bf16``."""
     if text is None:
         return options
     own = Options(device=options.device, threads=options.threads)
@@ -71,19 +59,19 @@ def options_for(options: Options, text: str | None) -> Options:
 
 
 def check_backend(options: Options) -> None:
-    """Say what a backend cannot do before anything is built."""
+    """Refuse what a backend cannot do before anything is built."""
     backend = options.backend
     if backend == 'torch':
         return
     if options.compile:
-        raise UserError(f'the backend {backend} compiles by itself: leave '
-                        'compile out')
+        raise UserError(f'the backend {backend} compiles by itself: omit '
+                        'compile')
     if options.amp or options.cuda_graph:
-        raise UserError('amp and cuda_graph are for torch itself: leave them '
-                        f'out, or the backend {backend}')
+        raise UserError('amp and cuda_graph are for torch itself: omit them '
+                        f'or the backend {backend}')
     if backend == 'onnxruntime' and options.dtype == 'bf16':
-        raise UserError('ONNX Runtime convolves nothing in bf16: take fp32, '
-                        'fp16, or the backend openvino')
+        raise UserError('ONNX Runtime has no convolutions in bf16: use fp32, '
+                        'fp16 or the backend openvino')
     if backend == 'openvino' and options.device == 'cuda':
-        raise UserError('the backend openvino computes on the CPU: take the '
-                        'device cpu, or another backend')
+        raise UserError('the backend openvino runs on the CPU: use --device '
+                        'cpu or another backend')

@@ -1,13 +1,13 @@
-"""How far outputs are apart."""
+"""Compare the outputs of a model with those of eager float32."""
 import math
 
 from ..errors import UserError
-from ..utils.tensors import tensors_in
+from ..utils.tensors import relative_error, tensors_in
 from .options import TOLERANCES
 
 
 def checked_errors(outputs, reference, dtype: str) -> list[float]:
-    """How far outputs are from those of eager float32."""
+    """Relative errors of outputs that are close enough to the reference."""
     errors = relative_errors(outputs, reference)
     if not all(map(math.isfinite, errors)):
         raise UserError(f'outputs are not finite in {dtype}')
@@ -18,11 +18,9 @@ def checked_errors(outputs, reference, dtype: str) -> list[float]:
 
 
 def relative_errors(outputs, reference) -> list[float]:
-    """The largest difference over the largest value, for each output."""
-    pairs = [(output.float().cpu(), target.float().cpu()) for output, target
-             in zip(tensors_in(outputs), tensors_in(reference), strict=True)]
-    if not pairs:
+    """Relative error of each output."""
+    errors = [relative_error(*pair) for pair in zip(
+        tensors_in(outputs), tensors_in(reference), strict=True)]
+    if not errors:
         raise UserError('the model returns no tensors')
-    return [((output - target).abs().max()
-             / target.abs().max().clamp_min(1e-12)).item()
-            for output, target in pairs]
+    return errors

@@ -1,4 +1,4 @@
-"""What the authors say about LowFormer's speed, beside what is measured here.
+"""Compare the authors' claims about LowFormer's speed with measurements.
 
 Sources: LowFormer, https://arxiv.org/abs/2409.03460, and Beyond MACs,
 https://arxiv.org/abs/2603.26551.
@@ -6,8 +6,7 @@ https://arxiv.org/abs/2603.26551.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# As the authors measured, timm's models reparameterized as these are meant to
-# be; and the ways known to be faster.
+# As the authors measured (with timm's models reparameterized), and faster.
 PAPER = 'torchscript'
 REPARAMETERIZED = f'deploy,{PAPER}'
 DEPLOYED = 'deploy,channels_last'
@@ -18,21 +17,14 @@ HEADER = ['claim', 'of', 'on a', 'claimed', 'TorchScript', 'fastest ways']
 
 @dataclass(frozen=True)
 class Claim:
-    """One variant against one peer.
-
-    Attributes:
-        ours (str): The variant, as ``find_models`` knows it.
-        peer (str): What it is compared with, likewise.
-        mode (str): ``'throughput'``, of images, or ``'latency'``, of one.
-        ratio (float): Ours over the peer's.
-        device (str): Where the authors saw it.
-        shape (tuple[int, int]): Height and width of the images.
-    """
+    """One variant against one peer, as ``find_models`` names them."""
 
     ours: str
     peer: str
     mode: str
+    # Ours over the peer's.
     ratio: float
+    # Of the authors.
     device: str
     shape: tuple[int, int] = (224, 224)
 
@@ -53,7 +45,7 @@ CLAIMS = (
 
 
 def parts(ways: Iterable[str]) -> dict[tuple[str, tuple[int, int]], list[str]]:
-    """The measurements that the claims take."""
+    """The models to measure, by mode and shape of images."""
     ways = list(ways)
     models: dict[tuple[str, tuple[int, int]], list[str]] = {}
     for claim in CLAIMS:
@@ -67,13 +59,14 @@ def _paper(model: str) -> str:
     return REPARAMETERIZED if model.startswith('timm:') else PAPER
 
 
-def judge(records: dict[tuple[str, tuple[int, int]], dict]) -> list[dict]:
-    """Set the claims beside what was measured."""
-    return [_judge(claim, records[claim.mode, claim.shape])
+def evaluate_claims(
+        records: dict[tuple[str, tuple[int, int]], dict]) -> list[dict]:
+    """Compare the claims with measurements."""
+    return [_evaluate(claim, records[claim.mode, claim.shape])
             for claim in CLAIMS if (claim.mode, claim.shape) in records]
 
 
-def _judge(claim: Claim, record: dict) -> dict:
+def _evaluate(claim: Claim, record: dict) -> dict:
     ours, peer = (_seconds(model, record) for model in
                   (claim.ours, claim.peer))
     fastest = [min(times, key=times.__getitem__, default=None)
@@ -89,7 +82,7 @@ def _judge(claim: Claim, record: dict) -> dict:
 
 
 def _seconds(model: str, record: dict) -> dict[str, float]:
-    """Time for an image, by the way to compute it."""
+    """Seconds for an image, by the options of the model."""
     return {row['name'].partition('@')[2]: 1 / row['images_per_second']
             for row in record['rows'] if not row['failure']
             and row['name'].partition('@')[0] == model}
@@ -103,7 +96,7 @@ def _ratio(claim: Claim, ours: float | None,
 
 
 def table_rows(results: list[dict]) -> list[list[str]]:
-    """The claims as text, one a line; columns as in :data:`HEADER`."""
+    """One row for each claim, with the columns of :data:`HEADER`."""
     return [[f'{_short(result["ours"])} / {_short(result["peer"])}',
              f'{result["mode"]} {result["shape"][0]}', result['device'],
              f'{result["claimed"]:.2f}', _number(result['paper']),

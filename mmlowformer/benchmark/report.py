@@ -1,29 +1,30 @@
-"""Tables, files, comparisons and pictures of measurements."""
+"""Tables, files, comparisons and charts of measurements."""
 import csv
 import io
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, damage_errors, first_line, plain_label
 from .run import SCHEMA
 
-# Settings that may differ without making a comparison doubtful.
+# Differences that do not affect a comparison.
 HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
 
 
 def table_header(record: dict) -> list[str]:
     if record['settings']['mode'] == 'train':
-        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ratio', 'min',
-                'p50 (ms)', 'spread', 'memory (MiB)']
+        return ['model', 'parameters (M)', 'GMACs', 'images/s', 'ratio',
+                'min (ms)', 'p50 (ms)', 'spread', 'memory (MiB)']
     return ['model', 'outputs', 'parameters (M)', 'GMACs', 'images/s', 'ratio',
-            'min', 'p50', 'p90', 'p99 (ms)', 'spread', 'GMACs/s', 'of peak',
-            'error', 'memory (MiB)']
+            'min (ms)', 'p50 (ms)', 'p90 (ms)', 'p99 (ms)', 'spread',
+            'GMACs/s', 'of peak', 'error', 'memory (MiB)']
 
 
-def add_first(record: dict, header: list[str], rows: list[list[str]]
+def add_ratio_column(record: dict, header: list[str], rows: list[list[str]]
               ) -> tuple[list[str], list[list[str]]]:
-    """Put a column of ratios against the first row into a table."""
+    """Add a column of ratios to the first row."""
     place = header.index('images/s') + 1
     rates = [row.get('images_per_second') for row in record['rows']]
     first = next(filter(None, rates), None)
@@ -34,22 +35,22 @@ def add_first(record: dict, header: list[str], rows: list[list[str]]
 
 def narrow(header: list[str], rows: list[list[str]]
            ) -> tuple[list[str], list[list[str]]]:
-    """The columns of a table that fit into 80."""
+    """The columns that fit into 80 characters."""
     places = [header.index(name) for name in NARROW if name in header]
     return ([NARROW[header[place]] for place in places],
             [[row[place] for place in places] if len(row) == len(header)
              else [row[0], row[-1]] for row in rows])
 
 
-# Columns of the table at 80 columns, and their names there.
+# The columns at 80 characters, and their names there.
 NARROW = {
     'model': 'model', 'GMACs': 'GMACs', 'images/s': 'images/s',
-    'vs first': 'vs first', 'p50': 'p50 ms', 'p50 (ms)': 'p50 ms',
-    'spread': 'spread', 'memory (MiB)': 'MiB'}
+    'vs first': 'vs first', 'p50 (ms)': 'p50 ms', 'spread': 'spread',
+    'memory (MiB)': 'MiB'}
 
 
 def table_rows(record: dict) -> list[list[str]]:
-    """The measurement as text, a model a line."""
+    """One row of text for each model."""
     training = record['settings']['mode'] == 'train'
     first: dict[str, float] = {}
     for row in record['rows']:
@@ -59,7 +60,7 @@ def table_rows(record: dict) -> list[list[str]]:
 
 
 def _model(row: dict) -> str:
-    """The same for a variant of ours and of timm, whatever the options."""
+    """The name without options and without timm's prefix."""
     return row['name'].split('@')[0].removeprefix('timm:')
 
 
@@ -69,7 +70,8 @@ def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
         cells.append(_outputs(row))
     if row['failure']:
         return [*cells, f'failed: {row["failure"]}']
-    cells += [f'{row["parameters"] / 1e6:.2f}', f'{row["macs"] / 1e9:.2f}',
+    cells += [_known(row['parameters'] / 1e6, '.2f'),
+              _known(row['macs'] / 1e9, '.2f'),
               f'{row["images_per_second"]:.2f}',
               f'{row["images_per_second"] / first[_model(row)]:.2f}']
     spread = f'{row["spread"]:.1%}' + (' !' if row['unsteady'] else '')
@@ -78,12 +80,18 @@ def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
     times = [f'{value:.1f}' for value in row['milliseconds'].values()]
     if training:
         return [*cells, *times[:2], spread, megabytes]
-    return [*cells, *times, spread, f'{row["macs_per_second"] / 1e9:.1f}',
-            f'{row["fraction_of_peak"]:.0%}', _errors(row), megabytes]
+    return [*cells, *times, spread,
+            _known(row['macs_per_second'] / 1e9, '.1f'),
+            _known(row['fraction_of_peak'], '.0%'), _errors(row), megabytes]
+
+
+def _known(value: float, digits: str) -> str:
+    """A number, or a dash: in an exported file nothing can be counted."""
+    return f'{value:{digits}}' if value else '–'
 
 
 def _errors(row: dict) -> str:
-    """For each output, in the order of its strides, unless all are tiny."""
+    """One error in float32, otherwise one for each output."""
     errors = row['errors']
     if row['options']['dtype'] == 'fp32':
         errors = [max(errors)]
@@ -92,12 +100,12 @@ def _errors(row: dict) -> str:
 
 PROFILE_HEADER = ['model', 'operator', 'count', 'ms', 'share', 'GMACs/s',
                   'of peak']
-# A smaller share of a call is not worth a line.
-WORTH_A_LINE = 0.01
+# Operators with a smaller share of a call are not listed.
+MIN_SHARE = 0.01
 
 
 def profile_rows(record: dict) -> list[list[str]]:
-    """Where the time goes, a kind of operator a line."""
+    """One row for each kind of operator of each model."""
     return [line for row in record['rows'] if row.get('profile')
             for line in _profile_lines(row, record['peak'])]
 
@@ -108,7 +116,7 @@ def _profile_lines(row: dict, peaks: dict) -> list[list[str]]:
     lines = []
     for share in row['profile']:
         milliseconds = share['milliseconds']
-        if milliseconds < WORTH_A_LINE * total:
+        if milliseconds < MIN_SHARE * total:
             continue
         rate = share['macs'] / milliseconds / 1e6
         lines.append([
@@ -132,7 +140,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def tables(record: dict) -> list[str]:
-    """The measurement, and the profiles if there are any, in Markdown."""
+    """Markdown tables of the measurement, and of its profiles if any."""
     found = [markdown(table_header(record), table_rows(record))]
     if profile := profile_rows(record):
         found.append(markdown(PROFILE_HEADER, profile))
@@ -140,39 +148,47 @@ def tables(record: dict) -> list[str]:
 
 
 def describe(record: dict) -> str:
-    """The settings and the machine in a line."""
-    settings, machine = record['settings'], record['environment']
+    """Describe settings, machine and peak in a line."""
+    settings = record['settings']
     options = settings['options']
-    done = ways(settings)
+    done = applied_options(settings)
     height, width = settings['shape']
     return (
         _incomplete(record) +
         f'{settings["mode"]}, {height}x{width}, batch size '
         f'{_batch_size(record)}, {options["dtype"]}, '
         f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
-        f'{machine["device"]}, {machine["threads"]} threads, torch '
-        f'{machine["packages"].get("torch")}; peak '
+        f'{describe_machine(record["environment"])}; peak '
         + ', '.join(f'{peak["flops"] / 2e9:.0f} GMACs/s {dtype}'
-                    for dtype, peak in record['peak'].items())
-        + ''.join(f'; {name}={value}'
-                  for name, value in machine['variables'].items()))
+                    for dtype, peak in record['peak'].items()))
 
 
-def ways(settings: dict) -> list[str]:
-    """What was done to the models, and counted."""
+def describe_machine(environment: dict) -> str:
+    """The device with its instructions, threads, torch and variables."""
+    device, threads = environment['device'], environment['threads']
+    if not environment.get('cuda'):
+        device += f' ({environment["cpu_capability"]})'
+    return (f'{device}, {threads} thread{"s" * (threads != 1)}, torch '
+            f'{environment["packages"].get("torch")}'
+            + ''.join(f', {name}={value}' for name, value
+                      in environment['variables'].items()))
+
+
+def applied_options(settings: dict) -> list[str]:
+    """Names of the options that differ from eager execution."""
     options = settings['options']
     done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
             if options[name]]
-    # Files from before there was such a thing have the clock's.
+    # Older files do not have it.
     if settings.get('cpu_time'):
-        done.append('seconds of the processor')
+        done.append('processor time')
     if options['compile']:
         done.append(f'compile {options["compile"]}')
     return done
 
 
 def _incomplete(record: dict) -> str:
-    """Files from before there was such a thing are complete."""
+    """A prefix for incomplete records; older files have no such key."""
     if record.get('complete', True):
         return ''
     return (f'INCOMPLETE, {record["rounds"]} of '
@@ -186,9 +202,42 @@ def _batch_size(record: dict) -> str:
         f'{size} (out of memory with {requested})'
 
 
+def rounded(content: Any) -> Any:
+    """Plain values as a file holds them: lists, and seven digits a number."""
+    return json.loads(json.dumps(content),
+                      parse_float=lambda digits: float(f'{float(digits):.7g}'))
+
+
+def as_json(content: dict) -> str:
+    """JSON with one row a line, so that a change of a row shows as one."""
+    return _json_lines(rounded(content)) + '\n'
+
+
+def _json_lines(value: Any, indent: str = '') -> str:
+    if not _has_rows(value):
+        return json.dumps(value)
+    inside = f'{indent} '
+    if isinstance(value, dict):
+        items = [f'{json.dumps(key)}: {_json_lines(item, inside)}'
+                 for key, item in value.items()]
+    else:
+        items = [_json_lines(item, inside) for item in value]
+    first, last = '{}' if isinstance(value, dict) else '[]'
+    lines = f',\n{inside}'.join(items)
+    return f'{first}\n{inside}{lines}\n{indent}{last}'
+
+
+def _has_rows(value: Any) -> bool:
+    """Whether a list of dicts is in it."""
+    if isinstance(value, dict):
+        return any(map(_has_rows, value.values()))
+    return isinstance(value, list) and any(
+        isinstance(item, dict) or _has_rows(item) for item in value)
+
+
 def as_csv(record: dict) -> str:
-    """One line for each model, nested values spread over columns."""
-    rows = [flat(row) for row in record['rows']]
+    """CSV with a line for each model; nested values have columns."""
+    rows = [flatten(row) for row in record['rows']]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator='\n')
@@ -197,12 +246,12 @@ def as_csv(record: dict) -> str:
     return stream.getvalue()
 
 
-def flat(value: dict, prefix: str = '') -> dict:
-    """Spread nested values over keys with dots."""
+def flatten(value: dict, prefix: str = '') -> dict:
+    """Flatten nested dicts into keys with dots."""
     flattened = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            flattened.update(flat(item, f'{prefix}{key}.'))
+            flattened.update(flatten(item, f'{prefix}{key}.'))
         else:
             flattened[prefix + key] = ' '.join(map(str, item)) if isinstance(
                 item, list) else item
@@ -210,19 +259,19 @@ def flat(value: dict, prefix: str = '') -> dict:
 
 
 def read(path: str) -> dict:
-    """Read a measurement."""
+    """Read the JSON file of a measurement."""
     try:
         record = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} cannot be read: {first_line(error)}') \
             from error
     if not isinstance(record, dict) or record.get('schema') != SCHEMA:
-        raise UserError(f'{path} is no measurement of this version')
+        raise UserError(f'{path} is not a measurement of this version')
     return record
 
 
 def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
-    """Ratios of two measurements, and the settings that differ."""
+    """Compare two measurements: ratios, and settings that differ."""
     with damage_errors('the files cannot be compared, one is damaged'):
         return _compared(one, other)
 
@@ -233,7 +282,7 @@ def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
              f'{rates[1][name] / rates[0][name]:.3f}']
             for name in rates[0] if name in rates[1]]
-    first, second = (flat(dict(settings=record['settings'],
+    first, second = (flatten(dict(settings=record['settings'],
                                 **record['environment']))
                      for record in (one, other))
     differing = [
@@ -247,7 +296,7 @@ def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
 
 
 def plot(record: dict, path: str) -> None:
-    """Speed against multiply-accumulates and against parameters."""
+    """Draw speed over multiply-accumulates and over parameters."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot
@@ -276,7 +325,7 @@ def plot(record: dict, path: str) -> None:
                   loc='outside right upper', fontsize=8)
     figure.suptitle(describe(record), fontsize=9)
     figure.draw_without_rendering()
-    # Now that it is known where on the page they are.
+    # Labels need the final positions of the points.
     for axis, points in zip(axes, places):
         _label(axis, rows, points)
     figure.savefig(path, dpi=150)
@@ -300,7 +349,7 @@ def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:
                   markersize=5, color=color)
 
 
-# Where a label can be, seen from its point: alignments are those of the text.
+# Offsets of a label from its point, and alignments of the text.
 HORIZONTAL = {1: 'left', 0: 'center', -1: 'right'}
 VERTICAL = {1: 'bottom', -1: 'top', 0: 'center'}
 SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
@@ -309,7 +358,7 @@ SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
 
 
 def _label(axis, rows: list[dict], points: list[tuple]) -> None:
-    """Write names where they cover neither each other nor a point."""
+    """Label points where the names cover neither each other nor a point."""
     from matplotlib.transforms import Bbox
 
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6)
@@ -317,7 +366,7 @@ def _label(axis, rows: list[dict], points: list[tuple]) -> None:
     named = set()
     for row, point in zip(rows, points):
         name = row['name'].removeprefix('timm:')
-        # A variant of ours and of timm have nearly the same place.
+        # A variant and timm's own have nearly the same position.
         if name in named:
             continue
         named.add(name)

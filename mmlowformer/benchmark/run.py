@@ -1,9 +1,8 @@
-"""A whole measurement: build, check, warm up, take turns, report."""
+"""Measure models: build, check, warm up, interleave, report."""
 import copy
 import gc
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
@@ -15,111 +14,118 @@ from ..utils.tensors import tensors_in
 from ..utils.timing import (
     WIDE_SPREAD,
     Candidate,
-    CudaTimer,
     Timer,
+    interleave,
     median,
     percentile,
-    spread,
-    take_turns,
+    relative_iqr,
     time_each_call,
     time_window,
+    timer_for,
     warm_up,
 )
 from .environment import describe_environment
-from .execution import Variant, prepare
+from .execution import PreparedModel, prepare
 from .memory import PeakMemory
-from .models import Facts, Spec, facts_of
+from .models import ModelInfo, Spec, model_info
 from .options import DTYPES, Options, options_for
 from .output_errors import checked_errors
-from .profiling import Share, profile
+from .profiling import OperatorTime, profile
 
 SCHEMA = 2
 MODES = ('throughput', 'latency', 'train')
-# Multiplications of two square matrices show what the device can do. They are
-# so large, unless the device is slow at this type: then half a second's worth.
+# The product of two square matrices of this size is the peak of the device;
+# of a smaller size where it takes longer than PEAK_SECONDS.
 PEAK_SIZE = dict(cpu=2048, cuda=8192)
 PEAK_SECONDS = 0.5
 
 
 @dataclass
 class Settings:
-    """What is measured, and how thoroughly.
+    """What is measured, and for how long."""
 
-    Attributes:
-        shape (tuple[int, int]): Height and width of the images.
-        batch_size (int): Images in a call.
-        mode (str): One of :data:`MODES`.
-        options (Options): What is done to the models.
-        min_time (float): Seconds that each model is timed for, in all turns
-            together.
-        repeats (int): Number of turns of each model.
-        warm_up_calls (int): At least so many calls before timing.
-        warm_up_time (float): At least so many seconds before timing.
-        seed (int): Of the images, and of the models' weights.
-        profiled_calls (int): How many calls of each model to look into,
-            after timing. Defaults to 0.
-        cpu_time (bool): Whether to count the seconds of the processor rather
-            than those of the clock. Defaults to False.
-    """
-
+    # Height and width of the images.
     shape: tuple[int, int] = (512, 512)
     batch_size: int = 2
     mode: str = 'throughput'
     options: Options = field(default_factory=Options)
+    # Seconds of timing for each model, in all turns together.
     min_time: float = 5.
+    # Turns of each model.
     repeats: int = 9
+    # At least so much warm-up.
     warm_up_calls: int = 3
     warm_up_time: float = 1.
+    # Of the images and weights.
     seed: int = 0
+    # Calls of each model to profile after timing.
     profiled_calls: int = 0
+    # Count processor seconds instead of elapsed time.
     cpu_time: bool = False
 
 
-class Progress:
-    """Is told how a measurement goes; this one keeps it to itself."""
+class BenchmarkProgress:
+    """Callbacks of a measurement; these ignore all calls."""
 
     def message(self, text: str) -> None:
-        """Something that a user has to know."""
+        """Show something that a user has to know."""
 
-    def phase(self, text: str, steps: int) -> None:
-        """The next part begins, of so many steps."""
+    def start_series(self, total_cost: float) -> None:
+        """Start a series of measurements."""
+
+    def start_measurement(self, title: str, cost: float, steps: int) -> None:
+        """Start a measurement of a series."""
+
+    def start_phase(self, title: str, steps: int) -> None:
+        """Start a phase of a measurement."""
 
     def step(self, text: str = '') -> None:
-        """A step of the part begins."""
+        """Start a step of the phase."""
 
 
 @dataclass
-class Entrant:
-    """A model on its way through the measurement."""
+class BenchmarkedModel:
+    """A model and what is measured of it."""
 
     spec: Spec
     options: Options
-    facts: Facts | None = None
-    variant: Variant | None = None
+    info: ModelInfo | None = None
+    prepared: PreparedModel | None = None
     candidate: Candidate | None = None
     errors: list[float] = field(default_factory=list)
     memory: dict = field(default_factory=dict)
-    shares: list[Share] = field(default_factory=list)
+    operators: list[OperatorTime] = field(default_factory=list)
     failure: str | None = None
 
 
-def timer_for(settings: Settings) -> Timer:
-    if settings.options.device == 'cuda':
-        return CudaTimer()
-    return Timer(time.process_time if settings.cpu_time else
-                 time.perf_counter)
-
-
 def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
-            progress: Progress | None = None) -> dict:
-    """Measure models side by side."""
-    timer = timer or timer_for(settings)
-    progress = progress or Progress()
+            progress: BenchmarkProgress | None = None) -> dict:
+    """Measure models in turns.
+
+    If memory runs out, all models are measured again with half the batch
+    size.
+
+    Args:
+        specs (list[Spec]): The models.
+        settings (Settings): What is measured, and for how long.
+        timer (Timer, optional): Defaults to that of the device.
+        progress (BenchmarkProgress, optional): Callbacks.
+
+    Returns:
+        dict: Settings, environment, peak, and a row for each model; plain
+        values, as the JSON file has them.
+
+    Raises:
+        UserError: If a single image does not fit into memory.
+    """
+    timer = timer or timer_for(settings.options.device,
+                              settings.cpu_time)
+    progress = progress or BenchmarkProgress()
     requested = settings.batch_size
     set_up(settings.options)
     while True:
         try:
-            entrants, peaks, rounds = _attempt(
+            entries, peaks, rounds = _attempt(
                 specs, settings, timer, progress)
             break
         except torch.OutOfMemoryError as error:
@@ -127,7 +133,7 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
                 raise UserError('out of memory with a single image; name '
                                 'smaller models or a smaller --shape') \
                     from error
-        # Outside of the except clause, whose traceback holds on to tensors.
+        # After the except clause, whose traceback keeps tensors alive.
         settings.batch_size //= 2
         progress.message('out of memory: all models again with a batch size '
                          f'of {settings.batch_size}')
@@ -138,19 +144,19 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
         complete=rounds == settings.repeats, rounds=rounds,
         environment=describe_environment(settings.options.device),
         peak=peaks,
-        rows=[_row(entrant, settings,
-                   peaks[entrant.options.dtype]['flops'])
-              for entrant in entrants])
+        rows=[_row(entry, settings,
+                   peaks[entry.options.dtype]['flops'])
+              for entry in entries])
 
 
 def set_up(options: Options) -> None:
-    """Set what is the same for all models of a process."""
+    """Apply the settings that all models of a process share."""
     if options.threads:
         torch.set_num_threads(options.threads)
     tf32 = options.dtype == 'tf32'
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    # Sizes never change, so the fastest kernel can be looked for.
+    # Sizes never change, so cuDNN can search for the fastest kernel.
     torch.backends.cudnn.benchmark = True
 
 
@@ -161,91 +167,97 @@ def _free(device: str) -> None:
 
 
 def _attempt(specs: list[Spec], settings: Settings, timer: Timer,
-             progress: Progress) -> tuple[list[Entrant], dict, int]:
-    """Measure with the batch size as it is."""
-    entrants = [Entrant(spec, options_for(settings.options, spec.options))
-                for spec in specs]
-    progress.phase('build, check, warm up', len(entrants))
-    for entrant in entrants:
-        progress.step(entrant.spec.name)
-        _enter(entrant, settings, timer)
-    running = [entrant for entrant in entrants if entrant.candidate]
+             progress: BenchmarkProgress
+             ) -> tuple[list[BenchmarkedModel], dict, int]:
+    """Measure with this batch size."""
+    entries = [BenchmarkedModel(spec, options_for(settings.options,
+                                                  spec.options))
+               for spec in specs]
+    progress.start_phase('build, check, warm up', len(entries))
+    for entry in entries:
+        progress.step(entry.spec.name)
+        _prepare_entry(entry, settings, timer)
+    running = [entry.candidate for entry in entries if entry.candidate]
     peaks = {dtype: peak_candidate(settings.options.device, dtype, timer)
-             for dtype in dict.fromkeys(e.options.dtype for e in entrants)}
+             for dtype in dict.fromkeys(e.options.dtype for e in entries)}
     for _, peak in peaks.values():
         warm_up(peak, timer, 2, 0.2, settings.min_time / settings.repeats / 4)
-    progress.phase('take turns',
-                   settings.repeats * (len(running) + len(peaks)))
-    rounds = take_turns(
-        [*(entrant.candidate for entrant in running if entrant.candidate),
-         *(peak for _, peak in peaks.values())],
+    progress.start_phase('measure', settings.repeats * (
+        len(running) + len(peaks)))
+    rounds = interleave(
+        [*running, *(peak for _, peak in peaks.values())],
         timer, settings.repeats,
         time_each_call if settings.mode == 'latency' else time_window,
         progress.step)
     if settings.profiled_calls and rounds == settings.repeats:
-        _profile(running, settings, progress)
-    return entrants, {
+        _profile(entries, settings, progress)
+    return entries, {
         dtype: dict(flops=2 * size**3 / median(peak.seconds), size=size)
         for dtype, (size, peak) in peaks.items()}, rounds
 
 
-def _profile(running: list[Entrant], settings: Settings,
-             progress: Progress) -> None:
-    progress.phase('profile', len(running))
-    for entrant in running:
-        progress.step(entrant.spec.name)
-        if entrant.candidate:
-            entrant.shares = profile(entrant.candidate.call,
-                                     settings.profiled_calls,
-                                     settings.options.device)
+def _profile(entries: list[BenchmarkedModel], settings: Settings,
+             progress: BenchmarkProgress) -> None:
+    progress.start_phase('profile', len(entries))
+    for entry in entries:
+        progress.step(entry.spec.name)
+        if entry.candidate:
+            entry.operators = profile(
+                entry.candidate.call, settings.profiled_calls,
+                settings.options.device)
 
 
-def _enter(entrant: Entrant, settings: Settings, timer: Timer) -> None:
-    """Get a model ready, or note why it cannot take part."""
+def _prepare_entry(entry: BenchmarkedModel, settings: Settings,
+                   timer: Timer) -> None:
+    """Prepare a model, or note why it fails: the others are measured."""
     try:
         memory = PeakMemory(settings.options.device)
-        entrant.candidate = _build(entrant, settings)
-        warm_up(entrant.candidate, timer, settings.warm_up_calls,
+        entry.candidate = _build(entry, settings)
+        warm_up(entry.candidate, timer, settings.warm_up_calls,
                 settings.warm_up_time, settings.min_time / settings.repeats)
-        entrant.memory = memory.read()
+        entry.memory = memory.read()
     except torch.OutOfMemoryError:
         raise
-    # Whatever is wrong with one model, the others are measured.
     except Exception as error:
         if 'out of memory' in str(error):
             raise torch.OutOfMemoryError(str(error)) from error
-        entrant.candidate = None
-        entrant.failure = f'{type(error).__name__}: ' + (
+        entry.candidate = None
+        entry.failure = f'{type(error).__name__}: ' + (
             str(error) or 'no message').splitlines()[0]
 
 
-def _build(entrant: Entrant, settings: Settings) -> Candidate:
-    options = entrant.options
+def build(spec: Spec, settings: Settings) -> tuple[nn.Module, Tensor]:
+    """Build a model, and images for it."""
     torch.manual_seed(settings.seed)
-    images = torch.randn(settings.batch_size, entrant.spec.channels,
-                         *settings.shape, device=options.device)
-    model = entrant.spec.build().to(options.device)
-    # Some backbones of MMPreTrain return nothing here.
+    images = torch.randn(settings.batch_size, spec.channels, *settings.shape,
+                         device=settings.options.device)
+    model = spec.build().to(settings.options.device)
+    # Some backbones of MMPreTrain return None here.
     model.eval()
-    entrant.facts = facts_of(model, settings.shape,
-                             entrant.spec.channels)
+    return model, images
+
+
+def reference_outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+    """The outputs of a model as it was built."""
+    with torch.inference_mode():
+        return [output.clone() for output in tensors_in(model(images))]
+
+
+def _build(entry: BenchmarkedModel, settings: Settings) -> Candidate:
+    options = entry.options
+    model, images = build(entry.spec, replace(settings, options=options))
+    entry.info = model_info(model, settings.shape, entry.spec.channels)
     if settings.mode == 'train':
         return Candidate(_training_step(model, options, images))
-    with torch.inference_mode():
-        reference = [output.clone() for output in tensors_in(model(images))]
-    # Compiling and tracing do not go together with inference mode.
+    reference = reference_outputs(model, images)
+    # Compilation and tracing do not work in inference mode.
     with torch.no_grad():
-        entrant.variant = prepare(copy.deepcopy(model), options, images)
+        entry.prepared = prepare(copy.deepcopy(model), options, images)
         del model
-        cast = entrant.variant.cast(images)
-        outputs = entrant.variant.call(cast)
-    entrant.errors = checked_errors(outputs, reference, options.dtype)
-    return Candidate(partial(_infer, entrant.variant, cast))
-
-
-def _infer(variant: Variant, images: Tensor) -> None:
-    with variant.guard():
-        variant.call(images)
+        cast = entry.prepared.cast(images)
+        outputs = entry.prepared.call(cast)
+    entry.errors = checked_errors(outputs, reference, options.dtype)
+    return Candidate(partial(entry.prepared.run, cast))
 
 
 def _training_step(model: nn.Module, options: Options,
@@ -272,7 +284,7 @@ def _training_step(model: nn.Module, options: Options,
 
 def peak_candidate(device: str, dtype: str,
                    timer: Timer) -> tuple[int, Candidate]:
-    """The size of the matrices, and their multiplication."""
+    """The size of the matrices, and their product."""
     size = min(256, PEAK_SIZE[device])
     while True:
         one, other = torch.randn(2, size, size, device=device,
@@ -285,30 +297,30 @@ def peak_candidate(device: str, dtype: str,
         size *= 2
 
 
-def _row(entrant: Entrant, settings: Settings, peak: float) -> dict:
-    spec, facts, variant = entrant.spec, entrant.facts, entrant.variant
+def _row(entry: BenchmarkedModel, settings: Settings, peak: float) -> dict:
+    spec, info, prepared = entry.spec, entry.info, entry.prepared
     row: dict[str, object] = dict(
         name=spec.name, family=spec.family, kind=spec.kind,
-               options=asdict(entrant.options), failure=entrant.failure)
-    if facts:
-        row.update(asdict(facts))
-    if not facts or not entrant.candidate:
+        options=asdict(entry.options), failure=entry.failure)
+    if info:
+        row.update(asdict(info))
+    if not info or not entry.candidate:
         return row
-    seconds = entrant.candidate.seconds
+    seconds = entry.candidate.seconds
     rate = settings.batch_size / median(seconds)
+    spread = relative_iqr(seconds)
     row.update(
-        batch_size=settings.batch_size,
-        images_per_second=rate,
+        batch_size=settings.batch_size, images_per_second=rate,
         milliseconds=dict(
             min=1e3 * min(seconds),
             **{f'p{p}': 1e3 * percentile(seconds, p) for p in (50, 90, 99)}),
-        spread=spread(seconds), unsteady=spread(seconds) > WIDE_SPREAD,
-        turns=len(seconds), memory=entrant.memory,
-        profile=[asdict(share) for share in entrant.shares])
-    if variant:
+        spread=spread, unsteady=spread > WIDE_SPREAD, turns=len(seconds),
+        memory=entry.memory,
+        profile=[asdict(operator) for operator in entry.operators])
+    if prepared:
         row.update(
-            macs_per_second=rate * facts.macs,
-            fraction_of_peak=2 * rate * facts.macs / peak,
-            errors=entrant.errors, steps=variant.steps,
-            compile_seconds=variant.compile_seconds)
+            macs_per_second=rate * info.macs,
+            fraction_of_peak=2 * rate * info.macs / peak,
+            errors=entry.errors, steps=prepared.steps,
+            compile_seconds=prepared.compile_seconds)
     return row

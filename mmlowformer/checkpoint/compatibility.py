@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
-from ..models import LowFormer, bare, find_lowformers
+from ..models import LowFormer, find_lowformers, unwrap_model
 from ..models.state_dict_keys import by_model_key, own_name
 from ..models.state_dict_loading import (
     DEPLOYED_MISMATCH,
@@ -62,7 +62,7 @@ def check_finite(state: dict[str, Tensor], file: str | Path) -> None:
 def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
                        partial: bool) -> dict[str, Tensor]:
     """Rename the tensors of a checkpoint to the names of a model."""
-    model = bare(model)
+    model = unwrap_model(model)
     needed = model.state_dict()
     loaded = _renamed(state_dict_of(content), model, needed, source)
     mismatches = {name: reason for name, value in needed.items()

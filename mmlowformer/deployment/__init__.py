@@ -1,1 +1,1 @@
-"""Networks rewritten for inference, with the same outputs."""
+"""Rewriting networks for inference, with the same outputs."""

@@ -1,9 +1,8 @@
-"""BatchNorms made part of the convolutions in front of them.
+"""Folding BatchNorms into the preceding convolutions.
 
-Which convolution is in front of a norm is seen, not guessed from the order in
-which a module names its children: that order is another one where an
-activation or a second user of the outputs stands between them, where a
-convolution is shared by several norms, or a norm by several convolutions.
+The preceding convolution is observed in a run, not guessed from the order of a
+module's children: an activation or a second user of the outputs may stand in
+between, and convolutions or norms may be shared.
 """
 from collections.abc import Callable
 from typing import TypeGuard
@@ -16,9 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
 from ..utils.tensors import tensors_in
-from .tracing import run_network, watched
+from .tracing import intercept_forward, run_network
 
-# Subclasses may do something else with their weights.
+# Exact types: subclasses may use their weights in another way.
 LINEAR = (nn.Linear, mmcv.cnn.Linear)
 CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d,
@@ -28,9 +27,9 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class _Users(TorchFunctionMode):
-    """Notes which modules make and use the outputs of convolutions.
+    """Records which modules make and use the outputs of convolutions.
 
-    As an onlooker it sees the modules, as a mode the functions that they call.
+    As a forward hook it sees modules, as a mode the functions that they call.
     """
 
     def __init__(self, model: nn.Module):
@@ -40,7 +39,7 @@ class _Users(TorchFunctionMode):
         self._makers: dict[int, nn.Module] = {}
         self._owners = {id(module.weight): module for module in
                         model.modules() if type(module) in CONVOLUTIONS}
-        # Or another tensor might get the id of one that is gone.
+        # Another tensor might get the id of a deleted one.
         self._kept: list[Tensor] = []
         self._running: list[nn.Module] = []
 
@@ -63,7 +62,7 @@ class _Users(TorchFunctionMode):
         """See ``torch.overrides.TorchFunctionMode``."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        # Sizes and the like may be looked at.
+        # Reading sizes and the like is no use of the values.
         if tensors_in(result):
             self.note_use([args, kwargs], self._running[-1:])
         return result
@@ -74,22 +73,21 @@ class _Users(TorchFunctionMode):
             owner = self._owners.get(id(tensor))
             if maker is not None:
                 self.users.setdefault(maker, set()).update(users)
-            # Some convolve with the weight of a module that they do not call.
+            # Some modules use the weight of another without calling it.
             if owner is not None and [owner] != users:
                 self.users.setdefault(owner, set()).update(users)
 
 
 def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
-    """Make BatchNorms part of the convolutions in front of them, in place.
+    """Fold BatchNorms in place; return the names of those that remain.
 
-    Where a BatchNorm's inputs are, in a run, always the outputs of
-    convolutions or linear layers that nobody else uses. A BatchNorm that is
-    shared goes into each of them; a convolution that is shared by several
-    norms, as in RetinaNet's head with separate BatchNorms, keeps them, and so
-    does one whose weights are computed (spectral norm and the like).
+    A BatchNorm is folded if its inputs are always the outputs of convolutions
+    or linear layers that nothing else uses. A shared BatchNorm is folded into
+    each of them. Norms remain behind a convolution that several norms share,
+    as in RetinaSepBNHead, and behind computed weights, as of a spectral norm.
     """
     users = _Users(model)
-    with watched(dict(model.named_modules()), users), users:
+    with intercept_forward(dict(model.named_modules()), users), users:
         outputs = run_network(model, images)
     users.note_use(outputs, [model])
     names = {module: name for name, module in model.named_modules()}
@@ -119,7 +117,7 @@ def _is_norm(module: nn.Module) -> TypeGuard[_BatchNorm]:
 def _is_foldable(source: nn.Module | None) -> TypeGuard[nn.Module]:
     if source is None or _is_hooked(source):
         return False
-    # Each group's kernels would have to be scaled apart.
+    # Each group's kernels would have to be scaled separately.
     if isinstance(source, _ConvTransposeNd) and source.groups > 1:
         return False
     return 'weight' in source._parameters
@@ -130,7 +128,7 @@ def _is_hooked(module: nn.Module) -> bool:
 
 
 def _fold(source: nn.Module, norm: _BatchNorm) -> None:
-    # As torch's functions are annotated.
+    # For mypy.
     assert norm.running_mean is not None
     assert norm.running_var is not None
     statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight,
@@ -145,9 +143,9 @@ def _fold(source: nn.Module, norm: _BatchNorm) -> None:
 
 
 def _replace_everywhere(model: nn.Module, norm: _BatchNorm) -> None:
-    """A norm may be shared by several modules."""
+    """Replace a norm that several modules may share."""
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child is norm:
-                # What reads a module's norm finds one.
+                # Modules that read their norm need one.
                 parent._modules[name] = nn.Identity()

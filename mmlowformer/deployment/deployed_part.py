@@ -1,4 +1,4 @@
-"""The parts of a deployed model: in a data type of their own, compiled."""
+"""Forward functions of a deployed model's parts: data type and compiler."""
 from collections.abc import Callable
 from functools import partial
 
@@ -8,30 +8,30 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..ops.conv_autotune import Seconds, fewest_seconds
-from ..ops.packed_conv import forget_packed
+from ..ops.conv_autotune import Seconds, best_times
+from ..ops.packed_conv import clear_packed_weights
 from ..utils.tensors import map_tensors, tensors_in
 
-# What won in the measurements of docs/benchmark.md. Weights are constants of
-# an inference; between the kernels C++ takes less time than Python.
+# The fastest in the measurements of docs/benchmark.md. Weights are constants
+# in inference; between kernels, C++ takes less time than Python.
 COMPILER_OPTIONS = dict(freezing=True)
 CPU_COMPILER_OPTIONS = dict(freezing=True, cpp_wrapper=True)
-# Each takes a minute.
+# Compiling for each takes a minute.
 MAX_SIZES = 8
-# Torch's own limit counts all parts that are a Sequential as one function.
+# torch's own limit counts all parts of type Sequential as one function.
 RECOMPILE_LIMIT = 256
 
 
-class PartForward:
-    """Takes the place of a part's forward.
+class DeployedForward:
+    """Replaces a part's forward.
 
-    Maps are laid out channels-last and cast to the part's data type on their
-    way in, and to float32 on their way out: what decodes them, suppresses
-    boxes, or computes losses, does so in float32. No gradients are computed.
+    Inputs become channels-last and are cast to the part's data type, outputs
+    are cast to float32, so that decoding, NMS and losses use float32. Computes
+    no gradients.
 
-    On a CPU a compiler does not always win: what it has made is timed beside
-    the part as it is, once for each size of maps, and the faster one is kept.
-    Where torch is told to be deterministic, it is always the compiled one.
+    On a CPU, compiled code is not always faster: it is timed against eager
+    code once for each size of feature maps, and the faster one is kept. If
+    torch is set to be deterministic, compiled code is always used.
     """
 
     def __init__(self, part: nn.Module, dtype: torch.dtype):
@@ -41,13 +41,13 @@ class PartForward:
         self._chosen: dict[tuple, Callable] = {}
 
     def compile(self) -> None:
-        """Let ``torch.compile`` compile it, for the first eight sizes."""
+        """Compile with ``torch.compile``, for the first eight sizes."""
         self._is_compiled = True
         self._compiled = None
         self._chosen = {}
 
     def __getstate__(self) -> dict:
-        """What is copied and pickled: all but what is compiled."""
+        """Copy and pickle without compiled code."""
         return self.__dict__ | dict(_compiled=None, _chosen={})
 
     @torch.no_grad()
@@ -59,7 +59,7 @@ class PartForward:
 
     @property
     def _forward(self) -> Callable:
-        """That of the class: the instance's is this object."""
+        """The class's forward; the instance's is this object."""
         return type(self.part).forward.__get__(self.part)
 
     def _choice_for(self, inputs: tuple) -> Callable:
@@ -73,28 +73,29 @@ class PartForward:
     def _choose(self, inputs: tuple) -> Callable:
         if self._compiled is None:
             self._compiled = self._compile()
-        if (self._device().type != 'cpu'
+        if (self._device.type != 'cpu'
                 or torch.are_deterministic_algorithms_enabled()):
             return self._compiled
-        ways = dict(eager=self._forward, compiled=self._compiled)
+        choices = dict(eager=self._forward, compiled=self._compiled)
         seconds: Seconds = {}
-        for name, way in ways.items():
-            # They might work in place.
-            call = partial(way, *map_tensors(Tensor.clone, inputs))
-            # As one image after the other, with nothing else in between.
-            seconds |= fewest_seconds({name: call}, lambda call: call())
-            # Each has its own, which together are twice as large.
-            forget_packed(self.part)
-        return ways[min(ways, key=seconds.__getitem__)]
+        for name, forward in choices.items():
+            # The part may work in place.
+            call = partial(forward, *map_tensors(Tensor.clone, inputs))
+            # With warm caches, as for one image after the other.
+            seconds |= best_times({name: call}, lambda call: call())
+            # Eager and compiled code pack their own copies.
+            clear_packed_weights(self.part)
+        return choices[min(choices, key=seconds.__getitem__)]
 
+    @property
     def _device(self) -> torch.device:
         return next(self.part.parameters()).device
 
     def _compile(self) -> Callable:
-        # As options of torch.compile they come too late: what is computed
-        # from weights alone would be computed in each call.
+        # As options of torch.compile they come too late: what depends on
+        # weights alone would be computed in each call.
         settings = torch._inductor.config.patch(
-            CPU_COMPILER_OPTIONS if self._device().type == 'cpu' else
+            CPU_COMPILER_OPTIONS if self._device.type == 'cpu' else
             COMPILER_OPTIONS)
         limit = torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT)
         return limit(settings(torch.compile(self._forward, dynamic=False)))
@@ -105,12 +106,12 @@ class PartForward:
                             'the images to one size')
         if not x.is_floating_point():
             return x
-        layout = (torch.channels_last if x.ndim == 4 else
-                  torch.preserve_format)
+        memory_format = (torch.channels_last if x.ndim == 4 else
+                         torch.preserve_format)
         weight = next(self.part.parameters(), None)
-        # Somebody may have called half() meanwhile.
+        # half() may have been called after deploying.
         dtype = self.dtype if weight is None else weight.dtype
-        return x.to(dtype, memory_format=layout)
+        return x.to(dtype, memory_format=memory_format)
 
 
 def _leave(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Watching what a network does with an image."""
+"""Running a network with hooks on the forward functions of its modules."""
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,40 +16,31 @@ NOISE_SIZE = 128
 # DINO and others take hundreds of positions as queries.
 LARGE_NOISE = 512
 # Takes name, module, its forward and the arguments; returns the outputs.
-Onlooker = Callable[..., object]
+ForwardHook = Callable[..., object]
 
 
 class Call(NamedTuple):
-    """What a part of a network was given, and what it returned.
-
-    Attributes:
-        inputs (tuple): Tensors, or lists, tuples and dicts of them.
-        outputs: The same.
-    """
+    """Inputs and outputs of a call: tensors in lists, tuples and dicts."""
 
     inputs: tuple
     outputs: object
 
 
 def run_network(model: nn.Module, images: Tensor) -> object:
-    """The outputs of a model's network, before anything is decoded."""
+    """The outputs of a model's network, before decoding."""
     if not isinstance(model, BaseModel):
         return model(images)
     size = tuple(images.shape[2:])
+    # Some detectors need ground truth even without a loss.
+    no_objects = InstanceData(bboxes=images.new_zeros(0, 4),
+                              labels=images.new_zeros(0, dtype=torch.long))
     samples = [BaseDataElement(metainfo=dict(
         img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
-        scale_factor=(1., 1.)), gt_instances=_no_objects(images))
-        for _ in images]
-    # Models of one's own may do without.
+        scale_factor=(1., 1.)), gt_instances=no_objects) for _ in images]
+    # Custom models may not take them.
     accepts = inspect.signature(type(model).forward).parameters
     settings = {'data_samples': samples} if 'data_samples' in accepts else {}
     return model(images, mode='tensor', **settings)
-
-
-def _no_objects(images: Tensor) -> InstanceData:
-    """Some detectors ask for the ground truth even without a loss."""
-    return InstanceData(bboxes=images.new_zeros(0, 4),
-                        labels=images.new_zeros(0, dtype=torch.long))
 
 
 def noise_for(model: nn.Module, size: int = NOISE_SIZE) -> Tensor:
@@ -62,17 +53,18 @@ def noise_for(model: nn.Module, size: int = NOISE_SIZE) -> Tensor:
 
 
 @contextmanager
-def watched(modules: dict[str, nn.Module],
-            onlooker: Onlooker) -> Iterator[None]:
-    """Let somebody stand between modules and those that call them."""
+def intercept_forward(modules: dict[str, nn.Module],
+                      hook: ForwardHook) -> Iterator[None]:
+    """Call a hook instead of the modules' forward functions.
+
+    Unlike torch's hooks, it also sees direct calls of forward, as in heads.
+    """
     before = {}
     for name, module in modules.items():
         if isinstance(module, torch.jit.ScriptModule):
             continue
         before[module] = vars(module).get('forward')
-        # Also seen by those that call forward itself, as heads do.
-        vars(module)['forward'] = partial(onlooker, name, module,
-                                          module.forward)
+        vars(module)['forward'] = partial(hook, name, module, module.forward)
     try:
         yield
     finally:
@@ -82,12 +74,12 @@ def watched(modules: dict[str, nn.Module],
                 vars(module)['forward'] = forward
 
 
-class _Parts:
-    """Collects calls of the outermost modules from tensors to tensors."""
+class _PartRecorder:
+    """Records calls of the outermost modules from tensors to tensors."""
 
-    def __init__(self):
+    def __init__(self, unfit: set[str]):
         self.calls: dict[str, list[Call]] = {}
-        self.unfit: set[str] = set()
+        self.unfit = set(unfit)
         self._inside = False
 
     def __call__(self, name: str, module: nn.Module, forward: Callable,
@@ -95,7 +87,7 @@ class _Parts:
         if self._inside or kwargs or not args or name in self.unfit:
             return forward(*args, **kwargs)
         try:
-            # It might work in place.
+            # Cloned, as a module may work in place.
             inputs = map_tensors(Tensor.clone, args)
         except TypeError:
             return forward(*args, **kwargs)
@@ -105,27 +97,26 @@ class _Parts:
         finally:
             self._inside = False
         try:
-            outputs_then = map_tensors(Tensor.clone, outputs)
+            call = Call(inputs, map_tensors(Tensor.clone, outputs))
         except TypeError:
             self.unfit.add(name)
         else:
-            self.calls.setdefault(name, []).append(Call(inputs, outputs_then))
+            self.calls.setdefault(name, []).append(call)
         return outputs
 
 
 def find_parts(model: nn.Module, images: Tensor) -> dict[str, list[Call]]:
-    """The largest parts of a model that go from tensors to tensors.
+    """The largest parts of a model from tensors to tensors, and their calls.
 
-    Of a detector these are its backbone, its neck and its head: neither what
-    is decoded from the head's outputs nor the losses.
+    In a detector these are backbone, neck and head, without decoding and
+    losses.
     """
     unfit: set[str] = set()
     while True:
-        parts = _Parts()
-        parts.unfit |= unfit
-        with watched(dict(model.named_modules()), parts):
+        recorder = _PartRecorder(unfit)
+        with intercept_forward(dict(model.named_modules()), recorder):
             run_network(model, images)
-        if parts.unfit == unfit:
-            return parts.calls
-        # What is in these has to be looked at, too.
-        unfit = parts.unfit
+        if recorder.unfit == unfit:
+            return recorder.calls
+        # Look for parts inside of these, too.
+        unfit = recorder.unfit

@@ -3,7 +3,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from ..export.requirements import FOR_INT8, NEEDS
+from ..export.requirements import INT8_PACKAGES, PACKAGES
 from . import machine, software
 from .environment import NOT_REACHED, CheckResult, Environment, skipped
 from .software import LIBRARIES
@@ -74,8 +74,9 @@ CHECKS = (
           ('benchmark', ), only_for_tasks=True),
     *(Check(name, partial(software.export_format, name, needs), (),
             ('export', ), only_for_tasks=True)
-      for name, needs in (*NEEDS.items(), *(
-          (f'{name}, 8 bits', needs) for name, needs in FOR_INT8.items()))),
+      for name, needs in (*PACKAGES.items(), *(
+          (f'{name}, 8 bits', needs)
+          for name, needs in INT8_PACKAGES.items()))),
     Check('many objects', partial(
         software.packages, TRACKERS, 'multi-object tracking needs {}',
         ('numpy', )), ('mot', ), only_for_tasks=True),

@@ -1,4 +1,4 @@
-"""Checks of the GPU, compilers, disks and load."""
+"""Checks of the machine: GPU, compilers, free space and load."""
 import os
 import re
 import shutil
@@ -49,12 +49,13 @@ def gpu(env: Environment) -> CheckResult:
 def unused_gpu(gpu: dict, driver: dict[str, str] | None) -> CheckResult:
     if os.environ.get('CUDA_VISIBLE_DEVICES', '0') in ('', '-1'):
         return ok('hidden by CUDA_VISIBLE_DEVICES')
+    if not driver and not shutil.which('nvidia-smi'):
+        return ok('none; everything runs on the CPU')
     if not driver:
-        return warning(
-            'nvidia-smi fails, so the driver does', 'NVIDIA-SMI has failed '
-            "because it couldn't communicate with the NVIDIA driver",
-            'sudo modprobe nvidia') if shutil.which('nvidia-smi') else ok(
-            'none; all runs on the CPU')
+        return warning('nvidia-smi fails, so the driver does',
+                       "NVIDIA-SMI has failed because it couldn't "
+                       'communicate with the NVIDIA driver',
+                       'sudo modprobe nvidia')
     text = f'driver {driver["version"]} for CUDA {driver["cuda"]}'
     if gpu['cuda'] is None:
         return broken(f'{text}, but this torch is for the CPU only',
@@ -72,7 +73,8 @@ def unused_gpu(gpu: dict, driver: dict[str, str] | None) -> CheckResult:
 
 def compiler(env: Environment) -> CheckResult | None:
     """What compiling mmcv needs, if it has to be compiled."""
-    if not env.error('mmcv._ext') or not env.needs_ops:
+    if (not env.error('mmcv._ext') or env.error('torch')
+            or not env.needs_ops):
         return None
     header = Path(sysconfig.get_path('include')) / 'Python.h'
     if not (shutil.which(os.environ.get('CXX', 'c++').split()[0])

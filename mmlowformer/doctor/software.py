@@ -2,7 +2,7 @@
 import re
 import sys
 
-from ..export.requirements import FOR_PINNED_TORCH, UNVERIFIED
+from ..export.requirements import FOR_PINNED_TORCH, NOT_RUNNABLE
 from ..utils.imports import PACKAGE, pinned
 from . import fixes
 from .environment import (
@@ -271,7 +271,7 @@ def distributed(env: Environment) -> CheckResult:
 def packages(names: tuple[str, ...], symptom: str, more: tuple[str, ...],
              env: Environment) -> CheckResult:
     if lacking := [name for name in names if name not in env.versions]:
-        return missing(f'not without {", ".join(lacking)}',
+        return missing(f'not installed: {", ".join(lacking)}',
                        symptom.format(lacking[0]),
                        f'pip install {pinned(*lacking, *more)}')
     return ok(', '.join(names))
@@ -292,5 +292,5 @@ def export_format(name: str, distributions: tuple[str, ...],
         return warning(f'tested with {pinned(*others)} only',
                        'the export or its runtime fails',
                        f'pip install {pinned(*others)}')
-    return ok('can be converted, not verified' if name in UNVERIFIED else
+    return ok('can be converted, not verified' if name in NOT_RUNNABLE else
               'can be exported and verified')

@@ -17,7 +17,7 @@ _NAMES = {
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
-        'add_deploy_arguments deploy_settings tell_of_compiling',
+        'add_deploy_arguments deploy_settings print_compile_note',
     '..errors': 'UserError one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.deprecation': 'rename_option',
@@ -40,7 +40,8 @@ _NAMES = {
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
-    '.testing': 'build_test_runner prepare_test',
+    '.testing': 'build_test_runner prepare_test use_deploy_hook',
+    '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }
 _HOMES = {name: module for module, names in _NAMES.items()
           for name in names.split()}

@@ -12,7 +12,7 @@ from torch import nn
 from ..analysis.curves import read_logs
 from ..config.model_kind import follows_many, is_tracker
 from ..errors import UserError
-from ..models import bare, find_lowformers
+from ..models import find_lowformers, unwrap_model
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
@@ -29,7 +29,7 @@ def describe_runner(runner: Runner, config: str, *,
     log = Path(Path(runner.log_dir).name, f'{runner.timestamp}.log')
     for label, text in (
             ('Config', short(config)),
-            ('Model', _model(runner.model)),
+            ('Model', _model(runner.model, training=not testing)),
             ('Device', f'{device_name()}, {precision(runner.cfg, testing)}, '
              f'scope {scope}'),
             ('Work dir', f'{short(runner.work_dir)}, all details in {log}')):
@@ -46,8 +46,8 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
         show(line(label, text))
 
 
-def _model(model: nn.Module) -> str:
-    model = bare(model)
+def _model(model: nn.Module, *, training: bool = False) -> str:
+    model = unwrap_model(model)
     if isinstance(model, ExportedModel):
         return f'{model.description.model}, by {model.session.name}'
     names = {backbone.variant_name
@@ -55,7 +55,8 @@ def _model(model: nn.Module) -> str:
     parameters = list(model.parameters())
     total = sum(item.numel() for item in parameters)
     trained = sum(item.numel() for item in parameters if item.requires_grad)
-    frozen = '' if trained == total else f', {trained / 1e6:.2f} M trained'
+    frozen = (f', {trained / 1e6:.2f} M trained'
+              if training and trained < total else '')
     kind = ' with '.join((type(model).__name__, *sorted(names)))
     return f'{kind}, {total / 1e6:.2f} M parameters{frozen}'
 

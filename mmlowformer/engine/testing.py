@@ -12,6 +12,7 @@ from ..checkpoint.embedded_config import (
     check_trained_classes,
     compare_with_training,
 )
+from ..config.loading import kind_of
 from ..config.model_kind import follows_many
 from ..config.mot_requirements import require_packages
 from ..config.scope import require_scope
@@ -38,6 +39,10 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     check_testing(cfg)
     check_work_dir(cfg)
     if is_exported(args.checkpoint):
+        for option in ('tta', 'deploy'):
+            if getattr(args, option, False):
+                raise UserError(f'--{option} is for checkpoints, not for '
+                                'exported models')
         _use_exported(cfg, args.checkpoint,
                       getattr(args, 'trust_config', False))
     else:
@@ -65,6 +70,14 @@ def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
                      threads=torch.get_num_threads(), trust=trust)
     cfg.load_from = None
+
+
+def use_deploy_hook(cfg: Config, settings: dict) -> None:
+    """Test a deployed copy of the model."""
+    cfg.custom_hooks = [
+        *(hook for hook in cfg.get('custom_hooks') or []
+          if kind_of(hook) != 'DeployHook'),
+        dict(type='mmlowformer.DeployHook', **settings)]
 
 
 def build_test_runner(cfg: Config, args: argparse.Namespace) -> Runner:

@@ -1,4 +1,4 @@
-"""How far an export is from its checkpoint, and how far it may be."""
+"""Differences between an export and its checkpoint, and their limits."""
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -6,57 +6,55 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..runtime.results import Classification, Detections, Result, Segmentation
+from ..utils.tensors import relative_error
 from .reference import Outputs
 
-# Of maps, the largest difference over the largest value; rounding adds up
-# with the number of positions that attention sees. Whole detectors were seen
-# a little above in runtimes of small devices.
+# Largest difference of feature maps over the largest value. Rounding adds up
+# with the number of positions in attention. Whole detectors were slightly
+# above in runtimes of small devices.
 SMALL_IMAGE, MAP_ERROR, MAP_ERROR_OF_LARGE = 512, 5e-6, 2e-5
 EDGE_MAP_ERROR = 1e-5
-# In pixels, as much more in large images; and of scores from 0 to 1.
+# Of boxes in pixels, of scores from 0 to 1.
 BOX_ERROR, BOX_ERROR_OF_LARGE, SCORE_ERROR = 1e-3, 4e-3, 1e-4
-# The part of an image's pixels that may have another class.
+# Fraction of an image's pixels that may have another class.
 PIXEL_ERROR = 1e-4
 
 
 @dataclass
-class Row:
-    """A comparison.
-
-    Attributes:
-        check (str): What is compared.
-        where (str): On what, for example ``3 x 128x96``.
-        error (float): How far apart they are; infinite if they are of
-            different shapes or numbers.
-        limit (float, optional): How far they may be; None if that decides
-            nothing.
-    """
+class Comparison:
+    """The largest error of an output."""
 
     check: str
+    # What it was compared on, for example "3 x 128x96".
     where: str
+    # Infinite if shapes or numbers differ.
     error: float
+    # None if the error does not decide.
     limit: float | None
 
     @property
     def passed(self) -> bool:
-        """Whether it is within the limit."""
+        """Whether the error is within the limit."""
         return self.limit is None or self.error <= self.limit
 
     @property
     def share(self) -> float:
-        """The error as a multiple of what is allowed."""
+        """The error as a multiple of the limit."""
         return self.error / self.limit if self.limit else 0.
 
     def plain(self) -> dict:
-        """For JSON, which knows no infinity."""
+        """Values for JSON, which has no infinity."""
         error = self.error if math.isfinite(self.error) else 'mismatch'
         return dict(asdict(self), error=error, passed=self.passed)
 
 
+# Name, error and limit.
+Errors = Iterator[tuple[str, float, float]]
+
+
 def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int],
-                    map_error: float = MAP_ERROR
-                    ) -> Iterator[tuple[str, float, float]]:
-    """Compare what two networks give for an image."""
+                    map_error: float = MAP_ERROR) -> Errors:
+    """Compare the outputs of two models for an image."""
     if 'boxes' in theirs:
         there = ours['labels'] >= 0
         yield from compare_boxes(
@@ -67,16 +65,7 @@ def compare_outputs(ours: Outputs, theirs: Outputs, size: tuple[int, int],
         yield name, relative_error(ours[name], expected), limit
 
 
-def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference over the largest value."""
-    if ours.shape != theirs.shape:
-        return math.inf
-    error = np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12)
-    return float(error) if np.isfinite(error) else math.inf
-
-
-def compare_boxes(ours: Outputs, theirs: Outputs
-                  ) -> Iterator[tuple[str, float, float]]:
+def compare_boxes(ours: Outputs, theirs: Outputs) -> Errors:
     """Compare boxes one to one."""
     alike = np.array_equal(np.sort(ours['labels']), np.sort(theirs['labels']))
     yield 'labels', 0. if alike else math.inf, 0.5
@@ -92,7 +81,7 @@ def compare_boxes(ours: Outputs, theirs: Outputs
 
 
 def _pairs(ours: Outputs, theirs: Outputs) -> Iterator[tuple[int, int]]:
-    """Boxes of the same label, the nearest; equal scores have no order."""
+    """Pair the nearest boxes of a label; equal scores have no order."""
     free = list(range(len(ours['labels'])))
     for index, label in enumerate(theirs['labels']):
         mine = min((i for i in free if ours['labels'][i] == label),
@@ -102,9 +91,8 @@ def _pairs(ours: Outputs, theirs: Outputs) -> Iterator[tuple[int, int]]:
         yield mine, index
 
 
-def compare_results(ours: Result, theirs: Outputs
-                    ) -> Iterator[tuple[str, float, float]]:
-    """Compare what is found in an image file."""
+def compare_results(ours: Result, theirs: Outputs) -> Errors:
+    """Compare predictions for an image file."""
     if isinstance(ours, Detections):
         yield from compare_boxes(dict(
             boxes=ours.boxes, scores=ours.scores, labels=ours.labels), theirs)

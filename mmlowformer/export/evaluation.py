@@ -1,6 +1,6 @@
-"""The metric of a checkpoint and of what was exported of it."""
+"""The test metric of a checkpoint and of its export."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,35 +14,40 @@ from torch.utils.data import DataLoader
 from ..config.model_kind import follows_many
 from ..datasets.checks.check_datasets import datasets_in
 
-# The one that decides, of each evaluator, and what it counts in.
-DECIDING = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))
+# The primary metric of each evaluator, and its maximum.
+PRIMARY_METRICS = (('bbox_mAP', 1.), ('mIoU', 100.), ('accuracy/top1', 100.))
 
 
 class Metric:
-    """The test of a config."""
+    """The test of a config.
+
+    ``reason`` says why it cannot be computed, if so.
+    """
 
     def __init__(self, cfg: Config, scope: str, *, trusted: bool):
         self.cfg, self.scope = cfg, scope
-        self.reason, self.evaluators = '', []
+        self.evaluators: list[dict] = []
+        self.reason = self._find_reason(trusted)
+        if not self.reason:
+            given = cfg.test_evaluator
+            given = given if isinstance(given, list) else [given]
+            self.evaluators = [dict(item) for item in given]
+
+    def _find_reason(self, trusted: bool) -> str:
+        cfg = self.cfg
         if not trusted:
-            self.reason = ('the data is named by the checkpoint alone; add '
-                           '--trust-config, if it is yours, or --config')
-            return
+            return ('only the checkpoint names the data: add --trust-config, '
+                    'if you trust it, or --config')
         if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
-            self.reason = 'the config has no test_evaluator'
-            return
+            return 'the config has no test_evaluator'
         if follows_many(cfg):
-            self.reason = ("the config's test is of videos; name that of the "
-                           'detector with --config')
-            return
-        given = cfg.test_evaluator
-        given = given if isinstance(given, list) else [given]
-        self.evaluators = [dict(item) for item in given]
-        if missing := _missing_data(cfg, cfg.test_dataloader):
-            self.reason = f'there is no {missing} here'
+            return ('the config tests on videos: name the config of the '
+                    'detector with --config')
+        missing = _missing_data(cfg, cfg.test_dataloader)
+        return f'{missing} does not exist' if missing else ''
 
     def loader(self) -> DataLoader:
-        """Loader of the test images, of the host's own classes."""
+        """A loader of the test images, as the library builds it."""
         settings = dict(self.cfg.test_dataloader, num_workers=0,
                         persistent_workers=False)
         with DefaultScope.overwrite_default_scope(self.scope):
@@ -51,7 +56,7 @@ class Metric:
     def compute(self, model: BaseModel, loader: DataLoader,
                 step: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Test a model."""
-        # torch's type of data sets knows neither sizes nor facts.
+        # torch's type of data sets has neither a length nor metainfo.
         dataset: Any = loader.dataset
         with DefaultScope.overwrite_default_scope(self.scope), \
                 torch.no_grad():
@@ -61,8 +66,8 @@ class Metric:
                 evaluator.process(model.test_step(batch), batch)
                 step()
             metrics = evaluator.evaluate(len(dataset))
-        # JSON knows neither MMSegmentation's, which are numpy's, nor
-        # MMPreTrain's confusion matrix, which is torch's.
+        # For JSON: MMSegmentation's metrics are numpy's, and MMPreTrain's
+        # confusion matrix is torch's.
         return {name: value.tolist() if hasattr(value, 'tolist') else value
                 for name, value in metrics.items()}
 
@@ -71,12 +76,11 @@ class Metric:
         if self.reason:
             return []
         dataset: Any = self.loader().dataset
-        return [dataset.get_data_info(index)['img_path']
-                for index in range(min(most, len(dataset)))]
+        return _paths(dataset, range(min(most, len(dataset))))
 
 
 def training_images(cfg: Config, scope: str, most: int) -> list[str]:
-    """Images of the training, spread over all of it."""
+    """Training images, spread evenly over the data set."""
     loader = cfg.get('train_dataloader')
     if not loader or _missing_data(cfg, loader):
         return []
@@ -84,8 +88,11 @@ def training_images(cfg: Config, scope: str, most: int) -> list[str]:
     with DefaultScope.overwrite_default_scope(scope):
         dataset = DATASETS.build(dict(leaf, pipeline=[]))
     step = max(1, len(dataset) // most)
-    return [dataset.get_data_info(index)['img_path']
-            for index in range(0, len(dataset), step)][:most]
+    return _paths(dataset, range(0, len(dataset), step)[:most])
+
+
+def _paths(dataset: Any, indices: Iterable[int]) -> list[str]:
+    return [dataset.get_data_info(index)['img_path'] for index in indices]
 
 
 def _missing_data(cfg: Config, loader: dict) -> str | None:
@@ -96,10 +103,10 @@ def _missing_data(cfg: Config, loader: dict) -> str | None:
     return None
 
 
-def deciding(metrics: dict[str, float]) -> tuple[str, float] | None:
-    """The metric that decides about an export, from 0 to 1."""
-    for name, whole in DECIDING:
+def primary_metric(metrics: dict[str, float]) -> tuple[str, float] | None:
+    """Name and value, from 0 to 1, of the metric that decides."""
+    for name, maximum in PRIMARY_METRICS:
         for key, value in metrics.items():
             if key.endswith(name):
-                return key, float(value) / whole
+                return key, float(value) / maximum
     return None

@@ -4,10 +4,11 @@ import io
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,150 +19,198 @@ from ..config.loading import find_config, read_config
 from ..datasets.synthetic.shapes import make_dataset
 from ..errors import UserError, first_line
 from ..models.exported_model import ExportedModel
+from ..predict.inputs import collect_inputs
 from ..predict.trained_model import load_model
 from ..runtime.model_spec import (
     UNVERIFIED,
     Description,
-    being_verified,
+    allow_unverified,
     sha256,
 )
-from ..runtime.predictor import fitting, tensor
+from ..runtime.predictor import letterbox_params, tensor
 from ..runtime.preprocess import prepare
 from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
-from ..runtime.sessions import RuntimeFails
+from ..runtime.sessions import InferenceError
+from ..utils.console import show
+from ..utils.files import check_new
 from ..utils.images import read
-from .comparison_image import draw_comparison
-from .evaluation import Metric, deciding, training_images
-from .formats import PRECISIONS, Format, check_format
+from ..utils.progress_bar import counting_bar
+from ..utils.text import line
+from .config import ExportConfig, ExportResult
+from .evaluation import Metric, primary_metric, training_images
+from .formats import PRECISIONS, Format, check_format, find_formats
+from .job import ExportJob
 from .model_spec import describe
-from .plan import Outcome, Progress, Wishes
-from .preprocessing import prepare_steps, usual_size
-from .program import Shape
-from .source import Source
-from .speed import speeds
-from .verification import Verifier
-from .wrappers import Network, network_of
+from .preprocessing import default_size, prepare_steps
+from .program import InputShape
+from .report import COMPARISON_IMAGE, print_result, print_usage
+from .speed import time_models
+from .verification import Verifier, draw_comparison
+from .wrappers import ExportWrapper, wrap_model
 
-PICTURE = 'comparison.png'
-# Of the test images, if none are named.
+# Test images to verify with, if none are named.
 IMAGES = 16
 GENERATED = 4
-# To calibrate with, fewer are a matter of luck.
+# With fewer calibration images, accuracy varies by chance.
 FEW_IMAGES = 100
-# Of a metric, for rounding alone: four digits.
+# Allowed difference of the metric in float32: rounded to four digits.
 SAME_METRIC = 5e-5
+SUFFIXES = {32: '', 16: '-float16', 8: '-int8'}
 HELP = {
     16: '; --quantize 32 loses nothing',
-    8: '. More or other images for --calibration may help, so may another '
-       'format; --quantize 16 loses less; --max-drop allows more'}
+    8: '. Try more or other images for --calibration, another format, '
+       '--quantize 16 or a larger --max-metric-drop'}
+
+
+def export(checkpoint: str, formats: str, out: str | Path | None = None, *,
+           config: str | None = None, trust_config: bool = False,
+           on_load: Callable[[BaseModel], Any] = lambda model: None,
+           **options: Any) -> list[ExportResult]:
+    """Export a checkpoint to one or more formats, and verify each.
+
+    Prints what was compared and how fast the exports are. Exports that fail
+    are kept as ``*.unverified``.
+
+    Args:
+        checkpoint (str): Path or URL of a checkpoint with its config in it.
+        formats (str): Names separated by commas, such as ``onnx,openvino``.
+        out (str | Path, optional): Folder to write a folder of each format to.
+            Defaults to the checkpoint's name with ``-export``.
+        config (str, optional): Config to use instead of the checkpoint's.
+        trust_config (bool): Whether the config in the checkpoint may run code
+            and name data. Defaults to False.
+        on_load (Callable): Called with the loaded model.
+        **options: Fields of :class:`.config.ExportConfig`. ``calibration`` and
+            ``images`` may also be folders.
+
+    Returns:
+        list[ExportResult]: One for each format.
+
+    Raises:
+        UserError: If the model or an option is not supported, a package is
+            missing, or a folder exists.
+    """
+    for option in ('calibration', 'images'):
+        named = options.get(option)
+        options[option] = collect_inputs(named).images if named else []
+    settings = ExportConfig(find_formats(formats), **options)
+    folders = _new_folders(checkpoint, out, settings)
+    exporter = Exporter(checkpoint, config, settings,
+                        trust_config=trust_config)
+    on_load(exporter.trained.module)
+    results = []
+    for item, folder in zip(settings.formats, folders):
+        results.append(exporter.export(item, folder))
+        print_result(results[-1])
+    print_usage(results)
+    return results
+
+
+def _new_folders(checkpoint: str, out: str | Path | None,
+                 config: ExportConfig) -> list[Path]:
+    stem = Path(checkpoint).name.removesuffix('.pth')
+    root = Path(out or f'{stem}-export')
+    folders = [root / f'{item.name}{SUFFIXES[config.bits]}'
+               for item in config.formats]
+    for folder in folders:
+        check_new(folder)
+        if (left := unverified(folder)).exists():
+            raise UserError(f'{left} exists, from an export that was '
+                            'interrupted or is still running: delete it, or '
+                            'name another --out')
+    return folders
 
 
 class Exporter:
-    """Exports a checkpoint."""
+    """Exports a checkpoint to formats, one after the other."""
 
-    def __init__(self, checkpoint: str, config: str | None, wishes: Wishes,
-                 progress: Progress | None = None, *,
-                 trust_config: bool = False):
-        self.wishes, self.progress = wishes, progress or Progress()
-        for item in wishes.formats:
-            check_format(item, wishes.bits, dict(
-                dynamic=wishes.dynamic, boxes=wishes.boxes))
+    def __init__(self, checkpoint: str, model_config: str | None,
+                 config: ExportConfig, *, trust_config: bool = False):
+        self.config = config
+        for item in config.formats:
+            check_format(item, config.bits, dynamic=config.dynamic,
+                         nms=bool(config.nms))
         self.checkpoint = local_checkpoint(checkpoint)
-        self.trained = load_model(self.checkpoint, config,
+        self.trained = load_model(self.checkpoint, model_config,
                                   trust_config=trust_config)
         self._set_thresholds()
-        self._networks: dict[bool, Network] = {}
-        self.network_for(wishes.formats[0])
-        steps = prepare_steps(self.trained.pipeline)
-        self.example = wishes.size or usual_size(steps)
-        cfg = read_config(find_config(config)) if config else self.trained.cfg
-        self.metric = Metric(cfg, self.trained.scope,
-                             trusted=bool(config) or trust_config)
-        self.cfg = cfg
-        for item in wishes.formats:
+        self._wrapped = functools.cache(functools.partial(
+            wrap_model, self.trained.module, backbone=config.backbone))
+        # A model that is not supported is refused before its pipeline.
+        self.model_for(config.formats[0])
+        self.example = config.size or default_size(
+            prepare_steps(self.trained.pipeline))
+        self.cfg = (read_config(find_config(model_config)) if model_config
+                    else self.trained.cfg)
+        self.metric = Metric(self.cfg, self.trained.scope,
+                             trusted=bool(model_config) or trust_config)
+        for item in config.formats:
             self.shape_for(item)
-        self._checkpoint_metrics: dict[str, float] | None = None
 
     def _set_thresholds(self) -> None:
-        wishes = self.wishes
         head = getattr(self.trained.module, 'bbox_head', None)
         for option, key, value in (
-                ('--score-thr', 'score_thr', wishes.score_thr),
-                ('--max-dets', 'max_per_img', wishes.max_dets)):
+                ('--score-thr', 'score_thr', self.config.score_thr),
+                ('--max-dets', 'max_per_img', self.config.max_dets)):
             if value is None:
                 continue
             if head is None:
                 raise UserError(f'{option} is for detectors')
             head.test_cfg[key] = value
 
-    def network_for(self, item: Format) -> Network:
-        """What is exported to a format."""
-        raw = self.wishes.raw or not item.boxes
-        if raw not in self._networks:
-            self._networks[raw] = network_of(
-                self.trained.module, backbone=self.wishes.backbone, raw=raw)
-        return self._networks[raw]
+    def model_for(self, item: Format) -> ExportWrapper:
+        """The exportable model for a format."""
+        return self._wrapped(nms=self.config.nms is not False and item.nms)
 
-    def shape_for(self, item: Format) -> Shape:
-        """The input's shape in a format."""
-        wishes = self.wishes
-        able = self.network_for(item).any_batch and item.any_batch
-        if wishes.any_batch and not able:
+    def shape_for(self, item: Format) -> InputShape:
+        """The input shape for a format."""
+        config, batch = self.config, self.config.batch
+        any_batch = self.model_for(item).any_batch and item.any_batch
+        if batch == 'dynamic' and not any_batch:
             raise UserError(
-                '--batch dynamic is for networks without non-maximum '
-                f'suppression (--raw) and not for every format; with '
-                f'{item.name} and this model name a number')
-        if not item.any_batch and (wishes.batch or 1) > 1:
-            raise UserError(f'--batch {wishes.batch}: {item.name} takes one '
-                            'image at a time')
-        batch = None if able and wishes.batch is None else wishes.batch or 1
-        return Shape(batch, self.example, item.dynamic and not wishes.size)
+                f'--batch dynamic is not for {item.name} with this model: '
+                'name a number, or export a detector with --no-nms to onnx, '
+                'openvino or pt2')
+        if isinstance(batch, int) and batch > 1 and not item.any_batch:
+            raise UserError(f'--batch {batch}: {item.name} takes one image at '
+                            'a time')
+        if not isinstance(batch, int):
+            batch = None if any_batch else 1
+        return InputShape(batch, self.example,
+                          item.dynamic and not config.size)
 
-    def export(self, item: Format, folder: Path) -> Outcome:
+    def export(self, item: Format, folder: Path) -> ExportResult:
         """Write a format, and verify it.
 
-        It gets its name after the verdict; until then, and where the process
-        is ended meanwhile, ``.unverified`` stands behind it.
+        The folder is called ``*.unverified`` until there is a verdict, also if
+        the process is killed before.
         """
-        shape, precision = self.shape_for(item), PRECISIONS[self.wishes.bits]
-        network = self.network_for(item)
-        description = describe(self.trained, network, shape, item, precision)
-        source = Source(network, shape, description,
+        description = describe(self.trained, self.model_for(item),
+                               self.shape_for(item), item,
+                               PRECISIONS[self.config.bits])
+        job = ExportJob(self.model_for(item), self.shape_for(item),
+                        description,
                         functools.partial(self._calibration, description))
-        between = unverified(folder)
-        self.progress.phase(f'Writing {item.name}', None)
+        temporary = unverified(folder)
         try:
-            between.mkdir(parents=True)
-            self._write(item, source, between)
-            with being_verified(between):
-                outcome = self._outcome(item, source, between)
-            self._conclude(outcome, description)
-            between.rename(folder)
+            temporary.mkdir(parents=True)
+            with counting_bar(f'Writing {item.name}', None):
+                self._write(item, job, temporary)
+            with allow_unverified(temporary):
+                result = self._verify_and_time(item, job, temporary)
+            record_verdict(result, description)
+            temporary.rename(folder)
         except OSError as error:
-            raise UserError(f'{between} cannot be written or read: '
+            raise UserError(f'{temporary} cannot be written or read: '
                             f'{first_line(error)}') from error
-        outcome.folder = folder
-        return outcome
+        result.folder = folder
+        return result
 
-    def _outcome(self, item: Format, source: Source, folder: Path) -> Outcome:
-        if not item.runs_here:
-            return Outcome(folder, NOT_VERIFIED, reason='there is no runtime '
-                           'for this machine')
-        try:
-            outcome = self._verify(folder, source)
-            if outcome.verdict != FAILED:
-                self._time(outcome, item, source)
-        except BaseException:
-            # Whoever finds it shall not take it for right.
-            withdraw(folder, source.description)
-            raise
-        return outcome
-
-    def _write(self, item: Format, source: Source, folder: Path) -> None:
+    def _write(self, item: Format, job: ExportJob, folder: Path) -> None:
         """Write the files and their description, or no folder."""
-        description = source.description
+        description = job.description
         try:
-            description.files = item.write(source, folder)
+            description.files = item.write(job, folder)
             description.sha256 = dict(
                 checkpoint=sha256(self.checkpoint),
                 **{name: sha256(folder / name) for name in description.files})
@@ -169,62 +218,70 @@ class Exporter:
             description.write(folder)
         except BaseException as error:
             shutil.rmtree(folder)
-            # Exporters may fail in any way.
+            # Exporters may raise anything.
             if isinstance(error, UserError) or not isinstance(
                     error, Exception):
                 raise
-            raise UserError(f'{item.name} cannot be written of this model: '
+            raise UserError(f'this model cannot be exported to {item.name}: '
                             f'{first_line(error)}') from error
 
-    def _time(self, outcome: Outcome, item: Format, source: Source) -> None:
-        self.progress.phase('Timing', None)
-        with tempfile.TemporaryDirectory() as between:
-            folders = [outcome.folder]
-            if source.description.precision != 'float32':
-                folders.append(self._unrounded(item, source, Path(between)))
-            with being_verified(folders[-1]):
-                outcome.speed = speeds(folders, source.network, self.example)
+    def _verify_and_time(self, item: Format, job: ExportJob, folder: Path
+                         ) -> ExportResult:
+        if not item.runs_here:
+            return ExportResult(folder, NOT_VERIFIED,
+                                reason='no runtime exists for this machine')
+        try:
+            result = self._verify(folder, job)
+            if result.verdict != FAILED:
+                self._time(result, item, job)
+        except BaseException:
+            mark_unverified(folder, job.description)
+            raise
+        return result
 
-    def _unrounded(self, item: Format, source: Source, folder: Path) -> Path:
-        """The same with weights of 32 bits, to compare the time with."""
-        description = replace(source.description, precision='float32')
-        folder = folder / item.name
-        folder.mkdir()
-        self._write(item, replace(source, description=description), folder)
-        return folder
+    def _time(self, result: ExportResult, item: Format, job: ExportJob
+              ) -> None:
+        """Time it, and, if its weights are rounded, the same in float32."""
+        with (tempfile.TemporaryDirectory() as scratch,
+              counting_bar('Timing', None)):
+            folders = [result.folder]
+            if job.description.precision != 'float32':
+                folders.append(Path(scratch, item.name))
+                folders[-1].mkdir()
+                self._write(item, replace(job, description=replace(
+                    job.description, precision='float32')), folders[-1])
+            with allow_unverified(folders[-1]):
+                result.speed = time_models(folders, job.model, self.example)
 
-    def _verify(self, folder: Path, source: Source) -> Outcome:
-        description, network = source.description, source.network
+    def _verify(self, folder: Path, job: ExportJob) -> ExportResult:
+        result = ExportResult(folder, VERIFIED)
         with ExitStack() as stack:
             images = self._images(stack)
             verifier = Verifier(
-                folder, self.trained, self.example, step=self.progress.step,
-                strict=description.precision == 'float32')
-            self.progress.phase('Comparing', verifier.steps + len(images))
-            outcome = Outcome(folder, VERIFIED)
+                folder, self.trained, self.example,
+                strict=job.description.precision == 'float32')
             try:
-                outcome.rows = verifier.rows(images)
-            except UserError as error:
-                if not isinstance(error, RuntimeFails):
-                    raise
-                outcome.fail(first_line(error))
-                return outcome
-            missed = [row for row in outcome.rows if not row.passed]
+                with counting_bar('Comparing',
+                                  verifier.steps + len(images)) as step:
+                    result.rows = verifier.rows(images, step)
+            except InferenceError as error:
+                result.fail(first_line(error))
+                return result
+            missed = [row for row in result.rows if not row.passed]
             if missed:
                 worst = max(missed, key=lambda row: row.share)
-                outcome.fail(f'{worst.check} on {worst.where}: '
-                             f'{worst.error:.2g}, allowed is '
-                             f'{worst.limit:.2g}')
+                result.fail(f'{worst.check} on {worst.where}: error '
+                            f'{worst.error:.2g}, allowed {worst.limit:.2g}')
             else:
-                self._judge(outcome, description)
-            if network.task != 'features':
+                self._compare_metrics(result, job.description)
+            if job.model.task != 'features':
                 draw_comparison(self.trained, folder, images[0]).save(
-                    folder / PICTURE)
-        return outcome
+                    folder / COMPARISON_IMAGE)
+        return result
 
     def _images(self, stack: ExitStack) -> list[str]:
-        """Those that are named, or the config's, or generated ones."""
-        files = list(self.wishes.images) or self.metric.files(IMAGES)
+        """Images named by the user, of the config, or generated ones."""
+        files = list(self.config.images) or self.metric.files(IMAGES)
         if files:
             return files
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -233,86 +290,84 @@ class Exporter:
                          size=max(self.example))
         return sorted(map(str, Path(folder, 'coco/val2017').iterdir()))
 
-    def _judge(self, outcome: Outcome, description: Description) -> None:
-        """By the metric, if it can be had."""
+    def _compare_metrics(self, result: ExportResult, description: Description
+                         ) -> None:
         exact = description.precision == 'float32'
-        why_not = ('--no-metric' if not self.wishes.metric else
+        why_not = ('--no-metric' if not self.config.metric else
                    'a backbone alone has none'
                    if description.task == 'features' else self.metric.reason)
         if why_not:
-            outcome.reason = f'no metric: {why_not}'
+            result.reason = f'no metric: {why_not}'
             if not exact:
-                # Of rounded weights nothing else tells what they are worth.
-                outcome.verdict = NOT_VERIFIED
+                # Only the metric shows what rounding the weights costs.
+                result.verdict = NOT_VERIFIED
             return
-        before = self._metrics_of_checkpoint()
+        before = self._checkpoint_metrics
         after = self._compute('export', ExportedModel(
-            outcome.folder, torch.get_num_threads()))
-        outcome.metrics = dict(checkpoint=before, export=after)
-        decisive = deciding(before)
-        if decisive is None:
-            outcome.reason = 'no metric that is known to decide'
+            result.folder, torch.get_num_threads()))
+        result.metrics = dict(checkpoint=before, export=after)
+        primary = primary_metric(before)
+        if primary is None:
+            result.reason = 'the metrics include no known primary metric'
             return
-        name, value = decisive
-        drop = value - (deciding(after) or ('', 0.))[1]
-        limit = SAME_METRIC if exact else self.wishes.max_drop
+        name, value = primary
+        drop = value - (primary_metric(after) or ('', 0.))[1]
+        limit = SAME_METRIC if exact else self.config.max_metric_drop
         if (abs(drop) if exact else drop) > limit + 1e-9:
-            outcome.fail(f'{name} falls by {drop:.4f}, allowed is {limit:g}'
-                         + ('' if exact else HELP[self.wishes.bits]))
+            result.fail(f'{name} falls by {drop:.4f}, allowed is {limit:g}'
+                        + ('' if exact else HELP[self.config.bits]))
 
-    def _metrics_of_checkpoint(self) -> dict[str, float]:
-        if self._checkpoint_metrics is None:
-            self._checkpoint_metrics = self._compute(
-                'checkpoint', self.trained.module)
-        return self._checkpoint_metrics
+    @functools.cached_property
+    def _checkpoint_metrics(self) -> dict[str, float]:
+        return self._compute('checkpoint', self.trained.module)
 
     def _compute(self, name: str, model: BaseModel) -> dict[str, float]:
         loader = self.metric.loader()
-        self.progress.phase(f'Testing the {name}', len(loader))
-        return self.metric.compute(model, loader, self.progress.step)
+        with counting_bar(f'Testing the {name}', len(loader)) as step:
+            return self.metric.compute(model, loader, step)
 
     def _calibration(self, description: Description) -> Iterator[np.ndarray]:
-        """Images as the network takes them, of the training or as named."""
-        files = list(self.wishes.calibration) or training_images(
-            self.cfg, self.trained.scope, self.wishes.calibration_images)
-        files = files[:self.wishes.calibration_images]
+        """Preprocessed calibration images, named or of the training."""
+        most = self.config.calibration_images
+        files = list(self.config.calibration) or training_images(
+            self.cfg, self.trained.scope, most)
+        files = files[:most]
         if not files:
-            raise UserError('--quantize 8 needs images that are like those to '
-                            'come, and the training images of the config are '
-                            'not here: name a folder with --calibration or, '
-                            'if the checkpoint is yours, add --trust-config')
+            raise UserError('--quantize 8 needs calibration images, and the '
+                            'training images of the config are missing: name '
+                            'a folder with --calibration or, if you trust the '
+                            'checkpoint, add --trust-config')
         if len(files) < FEW_IMAGES:
-            self.progress.say('Note', f'{len(files)} images are few to find '
-                              'the ranges of values by; 300 are usual')
+            show(line('Note', f'{len(files)} calibration images are few; 300 '
+                      'are usual'))
         first, *steps = description.prepare
         for file in files:
             image = prepare(read(file, first['library']), steps,
-                            **fitting(description)).image
+                            **letterbox_params(description)).image
             if min(image.shape[:2]) >= description.input['least_size']:
                 yield tensor(description, image)
 
-    @staticmethod
-    def _conclude(outcome: Outcome, description: Description) -> None:
-        """Write down what was found, and let nobody use what failed."""
-        description.verification = dict(
-            verdict=outcome.verdict, reason=outcome.reason,
-            rows=[row.plain() for row in outcome.rows],
-            metrics={whose: {name: value if math.isfinite(value) else None
-                             for name, value in metrics.items()}
-                     for whose, metrics in outcome.metrics.items()},
-            speed=outcome.speed)
-        description.write(outcome.folder)
-        if outcome.verdict == FAILED:
-            withdraw(outcome.folder, description)
+
+def record_verdict(result: ExportResult, description: Description) -> None:
+    """Add the result to the description, and rename files that failed."""
+    description.verification = dict(
+        verdict=result.verdict, reason=result.reason,
+        rows=[row.plain() for row in result.rows],
+        metrics={whose: {name: value if math.isfinite(value) else None
+                         for name, value in metrics.items()}
+                 for whose, metrics in result.metrics.items()},
+        speed=result.speed)
+    description.write(result.folder)
+    if result.verdict == FAILED:
+        mark_unverified(result.folder, description)
 
 
 def unverified(folder: Path) -> Path:
-    """What the folder of an export is called before there is a verdict."""
+    """The name of an export's folder until there is a verdict."""
     return folder.with_name(folder.name + UNVERIFIED)
 
 
-def withdraw(folder: Path, description: Description) -> None:
-    """Rename the files of an export that is not what it should be."""
+def mark_unverified(folder: Path, description: Description) -> None:
+    """Rename the files of an export that may be wrong."""
     for name in description.files:
-        file = folder / name
-        file.rename(file.with_name(file.name + UNVERIFIED))
+        (folder / name).rename(unverified(folder / name))

@@ -1,4 +1,4 @@
-"""The formats, each with what it can do, what it needs and its writer."""
+"""The export formats: what each supports, and its writer."""
 import difflib
 import importlib.util
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from .edge import (
     write_ncnn,
     write_tflite,
 )
-from .metadata import KEY, metadata
+from .job import KEY, ExportJob
 from .program import quiet
+from .quantization import quantize_onnx, quantize_openvino
 from .requirements import (
-    FOR_INT8,
-    NEEDS,
-    UNVERIFIED,
+    INT8_PACKAGES,
+    NOT_RUNNABLE,
+    PACKAGES,
     module_of,
     need_pinned,
 )
-from .source import Source
 
 OPSET = 18
 PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}
@@ -34,68 +34,51 @@ PRECISIONS = {32: 'float32', 16: 'float16', 8: 'int8'}
 
 @dataclass(frozen=True)
 class Format:
-    """A format.
-
-    Attributes:
-        name (str): As the command line has it.
-        write (Callable): From a source and a folder to names of files.
-        dynamic (bool): Whether sizes can stay open.
-        any_batch (bool): Whether the number of images can.
-        precisions (tuple[int, ...]): Bits that weights can have.
-        boxes (bool): Whether non-maximum suppression can be part of it.
-        pads (bool): Whether the file pads images by itself.
-        map_error (float): See :func:`.comparing.compare_outputs`.
-    """
+    """An export format and what it supports."""
 
     name: str
-    write: Callable[[Source, Path], list[str]]
+    # From a job and a folder to the names of the files.
+    write: Callable[[ExportJob, Path], list[str]]
     dynamic: bool = True
     any_batch: bool = True
+    # Bits of the weights.
     precisions: tuple[int, ...] = (32, )
-    boxes: bool = True
+    nms: bool = True
+    # Whether the file pads images, or the runtime.
     pads: bool = True
+    # See comparison.compare_outputs.
     map_error: float = MAP_ERROR
 
     @property
     def runs_here(self) -> bool:
-        """Whether there is a runtime for this machine."""
-        return self.name not in UNVERIFIED
-
-    @property
-    def missing(self) -> list[str]:
-        """Distributions that are not installed."""
-        return _missing(NEEDS[self.name])
+        """Whether this machine can run the format."""
+        return self.name not in NOT_RUNNABLE
 
 
-def _missing(needs: tuple[str, ...]) -> list[str]:
-    return [name for name in needs
-            if importlib.util.find_spec(module_of(name)) is None]
-
-
-def write_onnx(source: Source, folder: Path) -> list[str]:
+def write_onnx(job: ExportJob, folder: Path) -> list[str]:
     """Write ``model.onnx``."""
-    write_float32_onnx(source, folder / 'model.onnx')
-    if source.description.precision == 'float16':
-        _halve(folder / 'model.onnx')
-    elif source.description.precision == 'int8':
-        from .quantization import quantize_onnx
-        quantize_onnx(source, folder / 'model.onnx')
-    _stamp_onnx(source, folder / 'model.onnx')
+    file = folder / 'model.onnx'
+    write_float32_onnx(job, file)
+    if job.description.precision == 'float16':
+        _convert_to_float16(file)
+    elif job.description.precision == 'int8':
+        quantize_onnx(job, file)
+    _add_onnx_metadata(job, file)
     return ['model.onnx']
 
 
-def write_float32_onnx(source: Source, file: Path) -> None:
+def write_float32_onnx(job: ExportJob, file: Path) -> None:
     """Write the ONNX file that the other precisions are made of."""
     with quiet():
         torch.onnx.export(
-            source.make_program(), (), str(file), opset_version=OPSET,
-            input_names=[source.description.input['name']],
-            output_names=source.network.output_names, verbose=False,
+            job.make_program(), (), str(file), opset_version=OPSET,
+            input_names=[job.description.input['name']],
+            output_names=job.model.output_names, verbose=False,
             external_data=False)
 
 
-def _halve(file: Path) -> None:
-    """Weights and computations in float16, inputs and outputs as before."""
+def _convert_to_float16(file: Path) -> None:
+    """Convert weights and computations; inputs and outputs stay float32."""
     onnx = need_pinned('onnx')
     float16 = need_pinned('onnxruntime.transformers.float16')
     with quiet():
@@ -108,9 +91,9 @@ def _halve(file: Path) -> None:
 
 
 def _drop_repeated_casts(model: Any) -> None:
-    """The converter casts a value once for each operation that takes it.
+    """Remove casts of the same name, which ONNX does not allow.
 
-    All such casts have the same name and output, which ONNX does not allow.
+    The converter adds one for each operation that takes the value.
     """
     seen: set[str] = set()
     repeated = []
@@ -122,49 +105,48 @@ def _drop_repeated_casts(model: Any) -> None:
         del model.graph.node[index]
 
 
-def _stamp_onnx(source: Source, file: Path) -> None:
-    """Names of open dimensions, and what ``model.json`` says."""
+def _add_onnx_metadata(job: ExportJob, file: Path) -> None:
+    """Add the description and the names of dynamic dimensions."""
     onnx = need_pinned('onnx')
     model = onnx.load(str(file))
-    described = [(model.graph.input, [source.description.input]),
-                 (model.graph.output, source.description.outputs)]
+    described = [(model.graph.input, [job.description.input]),
+                 (model.graph.output, job.description.outputs)]
     for values, items in described:
         for value, item in zip(values, items):
             dims = value.type.tensor_type.shape.dim
             for dim, size in zip(dims, item['shape']):
                 if isinstance(size, str):
                     dim.dim_param = size
-    onnx.helper.set_model_props(model, metadata(source.description))
+    onnx.helper.set_model_props(model, job.metadata)
     onnx.save(model, str(file))
 
 
-def write_openvino(source: Source, folder: Path) -> list[str]:
-    """Write ``model.xml`` and ``model.bin``, by way of ONNX for its names."""
+def write_openvino(job: ExportJob, folder: Path) -> list[str]:
+    """Write ``model.xml`` and ``model.bin`` by way of ONNX."""
     openvino = need_pinned('openvino')
-    between = folder / 'between.onnx'
-    write_float32_onnx(source, between)
-    _stamp_onnx(source, between)
+    onnx_file = folder / 'temporary.onnx'
+    write_float32_onnx(job, onnx_file)
+    _add_onnx_metadata(job, onnx_file)
     with quiet():
-        model = openvino.convert_model(str(between))
-        between.unlink()
-        if source.description.precision == 'int8':
-            from .quantization import quantize_openvino
-            model = quantize_openvino(source, model)
-        for key, text in metadata(source.description).items():
-            model.set_rt_info(text, [KEY, key] if key != KEY else [
-                KEY, 'description'])
+        model = openvino.convert_model(str(onnx_file))
+        onnx_file.unlink()
+        if job.description.precision == 'int8':
+            model = quantize_openvino(job, model)
+        for key, text in job.metadata.items():
+            model.set_rt_info(
+                text, [KEY, 'description' if key == KEY else key])
         openvino.save_model(
             model, str(folder / 'model.xml'),
-            compress_to_fp16=source.description.precision == 'float16')
+            compress_to_fp16=job.description.precision == 'float16')
     return ['model.xml', 'model.bin']
 
 
-def write_pt2(source: Source, folder: Path) -> list[str]:
+def write_pt2(job: ExportJob, folder: Path) -> list[str]:
     """Write ``model.pt2``, for ``torch.export.load``."""
     with quiet():
         torch.export.save(
-            source.make_program(), str(folder / 'model.pt2'),
-            extra_files={KEY: metadata(source.description)[KEY]})
+            job.make_program(), str(folder / 'model.pt2'),
+            extra_files={KEY: job.metadata[KEY]})
     return ['model.pt2']
 
 
@@ -172,46 +154,48 @@ FORMATS = {item.name: item for item in (
     Format('onnx', write_onnx, precisions=(32, 16, 8)),
     Format('openvino', write_openvino, precisions=(32, 16, 8)),
     Format('pt2', write_pt2),
-    Format('ncnn', write_ncnn, any_batch=False, boxes=False, pads=False,
+    Format('ncnn', write_ncnn, any_batch=False, nms=False, pads=False,
            map_error=EDGE_MAP_ERROR),
     Format('executorch', write_executorch, dynamic=False, any_batch=False,
-           boxes=False, map_error=EDGE_MAP_ERROR),
+           nms=False, map_error=EDGE_MAP_ERROR),
     Format('tflite', write_tflite, dynamic=False, any_batch=False,
-           precisions=(32, 8), boxes=False, map_error=EDGE_MAP_ERROR),
+           precisions=(32, 8), nms=False, map_error=EDGE_MAP_ERROR),
     Format('coreml', write_coreml, dynamic=False, any_batch=False,
-           precisions=(32, 16), boxes=False),
+           precisions=(32, 16), nms=False),
 )}
 
 
 def find_formats(names: str) -> list[Format]:
-    """The formats that a user names."""
+    """Look up names that are separated by commas."""
     found: dict[str, Format] = {}
     for name in filter(None, map(str.strip, names.lower().split(','))):
         if name not in FORMATS:
             close = difflib.get_close_matches(name, FORMATS, n=1)
-            raise UserError(f'--format {name}: there are '
-                            f'{", ".join(FORMATS)}' + (
-                                f'. Did you mean {close[0]}?' if close
-                                else ''))
+            hint = f'. Did you mean {close[0]}?' if close else ''
+            raise UserError(f'--format {name}: choose from '
+                            f'{", ".join(FORMATS)}{hint}')
         found[name] = FORMATS[name]
     if not found:
         raise UserError(f'--format: name some of {", ".join(FORMATS)}')
     return list(found.values())
 
 
-def check_format(item: Format, bits: int, wishes: dict[str, Any]) -> None:
-    """Whether a format can do what is asked for, here."""
+def check_format(item: Format, bits: int, *, dynamic: bool, nms: bool) -> None:
+    """Make sure that a format supports what is required, here."""
     if bits not in item.precisions:
         able = [name for name, other in FORMATS.items()
                 if bits in other.precisions]
         raise UserError(f'--quantize {bits} is not for {item.name}, but for '
                         f'{", ".join(able)}')
-    for wish, option in (('dynamic', '--dynamic'), ('boxes', '--nms')):
-        if wishes[wish] and not getattr(item, wish):
+    for required, supported, option in (
+            (dynamic, item.dynamic, '--dynamic'), (nms, item.nms, '--nms')):
+        if required and not supported:
             raise UserError(f'{option} is not for {item.name}')
-    missing = item.missing
+    packages = PACKAGES[item.name]
     if bits == 8:
-        missing += _missing(FOR_INT8.get(item.name, ()))
+        packages += INT8_PACKAGES.get(item.name, ())
+    missing = [package for package in packages
+               if importlib.util.find_spec(module_of(package)) is None]
     if missing:
         raise UserError(f'--format {item.name} needs more packages: '
                         f'pip install {pinned(*missing)}')

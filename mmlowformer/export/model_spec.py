@@ -1,12 +1,13 @@
-"""Writing down what an exported model is."""
+"""The description of an exported model, ``model.json``."""
 import importlib.metadata
 import platform
 from collections.abc import Sequence
 
+import torch
 from mmengine.config import Config
-from torch import nn
 
 from ..config.loading import kind_of
+from ..errors import UserError, first_line
 from ..models import find_lowformers
 from ..predict.predictor import SCORE
 from ..predict.trained_model import TrainedModel
@@ -14,8 +15,8 @@ from ..runtime.model_spec import Description
 from ..version import __version__
 from .formats import Format
 from .preprocessing import prepare_steps
-from .program import LEAST_SIDE, Shape
-from .wrappers import Network
+from .program import LEAST_SIDE, InputShape
+from .wrappers import ExportWrapper
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'onnx', 'onnxscript',
@@ -24,20 +25,19 @@ PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'coremltools')
 
 
-def describe(trained: TrainedModel, network: Network, shape: Shape,
+def describe(trained: TrainedModel, model: ExportWrapper, shape: InputShape,
              form: Format, precision: str) -> Description:
-    """What is known about an exported model before it is written."""
-    rule = network.rule
+    """Describe a model before it is written."""
+    rule = model.rule
     names = sorted({backbone.variant_name for backbone in
                     find_lowformers(trained.module).values()})
-    kind = ('backbone' if network.task == 'features' else
+    kind = ('backbone' if model.task == 'features' else
             type(trained.module).__name__)
     return Description(
-        task=network.task, model=' with '.join((kind, *names)),
+        task=model.task, model=' with '.join((kind, *names)),
         format=form.name, files=[], precision=precision,
         classes=trained.classes,
-        palette=[[int(part) for part in colour]
-                 for colour in trained.palette],
+        palette=[[int(part) for part in color] for color in trained.palette],
         input=dict(
             name='images', layout='NCHW', dtype='float32', range=[0, 255],
             channel_order=rule.channel_order, shape=shape.described,
@@ -46,76 +46,44 @@ def describe(trained: TrainedModel, network: Network, shape: Shape,
         padding=dict(divisor=rule.divisor, value=rule.value,
                      by='model' if form.pads else 'runtime'),
         prepare=prepare_steps(trained.pipeline),
-        outputs=outputs(network, trained, shape), decoding=network.decoding,
-        host=dict(scope=trained.scope, pipeline=_values(trained.pipeline),
+        outputs=describe_outputs(model, shape), decoding=model.decoding,
+        host=dict(scope=trained.scope, pipeline=_as_text(trained.pipeline),
                   score_thr=SCORE if trained.score_thr is None else
                   trained.score_thr),
         versions=versions())
 
 
-def _values(pipeline: Sequence[dict]) -> str:
-    """Transforms as text that ``ast.literal_eval`` reads: JSON has no tuples.
+def _as_text(pipeline: Sequence[dict]) -> str:
+    """Transforms for ``ast.literal_eval``, as JSON has no tuples.
 
-    Classes in it become their names.
+    Classes become their names.
     """
     return repr([dict(Config(dict(step)).to_dict(), type=kind_of(step))
                  for step in pipeline])
 
 
-def outputs(network: Network, trained: TrainedModel, shape: Shape
-            ) -> list[dict]:
-    """Names and shapes of what a network gives, words for what is open."""
-    batch, _, height, width = shape.described
-    count = _classes(trained.module) or len(trained.classes)
-    if network.task == 'classification':
-        return [dict(name='scores', shape=[batch, count])]
-    if network.task == 'segmentation':
-        return [dict(name='logits', shape=[batch, count, height, width])]
-    if 'boxes' in network.output_names:
-        rows = network.decoding['max_dets']
-        return [dict(name='boxes', shape=[batch, rows, 4]),
-                dict(name='scores', shape=[batch, rows]),
-                dict(name='labels', shape=[batch, rows])]
-    return [dict(name=name, shape=[batch, *_map(network, name, shape)])
-            for name in network.output_names]
-
-
-def _classes(module: nn.Module) -> int | None:
-    for name in ('head', 'decode_head'):
-        head = getattr(module, name, None)
-        # A segmentor of two classes may tell them by one channel.
-        count = getattr(head, 'out_channels', None) or getattr(
-            head, 'num_classes', None)
-        if count:
-            return int(count)
-    return None
-
-
-def _map(network: Network, name: str, shape: Shape) -> list:
-    """Channels, height and width of a map."""
-    index = network.output_names.index(name)
-    if network.task == 'features':
-        channels = network.model.out_channels[index]
-        stride = network.model.out_strides[index]
-    else:
-        kind, level = name.split('_')
-        decoding = network.decoding
-        step = decoding['levels'][int(level)]
-        stride = step['stride'][0]
-        channels = len(step['anchors']) * (
-            decoding['classes'] if kind == 'scores' else 4)
-    return [channels, *(
-        f'{side}/{stride}' if isinstance(side, str) else
-        -(-_padded(side, network.rule.divisor) // stride)
-        for side in shape.described[2:])]
-
-
-def _padded(side: int, divisor: int) -> int:
-    return -(-side // divisor) * divisor
+def describe_outputs(model: ExportWrapper, shape: InputShape) -> list[dict]:
+    """Names and shapes of the outputs, with names of dynamic dimensions."""
+    try:
+        with torch.no_grad():
+            outputs = model(shape.example())
+    except Exception as error:  # A model may raise anything.
+        raise UserError(f'the model fails on images of {shape.size[0]}x'
+                        f'{shape.size[1]}: {first_line(error)}') from error
+    batch, _, *sides = shape.described
+    described = []
+    for index, (name, output) in enumerate(zip(model.output_names, outputs)):
+        dims = [batch, *output.shape[1:]]
+        if shape.dynamic and model.strides:
+            stride = model.strides[index]
+            dims[2:] = [side if stride == 1 else f'{side}/{stride}'
+                        for side in sides]
+        described.append(dict(name=name, shape=dims))
+    return described
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of what has a part in an export."""
+    """Versions of this package and of all that may take part in an export."""
     found = dict(mmlowformer=__version__, python=platform.python_version())
     for name in PACKAGES:
         for installed in (name, f'onedl-{name}'):

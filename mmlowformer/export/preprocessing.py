@@ -1,4 +1,4 @@
-"""What images go through on their way into a model, as data."""
+"""A library's test pipeline and data preprocessor, as data."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,32 +13,26 @@ from ..errors import UserError
 from ..utils.images import OPENCV, PILLOW
 
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
-# They add what is not needed to predict, or pack it.
+# Transforms that do not change the image.
 WITHOUT_EFFECT = ('LoadAnnotations', 'PackInputs', 'PackDetInputs',
                   'PackSegInputs')
 
 
 @dataclass(frozen=True)
 class InputRule:
-    """What a host's data preprocessor does to an image.
-
-    Attributes:
-        mean (tuple[float, ...]): In the order of the channels.
-        std (tuple[float, ...]): Likewise.
-        channel_order (str): ``RGB`` or ``BGR``, of what is normalized.
-        divisor (int): Sides are padded to multiples of it.
-        value (float): What is added, after the normalization.
-    """
+    """What a data preprocessor does to an image."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    # RGB or BGR, of the normalized image.
     channel_order: str
+    # Sides are padded to multiples of it, with a value after normalization.
     divisor: int
     value: float
 
 
 def input_rule(preprocessor: nn.Module) -> InputRule:
-    """Read off what a host's data preprocessor does."""
+    """Read the settings of a library's data preprocessor."""
     converts = any(getattr(preprocessor, name, False) for name in (
         '_channel_conversion', 'channel_conversion', 'to_rgb'))
     divisor = _divisor(preprocessor)
@@ -53,20 +47,20 @@ def input_rule(preprocessor: nn.Module) -> InputRule:
 
 
 def _divisor(preprocessor: Any) -> int:
-    # One that has settings for testing pads by these alone: MMSegmentation's,
-    # whose fork (onedl) inherits a pad_size_divisor that it does not use.
+    # MMSegmentation's pads test images by test_cfg only; its fork (onedl)
+    # inherits a pad_size_divisor that it does not use.
     if not hasattr(preprocessor, 'test_cfg'):
         return getattr(preprocessor, 'pad_size_divisor', None) or 1
     padded = preprocessor.test_cfg or {}
     if padded.get('size'):
         raise UserError('the data_preprocessor pads test images to a size '
-                        '(test_cfg.size), which is not exported: take '
+                        '(test_cfg.size), which cannot be exported: use '
                         'size_divisor, and --size')
     return padded.get('size_divisor') or 1
 
 
 class Preparation(nn.Module):
-    """Normalizes and pads images, ``(N, 3, H, W)`` of 0 to 255."""
+    """Normalizes and pads images ``(N, 3, H, W)`` from 0 to 255."""
 
     def __init__(self, rule: InputRule):
         super().__init__()
@@ -88,7 +82,7 @@ class Preparation(nn.Module):
 
 
 def prepare_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """The transforms of a test pipeline as steps that need no library."""
+    """The transforms of a test pipeline, for ``runtime.preprocess``."""
     steps = []
     for transform in pipeline:
         kind = kind_of(transform)
@@ -96,49 +90,44 @@ def prepare_steps(pipeline: Sequence[dict]) -> list[dict]:
             continue
         if kind not in CONVERTERS:
             raise UserError(
-                f'the test pipeline has {kind}, which exports do not carry '
-                f'over; known are {", ".join(CONVERTERS)}')
+                f'the test pipeline has {kind}, which exports do not support; '
+                f'supported are {", ".join(CONVERTERS)}')
         steps.append(CONVERTERS[kind](transform))
     if not steps or steps[0]['step'] != 'read':
-        raise UserError('the test pipeline of the config does not begin with '
+        raise UserError('the test pipeline of the config has to begin with '
                         'LoadImageFromFile')
     return steps
 
 
 def _read(transform: dict) -> dict:
-    _only(transform, color_type='color', to_float32=False)
+    _require(transform, color_type='color', to_float32=False)
     return dict(step='read', library=LIBRARIES[
         transform.get('imdecode_backend', 'cv2')])
 
 
-def _way(transform: dict) -> dict:
-    return dict(library=LIBRARIES[transform.get('backend') or 'cv2'],
-                interpolation=transform.get('interpolation') or 'bilinear')
-
-
 def _resize(transform: dict) -> dict:
-    keep_ratio = bool(transform.get('keep_ratio', False))
+    settings = dict(keep_ratio=bool(transform.get('keep_ratio', False)),
+                    **_interpolation(transform))
     if transform.get('scale') is not None:
         width, height = _pair(transform['scale'])
-        return dict(step='resize', width=width, height=height,
-                    keep_ratio=keep_ratio, **_way(transform))
+        return dict(step='resize', width=width, height=height, **settings)
     x, y = _pair(transform['scale_factor'])
-    return dict(step='resize_by', x=x, y=y, keep_ratio=keep_ratio,
-                **_way(transform))
+    return dict(step='resize_by', x=x, y=y, **settings)
 
 
 def _resize_edge(transform: dict) -> dict:
     return dict(step='resize_edge', edge=transform.get('edge', 'short'),
-                length=transform['scale'], **_way(transform))
+                length=transform['scale'], **_interpolation(transform))
 
 
 def _resize_to_multiple(transform: dict) -> dict:
     x, y = _pair(transform.get('size_divisor', 32))
-    return dict(step='resize_to_multiple', x=x, y=y, **_way(transform))
+    return dict(step='resize_to_multiple', x=x, y=y,
+                **_interpolation(transform))
 
 
 def _center_crop(transform: dict) -> dict:
-    _only(transform, auto_pad=False, efficientnet_style=False)
+    _require(transform, auto_pad=False, efficientnet_style=False)
     width, height = _pair(transform['crop_size'])
     return dict(step='center_crop', width=width, height=height)
 
@@ -148,23 +137,27 @@ CONVERTERS: dict[str, Callable[[dict], dict]] = dict(
     ResizeToMultiple=_resize_to_multiple, CenterCrop=_center_crop)
 
 
+def _interpolation(transform: dict) -> dict:
+    return dict(library=LIBRARIES[transform.get('backend') or 'cv2'],
+                interpolation=transform.get('interpolation') or 'bilinear')
+
+
 def _pair(value) -> tuple:
     return tuple(value) if isinstance(value, (list, tuple)) else (
         value, value)
 
 
-def _only(transform: dict, **known) -> None:
-    """No setting that would be lost."""
-    for name, value in known.items():
+def _require(transform: dict, **supported) -> None:
+    """Refuse settings that would be lost."""
+    for name, value in supported.items():
         if transform.get(name, value) != value:
             raise UserError(f'the test pipeline has {kind_of(transform)} with '
                             f'{name}={transform[name]!r}, which exports do '
-                            'not carry over')
+                            'not support')
 
 
-def usual_size(steps: Sequence[dict], default: tuple[int, int] = (512, 512)
-               ) -> tuple[int, int]:
-    """A size that images have in front of the model, in multiples of 32."""
+def default_size(steps: Sequence[dict]) -> tuple[int, int]:
+    """A typical size of preprocessed images, in multiples of 32."""
     for step in reversed(steps):
         if 'height' in step:
             sides = step['height'], step['width']
@@ -173,9 +166,9 @@ def usual_size(steps: Sequence[dict], default: tuple[int, int] = (512, 512)
             sides = (step['length'], ) * 2
             break
     else:
-        return default
-    # (1333, 800) and (800, 1333) are the same with keep_ratio, and (2048,
-    # 512) is to say that the short side counts.
+        return 512, 512
+    # With keep_ratio, (1333, 800) and (800, 1333) are the same, and for
+    # (2048, 512) only the short side counts.
     if step.get('keep_ratio'):
         sides = min(sides), min(max(sides), round(min(sides) * 5 / 3))
     height, width = (max(64, math.ceil(side / 32) * 32) for side in sides)

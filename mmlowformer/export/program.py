@@ -1,4 +1,4 @@
-"""torch.export of a network, with the dimensions that stay open."""
+"""Exporting a model with torch.export, and silencing exporters."""
 import io
 import logging
 import warnings
@@ -17,58 +17,51 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
 from ..runtime.silence import silent
-from .wrappers import Network
+from .wrappers import ExportWrapper
 
-# Below, maps of one pixel would be a case of their own.
+# Below, feature maps of one pixel would be a special case.
 LEAST_SIDE = 33
 
 
-class Shape(NamedTuple):
-    """Of a network's input.
+class InputShape(NamedTuple):
+    """Shape of a model's input."""
 
-    Attributes:
-        batch (int, optional): Images, None for any number.
-        size (tuple[int, int]): Height and width, of the example if they are
-            open.
-        dynamic (bool): Whether height and width are open.
-    """
-
+    # None for any number of images.
     batch: int | None
+    # Height and width; of the example, if they are dynamic.
     size: tuple[int, int]
     dynamic: bool
 
     @property
     def described(self) -> list:
-        """For the description, words for what is open."""
+        """The shape for the description, with names of dynamic dimensions."""
         sides = ['height', 'width'] if self.dynamic else list(self.size)
         return ['batch' if self.batch is None else self.batch, 3, *sides]
 
+    def example(self) -> torch.Tensor:
+        """Gray images of this shape."""
+        # A single image would make the batch size a constant.
+        return torch.full((self.batch or 2, 3, *self.size), 127.)
 
-def example(shape: Shape) -> torch.Tensor:
-    """Images of a shape; grey, as their values do not matter."""
-    # One image would make a constant of the batch.
-    return torch.full((shape.batch or 2, 3, *shape.size), 127.)
 
-
-def program_of(network: Network, shape: Shape) -> ExportedProgram:
-    """Export a network for torch."""
-    names = {index: name for index, name in enumerate(shape.described)
-             if isinstance(name, str)}
+def export_program(model: ExportWrapper, shape: InputShape) -> ExportedProgram:
+    """Export a model with torch."""
     least = dict(batch=1, height=LEAST_SIDE, width=LEAST_SIDE)
     dynamic = {index: Dim(name, min=least[name])
-               for index, name in names.items()}
-    with torch.no_grad(), quiet(), _one_is_a_size_as_others():
+               for index, name in enumerate(shape.described)
+               if isinstance(name, str)}
+    with torch.no_grad(), quiet(), _no_special_sizes():
         return torch.export.export(
-            network, (example(shape), ), dynamic_shapes=(dynamic, ),
+            model, (shape.example(), ), dynamic_shapes=(dynamic, ),
             strict=False)
 
 
-def _one_is_a_size_as_others() -> AbstractContextManager:
-    """Let no map of a single row or column be a case of its own.
+def _no_special_sizes() -> AbstractContextManager:
+    """Treat maps with a single row or column like all others.
 
-    Those of a pyramid's last levels are, in small images, and the program
-    would be for such images alone, or for all others. torch before 2.8 has no
-    way to say so.
+    Small images have them in the last levels of a pyramid, and the program
+    would be for such images only, or for all others. torch before 2.8 lacks
+    the setting.
     """
     name = 'backed_size_oblivious'
     if not hasattr(_config, name):
@@ -79,7 +72,7 @@ def _one_is_a_size_as_others() -> AbstractContextManager:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what exporters say about their own insides."""
+    """Suppress logs, warnings and output of exporters."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -93,6 +86,6 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def quiet_programs() -> Iterator[None]:
-    """As :func:`quiet`, for what converters start or have in C++, too."""
+    """As :func:`quiet`, including C++ code and other processes."""
     with silent(1, 2), quiet():
         yield

@@ -1,58 +1,55 @@
-"""Weights and activations of 8 bits, by images of the training."""
+"""Weights and activations of 8 bits, calibrated on training images."""
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import UserError
+from .job import ExportJob
 from .program import quiet, quiet_programs
 from .requirements import need_pinned
 
-if TYPE_CHECKING:
-    from .source import Source
-
-CPU_FACTS = Path('/proc/cpuinfo')
-# With them products of 8 bits are summed up in 32; without, two at a time in
-# 16, which may overflow.
+CPU_FLAGS = Path('/proc/cpuinfo')
+# Instructions that sum 8-bit products in 32 bits. Others sum two at a time in
+# 16 bits, which may overflow.
 DOT_PRODUCTS = ('vnni', 'asimddp')
-# What LiteRT calls a function, if nothing else is said.
+# LiteRT's default name of a function.
 SIGNATURE = 'serving_default'
 
 
 def sums_are_exact() -> bool:
-    """Whether this processor sums products of 8 bits without overflow."""
+    """Whether this CPU sums 8-bit products without overflow."""
     try:
-        text = CPU_FACTS.read_text()
+        text = CPU_FLAGS.read_text()
     except OSError:
         return False
     return any(name in text for name in DOT_PRODUCTS)
 
 
-class _Images:
-    """What ONNX Runtime calibrates with."""
+class _CalibrationReader:
+    """Calibration images as ONNX Runtime reads them."""
 
     def __init__(self, images: Iterator[np.ndarray], name: str):
         self._images, self._name = images, name
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next image, as the input."""
+        """The next image, by the name of the input."""
         image = next(self._images, None)
         return None if image is None else {self._name: image}
 
 
-def _calibration(source: 'Source') -> Iterator[np.ndarray]:
-    if source.calibration is None:
-        raise UserError('8 bits need images to calibrate with')
-    return source.calibration()
+def _calibration(job: ExportJob) -> Iterator[np.ndarray]:
+    if job.calibration is None:
+        raise UserError('8 bits need calibration images')
+    return job.calibration()
 
 
-def quantize_onnx(source: 'Source', file: Path) -> None:
-    """Quantize convolutions and linear layers, in the QDQ format.
+def quantize_onnx(job: ExportJob, file: Path) -> None:
+    """Quantize convolutions and linear layers per channel, in QDQ format.
 
-    Channel by channel. Products of two maps, as in attention, stay in
-    float32.
+    Products of two activations, as in attention, stay in float32.
     """
     quantization = need_pinned('onnxruntime.quantization')
     shape_inference = need_pinned(
@@ -64,8 +61,8 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
         try:
             quantization.quantize_static(
                 str(prepared), str(file),
-                _Images(_calibration(source),
-                        source.description.input['name']),
+                _CalibrationReader(_calibration(job),
+                                   job.description.input['name']),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=['Conv', 'ConvTranspose', 'Gemm'],
                 per_channel=True, reduce_range=not sums_are_exact(),
@@ -75,20 +72,19 @@ def quantize_onnx(source: 'Source', file: Path) -> None:
             prepared.unlink()
 
 
-def quantize_openvino(source: 'Source', model: Any) -> Any:
+def quantize_openvino(job: ExportJob, model: Any) -> Any:
     """Quantize with NNCF, which fuses into OpenVINO's own kernels.
 
-    As a transformer: activations have a zero point, and sums, norms and
-    attention stay in float32. Biases are not corrected: NNCF compares the
-    means of a map with those of a constant one, which is off where a large
-    share of the map lies beside padding, as in the last stages. Ranges reach
-    from the least to the largest value of all images: NNCF's own, means over
-    the images, cut off what a classifier decides by. What decodes boxes NNCF
-    leaves alone by itself.
+    As a transformer: activations have a zero point; sums, norms and attention
+    stay in float32, and so does NNCF's own exception, box decoding. Bias
+    correction is off: it compares the mean of a feature map with that of a
+    constant one, which is wrong where much of the map lies beside padding, as
+    in the last stages. Ranges cover the values of all images: NNCF's default,
+    means over the images, cuts off values that decide classifications.
     """
     nncf = need_pinned('nncf')
     estimators = need_pinned('nncf.quantization.range_estimator')
-    images = list(_calibration(source))
+    images = list(_calibration(job))
     with quiet():
         return nncf.quantize(
             model, nncf.Dataset(images), subset_size=len(images),
@@ -99,12 +95,12 @@ def quantize_openvino(source: 'Source', model: Any) -> Any:
                     estimators.RangeEstimatorParametersSet.MINMAX)))
 
 
-def quantize_tflite(source: 'Source', file: Path) -> None:
-    """Quantize convolutions and linear layers, channel by channel."""
+def quantize_tflite(job: ExportJob, file: Path) -> None:
+    """Quantize convolutions and linear layers per channel."""
     library = need_pinned('ai_edge_quantizer.quantizer')
-    name = source.description.input['name']
-    # They are counted first, which uses an iterator up.
-    images = [{name: image} for image in _calibration(source)]
+    name = job.description.input['name']
+    # A list, as the quantizer counts them first.
+    images = [{name: image} for image in _calibration(job)]
     with quiet_programs():
         quantizer = library.Quantizer(str(file))
         for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D',

@@ -1,4 +1,4 @@
-"""What the host's own model says, which an export has to repeat."""
+"""The outputs of the checkpoint, which an export has to reproduce."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +14,9 @@ Outputs = dict[str, np.ndarray]
 
 
 class Reference:
-    """The checkpoint's model with its own preprocessing.
+    """The checkpoint's model with its library's own preprocessing.
 
-    Nothing of an export is used, so that its mistakes are seen.
+    It shares no code with the export, so that it detects the export's errors.
     """
 
     def __init__(self, trained: TrainedModel, output_names: Sequence[str],
@@ -26,13 +26,13 @@ class Reference:
         self._pipeline = Pipeline(trained.pipeline, trained.scope)
 
     def outputs(self, images: Sequence[np.ndarray]) -> list[Outputs]:
-        """The outputs for images as they are, without resizing them."""
-        data = pseudo_collate([self._as_it_is(image) for image in images])
+        """The outputs for images, without resizing them."""
+        data = pseudo_collate([self._unresized(image) for image in images])
         if self.task == 'features' or 'scores_0' in self.output_names:
             return self._maps(data)
-        return [self.read(sample) for sample in self._test(data)]
+        return self._test(data)
 
-    def _as_it_is(self, image: np.ndarray) -> dict:
+    def _unresized(self, image: np.ndarray) -> dict:
         first, *_, last = self.trained.pipeline
         height, width = image.shape[:2]
         same_size = dict(type='Resize', scale=(width, height))
@@ -41,18 +41,18 @@ class Reference:
         return dict(data, inputs=torch.from_numpy(
             np.ascontiguousarray(image.transpose(2, 0, 1))))
 
-    def predict(self, source: str) -> BaseDataElement:
-        """What the host finds in an image file."""
+    def predict(self, source: str) -> Outputs:
+        """The predictions for an image file."""
         return self._test(pseudo_collate([self._pipeline(source).data]))[0]
 
     def prepared(self, source: str) -> np.ndarray:
-        """An image as the host's transforms leave it."""
+        """An image after the test pipeline."""
         inputs = self._pipeline(source).data['inputs']
         return inputs.numpy().transpose(1, 2, 0)
 
-    def _test(self, data: dict) -> list[BaseDataElement]:
+    def _test(self, data: dict) -> list[Outputs]:
         with torch.no_grad(), self._scope():
-            return self.trained.module.test_step(data)
+            return list(map(self._read, self.trained.module.test_step(data)))
 
     def _scope(self):
         return DefaultScope.overwrite_default_scope(self.trained.scope)
@@ -70,8 +70,7 @@ class Reference:
                  zip(self.output_names, maps)}
                 for index in range(len(inputs))]
 
-    def read(self, sample: BaseDataElement) -> Outputs:
-        """What a host's sample holds, as arrays."""
+    def _read(self, sample: BaseDataElement) -> Outputs:
         if self.task == 'detection':
             found = sample.pred_instances
             return dict(boxes=found.bboxes.numpy(),

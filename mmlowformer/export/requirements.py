@@ -3,7 +3,7 @@ from types import ModuleType
 
 from ..utils.imports import need, pinned
 
-NEEDS: dict[str, tuple[str, ...]] = dict(
+PACKAGES: dict[str, tuple[str, ...]] = dict(
     onnx=('onnxscript', 'onnx', 'onnxruntime'),
     # Exported through ONNX, which keeps the names of the outputs.
     openvino=('onnxscript', 'onnx', 'openvino'),
@@ -14,12 +14,12 @@ NEEDS: dict[str, tuple[str, ...]] = dict(
     tflite=('litert-torch', 'ai-edge-litert', 'transformers'),
     coreml=('coremltools', ))
 # For 8-bit exports also:
-FOR_INT8: dict[str, tuple[str, ...]] = dict(
+INT8_PACKAGES: dict[str, tuple[str, ...]] = dict(
     openvino=('nncf', ), tflite=('ai-edge-quantizer', ))
 # Formats whose pinned packages work with the pinned torch only.
 FOR_PINNED_TORCH = ('executorch', )
 # Formats that no runtime on this machine can execute.
-UNVERIFIED = ('coreml', )
+NOT_RUNNABLE = ('coreml', )
 
 
 def module_of(distribution: str) -> str:

@@ -1,8 +1,7 @@
-"""How long an export takes beside the model that it is of."""
+"""Timing an export and its checkpoint side by side."""
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,65 +9,63 @@ import torch
 from ..runtime.model_spec import read_description
 from ..runtime.predictor import compute
 from ..runtime.sessions import DEFAULT, open_session
-from ..utils.timing import Candidate, Timer, median, take_turns, warm_up
-from .wrappers import Network
+from ..utils.timing import Candidate, Timer, interleave, median, warm_up
+from .wrappers import ExportWrapper
 
 TURNS, TURN_SECONDS = 5, 0.2
 
 
-class Entrant(NamedTuple):
-    """Something that is timed.
-
-    Attributes:
-        name (str): Runtime and version.
-        weights (str): Their precision; '' of the checkpoint.
-        candidate (Candidate): For the timer.
-    """
-
-    name: str
-    weights: str
-    candidate: Candidate
-
-
-def speeds(folders: Sequence[Path], network: Network, size: tuple[int, int]
-           ) -> list[dict]:
-    """Time torch, runtimes in float32, and the runtimes' own choices.
+def time_models(folders: Sequence[Path], model: ExportWrapper,
+                size: tuple[int, int]) -> list[dict]:
+    """Time torch, and each runtime in float32 and in its own precision.
 
     All take turns, with the same images and as many threads as torch has.
+    Returns name, precision of the weights ('' of the checkpoint) and
+    milliseconds per image of each.
     """
     count = read_description(folders[0]).batch or 1
     images = np.full((count, 3, *size), 127, np.float32)
-    entrants = [Entrant(f'torch {torch.__version__.split("+")[0]}, eager', '',
-                        Candidate(_torch(network, images)))]
+    name = f'torch {torch.__version__.split("+")[0]}, eager'
+    timed = {(name, ''): Candidate(_torch_call(model, images))}
     for folder in folders:
-        entrants += _entrants(folder, images)
-    candidates = [entrant.candidate for entrant in entrants]
+        description = read_description(folder)
+        for precision in ('float32', DEFAULT):
+            session = open_session(folder, description,
+                                   torch.get_num_threads(), precision)
+            # Most runtimes have a single precision, and so a single name.
+            timed.setdefault(
+                (session.name, description.precision),
+                Candidate(functools.partial(compute, session, images)))
+    candidates = list(timed.values())
     for candidate in candidates:
         warm_up(candidate, Timer(), 2, 0.1, TURN_SECONDS)
-    take_turns(candidates, Timer(), TURNS)
-    return [dict(name=entrant.name, weights=entrant.weights,
-                 milliseconds=round(1e3 * median(
-                     entrant.candidate.seconds) / count, 2))
-            for entrant in entrants]
+    interleave(candidates, Timer(), TURNS)
+    return [dict(name=name, weights=weights, milliseconds=round(
+        1e3 * median(candidate.seconds) / count, 2))
+        for (name, weights), candidate in timed.items()]
 
 
-def _entrants(folder: Path, images: np.ndarray) -> Iterator[Entrant]:
-    description, known = read_description(folder), set()
-    for precision in ('float32', DEFAULT):
-        session = open_session(folder, description, torch.get_num_threads(),
-                               precision)
-        # Most runtimes have no choice.
-        if session.name not in known:
-            known.add(session.name)
-            yield Entrant(session.name, description.precision, Candidate(
-                functools.partial(compute, session, images)))
-
-
-def _torch(network: Network, images: np.ndarray) -> Callable:
+def _torch_call(model: ExportWrapper, images: np.ndarray) -> Callable:
     tensor = torch.from_numpy(images)
 
     def call() -> None:
         with torch.no_grad():
-            network(tensor)
+            model(tensor)
 
     return call
+
+
+def slower_note(speed: list[dict]) -> str:
+    """A note if rounding the weights gains no speed here, else ''."""
+    rounded, plain = (
+        [item for item in speed if item['weights'] in weights]
+        for weights in (('float16', 'int8'), ('float32', )))
+    if not rounded:
+        return ''
+    best, rival = (min(items, key=lambda item: item['milliseconds'])
+                   for items in (rounded, plain))
+    if best['milliseconds'] < rival['milliseconds']:
+        return ''
+    return (f'{best["weights"]} is no faster on this machine than '
+            f'{rival["name"]} with float32 weights '
+            f'({rival["milliseconds"]:.1f} ms)')

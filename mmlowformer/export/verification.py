@@ -1,4 +1,4 @@
-"""Comparing an export with its checkpoint, on real images."""
+"""Comparing an export with its checkpoint on images."""
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -6,14 +6,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from PIL import Image
 
 from ..errors import UserError
+from ..models.exported_model import ExportedModel
+from ..predict.pipeline import Pipeline
+from ..predict.results import result_of
 from ..predict.trained_model import TrainedModel
-from ..runtime import Predictor
-from ..runtime.postprocess import Geometry, find
+from ..runtime import ExportedPredictor
+from ..runtime.postprocess import Geometry, postprocess
 from ..runtime.predictor import compute, tensor
 from ..utils.images import read
-from .comparison import Row, compare_outputs, compare_results
+from ..visualization.drawing import captioned
+from .comparison import Comparison, compare_outputs, compare_results
 from .formats import FORMATS
 from .program import LEAST_SIDE
 from .reference import Outputs, Reference
@@ -31,47 +38,50 @@ def sizes_for(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class Verifier:
-    """Compares an exported folder with the checkpoint that it is of."""
+    """Compares an exported folder with its checkpoint."""
 
     def __init__(self, folder: str | Path, trained: TrainedModel,
-                 example: tuple[int, int], *, strict: bool = True,
-                 step: Callable[[], None] = lambda: None):
-        self.predictor = Predictor(folder, threads=torch.get_num_threads())
+                 example: tuple[int, int], *, strict: bool = True):
+        self.predictor = ExportedPredictor(folder,
+                                           threads=torch.get_num_threads())
         self.description = self.predictor.description
         self.reference = Reference(
             trained, [item['name'] for item in self.description.outputs],
             self.description.task)
         self.sizes = list(dict.fromkeys(
             [self.description.size] if self.description.size else
-            [self._multiple(size) for size in sizes_for(example)]))
+            map(self._padded, sizes_for(example))))
         self.batches = ([self.description.batch] if self.description.batch
                         else list(BATCHES))
         self.map_error = FORMATS[self.description.format].map_error
-        self.strict, self.step = strict, step
+        self.strict = strict
 
-    def _multiple(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Up to what can be in front of the network."""
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Round up to what the runtime pads images to."""
         step = self.description.multiple
         height, width = (-(-side // step) * step for side in size)
         return height, width
 
-    def rows(self, images: Sequence[str]) -> list[Row]:
-        """Compare outputs at all sizes and batches, then what is found."""
+    def rows(self, images: Sequence[str],
+             step: Callable[[], None] = lambda: None) -> list[Comparison]:
+        """Compare outputs at all sizes and batches, then predictions."""
         if not images:
-            raise UserError('there is no image to verify with')
-        return [*self._outputs(images), *self._prepared(images),
-                *self._found(images)]
+            raise UserError('no images to verify with: name some with '
+                            '--verify')
+        return [*self._outputs(images, step), *self._prepared(images),
+                *self._predictions(images, step)]
 
     @property
     def steps(self) -> int:
-        """How many comparisons :meth:`rows` makes beside the images'."""
+        """How often :meth:`rows` calls ``step``, besides once per image."""
         return len(self.sizes) * len(self.batches)
 
-    def _outputs(self, files: Sequence[str]) -> Iterator[Row]:
-        pictures = [read(file, 'opencv') for file in files[:max(BATCHES)]]
+    def _outputs(self, files: Sequence[str], step: Callable[[], None]
+                 ) -> Iterator[Comparison]:
+        originals = [read(file, 'opencv') for file in files[:max(BATCHES)]]
         for size in self.sizes:
             for batch in self.batches:
-                images = [cv2.resize(pictures[i % len(pictures)], size[::-1])
+                images = [cv2.resize(originals[i % len(originals)], size[::-1])
                           for i in range(batch)]
                 where = f'{batch} x {size[0]}x{size[1]}'
                 yield from self._worst(where, (
@@ -79,7 +89,7 @@ class Verifier:
                         self._ours(images), self.reference.outputs(images))
                     for item in compare_outputs(
                         ours, theirs, size, self.map_error)))
-                self.step()
+                step()
 
     def _ours(self, images: list[np.ndarray]) -> list[Outputs]:
         outputs = compute(self.predictor.session,
@@ -87,8 +97,8 @@ class Verifier:
         return [{name: values[index] for name, values in outputs.items()}
                 for index in range(len(images))]
 
-    def _prepared(self, files: Sequence[str]) -> Iterator[Row]:
-        """Images as they reach the model, if it does not force a size."""
+    def _prepared(self, files: Sequence[str]) -> Iterator[Comparison]:
+        """Compare preprocessed images, unless the export fixes a size."""
         if self.description.size:
             return
         errors = []
@@ -99,30 +109,54 @@ class Verifier:
             theirs = self.reference.prepared(file)
             errors.append(float('inf') if ours.shape != theirs.shape else
                           float(np.abs(ours.astype(int) - theirs).max()))
-        yield Row('prepared images', f'{len(files)} images', max(errors), 0.5)
+        yield Comparison('prepared images', f'{len(files)} images',
+                         max(errors), 0.5)
 
-    def _found(self, files: Sequence[str]) -> Iterator[Row]:
+    def _predictions(self, files: Sequence[str], step: Callable[[], None]
+                     ) -> Iterator[Comparison]:
         if self.description.task == 'features':
             return
-        found: list[tuple[str, float, float]] = []
+        errors: list[tuple[str, float, float]] = []
         for ours, file in zip(self.predictor(list(files)), files):
-            found += compare_results(ours, self._expected(file))
-            self.step()
-        yield from self._worst(f'{len(files)} images', found)
+            errors += compare_results(ours, self._expected(file))
+            step()
+        yield from self._worst(f'{len(files)} images', errors)
 
     def _expected(self, file: str) -> Outputs:
         if self.description.size is None:
-            return self.reference.read(self.reference.predict(file))
-        # What a fixed size does to an image is part of the export.
+            return self.reference.predict(file)
+        # Resizing to a fixed size is part of the export.
         prepared = self.predictor.prepare(file)
         outputs, = self.reference.outputs([prepared.image])
-        return vars(find(self.description, outputs, Geometry(*prepared[1:])))
+        return vars(postprocess(self.description, outputs,
+                                Geometry(*prepared[1:])))
 
-    def _worst(self, where: str, found: Iterable[tuple[str, float, float]]
-               ) -> Iterator[Row]:
+    def _worst(self, where: str, errors: Iterable[tuple[str, float, float]]
+               ) -> Iterator[Comparison]:
         worst: dict[str, tuple[float, float]] = defaultdict(
             lambda: (-1., 0.))
-        for name, error, limit in found:
+        for name, error, limit in errors:
             worst[name] = max(worst[name], (error, limit))
         for name, (error, limit) in worst.items():
-            yield Row(name, where, error, limit if self.strict else None)
+            yield Comparison(name, where, error,
+                             limit if self.strict else None)
+
+
+def draw_comparison(trained: TrainedModel, folder: str | Path, image: str
+                    ) -> Image.Image:
+    """Draw the predictions of checkpoint and export side by side."""
+    exported = ExportedModel(folder, torch.get_num_threads())
+    pipeline = Pipeline(trained.pipeline, trained.scope)
+    panels = []
+    for name, model in (('checkpoint', trained.module),
+                        (exported.description.format, exported)):
+        prepared = pipeline(image)
+        with DefaultScope.overwrite_default_scope(trained.scope), \
+                torch.no_grad():
+            sample, = model.test_step(pseudo_collate([prepared.data]))
+        result = result_of(
+            sample, exported.description.host['score_thr'], None, name=image,
+            image=prepared.image, classes=trained.classes,
+            palette=trained.palette, seconds=0.)
+        panels.append((name, result.draw()))
+    return captioned(panels)

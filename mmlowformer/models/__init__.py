@@ -1,5 +1,6 @@
 from ..utils import checkpoint_schemes  # registers loaders
 from .lowformer import LowFormer
-from .model_utils import bare, find_lowformers
+from .model_utils import find_lowformers, unwrap_model
 
-__all__ = ['LowFormer', 'bare', 'checkpoint_schemes', 'find_lowformers']
+__all__ = ['LowFormer', 'checkpoint_schemes', 'find_lowformers',
+           'unwrap_model']

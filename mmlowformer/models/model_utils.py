@@ -12,7 +12,7 @@ def find_lowformers(model: nn.Module) -> dict[str, LowFormer]:
             if isinstance(module, LowFormer)}
 
 
-def bare(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """The model itself."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.get_submodule('module')

@@ -2,8 +2,8 @@
 
 Each step is an identity of linear algebra, so outputs differ by rounding only.
 On a CPU convolutions keep their weights as oneDNN wants them, 3x3 ones with
-many channels go by Winograd's algorithm, and FusedMBConvs of stride 1, whose
-wide maps do not fit into the caches, are computed part by part; with stride 2
+many channels use Winograd convolution, and FusedMBConvs with stride 1, whose
+wide maps do not fit into the caches, are computed in chunks; with stride 2
 that was slower.
 
 Not rewritten: a GroupNorm in front of an attention, whose depthwise
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UserError
-from ..ops.chunking import count_parts, is_exported, join, may_loop
+from ..ops.chunking import can_unroll, concat, count_chunks, is_exporting
 from ..ops.module_utils import replace_modules, to_channels_last
 from ..ops.packed_conv import PackedConv2d
 from ..ops.winograd_conv import WinogradConv2d
 from .blocks import FusedMBConv, Lowtention, Residual
 
 # Values of a hidden map that are computed at once: 4 MiB in float32.
-PART_SIZE = 2**20
+CHUNK_SIZE = 2**20
 
 
 def fuse_for_inference(network: nn.Module) -> None:
@@ -84,8 +84,8 @@ def _fuse(network: nn.Module) -> None:
             module.inplace = True
     # First, or kernels would be transformed once more.
     to_channels_last(network)
-    replace_modules(network, PartwiseFusedMBConv.can_replace,
-                    PartwiseFusedMBConv)
+    replace_modules(network, ChunkedFusedMBConv.can_replace,
+                    ChunkedFusedMBConv)
     replace_modules(network, WinogradConv2d.can_replace, WinogradConv2d)
     replace_modules(network, PackedConv2d.can_replace, PackedConv2d)
 
@@ -148,11 +148,11 @@ def _turned(up: nn.ConvTranspose2d) -> nn.Conv2d:
     return conv.requires_grad_(up.weight.requires_grad)
 
 
-class PartwiseFusedMBConv(nn.Module):
-    """FusedMBConv of stride 1 whose wide hidden map never exists as a whole.
+class ChunkedFusedMBConv(nn.Module):
+    """FusedMBConv with stride 1 that computes its wide hidden map in chunks.
 
-    On a CPU, if that map is large. The parameters, and the outputs up to
-    rounding, are those of the block that it takes the place of.
+    On a CPU, if that map is large. Parameters are those of the replaced block,
+    outputs are equal up to rounding.
     """
 
     def __init__(self, block: FusedMBConv):
@@ -171,20 +171,21 @@ class PartwiseFusedMBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.spatial_conv.conv
-        if isinstance(conv, WinogradConv2d) and conv.pays(x):
+        if isinstance(conv, WinogradConv2d) and conv.use_winograd(x):
             return conv.convolve_tiles(x, self._behind_conv)
-        rows = max(1, PART_SIZE // (conv.out_channels * x.shape[3]))
-        if not self._pays(x, rows):
+        rows = max(1, CHUNK_SIZE // (conv.out_channels * x.shape[3]))
+        if not self._use_chunks(x, rows):
             return self._behind_conv(conv(x))
-        return join([self._by_rows(image, rows) for image in x.split(1)], 0)
+        return concat([self._by_chunks(image, rows)
+                       for image in x.split(1)], dim=0)
 
     @staticmethod
-    def _pays(x: Tensor, rows: int) -> bool:
-        parts = count_parts(x.shape[2], rows)
-        return (x.device.type == 'cpu' and parts > 1 and not is_exported()
-                and may_loop(len(x) * parts))
+    def _use_chunks(x: Tensor, rows: int) -> bool:
+        parts = count_chunks(x.shape[2], rows)
+        return (x.device.type == 'cpu' and parts > 1 and not is_exporting()
+                and can_unroll(len(x) * parts))
 
-    def _by_rows(self, x: Tensor, rows: int) -> Tensor:
+    def _by_chunks(self, x: Tensor, rows: int) -> Tensor:
         conv, height = self.spatial_conv.conv, x.shape[2]
         parts = []
         for start in range(0, height, rows):
@@ -195,7 +196,7 @@ class PartwiseFusedMBConv(nn.Module):
                 part = F.pad(part, (0, 0, above, below))
             part = F.conv2d(part, conv.weight, conv.bias, padding=(0, 1))
             parts.append(self._behind_conv(part))
-        return join(parts, dim=2)
+        return concat(parts, dim=2)
 
     def _behind_conv(self, x: Tensor) -> Tensor:
         return self.point_conv(self.spatial_conv.activate(x))

@@ -1,28 +1,28 @@
-"""What is too large for a processor's caches, computed part by part."""
+"""Computing large feature maps in chunks that fit into a CPU's caches."""
 import torch
 from torch import Tensor
 
-# A compiler unrolls the loop over the parts.
-MAX_COMPILED_PARTS = 16
+# A compiler unrolls the loop over the chunks.
+MAX_UNROLLED_CHUNKS = 16
 
 
-def is_exported() -> bool:
-    """Whether a graph for somebody else is being made of what is computed."""
+def is_exporting() -> bool:
+    """Whether the model is being traced or exported."""
     # torch before 2.7 cannot tell an export from a compilation.
-    is_exporting = getattr(torch.compiler, 'is_exporting', bool)
-    return torch.jit.is_tracing() or is_exporting()
+    return torch.jit.is_tracing() or getattr(
+        torch.compiler, 'is_exporting', bool)()
 
 
-def count_parts(size: int, part: int) -> int:
-    """How many parts make up a size; the last one may be smaller."""
-    return -(-size // part)
+def count_chunks(size: int, chunk: int) -> int:
+    """Number of chunks that make up a size; the last may be smaller."""
+    return -(-size // chunk)
 
 
-def may_loop(parts: int) -> bool:
-    """Whether a loop over so many parts is not too long for a compiler."""
-    return parts <= MAX_COMPILED_PARTS or not torch.compiler.is_compiling()
+def can_unroll(chunks: int) -> bool:
+    """Whether a compiler, if one is at work, can unroll so many chunks."""
+    return chunks <= MAX_UNROLLED_CHUNKS or not torch.compiler.is_compiling()
 
 
-def join(parts: list[Tensor], dim: int) -> Tensor:
-    """``torch.cat`` that does not copy a single part."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+def concat(chunks: list[Tensor], dim: int) -> Tensor:
+    """``torch.cat`` that does not copy a single chunk."""
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim)

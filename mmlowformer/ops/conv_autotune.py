@@ -1,13 +1,12 @@
-"""Which way to convolve is faster on this machine: measured, and remembered.
+"""Whether to use Winograd convolution, by a measurement that is cached.
 
-How far Winograd's algorithm pays depends on the instructions of a processor,
-its caches, and the number of threads. So a convolution of each kind that comes
-is timed both ways, once; the times are kept in a file.
+It depends on a processor's instructions and caches, and on the number of
+threads. So both algorithms are timed once for each kind of convolution, and
+the times are kept in a file.
 """
 import json
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -18,103 +17,89 @@ import torch
 from torch import nn
 
 from ..errors import first_line
+from ..utils.cpu import cpu_name
 from ..utils.files import atomic_write
-from .conv_heuristics import Size, pays_by_constants
+from ..utils.timing import Timer
+from .conv_heuristics import ConvSize, use_winograd_by_heuristic
+from .module_utils import to_channels_last
+from .packed_conv import PackedConv2d
+from .winograd_conv import WinogradConv2d
 
-# Nothing below these is worth being timed.
+# Smaller convolutions are not worth timing.
 MIN_TIMED_CHANNELS = 32
 MIN_TIMED_TILES = 16
 
-# For maps of few tiles, as the small ones of a pyramid, oneDNN lays kernels
-# out in another way than for the large ones. To be kept once more, in four
-# times the memory of a weight, they have to save more than a little time.
+# For few tiles, as in the last levels of a pyramid, oneDNN packs kernels in
+# another layout. A second copy, four times as large as the weight, has to save
+# more than a little time.
 FEW_TILES = 64
-MIN_GAIN_OF_FEW = 1.1
+MIN_SPEEDUP_FOR_FEW_TILES = 1.1
 
 ROUNDS = 5
 # 64 MiB, more than caches hold. In a network weights come from memory, and
 # Winograd's are four times as large.
 EVICTING = 2**24
 FILE = 'convolutions.json'
-# Nothing can be written below it.
-NO_FOLDER = Path(os.devnull)
 Seconds = dict[str, float]
 
 
-# A compiler asks, and keeps the answer.
+# A compiler calls it once and keeps the result.
 @torch.compiler.assume_constant_result
-def pays_here(in_channels: int, out_channels: int, images: int, height: int,
-              width: int, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether Winograd's way was faster on this machine.
+def use_winograd_by_measurement(*size) -> bool:
+    """Decide by the fields of ``ConvSize``, as measured on this machine.
 
-    The first convolution of its channels, with about as many tiles, is timed;
-    the times are kept in ``mmlowformer/convolutions.json`` in the user's cache
-    folder, by processor, number of threads, and version of torch. With few
-    tiles a tenth has to be gained. Where that cannot be written, with a
-    warning, or torch is told to be deterministic, the constants decide.
+    The times are kept in ``mmlowformer/convolutions.json`` in the user's cache
+    folder, by processor, number of threads and version of torch. Fixed
+    thresholds decide instead if torch is set to be deterministic, or, with a
+    warning, if that file cannot be written.
     """
-    size = Size(in_channels, out_channels, images, height, width, dtype)
-    if in_channels < MIN_TIMED_CHANNELS or size.tiles < MIN_TIMED_TILES:
+    conv = ConvSize(*size)
+    if (conv.in_channels < MIN_TIMED_CHANNELS
+            or conv.tiles < MIN_TIMED_TILES):
         return False
     if torch.are_deterministic_algorithms_enabled():
-        return pays_by_constants(*size)
-    return _was_faster(size, torch.get_num_threads())
+        return use_winograd_by_heuristic(*conv)
+    return _was_faster(conv, torch.get_num_threads())
 
 
 @cache
-def _was_faster(size: Size, threads: int) -> bool:
-    seconds = _seconds(size)
-    if seconds is None:
-        return pays_by_constants(*size)
-    least_gain = MIN_GAIN_OF_FEW if size.tiles < FEW_TILES else 1.
-    return seconds['winograd'] * least_gain < seconds['direct']
-
-
-def _seconds(size: Size) -> Seconds | None:
-    """What both ways took; none if that could not be remembered."""
-    machine, kind = _machine(), _kind(size)
-    known = _remembered(cache_file()).setdefault(machine, {})
-    if kind not in known and _is_writable(cache_file()):
-        known[kind] = time_both_ways(size)
-        _remember(cache_file(), machine, known)
-    return known.get(kind)
+def _was_faster(conv: ConvSize, threads: int) -> bool:
+    machine, kind, file = _machine(), _kind(conv), cache_file()
+    times = _load(file).setdefault(machine, {})
+    if kind not in times:
+        if not _is_writable(file):
+            return use_winograd_by_heuristic(*conv)
+        times[kind] = time_algorithms(conv)
+        _save(file, machine, times)
+    speedup = MIN_SPEEDUP_FOR_FEW_TILES if conv.tiles < FEW_TILES else 1.
+    return times[kind]['winograd'] * speedup < times[kind]['direct']
 
 
 def _machine() -> str:
     capability = torch.backends.cpu.get_cpu_capability()
-    return (f'{_processor()}, {capability}, {torch.get_num_threads()} threads,'
+    return (f'{cpu_name()}, {capability}, {torch.get_num_threads()} threads,'
             f' torch {torch.__version__}')
 
 
-@cache
-def _processor() -> str:
-    from ..utils.cpu import cpu_name
-    return cpu_name()
-
-
-def _kind(size: Size) -> str:
-    """Sizes whose tiles are equally many, to a factor of two, are alike."""
-    return (f'{size.in_channels} to {size.out_channels} channels, '
-            f'{2**(size.tiles.bit_length() - 1)} tiles, '
-            f'{str(size.dtype).removeprefix("torch.")}')
+def _kind(conv: ConvSize) -> str:
+    """Numbers of tiles within a factor of two count as the same."""
+    return (f'{conv.in_channels} to {conv.out_channels} channels, '
+            f'{2**(conv.tiles.bit_length() - 1)} tiles, '
+            f'{str(conv.dtype).removeprefix("torch.")}')
 
 
 def cache_file() -> Path:
-    """Where the times are kept."""
+    """The file that keeps the times."""
     folder = os.environ.get('XDG_CACHE_HOME')
-    return Path(folder or _home() / '.cache', 'mmlowformer', FILE)
-
-
-def _home() -> Path:
     try:
-        return Path.home()
-    # In containers, of users that the system does not know.
+        return Path(folder or Path.home() / '.cache', 'mmlowformer', FILE)
+    # In containers, for users that the system does not know.
     except RuntimeError:
-        return NO_FOLDER
+        return Path(os.devnull, FILE)  # Cannot be written.
 
 
 @cache
-def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
+def _load(file: Path) -> dict[str, dict[str, Seconds]]:
     try:
         # Opening a pipe would wait for somebody to write to it.
         text = file.read_text(encoding='utf-8') if file.is_file() else '{}'
@@ -129,14 +114,14 @@ def _remembered(file: Path) -> dict[str, dict[str, Seconds]]:
 
 def _are_seconds(value) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(value.get(way), float) for way in ('direct', 'winograd'))
+        isinstance(value.get(name), float) for name in ('direct', 'winograd'))
 
 
 @cache
 def _is_writable(file: Path) -> bool:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # What is on a read-only disk, too.
+        # The folder may exist on a read-only disk.
         tempfile.TemporaryFile(dir=file.parent).close()
     except OSError as error:
         _warn(file, error)
@@ -146,19 +131,19 @@ def _is_writable(file: Path) -> bool:
 
 def _warn(file: Path, error: OSError) -> None:
     warnings.warn(
-        f'how long convolutions take is not remembered: {file} cannot be '
-        f'written ({error.strerror or first_line(error)}). Set '
-        'XDG_CACHE_HOME to a folder that can be', stacklevel=2)
+        f'{file} cannot be written ({error.strerror or first_line(error)}), '
+        'so convolution timings are not cached: set XDG_CACHE_HOME to a '
+        'writable folder', stacklevel=2)
 
 
-def _remember(file: Path, machine: str, known: dict[str, Seconds]) -> None:
+def _save(file: Path, machine: str, times: dict[str, Seconds]) -> None:
     """Add to what other processes may have written meanwhile."""
-    _remembered.cache_clear()
-    content = _remembered(file)
-    content.setdefault(machine, {}).update(known)
+    _load.cache_clear()
+    content = _load(file)
+    content.setdefault(machine, {}).update(times)
     try:
         _replace(file, content)
-    # A full disk: it is known in this process.
+    # A full disk: this process still knows the times.
     except OSError as error:
         _warn(file, error)
 
@@ -170,37 +155,33 @@ def _replace(file: Path, content: dict[str, dict[str, Seconds]]) -> None:
         json.dump(content, stream, indent=1)
 
 
-def time_both_ways(size: Size) -> Seconds:
-    """Time a convolution, directly and by Winograd's algorithm."""
-    # Of weights made in inference mode no changes are counted.
+def time_algorithms(conv: ConvSize) -> Seconds:
+    """Time a direct and a Winograd convolution."""
+    # Changes of weights made in inference mode are not counted.
     with torch.inference_mode(False), torch.no_grad():
         evicting = torch.zeros(EVICTING)
-        return fewest_seconds(_ways(size), lambda way: evicting.add_(1))
+        return best_times(_algorithms(conv), lambda call: evicting.add_(1))
 
 
-def fewest_seconds(ways: Mapping[str, Callable[[], object]],
-                   prepare: Callable[[Callable], object]) -> Seconds:
-    """Time several ways in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def best_times(calls: Mapping[str, Callable[[], object]],
+               prepare: Callable[[Callable], object]) -> Seconds:
+    """Time calls in turns, and take the least seconds of each."""
+    timer = Timer()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
-        for name, call in ways.items():
+        for name, call in calls.items():
             prepare(call)
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timer.measure(call))
     return {name: min(values) for name, values in seconds.items()}
 
 
-def _ways(size: Size) -> dict[str, Callable]:
-    from .module_utils import to_channels_last
-    from .packed_conv import PackedConv2d
-    from .winograd_conv import WinogradConv2d
-    conv = nn.Conv2d(size.in_channels, size.out_channels, 3, padding=1,
-                     dtype=size.dtype)
-    to_channels_last(conv)
-    x = torch.randn(size.images, size.in_channels, size.height, size.width,
-                    dtype=size.dtype).contiguous(
+def _algorithms(conv: ConvSize) -> dict[str, Callable]:
+    module = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1,
+                       dtype=conv.dtype)
+    to_channels_last(module)
+    x = torch.randn(conv.images, conv.in_channels, conv.height, conv.width,
+                    dtype=conv.dtype).contiguous(
                         memory_format=torch.channels_last)
     return dict(
-        direct=partial(PackedConv2d(conv), x),
-        winograd=partial(WinogradConv2d(conv).convolve_tiles, x))
+        direct=partial(PackedConv2d(module), x),
+        winograd=partial(WinogradConv2d(module).convolve_tiles, x))

@@ -1,8 +1,7 @@
-"""mmcv's own operators, which take every tensor for a contiguous one.
+"""Contiguous inputs for mmcv's operators.
 
-Most of them (RoIAlign, deformable convolutions and others, on a CPU and on a
-GPU) read the memory as it lies, without a look at the strides: of
-channels-last maps or weights they compute something else, and do not say so.
+Most of them (RoIAlign, deformable convolutions and others, on CPU and GPU)
+ignore strides: they silently compute wrong values from channels-last tensors.
 """
 import sys
 from collections.abc import Callable
@@ -16,15 +15,11 @@ PACKAGE = 'mmcv.ops'
 WEIGHT_STANDARDIZATION = 'mmcv.cnn.bricks.conv_ws'
 
 
-def lay_out_inputs() -> None:
-    """Let all operators of mmcv have contiguous tensors, in this process.
-
-    Forward and backward. What is contiguous already is not copied. Without
-    mmcv's operators (mmcv-lite) there is nothing to do.
-    """
+def make_inputs_contiguous() -> None:
+    """Patch all operators of mmcv in this process, forward and backward."""
     try:
         import_module(PACKAGE)
-    except ImportError:
+    except ImportError:  # mmcv-lite has no operators.
         return
     modules = [module for name, module in list(sys.modules.items())
                if _is_in_package(name)]
@@ -60,12 +55,12 @@ def _contiguous(value):
     return value.contiguous() if isinstance(value, Tensor) else value
 
 
-def wants_contiguous(module: nn.Module) -> bool:
-    """Whether a module cannot do with channels-last weights."""
+def needs_contiguous(module: nn.Module) -> bool:
+    """Whether a module computes wrong values from channels-last weights."""
     return any(_is_in_package(kind.__module__) or
                kind.__module__ == WEIGHT_STANDARDIZATION
                for kind in type(module).__mro__)
 
 
-# Also where a deployed network is unpickled.
-lay_out_inputs()
+# On import, so that unpickling a deployed network patches them, too.
+make_inputs_contiguous()

@@ -1,8 +1,8 @@
-"""Convolutions whose weights are laid out once, not in each call.
+"""Convolutions that convert their weights for oneDNN once, not in each call.
 
-oneDNN, which convolves for torch on x86, has layouts of its own for weights,
-and which is best depends on the size of the maps. torch converts weights to it
-in each call; compilers do so once, and with the same two operators.
+oneDNN, which computes torch's convolutions on x86, has layouts of its own for
+weights; the best one depends on the size of the feature maps. torch converts
+weights in each call; compilers do so once, with the same two operators.
 """
 import platform
 from collections.abc import Sequence
@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.allocator import return_free_memory
-from .chunking import is_exported
+from .chunking import is_exporting
 
-# Of a weight so many values are compared, to see whether they changed.
+# Values that are compared to see whether a weight has changed.
 SAMPLE_SIZE = 16
 DTYPES = (torch.float32, torch.bfloat16)
-# What takes fewer multiplications torch convolves without oneDNN, whose calls
-# alone take longer.
+# Below, torch convolves without oneDNN, whose calls alone take longer.
 MIN_MACS = 2_000_000
 OPERATORS = ('_convolution_pointwise', '_reorder_convolution_weight',
              '_get_mkldnn_serialized_md')
@@ -28,34 +27,27 @@ X86 = ('x86_64', 'AMD64', 'i386')
 
 
 class Snapshot(NamedTuple):
-    """What a weight was when something was made from it.
-
-    Attributes:
-        weight (Tensor): The weight.
-        version (int): How often it had been written to.
-        address (int): Where its values lay.
-        values (Tensor): Some of its values, where they lay.
-        copies (Tensor): What they were.
-    """
+    """State of a weight, to tell later whether it has changed."""
 
     weight: Tensor
     version: int
     address: int
+    # A view of some values, and what they were.
     values: Tensor
     copies: Tensor
 
     @classmethod
     def of(cls, weight: Tensor) -> 'Snapshot':
-        """Take it, of a weight that :func:`is_dense`."""
+        """Take a snapshot of a weight that :func:`is_dense`."""
         values = _sample(weight.detach())
         return cls(weight, weight._version, weight.data_ptr(), values,
                    values.clone())
 
     def is_current(self, weight: Tensor) -> bool:
-        """Whether a weight is that one, and unchanged.
+        """Whether it is the same weight, unchanged.
 
-        Not all that writes into a tensor counts as a new version: fused
-        optimizers do not, nor does what goes by ``weight.data``.
+        Fused optimizers and writes through ``weight.data`` do not count up the
+        version.
         """
         return (weight is self.weight and weight._version == self.version
                 and weight.data_ptr() == self.address
@@ -63,14 +55,7 @@ class Snapshot(NamedTuple):
 
 
 class ConvSettings(NamedTuple):
-    """What a convolution is beside its weights, as torch's operators take it.
-
-    Attributes:
-        padding (tuple[int, int]): Of height and width, as the next two.
-        stride (tuple[int, int]): The stride.
-        dilation (tuple[int, int]): The dilation.
-        groups (int): Groups of channels.
-    """
+    """Settings of a convolution, in the order of torch's operators."""
 
     padding: tuple[int, ...] = (0, 0)
     stride: tuple[int, ...] = (1, 1)
@@ -79,13 +64,7 @@ class ConvSettings(NamedTuple):
 
 
 class PackedWeight(NamedTuple):
-    """A convolution's weight in the layout that oneDNN wants.
-
-    Attributes:
-        values (Tensor): The weight, of the layout ``torch._mkldnn``.
-        size (torch.Size): Of the maps that it is best for.
-        source (Snapshot): What it was made from.
-    """
+    """A convolution's weight in oneDNN's layout for one size of maps."""
 
     values: Tensor
     size: torch.Size
@@ -99,7 +78,7 @@ def _sample(weight: Tensor) -> Tensor:
 
 
 def is_dense(weight: Tensor) -> bool:
-    """Whether nothing lies between its values, and changes are counted."""
+    """Whether a weight has no gaps in memory, and counts its changes."""
     if not torch.compiler.is_compiling() and weight.is_inference():
         return False
     return (weight.is_contiguous(memory_format=torch.channels_last)
@@ -108,9 +87,9 @@ def is_dense(weight: Tensor) -> bool:
 
 def infers_on_cpu(x: Tensor, weight: Tensor,
                   dtypes: tuple[torch.dtype, ...]) -> bool:
-    """Whether a CPU computes it, for nobody who asks for gradients."""
+    """Whether this is inference on a CPU, in one of the data types."""
     return (not torch.is_grad_enabled() and not _autocasts()
-            and not is_exported()
+            and not is_exporting()
             and x.device.type == weight.device.type == 'cpu'
             and x.dtype == weight.dtype and x.dtype in dtypes
             and is_dense(weight))
@@ -123,10 +102,10 @@ def _autocasts() -> bool:
         return torch.is_autocast_cpu_enabled()
 
 
-# A compiler asks, and keeps the answer.
+# A compiler calls it once and keeps the result.
 @torch.compiler.assume_constant_result
 def can_pack() -> bool:
-    """Whether this processor has such layouts, and torch the operators."""
+    """Whether oneDNN has layouts for this CPU, and torch the operators."""
     return _can_pack()
 
 
@@ -139,42 +118,37 @@ def _can_pack() -> bool:
 @torch.no_grad()
 def pack_weight(weight: Tensor, size: Sequence[int],
                 settings: ConvSettings) -> Tensor:
-    """Lay out a convolution's weight as oneDNN wants it."""
+    """Convert a weight to oneDNN's layout for maps of a size."""
     return torch.ops.mkldnn._reorder_convolution_weight(
         weight, *settings, size)
 
 
 def layout_of(packed: Tensor) -> bytes:
-    """What tells layouts apart, of what :func:`pack_weight` has made."""
+    """An identifier of a packed weight's layout."""
     return bytes(
         torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().data)
 
 
 def convolve_packed(x: Tensor, weight: Tensor, bias: Tensor | None,
                     settings: ConvSettings) -> Tensor:
-    """Convolve with a weight that may be packed.
-
-    With one as it is, the same is done after a conversion: what comes out
-    does not depend on what was packed before.
-    """
+    """Convolve with a weight that may be packed, with the same outputs."""
     padding, stride, dilation, groups = settings
     return torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, padding, stride, dilation, groups, 'none', [], '')
 
 
 class PackedConv2d(nn.Conv2d):
-    """A convolution that keeps its weight as oneDNN wants it for the maps.
+    """A convolution that keeps its weight in oneDNN's layout.
 
-    That is: for inference in float32 or bfloat16 on an x86 CPU, with maps as
-    large as the last ones. Whatever else comes, and what is traced, compiled
-    or exported, is convolved as ever. The parameters are those of the
-    convolution that it takes the place of, and so are the outputs up to
-    rounding. Weights may change at any time, as of
-    :class:`.winograd.WinogradConv2d`.
+    The packed weight is used for inference in float32 or bfloat16 on an x86
+    CPU, with feature maps of the same size as before. All other calls, and
+    tracing, compiling or exporting, use the ordinary convolution. Parameters
+    are those of the replaced convolution, outputs are equal up to rounding.
+    Weights may change at any time, see :class:`.winograd_conv.WinogradConv2d`.
     """
 
     def __init__(self, conv: nn.Conv2d):
-        # Pairs, of which torch's annotations do not know.
+        # torch's annotations do not know that these are pairs.
         pairs: dict[str, Any] = dict(
             kernel_size=conv.kernel_size, stride=conv.stride,
             padding=conv.padding, dilation=conv.dilation)
@@ -190,27 +164,27 @@ class PackedConv2d(nn.Conv2d):
 
     @staticmethod
     def can_replace(module: nn.Module) -> bool:
-        """Whether it is a convolution as torch has it."""
+        """Whether it is one of torch's own, padded with zeros."""
         return (type(module) is nn.Conv2d and module.padding_mode == 'zeros'
                 and not isinstance(module.padding, str))
 
-    def forget(self) -> None:
-        """Give the memory back that what is made from the weight takes."""
+    def clear_packed(self) -> None:
+        """Free what was made from the weight."""
         self._packed = None
 
     def _apply(self, *args, **kwargs):
-        # Of no use elsewhere.
-        self.forget()
+        # It is useless on another device or in another type.
+        self.clear_packed()
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict:
-        """What is copied and pickled: all but what is made from it."""
+        """Copy and pickle without the packed weight."""
         return self.__dict__ | dict(_packed=None)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._can_use_packed(x):
             return super().forward(x)
-        # What comes out is laid out like this, and not like the weight.
+        # The outputs get the memory format of x, not of the weight.
         x = x.contiguous(memory_format=torch.channels_last)
         return convolve_packed(x, self._weight_for(x.shape), self.bias,
                                self._settings)
@@ -229,23 +203,23 @@ class PackedConv2d(nn.Conv2d):
         packed = self._packed
         if packed is None or not packed.source.is_current(self.weight):
             return self._pack_for(size)
-        # Of sizes in turn, as in heads, none but the first is packed.
+        # Where sizes alternate, as in heads, only the first is packed.
         comes_again, self._last_size = self._last_size == size, size
         if packed.size == size:
             return packed.values
         return self._pack_for(size) if comes_again else self.weight
 
     def _pack_for(self, size: torch.Size) -> Tensor:
-        # Other threads may do the same, to the same effect.
+        # Other threads may do the same, with the same result.
         self._packed = PackedWeight(
             pack_weight(self.weight, size, self._settings), size,
             Snapshot.of(self.weight))
         return self._packed.values
 
 
-def forget_packed(module: nn.Module) -> None:
-    """Give the memory back that what is made from weights takes."""
+def clear_packed_weights(module: nn.Module) -> None:
+    """Free all packed weights and kernels of a module."""
     for child in module.modules():
         if isinstance(child, PackedConv2d):
-            child.forget()
+            child.clear_packed()
     return_free_memory()

@@ -1,16 +1,16 @@
-"""3x3 convolutions by Winograd's algorithm: a quarter of the multiplications.
+"""Winograd convolution, F(4x4, 3x3): a quarter of the multiplications.
 
-A tile of 4x4 outputs depends on a patch of 6x6 inputs. Taken as polynomials,
-patch and kernel are multiplied by their values at 6 points of each axis, the
-last one at infinity: 36 products take the place of 16 * 9. Sources: Lavin and
-Gray, Fast Algorithms for Convolutional Neural Networks,
-https://arxiv.org/abs/1509.09308; Barabasz et al., Error Analysis and Improving
-the Accuracy of Winograd Convolution for Deep Neural Networks,
-https://arxiv.org/abs/1803.10986, on how the points decide on the rounding.
+A tile of 4x4 outputs depends on a patch of 6x6 inputs. As polynomials, patch
+and kernel are multiplied by their values at 6 points of each axis, the last
+one at infinity: 36 products replace 16 * 9. Sources: Lavin and Gray, Fast
+Algorithms for Convolutional Neural Networks, https://arxiv.org/abs/1509.09308;
+Barabasz et al., Error Analysis and Improving the Accuracy of Winograd
+Convolution for Deep Neural Networks, https://arxiv.org/abs/1803.10986, on how
+the points determine the rounding error.
 
-On a CPU only: on a GPU cuDNN knows the algorithm. Maps and weights may be
-bfloat16, what lies between is float32: values, kernels and products rounded to
-bfloat16 had several times the error of a direct convolution in bfloat16.
+On CPUs only: on a GPU, cuDNN has the algorithm. Maps and weights may be
+bfloat16; the computation is in float32, as rounding values, kernels and
+products to bfloat16 had several times the error of a direct convolution.
 """
 from collections.abc import Callable
 from functools import cache
@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .chunking import count_parts, join, may_loop
-from .conv_heuristics import MIN_CHANNELS, pays_by_constants
+from .chunking import can_unroll, concat, count_chunks
+from .conv_heuristics import MIN_CHANNELS, use_winograd_by_heuristic
 from .packed_conv import (
     DTYPES,
     ConvSettings,
@@ -42,12 +42,12 @@ PATCH = TILE + KERNEL - 1
 POINTS = (0, 1, -1, 1 / 2, -2)
 POINTWISE = ConvSettings(groups=PATCH**2)
 
-# Tiles times channels that are computed at once, to stay in the caches.
-PART_SIZE = 2**16
+# Tiles times channels of a chunk, which has to fit into the caches.
+CHUNK_SIZE = 2**16
 
 
 def _values(count: int) -> Tensor:
-    """From ``count`` coefficients to the values at the points."""
+    """The matrix from polynomial coefficients to values at the points."""
     rows = [[point**power for power in range(count)] for point in POINTS]
     rows.append([0.] * (count - 1) + [1.])
     return torch.tensor(rows, dtype=torch.float64, device='cpu')
@@ -62,7 +62,7 @@ TO_OUTPUTS = _both_axes(_values(TILE).T).float()
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
-    """The values of kernels at the points."""
+    """Evaluate kernels at the points."""
     to_values = _both_axes(_values(KERNEL))
     kernels = weight.permute(2, 3, 0, 1).flatten(0, 1).double()
     values = torch.tensordot(to_values, kernels, dims=1).float()
@@ -70,17 +70,17 @@ def transform_kernels(weight: Tensor) -> Tensor:
 
 
 def pack_kernels(kernels: Tensor, tiles: int) -> Tensor:
-    """Lay transformed kernels out as oneDNN multiplies them fastest."""
+    """Convert transformed kernels to oneDNN's layout."""
     size = 1, PATCH**2 * kernels.shape[1], tiles, 1
     return pack_weight(kernels, size, POINTWISE)
 
 
 @cache
 def kernel_layout(in_channels: int, out_channels: int, tiles: int) -> bytes:
-    """Which layout :func:`pack_kernels` chooses.
+    """The layout that :func:`pack_kernels` chooses.
 
-    With another one each multiplication might convert it, which was seen to
-    take forty times as long as the multiplication.
+    With another layout, each multiplication may convert it, which took up to
+    forty times as long as the multiplication.
     """
     if not can_pack():
         return b''
@@ -89,7 +89,7 @@ def kernel_layout(in_channels: int, out_channels: int, tiles: int) -> bytes:
 
 
 def kernels_for(weight: Tensor, tiles: int) -> Tensor:
-    """Kernels as :func:`multiply` wants them."""
+    """Kernels for :func:`multiply`."""
     kernels = transform_kernels(weight)
     return pack_kernels(kernels, tiles) if can_pack() else kernels
 
@@ -100,8 +100,8 @@ def _like_kernels(weight: Tensor, tiles: int) -> Tensor:
                             dtype=torch.float32)
 
 
-# To compilers it is one operator: in their graphs it is the same for all maps
-# of a weight, and a constant if the weight is.
+# One operator for compilers: their graphs share it among all maps of a weight,
+# and make it a constant if the weight is one.
 LIBRARY = torch.library.Library('mmlowformer', 'DEF')
 LIBRARY.define('winograd_kernels(Tensor weight, int tiles) -> Tensor')
 LIBRARY.impl('winograd_kernels', kernels_for, 'CPU')
@@ -110,26 +110,26 @@ LIBRARY.impl('winograd_kernels', _like_kernels, 'Meta')
 _FIRST_TILES: dict[tuple[int, int, bytes], int] = {}
 
 
-# A compiler asks, and keeps the answer.
+# A compiler calls it once and keeps the result.
 @torch.compiler.assume_constant_result
 def typical_tiles(in_channels: int, out_channels: int, tiles: int) -> int:
-    """One number of tiles for all for which kernels are laid out alike."""
+    """One number for all numbers of tiles with the same kernel layout."""
     layout = kernel_layout(in_channels, out_channels, tiles)
     return _FIRST_TILES.setdefault((in_channels, out_channels, layout), tiles)
 
 
 class TransformedKernels:
-    """A convolution's kernels as values at the points."""
+    """A convolution's transformed kernels, one copy for each layout."""
 
     def __init__(self, weight: Tensor):
         self.source = Snapshot.of(weight)
         self._values: dict[int, Tensor] = {}
 
     def for_tiles(self, tiles: int) -> Tensor:
-        """For :func:`multiply`, laid out for so many tiles at once."""
+        """Kernels for :func:`multiply` with this number of tiles."""
         out_channels, channels = self.source.weight.shape[:2]
         tiles = typical_tiles(channels, out_channels, tiles)
-        # Other threads may do the same, to the same effect.
+        # Other threads may do the same, with the same result.
         if tiles not in self._values:
             with torch.no_grad():
                 self._values[tiles] = kernels_for(self.source.weight, tiles)
@@ -137,7 +137,7 @@ class TransformedKernels:
 
 
 def multiply(values: Tensor, kernels: Tensor) -> Tensor:
-    """Multiply tiles and kernels: a 1x1 convolution, the points its groups."""
+    """Multiply tiles and kernels: a 1x1 convolution with points as groups."""
     tiles, points, channels = values.shape
     if not can_pack():
         kernels = kernels.view(points, -1, channels).transpose(1, 2)
@@ -148,30 +148,29 @@ def multiply(values: Tensor, kernels: Tensor) -> Tensor:
 
 
 class WinogradConv2d(PackedConv2d):
-    """A 3x3 convolution of stride 1 that takes Winograd's way where it pays.
+    """A 3x3 convolution with stride 1 that uses Winograd where it is faster.
 
-    That is: for inference in float32 or bfloat16 on a CPU, with channels-last
-    maps that are large enough. Whatever else comes, and what is traced or
-    exported, is convolved directly. The parameters are those of the
-    convolution that it takes the place of, and so are the outputs up to
-    rounding. Weights may change at any time; the transformed kernels are made
-    anew with the next image then. A compiler makes them in its graph, where
-    they are constants if weights are (``torch._inductor.config.freezing``).
+    For inference in float32 or bfloat16 on a CPU, with channels-last maps that
+    are large enough. All other calls, and tracing or exporting, use the direct
+    convolution. Parameters are those of the replaced convolution, outputs are
+    equal up to rounding. Weights may change at any time: the next call
+    transforms the kernels again. A compiler transforms them in its graph, as
+    constants if weights are (``torch._inductor.config.freezing``).
 
-    The one change that cannot be seen is that of single values by
-    ``weight.data``, behind the back of autograd: assign ``weight.data`` as a
-    whole, or change ``weight`` under ``torch.no_grad()``.
+    Changes of single values through ``weight.data`` are not detected: assign
+    ``weight.data`` as a whole, or change ``weight`` under
+    ``torch.no_grad()``.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__(conv)
-        self.choose: Callable[..., bool] = pays_by_constants
+        self.choose: Callable[..., bool] = use_winograd_by_heuristic
         self._kernels: TransformedKernels | None = None
 
     @staticmethod
     def can_replace(module: nn.Module,
                     min_channels: int = MIN_CHANNELS) -> bool:
-        """Whether it is such a convolution, with so many input channels."""
+        """Whether it is such a convolution with enough input channels."""
         return (isinstance(module, nn.Conv2d)
                 and (PackedConv2d.can_replace(module)
                      or type(module) is PackedConv2d)
@@ -181,22 +180,22 @@ class WinogradConv2d(PackedConv2d):
                 and module.dilation == (1, 1)
                 and module.in_channels >= min_channels)
 
-    def forget(self) -> None:
-        """Give the memory back that what is made from the weight takes."""
-        super().forget()
+    def clear_packed(self) -> None:
+        """Free what was made from the weight."""
+        super().clear_packed()
         self._kernels = None
 
     def __getstate__(self) -> dict:
-        """What is copied and pickled: all but what is made from it."""
+        """Copy and pickle without the transformed kernels."""
         return super().__getstate__() | dict(_kernels=None)
 
     def _kernels_by_tiles(self) -> Callable[[int], Tensor]:
-        """The kernels for so many tiles, as :func:`multiply` wants them."""
+        """A function from a number of tiles to kernels for it."""
         if torch.compiler.is_compiling():
             return lambda tiles: torch.ops.mmlowformer.winograd_kernels(
                 self.weight, typical_tiles(self.in_channels,
                                            self.out_channels, tiles))
-        # Other threads may forget it meanwhile.
+        # Other threads may clear it meanwhile.
         transformed = self._kernels
         if transformed is None or not transformed.source.is_current(
                 self.weight):
@@ -204,62 +203,56 @@ class WinogradConv2d(PackedConv2d):
         return transformed.for_tiles
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pays(x):
+        if self.use_winograd(x):
             return self.convolve_tiles(x)
         return super().forward(x)
 
-    def pays(self, x: Tensor) -> bool:
-        """Whether :meth:`convolve_tiles` is there for it, and faster."""
+    def use_winograd(self, x: Tensor) -> bool:
+        """Whether :meth:`convolve_tiles` can compute it, and is faster."""
         if not infers_on_cpu(x, self.weight, DTYPES):
             return False
         return (x.is_contiguous(memory_format=torch.channels_last)
-                and may_loop(prod(Parts.of(x, self.out_channels)))
-                and self._is_faster(x))
-
-    def _is_faster(self, x: Tensor) -> bool:
-        images, _, height, width = x.shape
-        return self.choose(self.in_channels, self.out_channels, images, height,
-                           width, x.dtype)
+                and can_unroll(prod(Chunks.of(x, self.out_channels)))
+                and self.choose(self.in_channels, self.out_channels, len(x),
+                                *x.shape[2:], x.dtype))
 
     def convolve_tiles(
             self, x: Tensor,
             pointwise: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Convolve part by part, by Winograd's algorithm."""
+        """Compute a Winograd convolution in chunks.
+
+        ``pointwise`` is applied to each chunk of the outputs.
+        """
         height, width = x.shape[2:]
         maps = x.permute(0, 2, 3, 1)
-        parts = Parts.of(x, self.out_channels)
+        chunks = Chunks.of(x, self.out_channels)
         kernels = self._kernels_by_tiles()
-        tiles = join([
-            join([_convolve_rows(images, rows, kernels, self.bias, pointwise)
-                  for rows in _ranges(_tiles(height), parts.of_rows)], dim=1)
-            for images in maps.tensor_split(parts.of_images)], dim=0)
+        tiles = concat([
+            concat([_convolve_rows(images, rows, kernels, self.bias, pointwise)
+                  for rows in _ranges(_tiles(height), chunks.of_rows)], dim=1)
+            for images in maps.tensor_split(chunks.of_images)], dim=0)
         outputs = tiles.flatten(3, 4).flatten(1, 2)
         outputs = outputs[:, :height, :width].contiguous()
-        if torch.compiler.is_compiling() and prod(parts) == 1:
-            # What is put together lies in memory. Otherwise a resize that
-            # comes next would look for each value in the tiles.
+        if torch.compiler.is_compiling() and prod(chunks) == 1:
+            # Concatenating writes the outputs to memory. Otherwise a resize
+            # that follows would look up each value in the tiles.
             outputs = torch.cat(outputs.tensor_split(2, dim=1), dim=1)
         return outputs.permute(0, 3, 1, 2)
 
 
-class Parts(NamedTuple):
-    """How many parts are made of a map's tiles, of about the same size.
-
-    Attributes:
-        of_images (int): Of the batch.
-        of_rows (int): Of the rows of tiles of each image, or images.
-    """
+class Chunks(NamedTuple):
+    """Numbers of chunks of a batch, and of the rows of tiles in each."""
 
     of_images: int
     of_rows: int
 
     @classmethod
-    def of(cls, x: Tensor, out_channels: int) -> 'Parts':
-        """Of maps ``(N, C, H, W)``, and so many channels of the outputs."""
+    def of(cls, x: Tensor, out_channels: int) -> 'Chunks':
+        """Divide maps ``(N, C, H, W)`` into chunks of similar size."""
         rows, columns = _tiles(x.shape[2]), _tiles(x.shape[3])
-        at_once = PART_SIZE // max(x.shape[1], out_channels)
-        return cls(count_parts(len(x), max(1, at_once // (rows * columns))),
-                   count_parts(rows, max(1, at_once // columns)))
+        at_once = CHUNK_SIZE // max(x.shape[1], out_channels)
+        return cls(count_chunks(len(x), max(1, at_once // (rows * columns))),
+                   count_chunks(rows, max(1, at_once // columns)))
 
 
 def _convolve_rows(maps: Tensor, rows: range,
@@ -269,8 +262,8 @@ def _convolve_rows(maps: Tensor, rows: range,
     patches = _patches(maps, rows)
     n, columns = len(maps), patches.shape[2]
     patches = patches.reshape(-1, PATCH**2, maps.shape[3])
-    # Tile by tile, although one multiplication could do for all of them:
-    # a tile's values stay in the cache.
+    # Tile by tile rather than in one multiplication, so that a tile's values
+    # stay in the cache.
     values = torch.bmm(TO_INPUT_VALUES.expand(len(patches), -1, -1), patches)
     products = multiply(values, kernels(len(values)))
     to_outputs = TO_OUTPUTS.expand(len(products), -1, -1)
@@ -285,9 +278,9 @@ def _convolve_rows(maps: Tensor, rows: range,
 
 
 def _patches(maps: Tensor, rows: range) -> Tensor:
-    """Of some rows of tiles, float32: ``(N, rows, columns, 6, 6, C)``."""
+    """Patches of some rows of tiles: ``(N, rows, columns, 6, 6, C)``."""
     height, width = maps.shape[1:3]
-    # A tile depends on one more position at each side.
+    # A tile depends on one more position on each side.
     start, stop = rows.start * TILE - 1, rows.stop * TILE + 1
     above, below = max(0, -start), max(0, stop - height)
     right = _tiles(width) * TILE + 1 - width
@@ -298,10 +291,10 @@ def _patches(maps: Tensor, rows: range) -> Tensor:
 
 
 def _tiles(size: int) -> int:
-    return count_parts(size, TILE)
+    return count_chunks(size, TILE)
 
 
-def _ranges(size: int, parts: int) -> list[range]:
-    """A range in parts that differ by one at most."""
-    ends = [size * part // parts for part in range(parts + 1)]
+def _ranges(size: int, chunks: int) -> list[range]:
+    """Split a range into chunks whose sizes differ by at most one."""
+    ends = [size * part // chunks for part in range(chunks + 1)]
     return [range(*pair) for pair in pairwise(ends)]

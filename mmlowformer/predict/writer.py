@@ -86,6 +86,7 @@ class Writer:
         self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
         self._taken: set[str] = set()
+        # Sorted by the positions of images and frames in the end.
         self._records: list[tuple[tuple, list[dict]]] = []
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
@@ -109,9 +110,9 @@ class Writer:
     def add(self, position: int, name: str, result: Result) -> None:
         """Add the result of an image."""
         image_id = self.ids.image_id(result.name, position)
-        self.record((position, ), [
+        self._records.append(((position, ), [
             self.ids.apply(dict(record, file_name=name), image_id)
-            for record in result.json()])
+            for record in result.json()]))
         self.later(self._write, name, result)
 
     @contextmanager
@@ -124,9 +125,9 @@ class Writer:
         def add(index: int, result: Result) -> None:
             if self.pictures:
                 self.later(copy.add, result)
-            self.record((position, index), [
+            self._records.append(((position, index), [
                 dict(record, file_name=name, image_id=index + 1)
-                for record in result.json()])
+                for record in result.json()]))
 
         try:
             yield add
@@ -155,10 +156,6 @@ class Writer:
             file = wanted.with_stem(f'{wanted.stem}-{number}')
         self._taken.add(str(file).lower())
         return file
-
-    def record(self, place: tuple, records: list[dict]) -> None:
-        """Add records, which are sorted by place."""
-        self._records.append((place, records))
 
     def _write(self, name: str, result: Result) -> None:
         if self.pictures:

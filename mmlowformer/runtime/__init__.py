@@ -1,22 +1,28 @@
 """Exported models without torch, mmcv and mmengine.
 
-Needed are numpy, OpenCV or Pillow (whichever the images of the model were
-prepared with) and the runtime of the format.
+Requires numpy, the runtime of the format, and the library that the model's
+test pipeline reads images with: OpenCV or Pillow.
 """
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .predictor import Predictor
+    from .predictor import ExportedPredictor
     from .results import Classification, Detections, Features, Segmentation
 
-__all__ = ['Classification', 'Detections', 'Features', 'Predictor',
+__all__ = ['Classification', 'Detections', 'ExportedPredictor', 'Features',
            'Segmentation']
 
 
 def __getattr__(name: str):
-    # Training asks what an export is, and needs none of these.
+    if name == 'Predictor':
+        warnings.warn('mmlowformer.runtime.ExportedPredictor is now called '
+                      'ExportedPredictor; the old name works until the next '
+                      'release', DeprecationWarning, stacklevel=2)
+        name = 'ExportedPredictor'
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = '.predictor' if name == 'Predictor' else '.results'
-    return getattr(import_module(module, __name__), name)
+    # Training imports this package and needs none of these.
+    home = '.predictor' if name == 'ExportedPredictor' else '.results'
+    return getattr(import_module(home, __name__), name)

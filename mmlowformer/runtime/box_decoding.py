@@ -1,11 +1,11 @@
-"""From a detector's raw maps to boxes, as MMDetection does it."""
+"""From the feature maps of a detector's head to boxes, as in MMDetection."""
 import numpy as np
 
 
-def decode(scores: list[np.ndarray], deltas: list[np.ndarray],
-           decoding: dict, size: tuple[int, int]
-           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes of one image, before non-maximum suppression."""
+def decode_boxes(scores: list[np.ndarray], deltas: list[np.ndarray],
+                 decoding: dict, size: tuple[int, int]
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores and labels of an image before NMS."""
     found = [_level(*maps, level, decoding) for maps, level in zip(
         zip(scores, deltas), decoding['levels'])]
     boxes, kept, labels = (np.concatenate(parts) for parts in zip(*found))
@@ -25,7 +25,7 @@ def _level(scores: np.ndarray, deltas: np.ndarray, level: dict,
     anchors, labels = np.divmod(best, classes)
     priors = _anchors(anchors, scores.shape[2], level)
     chosen = deltas.transpose(1, 2, 0).reshape(-1, 4)[anchors]
-    return _moved(priors, chosen, decoding), flat[best], labels
+    return _apply_deltas(priors, chosen, decoding), flat[best], labels
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
@@ -41,22 +41,22 @@ def _anchors(indices: np.ndarray, columns: int, level: dict) -> np.ndarray:
     return base[kinds] + np.stack((x, y, x, y), 1).astype(np.float32)
 
 
-def _moved(anchors: np.ndarray, deltas: np.ndarray, decoding: dict
-           ) -> np.ndarray:
-    """Anchors ``(n, 4)`` after a shift of centres and a change of sides."""
+def _apply_deltas(anchors: np.ndarray, deltas: np.ndarray, decoding: dict
+                  ) -> np.ndarray:
+    """Shift the centers and scale the sides of anchors ``(n, 4)``."""
     deltas = deltas * np.array(decoding['stds'], np.float32) + np.array(
         decoding['means'], np.float32)
-    centres = (anchors[:, :2] + anchors[:, 2:]) * np.float32(0.5)
+    centers = (anchors[:, :2] + anchors[:, 2:]) * np.float32(0.5)
     sides = anchors[:, 2:] - anchors[:, :2]
     most = np.float32(decoding['max_log_ratio'])
-    centres = centres + sides * deltas[:, :2]
+    centers = centers + sides * deltas[:, :2]
     halves = sides * np.exp(deltas[:, 2:].clip(-most, most)) * np.float32(0.5)
-    return np.concatenate((centres - halves, centres + halves), 1)
+    return np.concatenate((centers - halves, centers + halves), 1)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
-             threshold: float, most: int) -> np.ndarray:
-    """Non-maximum suppression, class by class."""
+def nms(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
+        threshold: float, most: int) -> np.ndarray:
+    """Non-maximum suppression for each class; the indices to keep."""
     order = (-scores).argsort(kind='stable')
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     kept: list[int] = []
@@ -65,8 +65,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray,
         kept.append(int(first))
         corner = np.maximum(boxes[first, :2], boxes[order, :2])
         opposite = np.minimum(boxes[first, 2:], boxes[order, 2:])
-        common = (opposite - corner).clip(0).prod(1)
-        overlap = common / (areas[first] + areas[order] - common)
-        order = order[(overlap <= threshold)
+        intersection = (opposite - corner).clip(0).prod(1)
+        iou = intersection / (areas[first] + areas[order] - intersection)
+        order = order[(iou <= threshold)
                       | (labels[order] != labels[first])]
     return np.array(kept, np.int64)

@@ -1,4 +1,4 @@
-"""``model.json``: all that has to be known to use an exported model."""
+"""``model.json``: all that is needed to use an exported model."""
 import hashlib
 import json
 import os
@@ -13,11 +13,11 @@ from ..errors import UserError, first_line
 from .schema import FAILED, check
 
 FILE = 'model.json'
-# Of the keys below; a change that old readers misunderstand counts it up.
+# Counts up with each change that older readers would misunderstand.
 SCHEMA = 1
 UNVERIFIED = '.unverified'
 BYTES = 2 ** 24
-# What this process has written by itself, and is about to verify.
+# Folders that this process has written and now verifies.
 _own: ContextVar[frozenset[Path]] = ContextVar('own', default=frozenset())
 
 
@@ -28,30 +28,28 @@ class Description:
     Attributes:
         task (str): ``detection``, ``segmentation``, ``classification`` or
             ``features``.
-        model (str): What it is, in words.
+        model (str): Types of the model and its backbone.
         format (str): ``onnx``, ``openvino`` and so on.
         files (list[str]): Names of its files, the one to open first.
         precision (str): ``float32``, ``float16`` or ``int8``.
         classes (list[str]): Names of the classes, by label.
-        palette (list[list[int]]): Their colours, RGB.
+        palette (list[list[int]]): Colors of the classes, RGB.
         input (dict): ``name``, ``layout``, ``dtype``, ``range``,
-            ``channel_order``, ``shape`` (a word where any size is fine),
-            ``least_size``, and ``mean`` and ``std``, which the model applies
-            by itself.
-        padding (dict): ``divisor`` and ``value`` of what is added at the
-            right and at the bottom after the normalization, ``by`` the
-            ``model`` itself or the ``runtime``.
-        prepare (list[dict]): What is done to an image before, in order.
+            ``channel_order``, ``shape`` (names for dynamic dimensions),
+            ``least_size``, and ``mean`` and ``std``, which the model applies.
+        padding (dict): ``divisor`` and ``value`` of the padding at right and
+            bottom after the normalization, ``by`` the ``model`` or the
+            ``runtime``.
+        prepare (list[dict]): Preprocessing steps before the model.
         outputs (list[dict]): ``name`` and ``shape`` of each.
-        decoding (dict): Of detectors: thresholds, and of raw ones how boxes
-            are made of the maps. Of segmentors with one class: the
-            ``threshold``.
-        host (dict): ``scope`` and ``pipeline`` of the library that the model
-            is of, and ``score_thr`` of its pictures.
-        versions (dict): Of what wrote it.
-        sha256 (dict): Of the checkpoint and of the files.
-        verification (dict): ``verdict`` and what it is founded on.
-        schema (int): Of this file.
+        decoding (dict): Thresholds of detectors and, without NMS, how to
+            decode boxes. ``threshold`` of segmentors with one class.
+        host (dict): ``scope``, ``pipeline`` and ``score_thr`` of the library
+            that the model was trained with.
+        versions (dict): Versions of the packages that wrote it.
+        sha256 (dict): Checksums of the checkpoint and of the files.
+        verification (dict): ``verdict`` and the comparisons behind it.
+        schema (int): Version of this file.
     """
 
     task: str
@@ -74,32 +72,30 @@ class Description:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the input, None if any is fine."""
+        """Height and width of the input, None if dynamic."""
         height, width = self.input['shape'][2:]
         return None if isinstance(height, str) else (height, width)
 
     @property
     def batch(self) -> int | None:
-        """Images in a call, None if any number is fine."""
+        """Images in a call, None if dynamic."""
         batch = self.input['shape'][0]
         return None if isinstance(batch, str) else batch
 
     @property
     def multiple(self) -> int:
-        """Sides have to be multiples of it in front of the model."""
+        """The runtime has to pad sides to multiples of it."""
         by_model = self.padding['by'] == 'model'
         return 1 if by_model else self.padding['divisor']
 
     def write(self, folder: Path) -> None:
-        """Write the file."""
-        values = dict(schema=self.schema, **{
-            key: value for key, value in asdict(self).items()
-            if key != 'schema'})
+        """Write ``model.json``."""
+        values = dict(dict(schema=self.schema), **asdict(self))
         (folder / FILE).write_text(
             json.dumps(values, indent=1) + '\n', encoding='utf-8')
 
     def check(self) -> None:
-        """Whether a reader will take it."""
+        """Make sure that a reader will accept it."""
         _check(asdict(self), 'the description of this model')
 
 
@@ -110,14 +106,14 @@ def is_exported(folder: str | Path) -> bool:
                         'name the file')
     try:
         return (Path(folder) / FILE).is_file()
-    # Of a NUL in the name, or of a name that is too long.
+    # The name has a NUL or is too long.
     except (OSError, ValueError):
         return False
 
 
 @contextmanager
-def being_verified(folder: Path) -> Iterator[None]:
-    """Take a folder for right that this process has just written."""
+def allow_unverified(folder: Path) -> Iterator[None]:
+    """Let this process open a folder that it has just written."""
     before = _own.set(_own.get() | {folder.resolve()})
     try:
         yield
@@ -125,31 +121,30 @@ def being_verified(folder: Path) -> Iterator[None]:
         _own.reset(before)
 
 
-def is_own(folder: str | Path) -> bool:
-    """Whether this process has written the folder, and verifies it now."""
+def is_being_verified(folder: str | Path) -> bool:
+    """Whether this process has written the folder and now verifies it."""
     return Path(folder).resolve() in _own.get()
 
 
 def read_description(folder: str | Path) -> Description:
-    """Read what is known about an exported model, and check its files."""
+    """Read and check a description and its files."""
     exported, folder = is_exported(folder), Path(folder)
     if not exported:
         inside = sorted(str(file.parent) for file in folder.glob(f'*/{FILE}'))
-        raise UserError(f'{folder} holds no exported model (no {FILE})' + (
+        raise UserError(f'{folder} has no exported model (no {FILE})' + (
             f'; did you mean {inside[0]}?' if inside else ''))
     file = folder / FILE
     values = _read(_inside(folder, FILE))
     schema = values.get('schema')
     if type(schema) is not int:
-        raise UserError(f'{file} is damaged: it has no schema')
+        raise UserError(f'{file} is damaged: schema is missing')
     if schema != SCHEMA:
-        raise UserError(f'{file} is of schema {schema}, and this '
-                        f'mmlowformer reads {SCHEMA}: update it, or export '
-                        'again')
+        raise UserError(f'{file} is of schema {schema}, but this mmlowformer '
+                        f'reads {SCHEMA}: update it, or export again')
     _check(values, f'{file} is damaged')
     description = Description(**values)
     verdict = description.verification.get('verdict')
-    if verdict in (None, FAILED) and not is_own(folder):
+    if verdict in (None, FAILED) and not is_being_verified(folder):
         raise UserError(f'{folder} did not pass its verification, see '
                         f'"verification" in {file}: export again')
     for name in description.files:
@@ -162,27 +157,27 @@ def _read(file: Path) -> dict:
         if file.stat().st_size > BYTES:
             raise ValueError(f'it has more than {BYTES} bytes')
         values = json.loads(
-            file.read_bytes().decode(), object_pairs_hook=_once,
-            parse_constant=_no_number)
-        # Half of a surrogate pair is no text, and can be printed nowhere.
+            file.read_bytes().decode(), object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant)
+        # Lone surrogates cannot be printed.
         json.dumps(values, ensure_ascii=False).encode()
         if not isinstance(values, dict):
-            raise ValueError('it is no record')
+            raise ValueError('it is not a record')
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{file} is damaged: {first_line(error)[:200]}') \
             from error
     return values
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError('a key is there twice')
+        raise ValueError('a key is repeated')
     return values
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f'{text} is no number')
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f'{text} is not a number')
 
 
 def _check(values: dict, problem: str) -> None:
@@ -193,11 +188,11 @@ def _check(values: dict, problem: str) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file, where no link leads out of the folder."""
+    """A file, unless a link leads out of the folder."""
     file = folder / name
     try:
         inside = file.resolve().is_relative_to(folder.resolve())
-    # Links in a circle.
+    # Circular links.
     except (OSError, RuntimeError):
         inside = False
     if not inside:
@@ -213,18 +208,19 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
         except OSError as error:
             raise UserError(f'{file} cannot be read: {error}') from error
         if found != expected:
-            raise UserError(f'{file} is not what was exported (its sha256 '
+            raise UserError(f'{file} has changed since the export (its sha256 '
                             f'differs from {FILE}): export again')
     elif file.with_name(file.name + UNVERIFIED).exists():
         raise UserError(f'{file} did not pass its verification, see '
                         f'"verification" in {folder / FILE}')
     else:
-        raise UserError(f'{file} is missing, or no file')
+        raise UserError(f'{file} is missing, or not a file')
 
 
 def sha256(file: str | Path) -> str:
     """Checksum of a file."""
+    digest = hashlib.sha256()
     with open(file, 'rb') as stream:
-        return hashlib.file_digest(stream, 'sha256').hexdigest() if hasattr(
-            hashlib, 'file_digest') else hashlib.sha256(
-                stream.read()).hexdigest()
+        while block := stream.read(2 ** 20):
+            digest.update(block)
+    return digest.hexdigest()

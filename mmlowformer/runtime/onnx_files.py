@@ -1,10 +1,10 @@
-"""ONNX files are to be whole: no data in other files."""
+"""Checking that an ONNX file refers to no other files."""
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
 
-# Of each kind of message the fields with messages in which tensors may be.
+# For each protobuf message, the fields with messages that may hold tensors.
 FIELDS: dict[str, dict[int, str]] = dict(
     model={7: 'graph', 20: 'training', 25: 'function'},
     training={1: 'graph', 2: 'graph'},
@@ -15,30 +15,30 @@ FIELDS: dict[str, dict[int, str]] = dict(
                22: 'sparse', 23: 'sparse'},
     sparse={1: 'tensor', 2: 'tensor'},
     tensor={})
-# Of a tensor: where its data is, in which file, if not here.
+# Fields of a tensor: external_data and data_location.
 EXTERNAL = (13, 14)
 
 
 def check_onnx(file: Path) -> None:
-    """Refuse a file whose tensors are elsewhere."""
+    """Refuse a file with tensors in other files."""
     waiting = [('model', memoryview(file.read_bytes()))]
     try:
         while waiting:
             kind, message = waiting.pop()
             for number, value in _fields(message):
                 if kind == 'tensor' and number in EXTERNAL and value != 0:
-                    raise UserError(
-                        f'{file} has tensors in other files, which exports '
-                        'do not have: export again')
+                    raise UserError(f'{file} has tensors in other files, '
+                                    'which is not allowed: export again')
                 inner = FIELDS[kind].get(number)
                 if inner and isinstance(value, memoryview):
                     waiting.append((inner, value))
     except (IndexError, ValueError) as error:
-        raise UserError(f'{file} is no ONNX file, or damaged') from error
+        raise UserError(f'{file} is damaged or not an ONNX file: export again'
+                        ) from error
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers and values of a protobuf message."""
+    """Numbers and values of a message's fields."""
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
@@ -54,7 +54,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise ValueError(f'wire type {kind}')
         if place + length > len(message):
-            raise ValueError('cut off')
+            raise ValueError('truncated')
         yield number, message[place:place + length]
         place += length
 
@@ -68,4 +68,4 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         if byte < 128:
             return value, place
         if shift > 63:
-            raise ValueError('a number that does not end')
+            raise ValueError('a number without an end')

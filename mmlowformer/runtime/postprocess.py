@@ -1,32 +1,33 @@
-"""From the outputs of an exported network to what is in an image."""
-from collections.abc import Callable, Mapping
+"""From the outputs of an exported model to predictions."""
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from .box_decoding import decode, suppress
+from .box_decoding import decode_boxes, nms
 from .model_spec import Description
 from .results import Classification, Detections, Features, Result, Segmentation
 
 
 class Geometry(NamedTuple):
-    """How an image came to its size.
-
-    Attributes:
-        original (tuple[int, int]): Height and width that it had.
-        scale (tuple[float, float]): By how much x and y were stretched.
-        size (tuple[int, int]): Height and width without padding.
-    """
+    """How an image was resized, see ``PreprocessedImage``."""
 
     original: tuple[int, int]
     scale: tuple[float, float]
     size: tuple[int, int]
 
 
-def find(description: Description, outputs: Mapping[str, np.ndarray],
+def postprocess(description: Description, outputs: Mapping[str, np.ndarray],
          geometry: Geometry) -> Result:
-    """What the outputs say about an image."""
-    return FINDERS[description.task](description, outputs, geometry)
+    """Convert the outputs for an image to a result."""
+    if description.task == 'detection':
+        return _detections(description, outputs, geometry)
+    if description.task == 'segmentation':
+        return _segmentation(description, outputs, geometry)
+    if description.task == 'classification':
+        return Classification(scores=outputs['scores'],
+                              classes=description.classes)
+    return Features(maps=dict(outputs))
 
 
 def _detections(description: Description, outputs: Mapping[str, np.ndarray],
@@ -35,7 +36,7 @@ def _detections(description: Description, outputs: Mapping[str, np.ndarray],
         found = outputs['labels'] >= 0
         boxes, scores, labels = (outputs[name][found] for name in
                                  ('boxes', 'scores', 'labels'))
-        # Of an image that was padded to a size.
+        # Boxes may reach into the padding.
         boxes = boxes.clip(0, [*geometry.size[::-1]] * 2).astype(np.float32)
     else:
         boxes, scores, labels = _decoded(description, outputs, geometry)
@@ -48,11 +49,11 @@ def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
              geometry: Geometry) -> list[np.ndarray]:
     decoding = description.decoding
     levels = range(len(decoding['levels']))
-    boxes, scores, labels = decode(
+    boxes, scores, labels = decode_boxes(
         [outputs[f'scores_{i}'] for i in levels],
         [outputs[f'deltas_{i}'] for i in levels], decoding, geometry.size)
-    kept = suppress(boxes, scores, labels, decoding['iou_thr'],
-                    decoding['max_dets'])
+    kept = nms(boxes, scores, labels, decoding['iou_thr'],
+               decoding['max_dets'])
     return [boxes[kept], scores[kept], labels[kept]]
 
 
@@ -60,7 +61,7 @@ def _segmentation(description: Description,
                   outputs: Mapping[str, np.ndarray], geometry: Geometry
                   ) -> Segmentation:
     height, width = geometry.size
-    logits = resized(outputs['logits'][:, :height, :width],
+    logits = resize_maps(outputs['logits'][:, :height, :width],
                      geometry.original, description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
@@ -68,40 +69,23 @@ def _segmentation(description: Description,
                         classes=description.classes)
 
 
-def _classification(description: Description,
-                    outputs: Mapping[str, np.ndarray], geometry: Geometry
-                    ) -> Classification:
-    return Classification(scores=outputs['scores'],
-                          classes=description.classes)
-
-
-def _features(description: Description, outputs: Mapping[str, np.ndarray],
-              geometry: Geometry) -> Features:
-    return Features(maps=dict(outputs))
-
-
-FINDERS: dict[str, Callable[..., Result]] = dict(
-    detection=_detections, segmentation=_segmentation,
-    classification=_classification, features=_features)
-
-
-def resized(maps: np.ndarray, size: tuple[int, int],
+def resize_maps(maps: np.ndarray, size: tuple[int, int],
             align_corners: bool = False) -> np.ndarray:
-    """Bilinear, as torch does it."""
+    """Bilinear interpolation as in torch, without antialiasing."""
     if maps.shape[1:] == tuple(size):
         return maps
     for axis, length in ((1, size[0]), (2, size[1])):
-        low, high, weight = _neighbours(maps.shape[axis], length,
-                                        align_corners)
+        low, high, weight = _neighbors(maps.shape[axis], length,
+                                       align_corners)
         weight = weight.reshape([-1 if i == axis else 1 for i in range(3)])
         maps = (maps.take(low, axis) * (1 - weight)
                 + maps.take(high, axis) * weight)
     return maps
 
 
-def _neighbours(old: int, new: int, align_corners: bool
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which two are mixed at each place, and the second one's part."""
+def _neighbors(old: int, new: int, align_corners: bool
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices to interpolate between, and the weight of the second."""
     places: np.ndarray = np.arange(new, dtype=np.float32)
     if align_corners:
         places = places * np.float32((old - 1) / max(new - 1, 1))

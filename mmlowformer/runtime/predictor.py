@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import UserError
 from ..utils.images import read
 from .model_spec import Description, read_description
-from .postprocess import Geometry, find
-from .preprocess import Prepared, prepare
+from .postprocess import Geometry, postprocess
+from .preprocess import PreprocessedImage, prepare
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..utils.images import Source
 
 
-class Predictor:
+class ExportedPredictor:
     """Predicts boxes, masks or labels of images like the checkpoint.
 
     It needs neither torch nor a library of OpenMMLab.
@@ -43,8 +43,8 @@ class Predictor:
             was exported, or it is not trusted.
 
     Example:
-        >>> from mmlowformer.runtime import Predictor
-        >>> predictor = Predictor('epoch_12-export/onnx')
+        >>> from mmlowformer.runtime import ExportedPredictor
+        >>> predictor = ExportedPredictor('epoch_12-export/onnx')
         >>> result = predictor('photo.jpg')
         >>> result.names, result.boxes, result.scores
     """
@@ -92,7 +92,7 @@ class Predictor:
         outputs = compute(self.session,
                           tensor(self.description, prepared.image))
         seconds = time.perf_counter() - started
-        result = find(
+        result = postprocess(
             self.description,
             {name: value[0] for name, value in outputs.items()},
             Geometry(*prepared[1:]))
@@ -103,7 +103,7 @@ class Predictor:
             palette=[tuple(color) for color in self.description.palette],
             seconds=seconds)
 
-    def prepare(self, source: 'Source', name: str = '') -> Prepared:
+    def prepare(self, source: 'Source', name: str = '') -> PreprocessedImage:
         """Read and resize an image for :func:`tensor`.
 
         Args:
@@ -111,14 +111,14 @@ class Predictor:
             name (str): Its name in errors. Defaults to its path.
 
         Returns:
-            Prepared: The resized image.
+            PreprocessedImage: The resized image.
 
         Raises:
             UserError: If it cannot be read, or is too small.
         """
         first, *steps = self.description.prepare
         prepared = prepare(read(source, first['library']), steps,
-                           **fitting(self.description))
+                           **letterbox_params(self.description))
         least = self.description.input['least_size']
         if min(prepared.image.shape[:2]) < least:
             height, width = prepared.image.shape[:2]
@@ -133,7 +133,7 @@ def _name_of(source) -> str:
     return str(source) if isinstance(source, (str, Path)) else ''
 
 
-def fitting(description: Description) -> dict:
+def letterbox_params(description: Description) -> dict:
     """How images are made to fit a model, for :func:`.images.prepare`."""
     return dict(size=description.size, multiple=description.multiple,
                 padding=_padding(description))

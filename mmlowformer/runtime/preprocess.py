@@ -1,4 +1,4 @@
-"""Images on their way into an exported model, as the checkpoint had them."""
+"""Preprocessing images as in the checkpoint's test pipeline."""
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,27 +11,23 @@ from ..utils.imports import need
 from .schema import PIXELS
 
 
-class Prepared(NamedTuple):
-    """An image that can be predicted.
-
-    Attributes:
-        image (np.ndarray): ``(h, w, 3)``, BGR, uint8, resized and padded.
-        original (tuple[int, int]): Height and width before.
-        scale (tuple[float, float]): By how much x and y were stretched.
-        size (tuple[int, int]): Height and width of it without padding.
-    """
+class PreprocessedImage(NamedTuple):
+    """A resized and padded image, ``(h, w, 3)`` in BGR."""
 
     image: np.ndarray
+    # Height and width of the image file.
     original: tuple[int, int]
+    # Scale factors of x and y.
     scale: tuple[float, float]
+    # Height and width without padding.
     size: tuple[int, int]
 
 
 def prepare(image: np.ndarray, steps: list[dict],
             size: tuple[int, int] | None = None,
             padding: tuple[float, ...] = (0., 0., 0.), multiple: int = 1
-            ) -> Prepared:
-    """Resize an image as the checkpoint's test did."""
+            ) -> PreprocessedImage:
+    """Apply steps, fit an image into a size, and pad it."""
     height, width = image.shape[:2]
     for step in steps:
         image = STEPS[step['step']](image, step)
@@ -45,7 +41,7 @@ def prepare(image: np.ndarray, steps: list[dict],
         canvas[:] = padding
         canvas[:inner[0], :inner[1]] = image
         image = canvas
-    return Prepared(image, (height, width), scale, inner)
+    return PreprocessedImage(image, (height, width), scale, inner)
 
 
 def _fit(image: np.ndarray, size: tuple[int, int], steps: list[dict]
@@ -54,14 +50,14 @@ def _fit(image: np.ndarray, size: tuple[int, int], steps: list[dict]
                    OPENCV)
     height, width = image.shape[:2]
     ratio = min(size[0] / height, size[1] / width)
-    fitting = [max(1, min(most, int(side * ratio + 0.5)))
-               for side, most in zip((width, height), size[::-1])]
-    return _scaled(image, (fitting[0], fitting[1]), dict(
+    new_width, new_height = (
+        max(1, min(most, int(side * ratio + 0.5)))
+        for side, most in zip((width, height), size[::-1]))
+    return _scaled(image, (new_width, new_height), dict(
         library=library, interpolation='bilinear'))
 
 
 def _resize(image: np.ndarray, step: dict) -> np.ndarray:
-    """To a size, or as large as fits into it."""
     height, width = image.shape[:2]
     size = (step['width'], step['height'])
     if step['keep_ratio']:
@@ -72,7 +68,6 @@ def _resize(image: np.ndarray, step: dict) -> np.ndarray:
 
 
 def _resize_by(image: np.ndarray, step: dict) -> np.ndarray:
-    """By factors."""
     height, width = image.shape[:2]
     return _resize(image, dict(
         step, width=int(width * step['x'] + 0.5),
@@ -80,7 +75,6 @@ def _resize_by(image: np.ndarray, step: dict) -> np.ndarray:
 
 
 def _resize_edge(image: np.ndarray, step: dict) -> np.ndarray:
-    """One side to a length, the other one along with it."""
     height, width = image.shape[:2]
     edge, length = step['edge'], step['length']
     if (edge == 'width' or edge == 'short' and width < height
@@ -92,7 +86,6 @@ def _resize_edge(image: np.ndarray, step: dict) -> np.ndarray:
 
 
 def _resize_to_multiple(image: np.ndarray, step: dict) -> np.ndarray:
-    """Up to multiples."""
     height, width = image.shape[:2]
     return _scaled(image, (
         math.ceil(width / step['x']) * step['x'],
@@ -109,24 +102,23 @@ def _center_crop(image: np.ndarray, step: dict) -> np.ndarray:
 
 def _scaled(image: np.ndarray, size: tuple[int, int], step: dict
             ) -> np.ndarray:
-    """Another size, width first, with the library that the test used."""
+    """Resize to width and height, with the library of the test pipeline."""
     name = step['interpolation']
     module = need(*PACKAGES[step['library']])
     if size[0] * size[1] > PIXELS:
         raise UserError(f'an image of {image.shape[1]}x{image.shape[0]} '
                         f'pixels cannot be resized to {size[0]}x{size[1]}: '
-                        f'{PIXELS} pixels are the most')
+                        f'at most {PIXELS} pixels are allowed')
     if min(size) < 1:
         raise UserError(f'an image of {image.shape[1]}x{image.shape[0]} '
-                        'pixels cannot be resized: nothing of it would be '
-                        'left')
+                        'pixels is too elongated to be resized')
     if step['library'] == PILLOW:
-        way = getattr(module.Resampling, name.upper())
-        return np.array(module.fromarray(image).resize(size, way))
-    ways = dict(nearest='NEAREST', bilinear='LINEAR', bicubic='CUBIC',
-                area='AREA', lanczos='LANCZOS4')
+        method = getattr(module.Resampling, name.upper())
+        return np.array(module.fromarray(image).resize(size, method))
+    flags = dict(nearest='NEAREST', bilinear='LINEAR', bicubic='CUBIC',
+                 area='AREA', lanczos='LANCZOS4')
     return module.resize(image, size, interpolation=getattr(
-        module, f'INTER_{ways[name]}'))
+        module, f'INTER_{flags[name]}'))
 
 
 STEPS: dict[str, Callable[[np.ndarray, dict], np.ndarray]] = dict(

@@ -1,21 +1,21 @@
-"""What may stand in ``model.json``, which may be a stranger's: one table."""
+"""The schema of ``model.json``, which may come from a stranger."""
 import math
 import re
 from collections.abc import Callable
 from reprlib import Repr
 from typing import Any
 
-# Of a check: the value, and where it stands, for the message.
+# Takes a value and, for the message, its place.
 Check = Callable[[Any, str], None]
-# Ends of the first file of each format; Core ML's is a folder.
+# Suffix of the first file of each format; Core ML has a folder.
 FORMATS = dict(onnx='.onnx', openvino='.xml', pt2='.pt2', ncnn='.param',
                executorch='.pte', tflite='.tflite', coreml='')
-# What runtimes open by themselves beside the first file.
+# Files that runtimes open together with the first.
 COMPANIONS = dict(openvino='.bin', ncnn='.bin')
 VERIFIED, FAILED, NOT_VERIFIED = (
     'verified', 'failed', 'converted, not verified')
 SCOPES = ('mmdet', 'mmseg', 'mmpretrain', 'mmlowformer')
-WAYS = dict(
+INTERPOLATIONS = dict(
     opencv=('nearest', 'bilinear', 'bicubic', 'area', 'lanczos'),
     pillow=('nearest', 'bilinear', 'bicubic', 'box', 'lanczos', 'hamming'))
 SIDE, PIXELS = 2 ** 14, 2 ** 27
@@ -26,12 +26,13 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 
 def _wrong(value: object, where: str, needed: str) -> ValueError:
-    return ValueError(f'{where} is {_SHORT.repr(value)}, needed is {needed}')
+    return ValueError(f'{where} is {_SHORT.repr(value)}, but has to be '
+                      f'{needed}')
 
 
 def _one_of(*known: object) -> Check:
     def check(value: Any, where: str) -> None:
-        # True is 1, and 1.0 is, too.
+        # Types count, as True == 1 == 1.0.
         if not any(type(value) is type(item) and value == item
                    for item in known):
             raise _wrong(value, where, ' or '.join(map(repr, known)))
@@ -50,12 +51,12 @@ def _number(least: float = -1e6, most: float = 1e6, kind=(int, float)
     def check(value: Any, where: str) -> None:
         if isinstance(value, bool) or not isinstance(value, kind) or not (
                 least <= value <= most):
-            what = 'a whole number' if kind is int else 'a number'
-            raise _wrong(value, where, f'{what} from {least:g} to {most:g}')
+            name = 'an integer' if kind is int else 'a number'
+            raise _wrong(value, where, f'{name} from {least:g} to {most:g}')
     return check
 
 
-def _whole(least: int, most: int) -> Check:
+def _integer(least: int, most: int) -> Check:
     return _number(least, most, int)
 
 
@@ -69,7 +70,7 @@ def _list(item: Check, least: int = 0, most: int = CLASSES) -> Check:
 
 
 def _record(**items: Check) -> Check:
-    """Exactly these keys."""
+    """A record with exactly these keys."""
     def check(value: Any, where: str) -> None:
         if not isinstance(value, dict) or value.keys() != items.keys():
             found = list(value) if isinstance(value, dict) else value
@@ -89,7 +90,7 @@ def _mapping(item: Check) -> Check:
 
 
 def _any_of(*checks: Check) -> Check:
-    """The message is that of the last one."""
+    """One of several checks; the error is that of the last one."""
     def check(value: Any, where: str) -> None:
         for item in checks[:-1]:
             try:
@@ -100,25 +101,22 @@ def _any_of(*checks: Check) -> Check:
     return check
 
 
-def _matching(pattern: str, needed: str) -> Check:
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise _wrong(value, where, needed)
-    return check
+def _sha256(value: Any, where: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch('[0-9a-f]{64}', value):
+        raise _wrong(value, where, 'a sha256')
 
 
 def _anything(value: Any, where: str) -> None:
-    """For what nobody reads but people."""
+    """For values that only people read, or that are checked elsewhere."""
 
 
 def _file(value: Any, where: str) -> None:
-    needed = 'the name of a file in the folder'
     _text(255, 1)(value, where)
     parts = value.split('/')
     if not value.isprintable() or any(
             part in ('', '.', '..') for part in parts) or any(
             letter in value for letter in '\\:') or value == 'model.json':
-        raise _wrong(value, where, needed)
+        raise _wrong(value, where, 'the name of a file in the folder')
 
 
 def _step(value: Any, where: str) -> None:
@@ -126,35 +124,35 @@ def _step(value: Any, where: str) -> None:
     if not isinstance(kind, str) or kind not in STEPS:
         raise _wrong(kind, f'{where}.step', ' or '.join(STEPS))
     STEPS[kind](value, where)
-    way, library = value.get('interpolation'), value.get('library')
-    if way is not None and way not in WAYS[library]:
-        raise _wrong(way, f'{where}.interpolation',
-                     ' or '.join(WAYS[library]))
+    if 'interpolation' in value:
+        _one_of(*INTERPOLATIONS[value['library']])(
+            value['interpolation'], f'{where}.interpolation')
 
 
-_SIDE, _FLAG = _whole(1, SIDE), _one_of(False, True)
-_COLOR = _list(_whole(0, 255), 3, 3)
+_SIDE, _BOOL = _integer(1, SIDE), _one_of(False, True)
+_COLOR = _list(_integer(0, 255), 3, 3)
 _THREE, _FOUR = (_list(_number(), count, count) for count in (3, 4))
-_LIBRARY = _one_of(*WAYS)
-_WAY = dict(library=_LIBRARY, interpolation=_text(20))
+_LIBRARY = _one_of(*INTERPOLATIONS)
+_METHOD = dict(library=_LIBRARY, interpolation=_text(20))
 STEPS = {kind: _record(step=_text(), **items) for kind, items in dict(
     read=dict(library=_LIBRARY),
-    resize=dict(width=_SIDE, height=_SIDE, keep_ratio=_FLAG, **_WAY),
+    resize=dict(width=_SIDE, height=_SIDE, keep_ratio=_BOOL, **_METHOD),
     resize_by=dict(x=_number(1e-3, 1e3), y=_number(1e-3, 1e3),
-                   keep_ratio=_FLAG, **_WAY),
+                   keep_ratio=_BOOL, **_METHOD),
     resize_edge=dict(edge=_one_of('short', 'long', 'width', 'height'),
-                     length=_SIDE, **_WAY),
-    resize_to_multiple=dict(x=_whole(1, 4096), y=_whole(1, 4096), **_WAY),
+                     length=_SIDE, **_METHOD),
+    resize_to_multiple=dict(x=_integer(1, 4096), y=_integer(1, 4096),
+                            **_METHOD),
     center_crop=dict(width=_SIDE, height=_SIDE)).items()}
 DECODING = dict(
     detection=_record(
-        classes=_whole(1, CLASSES), score_thr=_number(-1, 1),
-        max_dets=_whole(1, BOXES), nms_pre=_whole(1, CANDIDATES),
-        iou_thr=_number(0, 1), min_size=_number(), clip=_FLAG, means=_FOUR,
+        classes=_integer(1, CLASSES), score_thr=_number(-1, 1),
+        max_dets=_integer(1, BOXES), nms_pre=_integer(1, CANDIDATES),
+        iou_thr=_number(0, 1), min_size=_number(), clip=_BOOL, means=_FOUR,
         stds=_FOUR, max_log_ratio=_number(0, 100), levels=_list(_record(
-            stride=_list(_whole(1, 4096), 2, 2),
+            stride=_list(_integer(1, 4096), 2, 2),
             anchors=_list(_FOUR, 1, 1000)), 1, 16)),
-    segmentation=_record(align_corners=_FLAG, threshold=_any_of(
+    segmentation=_record(align_corners=_BOOL, threshold=_any_of(
         _one_of(None), _number(0, 1))),
     classification=_record(), features=_record())
 TABLE = dict(
@@ -167,24 +165,24 @@ TABLE = dict(
         range=_list(_number(), 2, 2), channel_order=_one_of('RGB', 'BGR'),
         shape=_list(_any_of(_text(20, 1), _SIDE), 4, 4), least_size=_SIDE,
         mean=_THREE, std=_THREE),
-    padding=_record(divisor=_whole(1, 4096), value=_number(),
+    padding=_record(divisor=_integer(1, 4096), value=_number(),
                     by=_one_of('model', 'runtime')),
     prepare=_list(_step, 1, 32),
     outputs=_list(_record(name=_text(100, 1), shape=_list(_any_of(
-        _text(40, 1), _whole(1, 2 ** 31)), 1, 8)), 1, 100),
+        _text(40, 1), _integer(1, 2 ** 31)), 1, 8)), 1, 100),
     decoding=_anything,
     host=_any_of(_record(), _record(
         scope=_one_of(*SCOPES), pipeline=_text(100_000),
         score_thr=_number(-1, 1))),
     versions=_mapping(_text()),
-    sha256=_mapping(_matching('[0-9a-f]{64}', 'a sha256')),
+    sha256=_mapping(_sha256),
     verification=_any_of(_record(), _record(
         verdict=_one_of(VERIFIED, FAILED, NOT_VERIFIED), reason=_text(10_000),
         rows=_list(_anything), metrics=_anything, speed=_anything)))
 
 
 def check(values: Any) -> None:
-    """Whether everything in a ``model.json`` is known and in its range."""
+    """Make sure that all keys are known and all values in range."""
     _record(**TABLE)(values, '')
     DECODING[values['task']](values['decoding'], 'decoding')
     _check_files(values)
@@ -205,8 +203,8 @@ def _check_files(values: dict) -> None:
         needed.append(stem + COMPANIONS[form])
     for name in needed:
         if name not in files:
-            raise ValueError(f'files does not name {_SHORT.repr(name)}, '
-                             f'which {form} opens')
+            raise ValueError(f'files lacks {_SHORT.repr(name)}, which {form} '
+                             'opens')
         if name not in values['sha256']:
             raise ValueError(f'sha256 lacks {_SHORT.repr(name)}')
 
@@ -249,14 +247,14 @@ def _check_outputs(values: dict) -> None:
 
 
 def _check_classes(values: dict, channels: Any) -> None:
-    """There is a name for each class that can be found."""
+    """Make sure that each class has a name."""
     count, task = len(values['classes']), values['task']
     if task == 'features':
         return
     needed = (values['decoding']['classes'] if task == 'detection' else
               channels)
     if isinstance(needed, str) or needed > count:
-        raise ValueError(f'classes has {count} names, and the model tells '
+        raise ValueError(f'classes has {count} names, but the model has '
                          f'{needed} classes')
     if task == 'segmentation' and needed == 1 and (
             values['decoding']['threshold'] is None):

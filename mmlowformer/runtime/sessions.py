@@ -1,4 +1,4 @@
-"""The runtimes, each with the same call: images in, named arrays out."""
+"""The runtimes behind one interface: images in, named arrays out."""
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -11,22 +11,22 @@ import numpy as np
 
 from ..errors import UserError, first_line
 from ..utils.imports import need, pinned
-from .model_spec import Description, is_own
+from .model_spec import Description, is_being_verified
 from .onnx_files import check_onnx
 from .silence import silent
 
-# For a runtime's choice instead of float32.
+# Precision: the runtime's own choice instead of float32.
 DEFAULT = 'default'
 
 
-class RuntimeFails(UserError):
-    """A runtime cannot open or compute a network."""
+class InferenceError(UserError):
+    """A runtime cannot open or run a model."""
 
 
 class Session(ABC):
-    """An exported network, ready to compute, also for threads, in turn.
+    """An opened model, which threads may use in turn.
 
-    A copy, or what is unpickled, opens the files anew.
+    Copying and unpickling open the files again.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Session(ABC):
     def __init__(self, folder: Path, description: Description,
                  threads: int | None = None, precision: str = 'float32'):
         self._arguments = folder, description, threads, precision
-        # Runtimes keep inputs and outputs in one place for all calls.
+        # Runtimes reuse the memory of inputs and outputs for all calls.
         self._lock = threading.Lock()
         self.file = folder / description.files[0]
         self.description = description
@@ -43,10 +43,10 @@ class Session(ABC):
             self.open(threads, precision)
         except UserError:
             raise
-        # A runtime may fail in any way.
+        # A runtime may raise anything.
         except Exception as error:
-            raise RuntimeFails(f'{self.file} cannot be opened: '
-                               f'{first_line(error)[:200]}') from error
+            raise InferenceError(f'{self.file} cannot be opened: '
+                                 f'{first_line(error)[:200]}') from error
 
     def __reduce__(self) -> tuple:
         return type(self), self._arguments
@@ -57,16 +57,16 @@ class Session(ABC):
 
     @abstractmethod
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
+        """Compute the outputs, in the order of the description."""
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the outputs."""
+        """Compute the outputs, and check their shapes."""
         try:
             with self._lock:
                 found = self.compute(np.ascontiguousarray(images, np.float32))
         except Exception as error:
-            raise RuntimeFails(f'the runtime of {self.file} fails: '
-                               f'{first_line(error)[:200]}') from error
+            raise InferenceError(f'the runtime fails on {self.file}: '
+                                 f'{first_line(error)[:200]}') from error
         for item, output in zip(self.description.outputs, found):
             self._check_shape(item, output.shape)
         return dict(zip(self.output_names, found, strict=True))
@@ -75,24 +75,23 @@ class Session(ABC):
         if len(shape) != len(item['shape']) or any(
                 side != known for side, known in zip(shape, item['shape'])
                 if not isinstance(known, str)):
-            raise RuntimeFails(
-                f'{self.file} gives {item["name"]!r} of the shape '
-                f'{list(shape)}, and not {item["shape"]} as in model.json')
+            raise InferenceError(
+                f'{self.file}: output {item["name"]!r} has the shape '
+                f'{list(shape)}, but {item["shape"]} in model.json')
 
 
 class OnnxSession(Session):
-    """ONNX Runtime, on the CPU."""
+    """ONNX Runtime on the CPU."""
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the file."""
         onnxruntime = need('onnxruntime', 'onnxruntime')
         settings = onnxruntime.SessionOptions()
-        # Its own warnings are about what the exporter left for it to fold.
+        # It warns of what the exporter did not fold.
         settings.log_severity_level = 3
         if threads:
             settings.intra_op_num_threads = threads
         check_onnx(self.file)
-        # Or its threads go on waiting at full speed between the calls.
+        # Else its threads spin between calls.
         settings.add_session_config_entry('session.force_spinning_stop', '1')
         self._session = onnxruntime.InferenceSession(
             str(self.file), settings, providers=['CPUExecutionProvider'])
@@ -100,37 +99,35 @@ class OnnxSession(Session):
         self.name = f'ONNX Runtime {onnxruntime.__version__}, {provider}'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
         return self._session.run(
             self.output_names, {self.description.input['name']: images})
 
 
 class OpenVinoSession(Session):
-    """OpenVINO, on the CPU."""
+    """OpenVINO on the CPU."""
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the file."""
         openvino = need('openvino', 'openvino')
         settings: dict[str, str | int] = {}
         if precision != DEFAULT:
             settings['INFERENCE_PRECISION_HINT'] = 'f32'
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
-        core = openvino.Core()
         with open(self.file, 'rb') as stream:
-            # Or OpenVINO looks for another format, whatever the name.
-            if not stream.read(1) == b'<':
-                raise UserError(f'{self.file} is no XML')
+            # Else OpenVINO tries other formats, whatever the name.
+            if stream.read(1) != b'<':
+                raise UserError(f'{self.file} is not an XML file: export '
+                                'again')
+        core = openvino.Core()
         self._compiled = core.compile_model(
             core.read_model(str(self.file),
                             str(self.file.with_suffix('.bin'))),
             'CPU', settings)
         hint = self._compiled.get_property('INFERENCE_PRECISION_HINT')
-        version = openvino.__version__.split('-')[0]
-        self.name = f'OpenVINO {version}, CPU, {hint.to_string()}'
+        release = openvino.__version__.split('-')[0]
+        self.name = f'OpenVINO {release}, CPU, {hint.to_string()}'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
         outputs = self._compiled(images)
         return [np.array(outputs[name]) for name in self.output_names]
 
@@ -139,48 +136,42 @@ class TorchSession(Session):
     """torch.export's own format, which needs torch."""
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the file."""
-        torch = need('torch', 'torch torchvision')
-        # Non-maximum suppression is one of its operators.
+        self._torch = torch = need('torch', 'torch torchvision')
+        # It registers the operator of NMS.
         need('torchvision', 'torchvision')
-        self._torch = torch
         with warnings.catch_warnings():
-            # It maps the file into memory, where nobody writes to it.
+            # Nobody writes to the memory-mapped file.
             warnings.filterwarnings('ignore', 'The given buffer is not writ')
             self._call = torch.export.load(str(self.file)).module()
         self.name = f'torch.export {torch.__version__}'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
         with self._torch.no_grad():
             return [output.numpy() for output in self._call(
                 self._torch.from_numpy(images))]
 
 
 class NcnnSession(Session):
-    """ncnn, on the CPU, image by image."""
+    """ncnn on the CPU, image by image."""
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the files."""
-        ncnn = need('ncnn', 'ncnn')
-        self._ncnn, self._net = ncnn, ncnn.Net()
-        options = self._net.opt
+        self._ncnn = ncnn = need('ncnn', 'ncnn')
+        self._net = ncnn.Net()
         if precision != DEFAULT:
             for name in ('use_fp16_packed', 'use_fp16_storage',
                          'use_fp16_arithmetic', 'use_bf16_storage'):
-                setattr(options, name, False)
+                setattr(self._net.opt, name, False)
         if threads:
-            options.num_threads = threads
+            self._net.opt.num_threads = threads
         for load, file in ((self._net.load_param, self.file),
                            (self._net.load_model,
                             self.file.with_suffix('.bin'))):
             if load(str(file)):
-                raise UserError(f'ncnn cannot read {file}')
+                raise UserError(f'ncnn cannot read {file}: export again')
         exact = '' if precision == DEFAULT else ', float32'
         self.name = f'ncnn {ncnn.__version__}, CPU{exact}'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
         image, = images
         extractor = self._net.create_extractor()
         extractor.input('in0', self._ncnn.Mat(image).clone())
@@ -189,15 +180,14 @@ class NcnnSession(Session):
 
 
 class ExecuTorchSession(Session):
-    """ExecuTorch with XNNPACK, whose Python needs torch.
+    """ExecuTorch with XNNPACK, whose Python package needs torch.
 
-    A process has one pool of threads, which its first session makes.
+    A process has one thread pool, which its first session creates.
     """
 
     _pool_is_in_use = False
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the file."""
         package = pinned('executorch')
         self._torch = need('torch', 'torch')
         with silent(2):
@@ -206,7 +196,7 @@ class ExecuTorchSession(Session):
                 self._set_threads(threads, need(
                     'executorch.extension.pybindings.portable_lib', package))
             ExecuTorchSession._pool_is_in_use = True
-            # The method is of no use once its program is gone.
+            # Kept alive, as the method depends on it.
             self._program = runtime.Runtime.get().load_program(self.file)
             self._method = self._program.load_method('forward')
         self.name = f'ExecuTorch {version("executorch")}, XNNPACK'
@@ -216,28 +206,26 @@ class ExecuTorchSession(Session):
         if count == threads:
             return
         if self._pool_is_in_use:
-            # What is loaded would go on using the old pool's memory.
-            raise UserError(f'ExecuTorch computes with {count} threads in '
-                            'this process by now, which cannot be changed to '
-                            f'{threads}')
+            # Loaded models would go on using the old pool's memory.
+            raise UserError(f'ExecuTorch already uses {count} threads in this '
+                            f'process: use threads={count}, or another '
+                            'process')
         library._unsafe_reset_threadpool(threads)
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
-        # The next call writes to the same memory.
+        # The next call overwrites the outputs.
         return [output.clone().numpy() for output in self._method.execute(
             [self._torch.from_numpy(images)])]
 
 
 class LiteRtSession(Session):
-    """LiteRT with XNNPACK, on the CPU."""
+    """LiteRT with XNNPACK on the CPU."""
 
     def open(self, threads: int | None, precision: str) -> None:
-        """Load the file."""
         interpreter = need('ai_edge_litert.interpreter',
                            pinned('ai-edge-litert'))
         with silent(2):
-            # The runner is of no use once its interpreter is gone.
+            # Kept alive, as the runner depends on it.
             self._interpreter = interpreter.Interpreter(
                 model_path=str(self.file), num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -245,7 +233,6 @@ class LiteRtSession(Session):
         self.name = f'LiteRT {version("ai-edge-litert")}, XNNPACK'
 
     def compute(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the description."""
         outputs = self._run(**{self.description.input['name']: images})
         return [outputs[name] for name in self.output_names]
 
@@ -258,14 +245,15 @@ SESSIONS: dict[str, Callable[..., Session]] = dict(
 def open_session(folder: str | Path, description: Description,
                  threads: int | None = None, precision: str = 'float32',
                  trust: bool = False) -> Session:
-    """Open an exported network with the runtime of its format."""
+    """Open an exported model with the runtime of its format."""
     if description.format not in SESSIONS:
-        raise UserError(f'{description.format} cannot be run here')
-    if description.format == 'pt2' and not (trust or is_own(folder)):
+        raise UserError(f'{description.format} cannot be run here: export to '
+                        f'{", ".join(SESSIONS)}')
+    if (description.format == 'pt2' and not trust
+            and not is_being_verified(folder)):
         raise UserError(
-            f'{folder} is of the format pt2, which may run code on being '
-            'opened: if you trust who made it, add --trust (tools of the '
-            'project: --trust-config; in Python: trust=True), or export to '
-            'another format')
+            f'opening {folder} may run code, as its format is pt2: if you '
+            'trust its author, add --trust (--trust-config of the tools, '
+            'trust=True in Python), or export to another format')
     return SESSIONS[description.format](
         Path(folder), description, threads, precision)

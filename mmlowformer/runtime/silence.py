@@ -1,14 +1,17 @@
-"""Keeping what libraries in other languages say from the terminal."""
+"""Suppressing terminal output of libraries that are not written in Python."""
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
 def silent(*descriptors: int) -> Iterator[None]:
-    """Without what code that is not Python writes."""
-    kept = {descriptor: os.dup(descriptor) for descriptor in descriptors
-            if _is_open(descriptor)}
+    """Redirect file descriptors to nowhere."""
+    kept: dict[int, int] = {}
+    for descriptor in descriptors:
+        # Programs without a terminal may lack them.
+        with suppress(OSError):
+            kept[descriptor] = os.dup(descriptor)
     try:
         with open(os.devnull, 'wb') as nowhere:
             for descriptor in kept:
@@ -18,12 +21,3 @@ def silent(*descriptors: int) -> Iterator[None]:
         for descriptor, copied in kept.items():
             os.dup2(copied, descriptor)
             os.close(copied)
-
-
-def _is_open(descriptor: int) -> bool:
-    """Programs without a terminal may have none of them."""
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True

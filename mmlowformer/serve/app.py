@@ -15,11 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
 from ..predict import Predictor, Result
-from .answers import answer_of
-from .limits import Limits, host_of, is_own_host
-from .photos import check_photo
+from .limits import Limits, check_image, host_of, is_own_host
+from .responses import response_data
 
-# What is sent of this machine's files: these, read once.
+# The only files that are sent; read once.
 PAGE = Path(__file__).parent / 'page'
 FILES = {'/': ('index.html', 'text/html'),
          '/page.css': ('page.css', 'text/css'),
@@ -39,10 +38,10 @@ HEADERS = {
 
 
 def create_app(predictor: Predictor, about: dict, *, limits: Limits,
-               names: tuple[str, ...], tell: Callable[[Result | str], None]
-               ) -> Starlette:
-    """The application that a server runs."""
-    desk = Desk(predictor, limits, tell)
+               names: tuple[str, ...],
+               on_result: Callable[[Result | str], None]) -> Starlette:
+    """The application of the server."""
+    queue = PredictionQueue(predictor, limits, on_result)
     about = dict(about, limits=dict(
         bytes=limits.body, megabytes=limits.megabytes,
         megapixels=limits.megapixels))
@@ -53,8 +52,8 @@ def create_app(predictor: Predictor, about: dict, *, limits: Limits,
     return Starlette(
         routes=[*(_file(path, *file) for path, file in FILES.items()),
                 Route('/model', model),
-                Route('/predict', desk.predict, methods=['POST'])],
-        middleware=[Middleware(Guarded, names=names)],
+                Route('/predict', queue.predict, methods=['POST'])],
+        middleware=[Middleware(HostCheck, names=names)],
         exception_handlers={HTTPException: _refuse})
 
 
@@ -73,15 +72,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
                         headers=error.headers)
 
 
-class Guarded:
-    """Lets only requests through that are meant for this server."""
+class HostCheck:
+    """Refuses requests for other hosts, and adds security headers."""
 
     def __init__(self, app: ASGIApp, names: tuple[str, ...]):
         self.app, self.names = app, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send
                        ) -> None:
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message['type'] == 'http.response.start':
                 message['headers'] = [
                     *message['headers'],
@@ -89,45 +88,46 @@ class Guarded:
                       for key, value in HEADERS.items())]
             await send(message)
 
-        answer = self.app
+        app = self.app
         if scope['type'] == 'http':
             problem = self._problem(Request(scope))
             if problem:
-                answer = JSONResponse(dict(error=problem), 403)
-        await answer(scope, receive, send_guarded)
+                app = JSONResponse(dict(error=problem), 403)
+        await app(scope, receive, send_with_headers)
 
     def _problem(self, request: Request) -> str | None:
         host = request.headers.get('host', '')
         if not is_own_host(host, self.names):
-            return (f'this server is not called {host_of(host)}; '
-                    '--allow-host lets it be')
+            return (f'this server is not called {host_of(host)}: allow the '
+                    'name with --allow-host')
         origin = request.headers.get('origin')
         if origin and origin.partition('://')[2] != host:
-            return 'another site may not ask'
+            return 'requests of another site are not allowed'
         return None
 
 
-class Desk:
-    """Takes photos in, one after the other."""
+class PredictionQueue:
+    """Predicts images one after the other."""
 
     def __init__(self, predictor: Predictor, limits: Limits,
-                 tell: Callable[[Result | str], None]):
-        self.predictor, self.limits, self.tell = predictor, limits, tell
+                 on_result: Callable[[Result | str], None]):
+        self.predictor, self.limits = predictor, limits
+        self.on_result = on_result
         self._inside = 0
         self._turn = asyncio.Lock()
-        # Of one thread: OpenMP starts its own for each that computes.
+        # A single thread, as OpenMP starts its own for each that computes.
         self._pool = ThreadPoolExecutor(1)
 
     async def predict(self, request: Request) -> Response:
-        """Answer with what is in a photo."""
+        """Respond with the predictions for an image."""
         if self._inside >= self.limits.waiting:
-            raise HTTPException(503, 'too many photos at once: try again',
+            raise HTTPException(503, 'too many images at once: try again',
                                 {'Retry-After': '1'})
         self._inside += 1
         try:
             content = await self._received(request)
             async with self._turn:
-                # Whoever has left need not be served.
+                # The client may have left meanwhile.
                 if await request.is_disconnected():
                     return Response(status_code=204)
                 return await asyncio.get_running_loop().run_in_executor(
@@ -138,13 +138,13 @@ class Desk:
             self._inside -= 1
 
     async def _received(self, request: Request) -> bytes:
-        """The body, unless it is too large or comes too slowly."""
+        """The body, unless it is too large or too slow."""
         largest = self.limits.body
-        told = request.headers.get('content-length', '0')
+        length = request.headers.get('content-length', '0')
         content = bytearray()
         try:
             with anyio.fail_after(self.limits.seconds):
-                if told.isdigit() and int(told) <= largest:
+                if length.isdigit() and int(length) <= largest:
                     async for part in request.stream():
                         content += part
                         if len(content) > largest:
@@ -152,30 +152,31 @@ class Desk:
                     else:
                         return bytes(content)
         except TimeoutError:
-            raise HTTPException(408, 'the photo came too slowly') from None
+            raise HTTPException(408, 'sending the image took too long'
+                                ) from None
         raise HTTPException(413, 'the file is too large: '
-                            f'{self.limits.megabytes:g} MB are the limit')
+                            f'the limit is {self.limits.megabytes:g} MB')
 
     def _answer(self, content: bytes) -> Response:
         try:
             result = self._result(content)
-            self.tell(result)
-            return JSONResponse(answer_of(result))
+            self.on_result(result)
+            return JSONResponse(response_data(result))
         except UserError as error:
             return self._failed(422, str(error))
-        # The next photo may be served all the same.
+        # An unexpected error must not stop the server.
         except Exception as error:
             return self._failed(500, f'{type(error).__name__}: '
                                 f'{first_line(error)}')
 
     def _result(self, content: bytes) -> Result:
-        check_photo(content, self.limits)
-        answer, = self.predictor.stream([content], ['you sent'])
-        if answer.result is None:
-            raise answer.error or UserError('nothing was predicted')
-        return answer.result
+        check_image(content, self.limits)
+        item, = self.predictor.stream([content], ['you sent'])
+        if item.result is None:
+            raise item.error or UserError('nothing was predicted')
+        return item.result
 
     def _failed(self, status: int, problem: str) -> Response:
         problem = printable(problem, limit=LONGEST_MESSAGE)
-        self.tell(problem)
+        self.on_result(problem)
         return JSONResponse(dict(error=problem), status)

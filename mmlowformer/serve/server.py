@@ -1,34 +1,83 @@
-"""Runs the page on a port of this machine."""
+"""Serves the page on a port of this machine."""
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..errors import UserError, first_line
-from .limits import is_address
+from ..errors import UserError, first_line, printable
+from ..predict import Predictor, Result
+from ..utils.console import show, warn
+from .app import create_app
+from .limits import Limits, is_address
 
-# Connections, most of which wait.
+# Simultaneous connections, most of which wait.
 CONNECTIONS = 64
-# That requests have left for their end after Ctrl-C, in seconds.
-FAREWELL = 3
-# Of headers, in bytes.
+# Seconds for requests to finish after Ctrl-C.
+SHUTDOWN_SECONDS = 3
+# Bytes of headers.
 HEADERS = 16 * 1024
+# The least score of a box that the page can show.
+LEAST_SCORE = 0.05
+
+
+def serve(predictor: Predictor, *, checkpoint: str = '',
+          host: str = '127.0.0.1', port: int = 8000,
+          allow_hosts: Sequence[str] = (), limits: Limits | None = None,
+          on_result: Callable[[Result | str], None] = lambda result: None,
+          sock: socket.socket | None = None) -> None:
+    """Serve a page with the predictions of a model until Ctrl-C.
+
+    Args:
+        predictor (Predictor): The model. Its ``score_thr`` is lowered, as the
+            page filters boxes itself.
+        checkpoint (str): Path of the checkpoint, whose name the page shows.
+        host (str): Address to listen on. Defaults to ``127.0.0.1``, which only
+            this machine can reach.
+        port (int): Port to listen on; 0 takes a free one. Defaults to 8000.
+        allow_hosts (Sequence[str]): Names by which browsers may reach this
+            machine, besides localhost, its host name and IP addresses.
+        limits (Limits, optional): Limits of requests.
+        on_result (Callable): Called with each result, or the reason why an
+            image was refused.
+        sock (socket.socket, optional): A socket from :func:`listen`, instead
+            of ``port``.
+
+    Raises:
+        UserError: If the port cannot be used.
+    """
+    threshold = predictor.score_thr
+    predictor.score_thr = min(LEAST_SCORE, threshold)
+    about = dict(checkpoint=printable(os.path.basename(checkpoint)),
+                 model=type(predictor.module).__name__, threshold=threshold,
+                 least=predictor.score_thr)
+    app = create_app(
+        predictor, about, limits=limits or Limits(),
+        names=('localhost', host, socket.gethostname(), *allow_hosts),
+        on_result=on_result)
+    with sock or listen(host, port) as taken:
+        Server(app, taken, lambda: _announce(host, address(taken))).run()
+
+
+def _announce(host: str, url: str) -> None:
+    if not is_local(host):
+        warn(f'--host {host}: every machine that reaches this one can use the '
+             'model; there is no password and no encryption')
+    show(f'\nOpen {url} in a browser, and drop an image. Press Ctrl-C to '
+         'stop.')
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port."""
+    """Open a port."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        raise UserError(f'cannot listen on port {port} of {host} '
-                        f'({_reason(error)}): name another with --port, or '
-                        'any that is free with --port 0') from error
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, 'strerror', None) or first_line(error)
+        reason = getattr(error, 'strerror', None) or first_line(error)
+        raise UserError(f'cannot listen on port {port} of {host} ({reason}): '
+                        'name another with --port, or use --port 0 for a free '
+                        'one') from error
 
 
 def is_local(host: str) -> bool:
@@ -37,9 +86,9 @@ def is_local(host: str) -> bool:
         is_address(host) and host.startswith('127.'))
 
 
-def address(taken: socket.socket) -> str:
-    """What to type into a browser."""
-    host, port = taken.getsockname()[:2]
+def address(sock: socket.socket) -> str:
+    """The URL of the page."""
+    host, port = sock.getsockname()[:2]
     if host in ('0.0.0.0', '::'):
         host = socket.gethostname()
     return f'http://{f"[{host}]" if ":" in host else host}:{port}/'
@@ -48,24 +97,24 @@ def address(taken: socket.socket) -> str:
 class Server(uvicorn.Server):
     """Answers requests until Ctrl-C."""
 
-    def __init__(self, app: ASGIApp, taken: socket.socket,
-                 ready: Callable[[], None]):
-        # The plainest of each, and none of what is not needed.
+    def __init__(self, app: ASGIApp, sock: socket.socket,
+                 on_ready: Callable[[], None]):
+        # The simplest implementations, without features that are not needed.
         super().__init__(uvicorn.Config(
             app, loop='asyncio', http='h11', ws='none', lifespan='off',
             log_config=None, log_level='critical', access_log=False,
             server_header=False, proxy_headers=False,
             limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=HEADERS,
-            timeout_graceful_shutdown=FAREWELL))
-        self._taken, self._ready = taken, ready
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS))
+        self._sock, self._on_ready = sock, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None
                       ) -> None:
-        """Begin to answer."""
+        """Start to answer."""
         await super().startup(sockets)
-        self._ready()
+        self._on_ready()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer until Ctrl-C, or until ``should_exit`` is set."""
-        super().run(sockets or [self._taken])
+        super().run(sockets or [self._sock])

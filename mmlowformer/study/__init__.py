@@ -1,1 +1,1 @@
-"""Where multiply-accumulates and time part: the papers' study, repeated."""
+"""Study which designs are fast on a device, as the papers did."""

@@ -1,7 +1,7 @@
-"""The best network within a budget of time, on this device.
+"""Choose the best network within a latency budget on this device.
 
-Published variants are measured. Networks of one's own are many: their times
-are predicted, and the promising ones measured before they are shown.
+Published variants are measured. A user's own networks are predicted, since
+they may be many; the promising ones are measured before they are shown.
 """
 import json
 import random
@@ -11,22 +11,23 @@ from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.run import BenchmarkProgress, Settings, measure
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.arch_validation import check_arch
 from ..utils.timing import Timer
-from .latency_model import costs_of, fit, hold_out, line_costs
-from .op_counter import Work, count_work
-from .sweep import Cell, SweepProgress, run, write
+from .latency_model import costs_of, fit, leave_one_out, line_costs
+from .op_counter import Work, count_operators
+from .sweep import Measurement, run, write
 
-# Per cent of ImageNet's validation set that the authors report as right.
+# Top-1 accuracy on ImageNet in percent, as the authors report it.
 ACCURACIES = dict(b0=78.4, b1=79.9, b15=81.2, b2=81.6, b3=83.6, e1=78.8,
                   e2=81.6, e3=83.0)
-# Networks that are measured for the predictor alone.
+# Random networks that are measured for the latency model.
 EXTRA = 12
-# A prediction may miss: so much above the budget is worth measuring.
+# Networks that exceed the budget by less are measured again, as predictions
+# may miss.
 MARGIN = 1.05
 BLOCKS = (('norm_lowtention', 'norm_mlp', 'local'), ('lowtention', 'local'),
           ('norm_mlp', 'local'), ('local', ),
@@ -34,7 +35,7 @@ BLOCKS = (('norm_lowtention', 'norm_mlp', 'local'), ('lowtention', 'local'),
 
 
 def read_archs(path: str) -> dict[str, dict]:
-    """Read arch dicts of one's own."""
+    """Read a user's arch dicts from a JSON file."""
     try:
         archs = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
@@ -46,8 +47,8 @@ def read_archs(path: str) -> dict[str, dict]:
                         '1}}')
     for name, arch in archs.items():
         if name in LowFormer.arch_settings or name in ABLATIONS:
-            raise UserError(f'--archs {path}: {name} is a network that is '
-                            'there already; give yours another name')
+            raise UserError(f'--archs {path}: {name} is the name of a known '
+                            'network; choose another')
         try:
             check_arch(arch, LowFormer.arch_settings)
         except (ValueError, TypeError) as error:
@@ -57,7 +58,7 @@ def read_archs(path: str) -> dict[str, dict]:
 
 
 def random_archs(count: int, seed: int = 0) -> dict[str, dict]:
-    """Networks between and beside the published ones."""
+    """Random networks between and beside the published ones."""
     pick = random.Random(seed)
     return {f'random_{index}': _random_arch(pick) for index in range(count)}
 
@@ -81,101 +82,106 @@ def _spec(name: str, arch: dict, family: str) -> Spec:
     return Spec(name, family, partial(LowFormer, arch))
 
 
-def first_cell(settings: Settings, timer: Timer | None = None) -> Cell:
-    """The measurement of all that is known, in turns."""
+def first_measurement(settings: Settings,
+                      timer: Timer | None = None) -> Measurement:
+    """Measure variants, ablations and random networks in turns."""
     specs = [*find_models(['lowformer_*', *(f'lowformer_{name}'
                                             for name in ABLATIONS)]),
              *(_spec(name, arch, 'random') for name, arch
                in random_archs(EXTRA).items())]
-    return _cell('known networks', specs, settings, timer)
+    return _measurement(dict(part='known networks'), specs, settings, timer)
 
 
-def _cell(name: str, specs: list[Spec], settings: Settings,
-          timer: Timer | None) -> Cell:
-    def run(progress: Progress) -> dict:
+def final_measurement(budget: float, names: Sequence[str],
+                      archs: dict[str, dict], settings: Settings,
+                      timer: Timer | None = None) -> Measurement:
+    """Measure the candidates for a budget again."""
+    specs = [_spec(name, archs[name], 'own') if name in archs else
+             find_models([f'lowformer_{name}'])[0] for name in names]
+    return _measurement(dict(part=f'{budget:g} ms', names=list(names)), specs,
+                        settings, timer)
+
+
+def _measurement(key: dict, specs: list[Spec], settings: Settings,
+                 timer: Timer | None) -> Measurement:
+    def run(progress: BenchmarkProgress) -> dict:
         record = measure(specs, settings, timer, progress)
         return dict(complete=record['complete'], peak=record['peak'],
                     rows=record['rows'])
 
     steps = len(specs) * (1 + settings.repeats) + settings.repeats
-    return Cell(dict(part=name), run, len(specs), steps)
+    return Measurement(key, run, len(specs), steps)
 
 
 def times_of(rows: Sequence[dict]) -> dict[str, float]:
-    """Milliseconds of a call of each network that could be measured."""
+    """Milliseconds of a call, for each network that could be measured."""
     return {row['name'].removeprefix('lowformer_'): row['milliseconds']['p50']
             for row in rows if not row['failure']}
 
 
-def compare_predictors(rows: Sequence[dict], shape: tuple[int, int],
-                       batch_size: int) -> dict:
-    """The errors of the predictor, and of a line of MACs, held out.
+def compare_latency_models(rows: Sequence[dict], shape: tuple[int, int],
+                           batch_size: int) -> dict:
+    """Leave-one-out errors of the latency model and of a line of MACs.
 
-    Variants and ablations are predicted, each by what was fitted on all
-    others, the random networks included.
+    Each variant and ablation is predicted by a model that was fitted on all
+    other networks, the random ones included.
     """
     rows = [row for row in rows if not row['failure']]
     works = [_work_of(row['name'], shape) for row in rows]
     seconds = [row['milliseconds']['p50'] / 1e3 for row in rows]
-    tested = [place for place, row in enumerate(rows)
+    tested = [index for index, row in enumerate(rows)
               if row['family'] != 'random']
-    both = {name: hold_out([costs(work, batch_size) for work in works],
-                           seconds, tested)
+    both = {name: leave_one_out([costs(work, batch_size) for work in works],
+                                seconds, tested)
             for name, costs in (('predicted', costs_of),
                                 ('line', line_costs))}
-    found: dict = {name: held.error for name, held in both.items()}
-    found.update({f'{name}_largest': held.largest
-                  for name, held in both.items()})
-    found['rows'] = [
-        dict(name=rows[place]['name'], family=rows[place]['family'],
-             milliseconds=1e3 * seconds[place],
+    comparison: dict = {name: held.error for name, held in both.items()}
+    comparison.update({f'{name}_largest': held.largest
+                       for name, held in both.items()})
+    comparison['rows'] = [
+        dict(name=rows[row]['name'], family=rows[row]['family'],
+             milliseconds=1e3 * seconds[row],
              **{name: 1e3 * held.predicted[index]
                 for name, held in both.items()})
-        for index, place in enumerate(tested)]
-    return found
+        for index, row in enumerate(tested)]
+    return comparison
 
 
 @cache
 def _work_of(name: str, shape: tuple[int, int]) -> Work:
-    """Of a network of the first measurement."""
     name = name.removeprefix('lowformer_')
     arch = random_archs(EXTRA).get(name, name)
-    return count_work(partial(LowFormer, arch), shape)
+    return count_operators(partial(LowFormer, arch), shape)
 
 
 def predict(archs: dict[str, dict], rows: Sequence[dict],
             shape: tuple[int, int], batch_size: int) -> dict[str, float]:
-    """Predict networks of one's own."""
+    """Predict milliseconds of a user's networks from measured rows."""
     rows = [row for row in rows if not row['failure']]
-    predictor = fit(
+    latency_model = fit(
         [costs_of(_work_of(row['name'], shape), batch_size) for row in rows],
         [row['milliseconds']['p50'] for row in rows])
-    return {name: predictor(costs_of(
-        count_work(partial(LowFormer, arch), shape), batch_size))
+    return {name: latency_model(costs_of(
+        count_operators(partial(LowFormer, arch), shape), batch_size))
         for name, arch in archs.items()}
 
 
 @dataclass
 class Choice:
-    """What is recommended for a budget.
+    """The recommended networks for a budget."""
 
-    Attributes:
-        budget (float): Milliseconds of a call.
-        names (list[str]): The best first; all kept the budget when they were
-            measured again.
-        milliseconds (dict[str, float]): As measured again.
-        dropped (list[str]): What did not keep it then.
-    """
-
+    # Milliseconds of a call.
     budget: float
+    # The best first; all kept the budget when they were measured again.
     names: list[str]
     milliseconds: dict[str, float]
+    # Candidates that exceeded the budget then.
     dropped: list[str]
 
 
 def candidates(budget: float, times: dict[str, float], own: dict[str, float],
                count: int) -> list[str]:
-    """What is worth measuring again for a budget."""
+    """The networks to measure again for a budget."""
     known = [name for name, time in times.items()
              if name in ACCURACIES and time <= MARGIN * budget]
     known.sort(key=lambda name: (-ACCURACIES[name], times[name]))
@@ -184,19 +190,9 @@ def candidates(budget: float, times: dict[str, float], own: dict[str, float],
     return [*known[:count], *mine[:count]]
 
 
-def again_cell(budget: float, names: Sequence[str], archs: dict[str, dict],
-               settings: Settings, timer: Timer | None = None) -> Cell:
-    """The measurement that decides about a budget."""
-    specs = [_spec(name, archs[name], 'own') if name in archs else
-             find_models([f'lowformer_{name}'])[0] for name in names]
-    cell = _cell(f'{budget:g} ms', specs, settings, timer)
-    cell.key['names'] = list(names)
-    return cell
-
-
 def decide(budget: float, names: Sequence[str],
            rows: Sequence[dict]) -> Choice:
-    """What keeps a budget when it is measured again."""
+    """Keep the candidates that meet the budget when measured again."""
     times = times_of(rows)
     kept = [name for name in names if times.get(name, budget * 2) <= budget]
     return Choice(budget, kept, {name: times[name] for name in kept},
@@ -205,34 +201,46 @@ def decide(budget: float, names: Sequence[str],
 
 def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
            count: int, settings: Settings, path: Path,
-           progress: SweepProgress | None = None,
+           progress: BenchmarkProgress | None = None,
            timer: Timer | None = None) -> list[Choice]:
-    """Measure, predict, and measure again."""
-    first = first_cell(settings, timer)
-    # Which networks to measure again is not known before.
+    """Choose networks for budgets: measure, predict, and measure again.
+
+    Args:
+        study (dict): As :func:`.sweep.opened` returns it; it is extended.
+        budgets (Sequence[float]): Milliseconds of a call.
+        archs (dict[str, dict]): A user's networks, by name.
+        count (int): How many variants, and how many of the user's networks,
+            to measure again for each budget.
+        settings (Settings): What is measured, and for how long.
+        path (Path): The file of the study.
+        progress (BenchmarkProgress, optional): Callbacks.
+        timer (Timer, optional): Defaults to that of the device.
+
+    Returns:
+        list[Choice]: One for each budget that was measured; none after
+        Ctrl-C in the first measurement.
+    """
+    first = first_measurement(settings, timer)
+    # The networks to measure again depend on the first measurement.
     run(study, [first], path, progress, final=False)
     if not study['cells']:
         return []
     rows = study['cells'][0]['rows']
     size = settings.shape, settings.batch_size
-    study['held_out'] = compare_predictors(rows, *size)
+    study['held_out'] = compare_latency_models(rows, *size)
     study['predictions'] = predict(archs, rows, *size) if archs else {}
     wanted = {budget: candidates(budget, times_of(rows), study['predictions'],
                                  count) for budget in budgets}
-    again = {budget: again_cell(budget, names, archs, settings, timer)
+    again = {budget: final_measurement(budget, names, archs, settings, timer)
              for budget, names in wanted.items() if names}
     run(study, [first, *again.values()], path, progress)
-    choices = _decisions(study, wanted, again)
+    measured = [(cell['key'], cell['rows']) for cell in study['cells']]
+    choices = []
+    for budget, names in wanted.items():
+        found = [rows for key, rows in measured
+                 if names and key == again[budget].key]
+        if found or not names:
+            choices.append(decide(budget, names, found[0] if found else []))
     study['choices'] = [asdict(choice) for choice in choices]
     write(path, study)
     return choices
-
-
-def _decisions(study: dict, wanted: dict[float, list[str]],
-               again: dict[float, Cell]) -> list[Choice]:
-    measured = {tuple(cell['key'].get('names', ())): cell['rows']
-                for cell in study['cells']
-                if cell['key'] in [cell.key for cell in again.values()]}
-    return [decide(budget, names, measured.get(tuple(names), []))
-            for budget, names in wanted.items()
-            if not names or tuple(names) in measured]

@@ -1,93 +1,85 @@
-"""Building blocks of equal work, over channels, resolutions and batches."""
+"""Measure blocks of equal work over channels, resolutions and batch sizes."""
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..benchmark.models import Spec
 from ..benchmark.options import DTYPES
-from ..benchmark.run import Progress, Settings
+from ..benchmark.run import BenchmarkProgress, Settings
 from ..utils.timing import Timer
-from .block_designs import DESIGNS, Plan, common_work, plan
-from .sweep import Cell, measure_or_note
+from .block_types import BLOCK_TYPES, StackPlan, common_work, plan
+from .sweep import Measurement, measure_or_note
 
 CHANNELS = (32, 64, 128, 256, 512)
 SIZES = (7, 14, 28, 56, 112)
 BATCH_SIZES = (1, 8)
-# Multiply-accumulates of a stack, for all images: above that a cell is left
-# out.
-MOST_MACS = 1.5e9
+MAX_MACS = 1.5e9
 FUSED, UNFUSED = 'fused MBConv', 'MBConv'
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is measured.
-
-    Attributes:
-        channels (tuple[int]): Channels of the blocks.
-        sizes (tuple[int]): Heights and widths of their maps.
-        batch_sizes (tuple[int]): Images in a call.
-        designs (tuple[str]): Of :data:`.designs.DESIGNS`.
-        most_macs (float): Multiply-accumulates of a call: where stacks have
-            more, they are left out.
-    """
+    """What is measured."""
 
     channels: tuple[int, ...] = CHANNELS
+    # Heights and widths of the feature maps.
     sizes: tuple[int, ...] = SIZES
     batch_sizes: tuple[int, ...] = BATCH_SIZES
-    designs: tuple[str, ...] = tuple(DESIGNS)
-    most_macs: float = MOST_MACS
+    block_types: tuple[str, ...] = tuple(BLOCK_TYPES)
+    # Stacks with more multiply-accumulates in a call are left out.
+    max_macs: float = MAX_MACS
 
     @property
-    def places(self) -> list[tuple[int, int, int]]:
-        """Batch sizes, channels and sizes that are measured."""
+    def points(self) -> list[tuple[int, int, int]]:
+        """Batch size, channels and size of each measurement."""
         return [(batch, channels, size) for batch in self.batch_sizes
                 for size in self.sizes for channels in self.channels
-                if batch * common_work(channels, size) <= self.most_macs]
+                if batch * common_work(channels, size) <= self.max_macs]
 
 
-def cells_of(grid: Grid, settings: Settings,
-             timer: Timer | None = None) -> list[Cell]:
+def measurements_of(grid: Grid, settings: Settings,
+                    timer: Timer | None = None) -> list[Measurement]:
     """The measurements of a grid."""
-    # Building and checking a stack takes as long as so many calls of it.
+    # Building and checking a stack takes as long as this part of a stack.
     fixed = 0.2 * max(batch * common_work(channels, size)
-                      for batch, channels, size in grid.places)
-    steps = len(grid.designs) * (1 + settings.repeats) + settings.repeats
-    return [Cell(dict(channels=channels, size=size, batch_size=batch),
-                 partial(_measure, grid.designs, channels, size,
-                         replace(settings, shape=(size, size),
-                                 batch_size=batch), timer),
-                 fixed + batch * common_work(channels, size), steps)
-            for batch, channels, size in grid.places]
+                      for batch, channels, size in grid.points)
+    steps = len(grid.block_types) * (1 + settings.repeats) + settings.repeats
+    return [Measurement(
+        dict(channels=channels, size=size, batch_size=batch),
+        partial(_measure, grid.block_types, channels, size,
+                replace(settings, shape=(size, size), batch_size=batch),
+                timer),
+        fixed + batch * common_work(channels, size), steps)
+            for batch, channels, size in grid.points]
 
 
-def _measure(designs: Sequence[str], channels: int, size: int,
+def _measure(block_types: Sequence[str], channels: int, size: int,
              settings: Settings, timer: Timer | None,
-             progress: Progress) -> dict:
-    plans = [found for design in designs
-             if (found := plan(design, channels, size))]
-    specs = [Spec(found.design, 'designs', found.build, channels=channels)
-             for found in plans]
+             progress: BenchmarkProgress) -> dict:
+    plans = list(filter(None, (plan(block_type, channels, size)
+                               for block_type in block_types)))
+    specs = [Spec(stack.block_type, 'blocks', stack.build, channels=channels)
+             for stack in plans]
     record = measure_or_note(specs, settings, timer, progress)
     itemsize = DTYPES[settings.options.dtype].itemsize
     return dict(
         complete=record['complete'], peak=record['peak'],
         common_macs=common_work(channels, size),
-        rows=[_row(found, row, itemsize)
-              for found, row in zip(plans, record['rows'])])
+        rows=[_row(stack, row, itemsize)
+              for stack, row in zip(plans, record['rows'])])
 
 
-def _row(found: Plan, measured: dict, itemsize: int) -> dict:
+def _row(stack: StackPlan, measured: dict, itemsize: int) -> dict:
     row = dict(
-        design=found.design, blocks=found.blocks, filled=found.filled,
-        times=found.times, equal=found.equal, failure=measured['failure'])
+        block_type=stack.block_type, blocks=stack.blocks, filled=stack.filled,
+        times=stack.times, equal=stack.equal, failure=measured['failure'])
     if measured['failure']:
         return row
     batch = measured['batch_size']
-    macs, moved = batch * found.macs, found.work.bytes_moved(batch, itemsize)
+    macs, moved = batch * stack.macs, stack.work.bytes_moved(batch, itemsize)
     return dict(
         row, macs=macs, parameters=measured['parameters'], bytes=moved,
-        milliseconds=found.times * measured['milliseconds']['p50'],
+        milliseconds=stack.times * measured['milliseconds']['p50'],
         gmacs_per_second=measured['macs_per_second'] / 1e9,
         of_peak=measured['fraction_of_peak'], macs_per_byte=macs / moved,
         spread=measured['spread'], batch_size=batch,
@@ -95,61 +87,45 @@ def _row(found: Plan, measured: dict, itemsize: int) -> dict:
 
 
 @dataclass(frozen=True)
-class Fusing:
-    """Fused against unfused blocks, where one thing is the same.
-
-    Attributes:
-        size (int): Height and width of the maps.
-        batch_size (int): Images in a call.
-        ratios (dict[int, float]): By channels, the rate of multiply-
-            accumulates of fused blocks over that of unfused ones: their time
-            at equal work, turned over.
-    """
+class FusionGain:
+    """What fusing MBConvs gains at equal work, on maps of one size."""
 
     size: int
     batch_size: int
+    # By channels, the rate of fused over that of unfused blocks.
     ratios: dict[int, float]
 
     @property
     def below(self) -> int | None:
-        """Fuse below so many channels; None if that pays with all."""
-        slower = [channels for channels, ratio in sorted(self.ratios.items())
-                  if ratio <= 1]
-        return slower[0] if slower else None
+        """Channels from which on fusing is slower; None if it never is."""
+        return min((channels for channels, ratio in self.ratios.items()
+                    if ratio <= 1), default=None)
+
+    @property
+    def advice(self) -> str:
+        """When to fuse, in words."""
+        channels = sorted(self.ratios)
+        if self.below is None:
+            advice = f'fuse, up to {channels[-1]} channels at least'
+        elif self.below == channels[0]:
+            advice = f'do not fuse, from {channels[0]} channels on'
+        else:
+            advice = f'fuse below {self.below} channels'
+        measured = ', '.join(f'{self.ratios[c]:.2f} at {c}' for c in channels)
+        return (f'{self.size}x{self.size}, batch size {self.batch_size}: '
+                f'{advice} ({measured})')
 
 
-def fusing(study: dict) -> list[Fusing]:
-    """Where fusing pays at equal work."""
+def fusion_gains(study: dict) -> list[FusionGain]:
+    """The gain by fusing for each batch size and size of feature maps."""
     ratios: dict[tuple[int, int], dict[int, float]] = {}
     for cell in study['cells']:
-        rates = {row['design']: row['gmacs_per_second']
+        rates = {row['block_type']: row['gmacs_per_second']
                  for row in cell['rows'] if not row['failure']}
         if {FUSED, UNFUSED} <= rates.keys():
             key = cell['key']
-            place = ratios.setdefault((key['batch_size'], key['size']), {})
-            place[key['channels']] = rates[FUSED] / rates[UNFUSED]
-    return [Fusing(size, batch, found)
-            for (batch, size), found in sorted(ratios.items())]
-
-
-def findings(study: dict) -> list[str]:
-    """What a designer of networks takes from it, in words."""
-    return [f'{found.size}x{found.size}, batch size {found.batch_size}: '
-            + _advice(found) for found in fusing(study)]
-
-
-def _advice(found: Fusing) -> str:
-    channels = sorted(found.ratios)
-    measured = ', '.join(f'{found.ratios[c]:.2f} at {c}' for c in channels)
-    if found.below is None:
-        advice = f'fuse, up to {channels[-1]} channels at least'
-    elif found.below == channels[0]:
-        advice = f'do not fuse, from {channels[0]} channels on'
-    else:
-        advice = f'fuse below {found.below} channels'
-    return f'{advice} ({measured})'
-
-
-def plain_grid(grid: Grid) -> dict:
-    """A grid as it stands in a file."""
-    return asdict(grid)
+            by_channels = ratios.setdefault(
+                (key['batch_size'], key['size']), {})
+            by_channels[key['channels']] = rates[FUSED] / rates[UNFUSED]
+    return [FusionGain(size, batch, by_channels)
+            for (batch, size), by_channels in sorted(ratios.items())]

@@ -1,4 +1,4 @@
-"""Kernels of compiled networks, by torch's profiler."""
+"""Time the kernels of compiled networks with torch's profiler."""
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -26,12 +26,11 @@ LOOPS = 'cpp_fused'
 
 
 class _Origins:
-    """Which layers the kernels of a compiled graph belong to.
+    """Finds the layers of the kernels of a compiled graph.
 
-    What inductor notes is not enough: fused operators have the name of the
-    last one, a convolution with its activation that of the activation, and
-    one whose output is written to later the name of what writes. Weights
-    tell.
+    Inductor's notes are not enough: fused operators have the name of the last
+    one, and a convolution may have that of its activation, or of an operator
+    that writes to its output. Weights identify the layers.
     """
 
     def __init__(self) -> None:
@@ -41,8 +40,8 @@ class _Origins:
         self._owners: dict[str, str] = {}
 
     def before(self, graph: fx.Graph) -> None:
-        """Look at operators that are not fused yet."""
-        # Another graph may have the same names.
+        """Read the operators before they are fused."""
+        # Names may repeat in another graph.
         for known in (self._layers, self._products, self._owners):
             known.clear()
         for node in graph.nodes:
@@ -51,7 +50,7 @@ class _Origins:
                 self._owners[weight] = layer
 
     def after(self, graph: fx.Graph) -> None:
-        """Look at what they have become."""
+        """Read the operators after they are fused."""
         for node in graph.nodes:
             weight = _weight(node)
             layer = self._owners.get(weight) or _layer(node)
@@ -62,7 +61,7 @@ class _Origins:
                 self._products.add(node.name)
 
     def kernel(self, name: str, call: str, nodes: Collection[str]) -> Kernel:
-        """The kernel that was made of some operators."""
+        """The kernel that inductor made of some operators."""
         kind = re.sub(r'_\d+$', '', name)
         owners = [self._owners[word] for word in re.findall(r'\w+', call)
                   if word in self._owners]
@@ -98,7 +97,7 @@ def _layer(node: fx.Node) -> str | None:
 
 
 def _called(text: str) -> str:
-    """What the profiler is going to call what inductor's code calls."""
+    """The profiler's name for a kernel in inductor's code."""
     parts = text.partition(':')[0].split('.')
     return parts[3] if parts[:2] == ['torch', 'ops'] else parts[-1]
 
@@ -119,11 +118,11 @@ class CompiledKernels:
     def __init__(self, network: nn.Module, images: Tensor, options: Options):
         if not hasattr(torch._inductor.config.trace,
                        'provenance_tracking_level'):
-            raise UserError('this torch does not say what its '
-                            'compiled kernels are made of, newer ones do; '
-                            'leave --compile out')
+            raise UserError('this torch does not report the origin of its '
+                            'compiled kernels; use a newer one, or omit '
+                            '--compile')
         self._images, self._options = images, options
-        # Other options are another compilation; that of C++ hides kernels.
+        # The C++ wrapper hides kernels.
         self._call = torch.compile(network, dynamic=False, options={
             **list_mode_options(options.compile), 'cpp_wrapper': False,
             'cpp.enable_kernel_profile': True,
@@ -131,7 +130,7 @@ class CompiledKernels:
         self._kernels: list[tuple[str, Kernel]] = []
         with self._watched():
             self._run()
-        # Or several lines would be printed for each call.
+        # Kineto would print several lines for each call.
         os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 
     def _run(self) -> None:
@@ -156,7 +155,7 @@ class CompiledKernels:
         with (torch._inductor.config.patch(
                 post_grad_custom_pre_pass=origins.before,
                 post_grad_custom_post_pass=origins.after,
-                # What was compiled before would not be looked at.
+                # Graphs from the cache would not be read.
                 fx_graph_cache=False),
               mock.patch.object(GraphLowering, 'save_output_code', note)):
             yield
@@ -177,12 +176,11 @@ class CompiledKernels:
                     kernel.seconds.append(1e-6 * event.cpu_time_total)
                     break
             else:
-                raise UserError(f'{name} was compiled, but torch '
-                                'does not say when it runs; leave --compile '
-                                'out')
+                raise UserError(f'torch does not report when its kernel {name}'
+                                ' runs; omit --compile')
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
         for _, kernel in self._kernels:
             kernel.seconds.clear()
 

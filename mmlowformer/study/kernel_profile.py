@@ -1,9 +1,8 @@
-"""What a runtime computes at once, put down to the layers of a network.
+"""Assign the kernels of a runtime to the layers of a network.
 
-A runtime does not run layers: it runs kernels, which hold parts of layers, a
-whole layer, or several. Work is known by layers, time by kernels. They meet
-in blocks: the layers whose multiplications share a kernel, and all kernels
-that hold those.
+A runtime runs kernels, which hold parts of layers, a layer, or several. Work
+is known by layers, time by kernels. Both are summed over blocks: the layers
+whose multiplications share a kernel, and all kernels of these layers.
 """
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,20 +17,16 @@ WHOLE = '(itself)'
 
 @dataclass
 class Kernel:
-    """What a runtime computes at once.
+    """A unit of computation of a runtime."""
 
-    Attributes:
-        kind (str): What the runtime calls it.
-        layers (tuple[str, ...]): The layers whose convolutions and matrix
-            products it holds; if there are none, all that it has a part of;
-            empty if the runtime added it.
-        multiplies (bool): Whether it holds a convolution or a matrix product.
-        seconds (list[float]): Of each call of the network.
-    """
-
+    # As the runtime names it.
     kind: str
+    # The layers whose convolutions and matrix products it holds; without
+    # any, all layers of which it has a part; empty if the runtime added it.
     layers: tuple[str, ...] = ()
+    # Whether it holds a convolution or a matrix product.
     multiplies: bool = False
+    # For each call of the network.
     seconds: list[float] = field(default_factory=list)
 
 
@@ -42,14 +37,14 @@ class Profiler(Protocol):
         """Run the network once."""
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
 
     def kernels(self) -> list[Kernel]:
         """All kernels, in the order in which they run."""
 
 
 def enclosing(names: Iterable[str], path: Iterable[str]) -> str:
-    """Find the layer that a path of an exporter leads to."""
+    """Find the layer that an exporter's path ends in."""
     known = set(names)
     found = ''
     for part in path:
@@ -63,7 +58,7 @@ def enclosing(names: Iterable[str], path: Iterable[str]) -> str:
 
 
 def blocks_of(kernels: Iterable[Kernel]) -> dict[str, tuple[str, ...]]:
-    """Join layers whose multiplications share a kernel."""
+    """Join layers whose multiplications share a kernel into blocks."""
     blocks: dict[str, tuple[str, ...]] = {}
     for kernel in kernels:
         if kernel.multiplies:
@@ -77,7 +72,7 @@ def blocks_of(kernels: Iterable[Kernel]) -> dict[str, tuple[str, ...]]:
 def rows_of(kernels: list[Kernel], macs: Mapping[str, int],
             facts: Callable[[str], tuple[str, int]],
             batch_size: int) -> list[dict]:
-    """Sum kernels up to what is shown."""
+    """Sum kernels by blocks, one row each."""
     blocks = blocks_of(kernels)
     work = _placed(macs, blocks)
     members: dict[tuple[str, ...], list[Kernel]] = {}
@@ -92,7 +87,7 @@ def rows_of(kernels: list[Kernel], macs: Mapping[str, int],
 
 def _placed(macs: Mapping[str, int],
             blocks: Collection[str]) -> dict[str, int]:
-    """Work that a rewritten layer takes over goes to the layer around it."""
+    """Assign the MACs of layers without kernels to the layer around."""
     work: dict[str, int] = {}
     for layer, count in macs.items():
         name = layer
@@ -100,9 +95,8 @@ def _placed(macs: Mapping[str, int],
             name = name.rpartition('.')[0]
         if name not in blocks:
             raise UserError(
-                f'the runtime does not say which kernels compute {layer!r}; '
-                'rewrite them with --deploy, or leave --compile and --backend '
-                'out')
+                f'the runtime does not report which kernels compute {layer!r};'
+                ' rewrite them with --deploy, or omit --compile and --backend')
         work[name] = work.get(name, 0) + count
     return work
 
@@ -121,7 +115,7 @@ def _row(layers: tuple[str, ...], kernels: list[Kernel],
 
 
 def _title(layers: tuple[str, ...]) -> str:
-    """Names with what they have in common said once."""
+    """Names of layers with their common prefix once."""
     if len(layers) == 1:
         return layers[0] or WHOLE
     shared = os.path.commonprefix([name.split('.') for name in layers])

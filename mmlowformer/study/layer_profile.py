@@ -1,4 +1,4 @@
-"""What each layer of a network takes while the network runs."""
+"""Time each layer of a network while the network runs."""
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..benchmark.execution import Variant, prepare
+from ..benchmark.execution import prepare
 from ..benchmark.models import Spec
 from ..benchmark.options import Options
 from ..benchmark.output_errors import checked_errors
 from ..benchmark.run import (
-    Progress,
+    BenchmarkProgress,
     Settings,
+    build,
     peak_candidate,
+    reference_outputs,
     set_up,
-    timer_for,
 )
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork
@@ -25,31 +26,29 @@ from ..utils.tensors import tensors_in
 from ..utils.timing import (
     Candidate,
     Timer,
+    interleave,
     median,
-    spread,
-    take_turns,
+    relative_iqr,
+    timer_for,
     warm_up,
 )
 from .kernel_profile import WHOLE, Profiler, rows_of
 from .runtime_profilers import OnnxKernels, OpenVinoKernels
-from .sweep import Cell
+from .sweep import Measurement
 
-# Values that are copied to find out how fast memory is: more than any cache.
+# Values that are copied to measure memory bandwidth: more than any cache.
 COPIED = dict(cpu=2**25, cuda=2**28)
 
 
 @dataclass
 class Layer:
-    """What a layer took, without the layers inside of it.
+    """The time of a layer, without the layers inside of it."""
 
-    Attributes:
-        kind (str): Its class; of a convolution its kernel, too.
-        seconds (list[float]): Of each call of the network.
-        bytes (int): What it reads and writes in a call, weights included.
-    """
-
+    # Its class; of a convolution its kernel, too.
     kind: str
+    # For each call of the network.
     seconds: list[float] = field(default_factory=list)
+    # Read and written in a call, weights included.
     bytes: int = 0
 
 
@@ -68,12 +67,12 @@ class LayerTimer:
                 module.register_forward_hook(partial(self._leave, name))]
 
     def remove(self) -> None:
-        """Watch no longer."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
     def finish_call(self) -> None:
-        """Add up what a call of the network took."""
+        """Add up the times of a call of the network."""
         self.timer.synchronize()
         taken: dict[str, float] = {}
         for name, start, end, inside in self._marks:
@@ -116,36 +115,20 @@ def _bytes(module: nn.Module, inputs, outputs) -> int:
 
 def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     """Multiply-accumulates of each layer, without the layers inside of it."""
-    names = {module: name for name, module in model.named_modules()}
-    macs: dict[str, int] = {}
-    handles = []
-    # Of the open layers: the count when they began, and what those inside had.
-    counts: list[list[int]] = []
-
-    def leave(module, inputs, outputs):
-        total = counter.get_total_flops() // 2
-        start, inside = counts.pop()
-        macs[names[module]] = macs.get(names[module], 0) + (
-            total - start - inside)
-        if counts:
-            counts[-1][1] += total - start
-
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for module in model.modules():
-            handles += [
-                module.register_forward_pre_hook(
-                    lambda module, inputs: counts.append(
-                        [counter.get_total_flops() // 2, 0])),
-                module.register_forward_hook(leave)]
+        # A timer whose clock counts.
+        counted = LayerTimer(model, Timer(
+            lambda: counter.get_total_flops() // 2))
         model(image)
-    for handle in handles:
-        handle.remove()
-    return {name: count for name, count in macs.items() if count}
+        counted.finish_call()
+        counted.remove()
+    return {name: int(layer.seconds[0])
+            for name, layer in counted.layers.items() if layer.seconds[0]}
 
 
-def placed(macs: dict[str, int], new: dict[str, int],
+def assign_macs(macs: dict[str, int], new: dict[str, int],
            timed: list[str]) -> dict[str, int]:
-    """Give the work of layers that a rewritten network skips to others."""
+    """Assign the MACs of layers that a deployed network skips to others."""
     found = {name: count for name, count in new.items() if name in timed}
     for name, count in macs.items():
         skipped = name not in timed
@@ -157,35 +140,36 @@ def placed(macs: dict[str, int], new: dict[str, int],
     return found
 
 
-def cell_of(spec: Spec, settings: Settings, calls: int,
-            timer: Timer | None = None) -> Cell:
+def measurement_of(spec: Spec, settings: Settings, calls: int,
+            timer: Timer | None = None) -> Measurement:
     """The measurement of a network's layers."""
     _check(settings.options)
     height, _ = settings.shape
-    return Cell(
+    return Measurement(
         dict(model=spec.name, size=height, batch_size=settings.batch_size),
-        partial(_measure, spec, settings, calls, timer or timer_for(settings)),
+        partial(_measure, spec, settings, calls, timer or timer_for(
+            settings.options.device, settings.cpu_time)),
         steps=4 * settings.repeats + 1)
 
 
 def _check(options: Options) -> None:
     if options.cuda_graph:
-        raise UserError('network: of a CUDA graph only the whole is timed; '
-                        'leave --cuda-graph out')
+        raise UserError('network: a CUDA graph is only timed as a whole; omit '
+                        '--cuda-graph')
     if options.backend == 'torchscript':
-        raise UserError('network: TorchScript does not say which layers its '
-                        'kernels belong to; take --backend onnxruntime or '
+        raise UserError('network: TorchScript does not report which layers '
+                        'its kernels belong to; use --backend onnxruntime or '
                         'openvino, --compile, or tools/benchmark.py --profile '
                         'for operators')
     if options.device == 'cuda' and (options.compile or
                                      options.backend != 'torch'):
-        raise UserError('network: on a GPU layers are timed one by one only; '
-                        'leave --compile and --backend out, or profile '
-                        'operators with tools/benchmark.py --profile')
+        raise UserError('network: on a GPU only eager layers are timed; omit '
+                        '--compile and --backend, or profile operators with '
+                        'tools/benchmark.py --profile')
 
 
 def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
-             progress: Progress) -> dict:
+             progress: BenchmarkProgress) -> dict:
     try:
         return _measure_layers(spec, settings, calls, timer, progress)
     except UserError as error:
@@ -196,68 +180,57 @@ def _measure(spec: Spec, settings: Settings, calls: int, timer: Timer,
 
 
 def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
-                    progress: Progress) -> dict:
+                    progress: BenchmarkProgress) -> dict:
     options = settings.options
     set_up(options)
     progress.step('build')
-    torch.manual_seed(settings.seed)
-    images = torch.randn(settings.batch_size, spec.channels, *settings.shape,
-                         device=options.device)
-    model = spec.build().to(options.device)
-    model.eval()
+    model, images = build(spec, settings)
     if isinstance(model, ExportedNetwork):
-        raise UserError('an exported file does not say which layers it was '
-                        'made of; name the model, with --backend onnxruntime '
-                        'or openvino')
-    with torch.inference_mode():
-        reference = [output.clone() for output in tensors_in(model(images))]
-    # Layers are known by what runs without a compiler or an exporter.
-    layered = replace(options, compile=None, backend='torch')
+        raise UserError('an exported file does not name its layers; name the '
+                        'model, with --backend onnxruntime or openvino')
+    reference = reference_outputs(model, images)
+    # Layers are those of the network without a compiler or an exporter.
+    eager = replace(options, compile=None, backend='torch')
     network = copy.deepcopy(model)
     with torch.no_grad():
-        variant = prepare(network, layered, images)
-        cast = variant.cast(images)
-        watched = _Watched(network, partial(_call, variant, cast), timer,
-                           _placing(model, network, images, cast))
-        if options != layered:
-            # Once, to know them.
-            watched()
-            variant = prepare(copy.deepcopy(model), options, images)
-        checked_errors(variant.call(cast), reference, options.dtype)
-    inside = watched if options == layered else _Profiled(
-        watched, _profiler(network, cast, options))
-    return _time(partial(_call, variant, cast), inside, settings, calls,
+        prepared = prepare(network, eager, images)
+        cast = prepared.cast(images)
+        layers = _TimedLayers(network, partial(prepared.run, cast), timer,
+                              _macs_placement(model, network, images, cast))
+        if options != eager:
+            # One call finds the layers.
+            layers()
+            prepared = prepare(copy.deepcopy(model), options, images)
+        checked_errors(prepared.call(cast), reference, options.dtype)
+    inside = layers if options == eager else _TimedKernels(
+        layers, _profiler(network, cast, options))
+    return _time(partial(prepared.run, cast), inside, settings, calls,
                  timer, progress)
 
 
-def _call(variant: Variant, images: Tensor) -> None:
-    with variant.guard():
-        variant.call(images)
-
-
-def _placing(model: nn.Module, network: nn.Module, images: Tensor,
+def _macs_placement(model: nn.Module, network: nn.Module, images: Tensor,
              cast: Tensor) -> Callable[[list[str]], dict[str, int]]:
     known = dict(model.named_modules())
     new = {name: count for name, count in own_macs(network, cast[:1]).items()
            if name not in known}
-    return partial(placed, own_macs(model, images[:1]), new)
+    return partial(assign_macs, own_macs(model, images[:1]), new)
 
 
 def _profiler(network: nn.Module, images: Tensor,
               options: Options) -> Profiler:
     if options.compile:
-        # It imports a compiler.
+        # It imports a compiler, which others do not need.
         from .inductor_profiler import CompiledKernels
         return CompiledKernels(network, images, options)
-    made: Callable[..., Profiler] = (
+    profiler: Callable[..., Profiler] = (
         OnnxKernels if options.backend == 'onnxruntime' else OpenVinoKernels)
     with torch.no_grad():
-        return made(network, images, options)
+        return profiler(network, images, options)
 
 
-def _time(call: Callable[[], None], inside: '_Watched | _Profiled',
+def _time(call: Callable[[], None], inside: '_TimedLayers | _TimedKernels',
           settings: Settings, calls: int, timer: Timer,
-          progress: Progress) -> dict:
+          progress: BenchmarkProgress) -> dict:
     device, dtype = settings.options.device, settings.options.dtype
     size, peak = peak_candidate(device, dtype, timer)
     copies = Candidate(_copy(device))
@@ -268,20 +241,20 @@ def _time(call: Callable[[], None], inside: '_Watched | _Profiled',
                 settings.warm_up_time, turn)
     layers.calls = max(1, -(-calls // settings.repeats))
     inside.forget()
-    rounds = take_turns((whole, layers, peak, copies), timer,
+    rounds = interleave((whole, layers, peak, copies), timer,
                         settings.repeats, after_turn=progress.step)
     if rounds < settings.repeats:
         return dict(complete=False)
     return dict(
         complete=True, milliseconds=1e3 * median(whole.seconds),
-        spread=spread(whole.seconds),
+        spread=relative_iqr(whole.seconds),
         watched_milliseconds=1e3 * median(layers.seconds),
         peak_macs_per_second=size**3 / median(peak.seconds),
         bytes_per_second=2 * 4 * COPIED[device] / median(copies.seconds),
         rows=inside.rows(settings.batch_size))
 
 
-class _Watched:
+class _TimedLayers:
     """Calls a network while its layers are timed."""
 
     def __init__(self, network: nn.Module, call: Callable[[], None],
@@ -298,13 +271,13 @@ class _Watched:
         watch.remove()
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
         for layer in self.layers.values():
             layer.seconds.clear()
             layer.bytes = 0
 
     def rows(self, batch_size: int) -> list[dict]:
-        """In the order in which the layers are left."""
+        """One row for each layer, in the order in which they end."""
         macs = self.place(list(self.layers))
         return [dict(name=name or WHOLE, kind=layer.kind,
                      macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
@@ -312,21 +285,21 @@ class _Watched:
                 for name, layer in self.layers.items() if layer.seconds]
 
 
-class _Profiled:
+class _TimedKernels:
     """Calls a network while its runtime times the kernels."""
 
-    def __init__(self, known: _Watched, profiler: Profiler):
+    def __init__(self, known: _TimedLayers, profiler: Profiler):
         self.known, self.profiler = known, profiler
 
     def __call__(self) -> None:
         self.profiler()
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
         self.profiler.forget()
 
     def rows(self, batch_size: int) -> list[dict]:
-        """In the order in which the first kernels of each begin."""
+        """One row for each block, in the order of its first kernel."""
         return rows_of(self.profiler.kernels(),
                        self.known.place(list(self.known.layers)), self._facts,
                        batch_size)
@@ -335,15 +308,10 @@ class _Profiled:
         if name in self.known.layers:
             layer = self.known.layers[name]
             return layer.kind, layer.bytes
-        # What runs without an exporter goes around it.
+        # Without an exporter this layer does not run.
         return _kind(self.known.network.get_submodule(name)), 0
 
 
 def _copy(device: str) -> Callable[[], Tensor]:
     source = torch.ones(COPIED[device], device=device)
     return partial(torch.empty_like(source).copy_, source)
-
-
-def settings_for(settings: Settings, size: int, batch_size: int) -> Settings:
-    """The settings for images of a size."""
-    return replace(settings, shape=(size, size), batch_size=batch_size)

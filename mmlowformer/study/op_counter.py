@@ -1,4 +1,4 @@
-"""What a network's operators have to do, counted without running it."""
+"""Count the work of a network's operators without running it."""
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,30 +9,23 @@ from torch.utils.flop_counter import flop_registry
 
 from ..utils.tensors import tensors_in
 
-# From fewer channels than these a convolution makes little use of wide
-# instructions.
+# With fewer channels a convolution makes little use of wide instructions.
 WIDE = 64
 
 
 @dataclass
 class Work:
-    """What a network has to do, for each image.
-
-    Attributes:
-        macs (dict[str, int]): Multiply-accumulates by the kind of operator.
-        elements (dict[str, int]): Values that these read and write, each
-            operator by itself, without weights.
-        weights (int): Values of weights that are read, for all images.
-        operators (int): How many operators there are.
-    """
+    """The work of a network for each image, by kinds of operators."""
 
     macs: dict[str, int] = field(default_factory=dict)
+    # Values that each operator reads and writes, without weights.
     elements: dict[str, int] = field(default_factory=dict)
+    # Values of weights, for all images.
     weights: int = 0
     operators: int = 0
 
     def bytes_moved(self, batch_size: int, itemsize: int) -> int:
-        """Bytes that a call reads and writes, each operator by itself."""
+        """Bytes that all operators of a call read and write."""
         return itemsize * (batch_size * sum(self.elements.values())
                            + self.weights)
 
@@ -84,10 +77,9 @@ def _kind_of_convolution(x: Tensor, weight: Tensor, bias, stride, padding,
     return narrow + ('1x1' if weight.shape[2:].numel() == 1 else 'dense')
 
 
-def count_work(build: Callable[[], nn.Module], shape: tuple[int, int],
+def count_operators(build: Callable[[], nn.Module], shape: tuple[int, int],
                channels: int = 3) -> Work:
-    """Count what a network has to do."""
-    # Shapes are all that it takes.
+    """Count the work of a network."""
     with torch.device('meta'):
         model = build().eval()
         image = torch.zeros(1, channels, *shape)

@@ -1,4 +1,4 @@
-"""Kernels of exported networks, by the runtimes' own profilers."""
+"""Time the kernels of exported networks with the runtimes' profilers."""
 import copy
 import json
 import re
@@ -49,7 +49,7 @@ class OnnxKernels:
         self._calls += 1
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
         self._skipped = self._calls
 
     def kernels(self) -> list[Kernel]:
@@ -80,25 +80,18 @@ class OnnxKernels:
         return Kernel(kind, tuple(dict.fromkeys(layers)), multiplies, seconds)
 
     def _source(self, name: str) -> str | None:
-        """The exported node that a kernel is named after, if it is.
-
-        Kernels are named after a node or what it returns, with something
-        before or behind.
-        """
+        """The exported node whose name, or output, is in a kernel's name."""
         named = [(known, node.name) for node in self._nodes.values()
                  for known in (node.name, *node.output)
-                 # Numbers are outputs of the network; and behind a name.
+                 # Outputs of the network have numbers, and so do kernels.
                  if known and (known in name if not known.isdigit()
                                else known == name.partition('_')[0])]
-        # input.2 is in input.28, too.
+        # input.28 contains input.2, too.
         return max(named, key=lambda pair: len(pair[0]),
                    default=(None, None))[1]
 
     def _products(self, source: str, ends: set[str]) -> list[str]:
-        """The exported products in a kernel that is named after its end.
-
-        Behind them, it holds what lies between other kernels and its end.
-        """
+        """The products between the ends of other kernels and this end."""
         found, left, seen = [], [source], {source}
         while left:
             node = self._nodes[left.pop()]
@@ -115,13 +108,13 @@ class OnnxKernels:
 class OpenVinoKernels:
     """Times the kernels of OpenVINO.
 
-    It gives the mean of all calls so far, in whole microseconds: kernels that
-    take less take nothing.
+    It reports means of all calls so far in whole microseconds; shorter
+    kernels take 0.
     """
 
     def __init__(self, network: nn.Module, images: Tensor, options: Options):
         network = copy.deepcopy(network).float()
-        # OpenVINO does so, too, but forgets the names of the convolutions.
+        # OpenVINO would fold them, too, but lose the names of convolutions.
         fold_batch_norms(network, images.float())
         compiled = openvino_model(network, images, options, PERF_COUNT=True)
         self._ops = {op.get_friendly_name(): op for op in
@@ -137,7 +130,7 @@ class OpenVinoKernels:
         self._calls += 1
 
     def forget(self) -> None:
-        """Take away what was measured while warming up."""
+        """Discard the measurements of the warm-up."""
         self._before, self._skipped = self._totals(), self._calls
 
     def kernels(self) -> list[Kernel]:
@@ -166,7 +159,7 @@ class OpenVinoKernels:
         multiplies = kind in OPENVINO_PRODUCTS or (
             kind == 'Subgraph' and bool(products))
         while multiplies and not sources and op is not None:
-            # Attention that was taken apart is named after its last part.
+            # Decomposed attention is named after its last part.
             op = _reader(op)
             sources = products = _sources(op)
         return Kernel(kind, _layers(multiplies and products or sources),
@@ -174,7 +167,7 @@ class OpenVinoKernels:
 
 
 def _sources(op: Any) -> list[str]:
-    """The operators of torch that a kernel was made of."""
+    """The operators of torch in a kernel."""
     if op is None or 'originalLayersNames' not in op.get_rt_info():
         return []
     names = op.get_rt_info()['originalLayersNames'].astype(str)
@@ -189,6 +182,6 @@ def _layers(sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def _reader(op: Any) -> Any:
-    """The kernel that takes what another one returns."""
+    """The kernel that reads the output of another one."""
     readers = op.output(0).get_target_inputs() if op.get_output_size() else ()
     return next(iter(readers)).get_node() if readers else None

@@ -1,4 +1,4 @@
-"""Series of measurements, kept one by one, that can be gone on with."""
+"""Series of measurements that are saved one by one and can be resumed."""
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,15 @@ from pathlib import Path
 
 from ..benchmark.environment import describe_environment
 from ..benchmark.models import Spec
-from ..benchmark.report import HARMLESS, flat, ways
-from ..benchmark.run import Progress, Settings, measure
+from ..benchmark.report import (
+    HARMLESS,
+    applied_options,
+    as_json,
+    describe_machine,
+    flatten,
+    rounded,
+)
+from ..benchmark.run import BenchmarkProgress, Settings, measure
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text
 from ..utils.timing import Timer
@@ -15,45 +22,31 @@ from ..utils.timing import Timer
 SCHEMA = 1
 KEYS = {'complete', 'settings', 'environment', 'cells'}
 KINDS = ['layers', 'network', 'resolution', 'choose']
-# What changes from run to run and makes no other measurement.
-PASSING = (*HARMLESS, 'platform')
-
-
-class SweepProgress(Progress):
-    """Is told how a series goes; this one keeps it to itself."""
-
-    def start(self, total: float) -> None:
-        """A series begins that costs so much."""
-
-    def enter(self, title: str, cost: float, steps: int) -> None:
-        """A measurement begins, with its cost and steps."""
+# Settings and environment that may differ when a study is resumed.
+MAY_DIFFER = (*HARMLESS, 'platform')
 
 
 @dataclass
-class Cell:
-    """One measurement of a series.
+class Measurement:
+    """One measurement of a series."""
 
-    Attributes:
-        key (dict): What tells it from the others, plain values.
-        measure (Callable): Takes a :class:`Progress`; returns plain values,
-            with ``complete`` among them.
-        cost (float): About how long it takes, compared with the others.
-        steps (int): How many steps it tells the progress.
-    """
-
+    # Plain values that identify it in the series.
     key: dict
-    measure: Callable[[Progress], dict]
+    # Returns plain values, among them ``complete``.
+    measure: Callable[[BenchmarkProgress], dict]
+    # Its share of the time of the series.
     cost: float = 1.
+    # Steps that it reports to the progress.
     steps: int = 1
 
     @property
     def title(self) -> str:
-        """What tells it from the others, as text."""
+        """The key as text."""
         return ' '.join(str(value) for value in self.key.values())
 
 
 def read(path: str | Path, kind: str | None = None) -> dict:
-    """Read a study."""
+    """Read a study of a kind, or of any."""
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
@@ -62,29 +55,28 @@ def read(path: str | Path, kind: str | None = None) -> dict:
     if not (isinstance(content, dict) and content.get('schema') == SCHEMA
             and content.get('study') in KINDS and content.keys() >= KEYS
             and isinstance(content['cells'], list)):
-        raise UserError(f'{path} is no study of this version')
+        raise UserError(f'{path} is not a study of this version')
     if kind not in (None, content['study']):
-        raise UserError(f'{path} holds a study of another kind, '
+        raise UserError(f'{path} is a study of another kind, '
                         f'{content["study"]}: name another --out')
     return content
 
 
 def write(path: Path, content: dict) -> None:
-    """Write a study, whole or not at all."""
+    """Write a study atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(content, indent=1) + '\n')
+        replace_text(path, as_json(content))
     except OSError as error:
         raise UserError(f'{path} cannot be written: {first_line(error)}') \
             from error
 
 
 def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
-    """The study that a file holds, or a new one."""
-    # Tuples are lists once they were in a file.
-    fresh = json.loads(json.dumps(dict(
+    """Open the study in a file, or start a new one."""
+    fresh = rounded(dict(
         schema=SCHEMA, study=kind, complete=False, settings=settings,
-        environment=describe_environment(device), cells=[])))
+        environment=describe_environment(device), cells=[]))
     if not path.exists():
         return fresh
     known = read(path, kind)
@@ -98,32 +90,43 @@ def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
 
 
 def _differences(known: dict, fresh: dict) -> list[str]:
-    one, other = (flat(dict(content['settings'], **content['environment']))
+    one, other = (flatten(dict(content['settings'], **content['environment']))
                   for content in (known, fresh))
     return [f'{key} {one.get(key)}, not {other.get(key)}'
             for key in dict.fromkeys([*one, *other])
-            if one.get(key) != other.get(key) and key not in PASSING]
+            if one.get(key) != other.get(key) and key not in MAY_DIFFER]
 
 
-def run(study: dict, cells: list[Cell], path: Path,
-        progress: SweepProgress | None = None, final: bool = True) -> dict:
-    """Measure what a study still lacks; each measurement is kept at once."""
-    progress = progress or SweepProgress()
+def run(study: dict, measurements: list[Measurement], path: Path,
+        progress: BenchmarkProgress | None = None, final: bool = True) -> dict:
+    """Take the measurements that a study lacks, and save each at once.
+
+    Args:
+        study (dict): As :func:`opened` returns it; measurements are added.
+        measurements (list[Measurement]): All that the study should have.
+        path (Path): The file of the study.
+        progress (BenchmarkProgress, optional): Callbacks.
+        final (bool): Whether the study is complete with these.
+
+    Returns:
+        dict: The study; incomplete after Ctrl-C.
+    """
+    progress = progress or BenchmarkProgress()
     done = [cell['key'] for cell in study['cells']]
-    left = [cell for cell in cells if _plain(cell.key) not in done]
+    left = [item for item in measurements if rounded(item.key) not in done]
     if final and not left and not study['complete']:
-        # Asked for less than before.
+        # Fewer measurements are wanted than before.
         write(path, dict(study, complete=True))
     study['complete'] = final and not left
-    progress.start(sum(cell.cost for cell in left))
+    progress.start_series(sum(item.cost for item in left))
     try:
-        for cell in left:
-            progress.enter(cell.title, cell.cost, cell.steps)
-            record = cell.measure(progress)
+        for item in left:
+            progress.start_measurement(item.title, item.cost, item.steps)
+            record = item.measure(progress)
             if not record.pop('complete'):
                 return study
-            study['cells'].append(_plain(dict(key=cell.key, **record)))
-            study['complete'] = final and cell is left[-1]
+            study['cells'].append(rounded(dict(key=item.key, **record)))
+            study['complete'] = final and item is left[-1]
             write(path, study)
     except KeyboardInterrupt:
         pass
@@ -131,20 +134,17 @@ def run(study: dict, cells: list[Cell], path: Path,
 
 
 def describe(study: dict) -> str:
-    """Settings and machine in a line."""
-    options, machine = study['settings']['options'], study['environment']
+    """Describe settings and machine in a line."""
+    options = study['settings']['options']
     return (f'{"" if study["complete"] else "INCOMPLETE: "}'
             f'{options["dtype"]}, {options["backend"]}, '
-            f'{", ".join(ways(study["settings"])) or "eager"}; '
-            f'{machine["device"]}, {machine["threads"]} threads, torch '
-            f'{machine["packages"]["torch"]}'
-            + ''.join(f'; {name}={value}'
-                      for name, value in machine['variables'].items()))
+            f'{", ".join(applied_options(study["settings"])) or "eager"}; '
+            f'{describe_machine(study["environment"])}')
 
 
 def measure_or_note(specs: list[Spec], settings: Settings,
-                    timer: Timer | None, progress: Progress) -> dict:
-    """Measure models, or note why that cannot be done, and go on."""
+                    timer: Timer | None, progress: BenchmarkProgress) -> dict:
+    """Measure models, or note in their rows why that fails."""
     try:
         return measure(specs, settings, timer, progress)
     except UserError as error:
@@ -152,11 +152,7 @@ def measure_or_note(specs: list[Spec], settings: Settings,
             dict(name=spec.name, failure=str(error)) for spec in specs])
 
 
-def _plain(values: dict) -> dict:
-    return json.loads(json.dumps(values))
-
-
 def rows_of(study: dict) -> list[dict]:
-    """All rows of a study, with the keys of their cells."""
+    """All rows of a study, with the keys of their measurements."""
     return [dict(cell['key'], **row) for cell in study['cells']
             for row in cell['rows']]

@@ -1,29 +1,23 @@
-"""Studies as tables: for the screen, in Markdown, and as CSV."""
+"""Tables of studies for the screen, Markdown and CSV."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..benchmark.report import as_csv, markdown
 from ..utils.timing import WIDE_SPREAD
-from . import block_sweep
 from .architecture_search import ACCURACIES
-from .block_designs import BLOCKS, DESIGNS
+from .block_sweep import fusion_gains
+from .block_types import BLOCK_TYPES, NETWORK_BLOCKS
 from .sweep import describe, rows_of
 
-# Layers of a network that the tables name one by one.
-MOST_LAYERS = 12
-# Columns of a table of rates that fit into 80.
-FITTING = 6
+# Layers of a network that are listed.
+MAX_LAYERS = 12
+# Columns of rates that fit into 80 characters.
+MAX_COLUMNS = 6
 
 
 @dataclass
 class Table:
-    """Cells with a header, and what they are.
-
-    Attributes:
-        title (str): What it shows, in a line.
-        header (list[str]): Names of the columns.
-        rows (list[list[str]]): The cells.
-    """
+    """A table with a title."""
 
     title: str
     header: list[str]
@@ -40,7 +34,8 @@ def _tables_of_layers(study: dict) -> list[Table]:
             [row for row in here if row['macs']], _rate))
         found.append(_matrix(
             f'ms of one block, with its share of fillers, batch size {batch}',
-            [row for row in here if row['macs'] and row['design'] in BLOCKS],
+            [row for row in here
+             if row['macs'] and row['block_type'] in NETWORK_BLOCKS],
             _time_of_block))
         found.append(_matrix(
             f'GB/s, batch size {batch}',
@@ -61,22 +56,23 @@ def _bandwidth(row: dict) -> str:
 
 
 def _matrix(title: str, rows: list[dict], show) -> Table:
-    places = sorted({(row['channels'], row['size']) for row in rows})
-    cells = {(row['design'], row['channels'], row['size']): show(row)
+    points = sorted({(row['channels'], row['size']) for row in rows})
+    cells = {(row['block_type'], row['channels'], row['size']): show(row)
              for row in rows}
+    measured = {row['block_type'] for row in rows}
     return Table(
-        title, ['design', *(f'{c}@{size}' for c, size in places)],
-        [[design, *(cells.get((design, *place), '–') for place in places)]
-         for design in DESIGNS if design in {row['design'] for row in rows}])
+        title, ['block', *(f'{c}@{size}' for c, size in points)],
+        [[name, *(cells.get((name, *point), '–') for point in points)]
+         for name in BLOCK_TYPES if name in measured])
 
 
 def fitting(table: Table) -> Table:
-    """What of a table of rates has room in 80 columns."""
-    if len(table.header) <= FITTING + 1:
+    """The columns of a table of rates that fit into 80 characters."""
+    if len(table.header) <= MAX_COLUMNS + 1:
         return table
     last = {name.partition('@')[0]: place
             for place, name in enumerate(table.header) if '@' in name}
-    places = [0, *list(last.values())[:FITTING]]
+    places = [0, *list(last.values())[:MAX_COLUMNS]]
     return Table(table.title, [table.header[i] for i in places],
                  [[row[i] for i in places] for row in table.rows])
 
@@ -103,13 +99,13 @@ def _of_network(cell: dict) -> list[Table]:
     header = ['layers', 'MMACs', 'ms', 'share', 'GMAC/s', 'of peak']
     return [Table(text, header, [
         _layer(row, total, peak) for row in sorted(
-            rows, key=lambda row: -row['milliseconds'])[:MOST_LAYERS]])
+            rows, key=lambda row: -row['milliseconds'])[:MAX_LAYERS]])
             for text, rows in ((title, summed),
                                ('The layers that take most', cell['rows']))]
 
 
 def _layer(row: dict, total: float, peak: float) -> list[str]:
-    # Profilers round: what takes less than they can tell takes nothing.
+    # Profilers round short times to 0.
     rate = (1e3 * row['macs'] / row['milliseconds']
             if row['macs'] and row['milliseconds'] else 0)
     return [row['name'], f'{row["macs"] / 1e6:.1f}',
@@ -141,11 +137,11 @@ def _tables_of_choice(study: dict) -> list[Table]:
         return []
     held = study['held_out']
     found = [Table(
-        'Relative errors for networks that were held out',
-        ['by the', 'mean', 'largest'],
+        'Relative errors for networks that were left out',
+        ['prediction by', 'mean', 'largest'],
         [[name, f'{held[key]:.1%}', f'{held[f"{key}_largest"]:.1%}']
-         for name, key in (('predictor', 'predicted'),
-                           ('line of MACs', 'line'))])]
+         for name, key in (('latency model', 'predicted'),
+                           ('line through the MACs', 'line'))])]
     predicted = study['predictions']
     rows = [line for choice in study.get('choices', ())
             for line in _choice(choice, predicted, held['predicted'])]
@@ -171,20 +167,20 @@ TABLES = dict(layers=_tables_of_layers, network=_tables_of_network,
 
 
 def tables_of(study: dict) -> list[Table]:
-    """The tables of a study."""
+    """All tables of a study."""
     return TABLES[study['study']](study)
 
 
 def lines_of(study: dict) -> list[str]:
-    """What is said below the tables."""
-    if study['study'] != 'layers' or not block_sweep.fusing(study):
-        return []
-    return ['MBConv, fused or not, at equal work; in brackets the rate of '
-            'fused over unfused:', *block_sweep.findings(study)]
+    """The text below the tables."""
+    gains = fusion_gains(study) if study['study'] == 'layers' else []
+    return ['MBConv, fused or not, at equal work (in brackets the rate of '
+            'fused over unfused):', *(gain.advice for gain in gains)
+            ] if gains else []
 
 
 def as_markdown(study: dict) -> str:
-    """A study in Markdown."""
+    """All tables and texts of a study in Markdown."""
     parts = [f'{describe(study)}\n']
     parts += [f'{table.title}\n\n{markdown(table.header, table.rows)}'
               for table in tables_of(study)]
@@ -195,5 +191,5 @@ def as_markdown(study: dict) -> str:
 
 
 def csv_of(study: dict) -> str:
-    """All rows of a study."""
+    """All rows of a study as CSV."""
     return as_csv(dict(rows=rows_of(study)))

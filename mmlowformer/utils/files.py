@@ -27,17 +27,20 @@ def check_new_folder(path: str | Path) -> None:
                         'or choose another name')
 
 
-def check_outputs(out: str | None, show_dir: str | None) -> None:
-    """Make sure that ``--out`` and ``--show-dir`` can be written."""
+def check_outputs(out: str | None, show_dir: str | None,
+                  submission: str | None = None, *,
+                  resume: bool = False) -> None:
+    """Make sure that the outputs of a test are new and can be written."""
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it must be a file')
-    if out:
-        check_new(out)
+    check_new(*filter(None, (out, submission)))
     for option, path in (('--out', out and Path(out).parent),
                          ('--show-dir', show_dir and Path(show_dir))):
         problem = path and folder_problem(path)
         if problem:
             raise UserError(f'{option} {path} cannot be written: {problem}')
+    if show_dir and not resume:
+        check_new_folder(show_dir)
 
 
 def folder_problem(folder: Path) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,18 +23,20 @@ def format_duration(seconds: float) -> str:
     return str(timedelta(seconds=math.ceil(seconds)))
 
 
-def _bar(*columns: ProgressColumn) -> Progress:
+def make_bar(*columns: ProgressColumn, screen: Console | None = None,
+             **kwargs) -> Progress:
+    """Make a bar that is shown at a terminal and disappears at its end."""
+    screen = screen or console()
     return Progress(
         TextColumn('{task.description}', markup=False), BarColumn(None),
-        MofNCompleteColumn(), *columns, console=console(),
-        redirect_stdout=False, transient=True,
-        disable=not console().is_terminal)
+        *columns, console=screen, redirect_stdout=False, transient=True,
+        disable=not screen.is_terminal, **kwargs)
 
 
 @contextmanager
 def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
     """A bar with the remaining time, at a terminal."""
-    bar = _bar(TimeRemainingColumn())
+    bar = make_bar(MofNCompleteColumn(), TimeRemainingColumn())
     task = bar.add_task(printable(stage), total=total)
     set_bar(bar)
     try:

@@ -1,7 +1,7 @@
-"""Timing several models side by side.
+"""Time several callables in turns.
 
-Models take turns (A B A B ...), so that drift of the machine hits all alike,
-and what is reported are medians over the turns.
+Turns are interleaved (A B A B ...), so that drift of the machine affects all
+of them; medians over the turns are reported.
 """
 import math
 import statistics
@@ -12,26 +12,21 @@ from typing import Any
 
 import torch
 
-# Wide enough to make a difference of models doubtful.
+# A wider spread makes a comparison doubtful.
 WIDE_SPREAD = 0.05
 
 
 @dataclass
 class Timer:
-    """Where time comes from.
+    """Measures time on a CPU, or with another clock."""
 
-    Attributes:
-        clock (Callable): Seconds, monotonic. Defaults to
-            ``time.perf_counter``.
-        synchronize (Callable): Waits until the device has done its work.
-            Defaults to nothing, as on a CPU.
-    """
-
+    # Seconds, monotonic.
     clock: Callable[[], float] = time.perf_counter
+    # Waits until the device is done.
     synchronize: Callable[[], None] = lambda: None
 
     def measure(self, call: Callable, times: int = 1) -> float:
-        """Seconds for so many calls, the device's work included."""
+        """Seconds of all calls, including the work of the device."""
         self.synchronize()
         start = self.clock()
         for _ in range(times):
@@ -40,26 +35,26 @@ class Timer:
         return self.clock() - start
 
     def measure_each(self, call: Callable, times: int) -> list[float]:
-        """Seconds of each of so many calls."""
+        """Seconds of each call."""
         return [self.measure(call) for _ in range(times)]
 
     def mark(self) -> Any:
-        """A point in time, while work goes on."""
+        """Mark a point in time."""
         return self.clock()
 
     def between(self, start: Any, end: Any) -> float:
-        """Seconds between two marks, once the device has done its work."""
+        """Seconds between two marks, after synchronizing."""
         return end - start
 
 
 class CudaTimer(Timer):
-    """Waits for the GPU once in a window, not once in a call."""
+    """Synchronizes with the GPU once a turn, not once a call."""
 
     def __init__(self):
         super().__init__(synchronize=torch.cuda.synchronize)
 
     def measure_each(self, call: Callable, times: int) -> list[float]:
-        """Seconds of each call, between events on the GPU."""
+        """Seconds of each call between events on the GPU."""
         marks = [[torch.cuda.Event(enable_timing=True) for _ in range(2)]
                  for _ in range(times)]
         self.synchronize()
@@ -71,40 +66,42 @@ class CudaTimer(Timer):
         return [self.between(*pair) for pair in marks]
 
     def mark(self) -> Any:
-        """An event on the GPU."""
+        """Record an event on the GPU."""
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
     def between(self, start: Any, end: Any) -> float:
-        """Seconds between two events, once the GPU has come to both."""
+        """Seconds between two events, after synchronizing."""
         return start.elapsed_time(end) / 1e3
+
+
+def timer_for(device: str, cpu_time: bool = False) -> Timer:
+    """The timer of a device; on a CPU of processor time if wanted."""
+    if device == 'cuda':
+        return CudaTimer()
+    return Timer(time.process_time if cpu_time else time.perf_counter)
 
 
 @dataclass
 class Candidate:
-    """Something to be timed.
-
-    Attributes:
-        call (Callable): What is timed.
-        seconds (list[float]): For each turn, seconds of one call.
-        calls (int): Calls in a turn.
-    """
+    """A callable to be timed."""
 
     call: Callable
+    # Of one call, for each turn.
     seconds: list[float] = field(default_factory=list)
+    # Calls in a turn.
     calls: int = 1
 
 
 def warm_up(candidate: Candidate, timer: Timer, min_calls: int,
             min_seconds: float, turn_seconds: float) -> None:
-    """Call until caches, clocks and autotuning have settled; set ``calls``."""
+    """Call until caches and autotuning have settled; set ``calls``."""
     spent, done, last = 0., 0, 0.
     while done < min_calls or spent < min_seconds:
         last = timer.measure(candidate.call)
         spent += last
         done += 1
-    # The first calls are slow, the last one is as fast as it gets.
     candidate.calls = max(1, math.ceil(turn_seconds / max(last, 1e-9)))
 
 
@@ -120,14 +117,25 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
         timer.measure_each(candidate.call, candidate.calls))
 
 
-def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
+def interleave(candidates: Sequence[Candidate], timer: Timer, repeats: int,
                time_turn: Callable[[Candidate, Timer], None] = time_window,
                after_turn: Callable[[], None] = lambda: None) -> int:
-    """Time all candidates, one turn of each after the other."""
+    """Time all candidates in interleaved turns.
+
+    Args:
+        candidates (Sequence[Candidate]): Their ``seconds`` are extended.
+        timer (Timer): Of the device.
+        repeats (int): Turns of each.
+        time_turn (Callable): Times a turn. Defaults to :func:`time_window`.
+        after_turn (Callable): Called after each turn.
+
+    Returns:
+        int: Complete rounds; Ctrl-C ends after the last complete one.
+    """
     for done in range(repeats):
         counts = [len(candidate.seconds) for candidate in candidates]
         try:
-            _take_turn(candidates, timer, time_turn, after_turn)
+            _interleave_once(candidates, timer, time_turn, after_turn)
         except KeyboardInterrupt:
             if not done:
                 raise
@@ -137,12 +145,12 @@ def take_turns(candidates: Sequence[Candidate], timer: Timer, repeats: int,
     return repeats
 
 
-def _take_turn(candidates: Sequence[Candidate], timer: Timer,
+def _interleave_once(candidates: Sequence[Candidate], timer: Timer,
                time_turn: Callable[[Candidate, Timer], None],
                after_turn: Callable[[], None]) -> None:
     for candidate in candidates:
-        # The caches are full of another model's data, and the threads of
-        # another library may still wait for work at full speed.
+        # Not timed: the caches hold another model's data, and threads of
+        # another library may still spin.
         candidate.call()
         time_turn(candidate, timer)
         after_turn()
@@ -152,7 +160,7 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def spread(values: Sequence[float]) -> float:
+def relative_iqr(values: Sequence[float]) -> float:
     """Interquartile range over the median."""
     if len(values) < 2:
         return 0.
@@ -161,6 +169,6 @@ def spread(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of all do not exceed."""
+    """The smallest value that this percentage of all does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer.benchmark import fat
-from mmlowformer.benchmark.models import facts_of, find_models
+from mmlowformer.benchmark.models import find_models, model_info
 
 from ..models.test_lowformer import randomise
 
@@ -29,7 +29,7 @@ def test_all_sizes():
 def test_counts_and_outputs(name):
     spec, = find_models([f'peer:{name}'])
     with torch.device('meta'):
-        facts = facts_of(spec.build().eval(), (224, 224))
+        facts = model_info(spec.build().eval(), (224, 224))
     width = fat.SETTINGS[name]['widths'][-1]
     with_classifier = facts.parameters + 1000 * (width + 1)
     assert (with_classifier, facts.macs) == GOLDEN[name]

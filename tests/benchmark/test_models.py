@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer, get_config_path
-from mmlowformer.benchmark.models import facts_of, find_models
+from mmlowformer.benchmark.models import find_models, model_info
 from mmlowformer.engine import UserError
 from mmlowformer.models.ablations import ABLATIONS
 
@@ -23,7 +23,7 @@ def test_ablations():
         f'lowformer_{arch}' for arch in ABLATIONS]
     spec, = find_models(['lowformer_b1_unfused'])
     with torch.device('meta'):
-        facts = facts_of(spec.build().eval(), (224, 224))
+        facts = model_info(spec.build().eval(), (224, 224))
     assert (facts.parameters, facts.macs) == (7_941_424, 693_846_272)
 
 
@@ -53,7 +53,7 @@ def test_kinds(pattern, kind, strides):
     if strides:
         model = spec.build()
         model.eval()
-        facts = facts_of(model, (64, 96))
+        facts = model_info(model, (64, 96))
         assert facts.strides == strides
         assert facts.macs > 0
 
@@ -62,16 +62,16 @@ def test_built_for_a_size():
     """This one refuses other sizes, and has its channels last."""
     spec, = find_models(['timm:swin_tiny_patch4_window7_224'],
                         shape=(64, 96))
-    facts = facts_of(spec.build().eval(), (64, 96))
+    facts = model_info(spec.build().eval(), (64, 96))
     assert facts.channels == [96, 192, 384, 768]
     assert facts.strides == [4, 8, 16, 32]
 
 
 def test_whole_model_of_a_config():
     spec, = find_models([get_config_path('fpn_lowformer_b0_shapes')],
-                        whole=True)
+                        full_model=True)
     with torch.device('meta'):
-        facts = facts_of(spec.build().eval(), (64, 64))
+        facts = model_info(spec.build().eval(), (64, 64))
     assert facts.channels == [5]
 
 

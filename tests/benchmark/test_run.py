@@ -12,12 +12,13 @@ from mmlowformer.benchmark import report, run
 from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import Progress, Settings, measure
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings, measure
+from mmlowformer.benchmark.terminal_report import make_console, make_table
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
 from mmlowformer.utils.timing import Timer
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from ..models.test_lowformer import SMALL
 
 SHAPE = (32, 64)
@@ -102,7 +103,7 @@ def test_latency(clock):
     assert row['turns'] == 3 * 7
 
 
-class Said(Progress):
+class Said(BenchmarkProgress):
 
     def __init__(self):
         self.messages, self.steps, self.announced = [], 0, 0
@@ -110,7 +111,7 @@ class Said(Progress):
     def message(self, text):
         self.messages.append(text)
 
-    def phase(self, text, steps):
+    def start_phase(self, text, steps):
         self.announced += steps
 
     def step(self, text=''):
@@ -239,16 +240,16 @@ def test_exported_and_compiled(option):
     assert row['steps'][:2] == ['build', 'deploy']
 
 
-def test_a_whole_model():
+def test_a_full_model():
     spec, = find_models(
         [str(ROOT / 'configs/fpn_lowformer_b0_shapes.py') + '@deploy'],
-        whole=True)
+        full_model=True)
     settings = dict(shape=(64, 64), batch_size=1, min_time=0.02, repeats=1,
                     warm_up_calls=1, warm_up_time=0)
     row, = measure([spec], Settings(**settings))['rows']
     assert row['failure'] is None
-    assert row['kind'] == 'whole model'
-    assert row['steps'] == ['build', 'deploy (whole)']
+    assert row['kind'] == 'full model'
+    assert row['steps'] == ['build', 'deploy (full model)']
     assert 0 < max(row['errors']) <= 1e-5
     spec.options = 'deploy,openvino'
     row, = measure([spec], Settings(**settings))['rows']
@@ -267,7 +268,7 @@ def test_seconds_of_the_processor():
         shape=(8, 8), batch_size=1, min_time=0.001, repeats=1,
         warm_up_calls=1, warm_up_time=0, cpu_time=True))
     assert record['rows'][0]['milliseconds']['p50'] < 40
-    assert 'seconds of the processor' in report.describe(record)
+    assert 'processor time' in report.describe(record)
 
 
 def test_outputs_that_are_not_finite(clock):
@@ -381,6 +382,29 @@ def test_ratio_to_the_first_of_the_same_model(clock):
         '1.00', '1.00', '2.00']
 
 
+def test_long_names_break_behind_punctuation(clock, capsys):
+    name = 'retinanet_lowformer_b1_coco@deploy,compile,bf16'
+    result = record(clock, {name: Costly(clock, 0.1)})
+    header, rows = report.narrow(*report.add_ratio_column(
+        result, report.table_header(result), report.table_rows(result)))
+    make_console(wide=False).print(make_table(header, rows, wide=False))
+    words = [line.split()[0] for line in
+             capsys.readouterr().out.splitlines()[1:]]
+    assert len(words) > 1
+    assert ''.join(words) == name
+    assert all(word[-1] in '_@,' for word in words[:-1])
+
+
+def test_what_cannot_be_counted_has_no_number(clock):
+    result = record(clock, dict(exported=Costly(clock, 0.1)))
+    result['rows'][0].update(parameters=0, macs=0, macs_per_second=0,
+                             fraction_of_peak=0)
+    cells = dict(zip(report.table_header(result),
+                     report.table_rows(result)[0]))
+    assert {cells[name] for name in (
+        'parameters (M)', 'GMACs', 'GMACs/s', 'of peak')} == {'–'}
+
+
 def test_files(clock, tmp_path):
     result = record(clock, dict(a=Costly(clock, 0.1), b=Costly(clock, 0.2)))
     lines = report.as_csv(result).splitlines()
@@ -392,5 +416,5 @@ def test_files(clock, tmp_path):
     file.write_text(json.dumps(result))
     assert report.read(str(file)) == json.loads(json.dumps(result))
     file.write_text('{}')
-    with pytest.raises(UserError, match='a.json is no measurement'):
+    with pytest.raises(UserError, match='a.json is not a measurement'):
         report.read(str(file))

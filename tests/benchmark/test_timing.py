@@ -8,9 +8,9 @@ from mmlowformer.utils.timing import (
     Candidate,
     CudaTimer,
     Timer,
+    interleave,
     percentile,
-    spread,
-    take_turns,
+    relative_iqr,
     time_each_call,
     time_window,
     warm_up,
@@ -50,7 +50,7 @@ def timer(clock):
 
 def test_seconds_of_one_call(clock, timer):
     candidate = Candidate(clock.call('a', 0.5), calls=4)
-    take_turns([candidate], timer, 3)
+    interleave([candidate], timer, 3)
     assert candidate.seconds == [0.5, 0.5, 0.5]
     # Four that count, after one that does not.
     assert len(clock.log) == 15
@@ -59,13 +59,13 @@ def test_seconds_of_one_call(clock, timer):
 def test_first_call_of_a_turn_does_not_count(clock, timer):
     """It pays for what the model before has left behind."""
     candidate = Candidate(clock.call('a', 9, 1, 1, 9, 1, 1), calls=2)
-    take_turns([candidate], timer, 2)
+    interleave([candidate], timer, 2)
     assert candidate.seconds == [1, 1]
 
 
 def test_models_take_turns(clock, timer):
     candidates = [Candidate(clock.call(name, 1), calls=2) for name in 'ab']
-    take_turns(candidates, timer, 2)
+    interleave(candidates, timer, 2)
     assert ''.join(clock.log) == 'aaabbbaaabbb'
 
 
@@ -79,7 +79,7 @@ def test_drift_hits_all_alike(clock, timer):
         return run
 
     fast, slow = Candidate(call(1)), Candidate(call(2))
-    take_turns([fast, slow], timer, 101)
+    interleave([fast, slow], timer, 101)
     ratio = slow.seconds[50] / fast.seconds[50]
     assert ratio == pytest.approx(2, rel=0.02)
 
@@ -88,7 +88,7 @@ def test_warm_up_is_not_counted(clock, timer):
     candidate = Candidate(clock.call('a', 90, 5, 1))
     warm_up(candidate, timer, min_calls=3, min_seconds=0, turn_seconds=8)
     assert candidate.calls == 8
-    take_turns([candidate], timer, 1)
+    interleave([candidate], timer, 1)
     assert candidate.seconds == [1]
 
 
@@ -110,7 +110,7 @@ def test_device_is_waited_for(clock):
     timer = Timer(clock, synchronize)
     queued.append(100)  # somebody else's
     candidate = Candidate(lambda: queued.append(2), calls=3)
-    take_turns([candidate], timer, 1)
+    interleave([candidate], timer, 1)
     assert candidate.seconds == [2]
 
 
@@ -118,7 +118,7 @@ def test_percentiles_of_single_calls(clock, timer):
     costs = [cost for turn in range(4)
              for cost in (999, *range(25 * turn + 1, 25 * turn + 26))]
     candidate = Candidate(clock.call('a', *costs), calls=25)
-    take_turns([candidate], timer, 4, time_each_call)
+    interleave([candidate], timer, 4, time_each_call)
     assert sorted(candidate.seconds) == list(range(1, 101))
     assert [percentile(candidate.seconds, p) for p in (50, 90, 99)] == [
         50, 90, 99]
@@ -153,9 +153,9 @@ def test_single_calls_on_a_gpu(monkeypatch):
 
 
 def test_spread():
-    assert spread([2., 2., 2., 2.]) == 0
-    assert spread([1., 2., 3., 4., 5.]) == pytest.approx(2 / 3)
-    assert spread([3.]) == 0
+    assert relative_iqr([2., 2., 2., 2.]) == 0
+    assert relative_iqr([1., 2., 3., 4., 5.]) == pytest.approx(2 / 3)
+    assert relative_iqr([3.]) == 0
 
 
 def test_ctrl_c_keeps_the_complete_rounds(clock, timer):
@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_the_complete_rounds(clock, timer):
         calls = itertools.count(1)
         first.seconds.clear()
         second.seconds.clear()
-        assert take_turns([first, second], timer, 9, time_turn) == 2
+        assert interleave([first, second], timer, 9, time_turn) == 2
         assert len(first.seconds) == len(second.seconds) == turns
 
 
@@ -181,4 +181,4 @@ def test_ctrl_c_before_the_first_round(timer):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        take_turns([Candidate(interrupted)], timer, 9)
+        interleave([Candidate(interrupted)], timer, 9)

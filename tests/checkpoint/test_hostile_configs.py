@@ -23,7 +23,7 @@ from mmlowformer.checkpoint.embedded_config import (
 from mmlowformer.engine import UserError
 from mmlowformer.runtime.model_spec import sha256
 
-from ..tools.test_broken_inputs import run_tool
+from ..helpers import run_tool
 from .test_checkpoints import RunsCode
 
 LIBRARIES = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg')
@@ -199,7 +199,8 @@ def test_tools(hostile, tmp_path, tool):
     cv2.imwrite(str(photo), np.zeros((64, 64, 3), np.uint8))
     options = {'predict.py': [photo], 'serve.py': [],
                'export.py': ['--format', 'onnx']}[tool]
-    assert '--trust-config' in run_tool(tool, file, *options)
+    assert '--trust-config' in run_tool(
+        tool, file, *options, cwd=tmp_path).stderr
 
 
 def test_what_is_trusted_runs(tmp_path, hostile):

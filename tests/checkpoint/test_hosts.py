@@ -17,7 +17,7 @@ from torch import nn
 from mmlowformer import LowFormer, engine, get_config
 from mmlowformer.engine import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from ..models.test_lowformer import SMALL, images, randomise
 from .test_key_formats import authors_name
 

@@ -12,7 +12,7 @@ from mmlowformer.datasets.config_writer import Settings, literal, write_config
 from mmlowformer.engine.data_root import follow_data_root
 from mmlowformer.errors import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOL = ROOT / 'tools/data.py'
 OLD = dict(boxes='retinanet_lowformer_b0_custom',

@@ -2,7 +2,7 @@
 import mmdet
 import pytest
 
-from ..conftest import FORKS, ROOT
+from ..helpers import FORKS, ROOT
 
 
 def test_this_environment(run_python):

@@ -4,7 +4,7 @@ import re
 from mmlowformer.doctor.__main__ import MARKS, format_result
 from mmlowformer.doctor.checks import TASKS
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import describe, judge
 
 PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text(encoding='utf-8')

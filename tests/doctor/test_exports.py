@@ -1,13 +1,13 @@
 """Which formats models can be exported to."""
 from mmlowformer.export.formats import FORMATS
-from mmlowformer.export.requirements import FOR_INT8, NEEDS
+from mmlowformer.export.requirements import INT8_PACKAGES, PACKAGES
 from mmlowformer.utils.imports import pinned
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import describe, judge
 
 PINS = dict(pinned(name).split('==') for needs in (
-    *NEEDS.values(), *FOR_INT8.values()) for name in needs)
+    *PACKAGES.values(), *INT8_PACKAGES.values()) for name in needs)
 
 
 def formats(**versions):
@@ -18,7 +18,7 @@ def formats(**versions):
 
 def test_all_packages_are_there():
     found = formats()
-    for name in NEEDS:
+    for name in PACKAGES:
         assert found[name].status == 'ok'
     assert found['onnx'].text == 'can be exported and verified'
     assert found['coreml'].text == 'can be converted, not verified'
@@ -54,4 +54,4 @@ def test_versions_are_those_of_the_requirements():
     lines = (ROOT / 'requirements/export.txt').read_text().splitlines()
     pins = {line.split(';')[0] for line in lines}
     assert {f'{name}=={version}' for name, version in PINS.items()} <= pins
-    assert set(NEEDS) == set(FORMATS)
+    assert set(PACKAGES) == set(FORMATS)

@@ -5,7 +5,7 @@ from mmlowformer.doctor import __main__ as command
 from mmlowformer.doctor import environment, machine
 from mmlowformer.doctor.environment import Environment, run_probe
 
-from ..conftest import FORKS
+from ..helpers import FORKS
 
 # The first step of the real thing would take seconds.
 NO_TORCH = "raise ModuleNotFoundError(\"No module named 'torch'\")"

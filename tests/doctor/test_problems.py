@@ -9,7 +9,7 @@ from mmlowformer.doctor import fixes, machine
 from mmlowformer.doctor.__main__ import format_result
 from mmlowformer.utils.imports import pinned
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import A_GPU, describe, judge, library_steps
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmlowformer import LowFormer, engine
 
-from ..conftest import forget_runs
+from ..helpers import forget_runs
 from ..models.test_lowformer import SMALL
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mmlowformer.deployment.arguments import (
     add_deploy_arguments,
-    tell_of_compiling,
+    print_compile_note,
 )
 
 
@@ -14,5 +14,5 @@ from mmlowformer.deployment.arguments import (
 def test_compiling_is_told(capsys, given, told):
     parser = argparse.ArgumentParser()
     add_deploy_arguments(parser)
-    tell_of_compiling(parser.parse_args(given.split()))
+    print_compile_note(parser.parse_args(given.split()))
     assert ('takes a minute' in capsys.readouterr().out) == told

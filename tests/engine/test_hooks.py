@@ -11,7 +11,7 @@ from mmlowformer.engine.cli import add_hooks
 from mmlowformer.errors import UserError
 from mmlowformer.registry import HOOKS
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 # The tool that MMDetection installs, which "mim train mmdet" starts.
 MMDET_TRAIN = Path(mmdet.__file__).parent / '.mim/tools/train.py'

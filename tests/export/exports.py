@@ -1,13 +1,15 @@
 """Exports of a network so small that they take seconds."""
 import copy
+import dataclasses
+import shutil
 from unittest import mock
 
 from mmlowformer.export import speed
+from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.exporter import Exporter
 from mmlowformer.export.formats import FORMATS
-from mmlowformer.export.plan import Wishes
 
-from ..conftest import ANY_BOX, untrained
+from ..helpers import ANY_BOX, untrained
 
 WIDTHS = (8, 8, 16, 24, 32)
 TINY = dict(widths=WIDTHS, depths=(0, 1, 1, 1, 1), stem_expand_ratio=4,
@@ -31,15 +33,24 @@ def make_checkpoint(task, folder):
     return untrained(folder, name, **copy.deepcopy(changes))
 
 
-def make_export(checkpoint, folder, form='onnx', **wishes):
-    """An export without its metric, and the one who made it."""
-    wishes = Wishes(formats=[FORMATS[form]], **{
-        'metric': False, 'size': None, **wishes})
-    exporter = Exporter(str(checkpoint), None, wishes)
-    if wishes.size is None:
+def write_copies(monkeypatch, folder):
+    """Let exports to ONNX copy an earlier one of the same model."""
+    def write(job, target):
+        shutil.copy(folder / 'model.onnx', target)
+        return ['model.onnx']
+
+    monkeypatch.setitem(FORMATS, 'onnx', dataclasses.replace(
+        FORMATS['onnx'], write=write))
+
+
+def make_export(checkpoint, folder, form='onnx', **options):
+    """An exporter, and the result of an export without its metric."""
+    config = ExportConfig([FORMATS[form]], **{'metric': False, **options})
+    exporter = Exporter(str(checkpoint), None, config)
+    if config.size is None:
         # Those of the configs are larger than needed here.
         exporter.example = (64, 64)
-    # Nobody reads how fast it is.
+    # No test needs precise times.
     with (mock.patch.object(speed, 'TURNS', 1),
           mock.patch.object(speed, 'TURN_SECONDS', 0.01)):
         return exporter, exporter.export(FORMATS[form], folder)

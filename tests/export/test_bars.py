@@ -12,14 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.export.comparison import relative_error
 from mmlowformer.export.formats import FORMATS, write_float32_onnx
-from mmlowformer.export.program import Shape
-from mmlowformer.export.source import Source
-from mmlowformer.export.wrappers import network_of
+from mmlowformer.export.job import ExportJob
+from mmlowformer.export.program import InputShape
+from mmlowformer.export.wrappers import wrap_model
 from mmlowformer.runtime.model_spec import Description
+from mmlowformer.utils.tensors import relative_error
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 from .exports import make_export
 from .test_edge import EXECUTORCH, LITERT
 
@@ -32,7 +32,7 @@ SIZES = dict.fromkeys(LowFormer.arch_settings, SMALL) | dict(b0=ALL, b1=ALL)
 NETWORKS = dict(
     backbone=('retinanet_lowformer_{}_coco', dict(backbone=True)),
     classifier=('lowformer_{}_in1k', {}),
-    detector=('retinanet_lowformer_{}_coco', dict(raw=True)),
+    detector=('retinanet_lowformer_{}_coco', dict(nms=False)),
     segmentor=('fpn_lowformer_{}_ade20k', {}))
 
 
@@ -51,12 +51,12 @@ def network(kind, arch):
         if isinstance(module, _BatchNorm):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    return network_of(model, **options)
+    return wrap_model(model, **options)
 
 
 def source_of(network, form, shape):
     outputs = [dict(name=name, shape=[]) for name in network.output_names]
-    return Source(network, shape, Description(
+    return ExportJob(network, shape, Description(
         task='features', model='', format=form, files=[],
         precision='float32', classes=[], palette=[], input=dict(
             name='images', channel_order='RGB',
@@ -68,7 +68,7 @@ def source_of(network, form, shape):
 def test_onnx_and_openvino(kind, arch, tmp_path):
     exported = network(kind, arch)
     file = tmp_path / 'model.onnx'
-    write_float32_onnx(source_of(exported, 'onnx', Shape(
+    write_float32_onnx(source_of(exported, 'onnx', InputShape(
         None, (256, 320), True)), file)
     session = onnxruntime.InferenceSession(
         str(file), providers=['CPUExecutionProvider'])
@@ -112,10 +112,10 @@ def test_boxes_of_64_images(tiny, tmp_path):
     """The same in number and label, and 0.001 pixels apart at most."""
     make_dataset(tmp_path / 'data', train=1, val=64, size=96)
     images = sorted(map(str, (tmp_path / 'data/coco/val2017').iterdir()))
-    _, outcome = make_export(tiny('detection'), tmp_path / 'onnx',
+    _, result = make_export(tiny('detection'), tmp_path / 'onnx',
                              images=images)
-    assert outcome.verdict == 'verified', outcome
-    found = {row.check: row for row in outcome.rows
+    assert result.verdict == 'verified', result
+    found = {row.check: row for row in result.rows
              if row.where == '64 images'}
     assert found['labels'].error == 0
     assert found['boxes'].error <= 1e-3
@@ -128,7 +128,7 @@ def test_a_minute_for_b0(name, photos, tmp_path):
     """Of one processor, verification included."""
     checkpoint = untrained(tmp_path, name)
     start = time.process_time()
-    _, outcome = make_export(checkpoint, tmp_path / 'onnx', images=photos)
-    assert outcome.verdict == 'verified', outcome
+    _, result = make_export(checkpoint, tmp_path / 'onnx', images=photos)
+    assert result.verdict == 'verified', result
     assert time.process_time() - start < 60
-    assert np.isfinite([row.error for row in outcome.rows]).all()
+    assert np.isfinite([row.error for row in result.rows]).all()

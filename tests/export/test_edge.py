@@ -6,9 +6,9 @@ import zipfile
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .exports import make_export
 
 pytestmark = pytest.mark.slow
@@ -90,9 +90,9 @@ def test_tflite_of_8_bits(tiny, photos, export):
 def test_coreml(tiny, tmp_path, bits, kind):
     """It cannot be run here, which stands in the file."""
     from coremltools.models.utils import load_spec
-    _, outcome = make_export(tiny('classification'), tmp_path / 'coreml',
+    _, result = make_export(tiny('classification'), tmp_path / 'coreml',
                              'coreml', size=(64, 96), bits=bits)
-    assert outcome.verdict == 'converted, not verified'
+    assert result.verdict == 'converted, not verified'
     spec = load_spec(str(tmp_path / 'coreml/model.mlpackage')).description
     assert spec.metadata.shortDescription == 'Converted, not verified.'
     assert spec.metadata.userDefined['precision'] == kind
@@ -100,4 +100,4 @@ def test_coreml(tiny, tmp_path, bits, kind):
             (*spec.input, *spec.output)] == [
                 ('images', [1, 3, 64, 96]), ('scores', [1, 4])]
     with pytest.raises(UserError, match='coreml cannot be run here'):
-        Predictor(tmp_path / 'coreml')
+        ExportedPredictor(tmp_path / 'coreml')

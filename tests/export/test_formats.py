@@ -8,12 +8,13 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.export import formats
-from mmlowformer.export.exporter import VERIFIED, Exporter
+from mmlowformer.export.config import ExportConfig
+from mmlowformer.export.exporter import Exporter
 from mmlowformer.export.formats import FORMATS, find_formats
-from mmlowformer.export.plan import Outcome, Wishes
-from mmlowformer.runtime import Predictor
+from mmlowformer.export.speed import slower_note
+from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .exports import make_export
 
 
@@ -35,15 +36,15 @@ def test_metadata_of_onnx(exported):
 def test_openvino(tiny, photos, tmp_path):
     """Its outputs have names, and float32 is what is verified."""
     folder = tmp_path / 'openvino'
-    _, outcome = make_export(tiny('classification'), folder, 'openvino',
+    _, result = make_export(tiny('classification'), folder, 'openvino',
                              images=photos)
-    assert outcome.verdict == 'verified'
+    assert result.verdict == 'verified'
     model = openvino.Core().read_model(str(folder / 'model.xml'))
     assert model.outputs[0].get_any_name() == 'scores'
     info = model.get_rt_info(['mmlowformer', 'description']).astype(str)
     assert json.loads(info)['classes'] == [
         'circle', 'square', 'star', 'triangle']
-    assert 'f32' in Predictor(folder).session.name
+    assert 'f32' in ExportedPredictor(folder).session.name
 
 
 @pytest.mark.slow
@@ -70,10 +71,10 @@ def test_ncnn_takes_all_sizes(tiny, photos, tmp_path, run_python):
 def test_a_fixed_size(tiny, photos, tmp_path, form):
     """Images are made to fit."""
     folder = tmp_path / form
-    _, outcome = make_export(tiny('segmentation'), folder, form,
+    _, result = make_export(tiny('segmentation'), folder, form,
                              images=photos, size=(64, 96))
-    assert outcome.verdict == 'verified', outcome
-    predictor = Predictor(folder, trust=True)  # pt2 asks for it
+    assert result.verdict == 'verified', result
+    predictor = ExportedPredictor(folder, trust=True)  # pt2 asks for it
     assert predictor.description.size == (64, 96)
     assert predictor(np.zeros((50, 20, 3), np.uint8)).mask.shape == (50, 20)
 
@@ -84,15 +85,15 @@ def test_a_fixed_size(tiny, photos, tmp_path, form):
 def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
     """They are judged by the metric; without one nothing is promised."""
     folder = tmp_path / 'rounded'
-    _, outcome = make_export(tiny('classification'), folder, form, bits=bits,
+    _, result = make_export(tiny('classification'), folder, form, bits=bits,
                              images=photos, calibration=photos)
-    assert outcome.verdict == 'converted, not verified'
-    assert outcome.reason == 'no metric: --no-metric'
-    assert {item['weights'] for item in outcome.speed} == {
+    assert result.verdict == 'converted, not verified'
+    assert result.reason == 'no metric: --no-metric'
+    assert {item['weights'] for item in result.speed} == {
         '', 'float32', {8: 'int8', 16: 'float16'}[bits]}
-    assert all(row.limit is None for row in outcome.rows
+    assert all(row.limit is None for row in result.rows
                if row.check != 'prepared images')
-    assert Predictor(folder)(photos[0]).scores.sum() == pytest.approx(
+    assert ExportedPredictor(folder)(photos[0]).scores.sum() == pytest.approx(
         1, abs=1e-2)
 
 
@@ -100,26 +101,26 @@ def test_fewer_bits(tiny, photos, shapes, tmp_path, monkeypatch, form, bits):
 @pytest.mark.parametrize('bits', [8, 16])
 def test_fewer_bits_of_a_detector(tiny, photos, tmp_path, bits):
     """It is written twice: its time is compared with that of 32 bits."""
-    _, outcome = make_export(tiny('detection'), tmp_path / 'onnx', bits=bits,
+    _, result = make_export(tiny('detection'), tmp_path / 'onnx', bits=bits,
                              images=photos, calibration=photos)
-    assert {item['weights'] for item in outcome.speed} == {
+    assert {item['weights'] for item in result.speed} == {
         '', 'float32', {8: 'int8', 16: 'float16'}[bits]}
 
 
 @pytest.mark.slow
 def test_a_metric_that_falls(tiny, photos, tmp_path, monkeypatch):
-    exporter = Exporter(str(tiny('classification')), None, Wishes(
+    exporter = Exporter(str(tiny('classification')), None, ExportConfig(
         [FORMATS['onnx']], bits=8, images=photos, calibration=photos))
     exporter.example = (64, 64)
     exporter.metric.reason = ''
     values = iter((80., 79.))
     monkeypatch.setattr(exporter, '_compute', lambda *_: {
         'accuracy/top1': next(values)})
-    outcome = exporter.export(FORMATS['onnx'], tmp_path / 'onnx')
-    assert outcome.verdict == 'failed'
-    assert outcome.reason.startswith(
+    result = exporter.export(FORMATS['onnx'], tmp_path / 'onnx')
+    assert result.verdict == 'failed'
+    assert result.reason.startswith(
         'accuracy/top1 falls by 0.0100, allowed is 0.005. ')
-    assert '--max-drop' in outcome.reason
+    assert '--max-metric-drop' in result.reason
     assert (tmp_path / 'onnx/model.onnx.unverified').is_file()
 
 
@@ -136,8 +137,8 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(formats.importlib.util, 'find_spec',
                         lambda name: None)
     with pytest.raises(UserError, match='pip install pnnx==.* ncnn=='):
-        formats.check_format(FORMATS['ncnn'], 32, dict(
-            dynamic=False, boxes=False))
+        formats.check_format(FORMATS['ncnn'], 32,
+                             dynamic=False, nms=False)
 
 
 def test_each_format_once():
@@ -145,15 +146,15 @@ def test_each_format_once():
         'pt2', 'onnx']
 
 
-def test_rounding_that_gains_nothing_is_said(tmp_path):
+def test_rounding_that_gains_nothing_is_said():
     """Beside the fastest way without it, which may compute in bfloat16."""
     timed = [dict(name=name, weights=weights, milliseconds=milliseconds)
              for name, weights, milliseconds in (
                  ('torch, eager', '', 2.), ('CPU, f32', 'int8', 5.),
                  ('CPU, f32', 'float32', 9.), ('CPU, bf16', 'float32', 4.))]
-    outcome = Outcome(tmp_path, VERIFIED, speed=timed)
-    assert outcome.slower == ('int8 is no faster on this machine than CPU, '
-                              'bf16 with float32 weights (4.0 ms)')
+    assert slower_note(timed) == (
+        'int8 is no faster on this machine than CPU, bf16 with float32 '
+        'weights (4.0 ms)')
     timed[1]['milliseconds'] = 3.
-    assert not outcome.slower
-    assert not Outcome(tmp_path, VERIFIED, speed=timed[2:]).slower
+    assert not slower_note(timed)
+    assert not slower_note(timed[2:])

@@ -11,15 +11,15 @@ from mmlowformer.export.comparison import compare_outputs
 from mmlowformer.export.preprocessing import (
     InputRule,
     Preparation,
+    default_size,
     input_rule,
-    usual_size,
 )
-from mmlowformer.export.program import Shape, program_of
+from mmlowformer.export.program import InputShape, export_program
 from mmlowformer.export.reference import Reference
-from mmlowformer.export.wrappers import FeatureNetwork, network_of
+from mmlowformer.export.wrappers import BackboneWrapper, wrap_model
 from mmlowformer.predict.trained_model import load_model
 
-from ..conftest import ANY_BOX, untrained
+from ..helpers import ANY_BOX, untrained
 from .exports import PYRAMID, TINY
 
 SIZES = [(64, 64), (83, 125), (48, 112), (33, 40), (96, 35)]
@@ -37,11 +37,11 @@ def as_tensor(pictures):
 
 
 @pytest.mark.parametrize(('task', 'options'), [
-    ('detection', {}), ('detection', dict(raw=True)), ('segmentation', {}),
+    ('detection', {}), ('detection', dict(nms=False)), ('segmentation', {}),
     ('classification', {}), ('segmentation', dict(backbone=True))])
 def test_outputs_are_those_of_the_host(tiny, task, options):
     trained = load_model(tiny(task))
-    network = network_of(trained.module, **options)
+    network = wrap_model(trained.module, **options)
     reference = Reference(trained, network.output_names, network.task)
     for size in SIZES:
         for count in (1, 3):
@@ -89,8 +89,9 @@ def test_padding_to_a_size_is_refused():
 def test_five_sizes_of_one_program(arch, count):
     """Exactly; odd ones, too, from an example that is even."""
     backbone = LowFormer(arch=arch).eval()
-    network = FeatureNetwork(backbone, PLAIN)
-    program = program_of(network, Shape(None, (64, 96), True)).module()
+    network = BackboneWrapper(backbone, PLAIN)
+    shape = InputShape(None, (64, 96), True)
+    program = export_program(network, shape).module()
     for size in SIZES:
         batch = torch.rand(count, 3, *size)
         with torch.no_grad():
@@ -98,16 +99,16 @@ def test_five_sizes_of_one_program(arch, count):
                 assert torch.equal(ours, expected), size
 
 
-@pytest.mark.parametrize(('raw', 'count'), [
-    (True, 1), (True, 3), (False, 1)])
-def test_five_sizes_of_five_levels(tmp_path, raw, count):
+@pytest.mark.parametrize(('nms', 'count'), [
+    (False, 1), (False, 3), (True, 1)])
+def test_five_sizes_of_five_levels(tmp_path, nms, count):
     """The last ones have a single position, or not."""
     trained = load_model(untrained(
         tmp_path, 'retinanet_lowformer_b0_coco',
         model=copy.deepcopy(dict(PYRAMID, **ANY_BOX['model']))))
-    network = network_of(trained.module, raw=raw)
-    program = program_of(network, Shape(
-        None if raw else 1, (256, 320), True)).module()
+    network = wrap_model(trained.module, nms=nms)
+    program = export_program(network, InputShape(
+        1 if nms else None, (256, 320), True)).module()
     for size in [(64, 96), (83, 125), (160, 300), (33, 40), (96, 35)]:
         batch = 255 * torch.rand(count, 3, *size)
         with torch.no_grad():
@@ -118,7 +119,7 @@ def test_five_sizes_of_five_levels(tmp_path, raw, count):
 def test_the_host_stays_as_it_is(tiny):
     from mmseg.models.utils import Upsample
     module = load_model(tiny('segmentation')).module
-    network = network_of(module)
+    network = wrap_model(module)
     assert any(type(part) is Upsample for part in module.modules())
     assert not any(type(part) is Upsample for part in network.modules())
 
@@ -126,21 +127,21 @@ def test_the_host_stays_as_it_is(tiny):
 def test_deployed_networks_are_refused(tiny):
     trained = load_model(tiny('classification'), deploy=True)
     with pytest.raises(UserError, match='deployed network'):
-        network_of(trained.module)
+        wrap_model(trained.module)
 
 
 def test_other_detectors_are_refused(tiny):
     trained = load_model(tiny('detection'))
     trained.module.bbox_head.test_cfg.nms.type = 'soft_nms'
     with pytest.raises(UserError, match='RetinaNet'):
-        network_of(trained.module)
+        wrap_model(trained.module)
 
 
 def test_slide_inference_is_refused(tiny):
     trained = load_model(tiny('segmentation'))
     trained.module.test_cfg.mode = 'slide'
     with pytest.raises(UserError, match='whole images'):
-        network_of(trained.module)
+        wrap_model(trained.module)
 
 
 @pytest.mark.parametrize(('step', 'size'), [
@@ -152,4 +153,4 @@ def test_slide_inference_is_refused(tiny):
     (dict(step='center_crop', width=224, height=224), (224, 224)),
     (dict(step='read'), (512, 512))])
 def test_usual_size(step, size):
-    assert usual_size([step]) == size
+    assert default_size([step]) == size

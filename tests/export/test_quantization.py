@@ -28,7 +28,7 @@ def processor(tmp_path, monkeypatch):
         file = tmp_path / 'cpuinfo'
         if name in PROCESSORS:
             file.write_text(f'model name\t: {name}\n{PROCESSORS[name]}\n')
-        monkeypatch.setattr(quantization, 'CPU_FACTS', file)
+        monkeypatch.setattr(quantization, 'CPU_FLAGS', file)
 
     return pretend
 

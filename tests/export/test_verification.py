@@ -13,14 +13,14 @@ from mmlowformer.export import wrappers
 from mmlowformer.export.comparison import (
     compare_boxes,
     compare_outputs,
-    relative_error,
 )
 from mmlowformer.export.verification import Verifier, sizes_for
 from mmlowformer.predict.trained_model import load_model
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor
 from mmlowformer.runtime.model_spec import sha256
+from mmlowformer.utils.tensors import relative_error
 
-from .exports import make_export
+from .exports import make_export, write_copies
 
 MEAN = np.float32(123.675)
 
@@ -98,31 +98,31 @@ def test_another_resize(copied, tiny, photos):
 def test_a_size_baked_in(monkeypatch, tiny, photos, tmp_path):
     """Right at the example's size, and wrong at all others, silently."""
     def bake_in(model):
-        follow_sizes(model)
+        replace_upsamples(model)
         # Of the maps that belong to 64x64 pixels.
         model.decode_head.register_forward_hook(
             lambda head, inputs, maps: F.interpolate(maps, (16, 16)))
 
-    follow_sizes = wrappers.follow_sizes
-    monkeypatch.setattr(wrappers, 'follow_sizes', bake_in)
-    _, outcome = make_export(tiny('segmentation'), tmp_path / 'pt2', 'pt2',
+    replace_upsamples = wrappers.replace_upsamples
+    monkeypatch.setattr(wrappers, 'replace_upsamples', bake_in)
+    _, result = make_export(tiny('segmentation'), tmp_path / 'pt2', 'pt2',
                              images=photos)
-    assert outcome.verdict == 'failed'
-    wrong = {row.where for row in outcome.rows
+    assert result.verdict == 'failed'
+    wrong = {row.where for row in result.rows
              if row.check == 'logits' and not row.passed}
-    right = {row.where for row in outcome.rows
+    right = {row.where for row in result.rows
              if row.check == 'logits' and row.passed}
     # An odd size may be padded to that of the example.
     assert right >= {'1 x 64x64', '3 x 64x64'}
     assert wrong >= {'1 x 64x96', '3 x 64x96'}
-    assert outcome.reason.startswith('logits on ')
+    assert result.reason.startswith('logits on ')
     assert (tmp_path / 'pt2/model.pt2.unverified').is_file()
     assert not (tmp_path / 'pt2/model.pt2').exists()
     verification = json.loads(
         (tmp_path / 'pt2/model.json').read_text())['verification']
     assert verification['verdict'] == 'failed'
     with pytest.raises(UserError, match='did not pass its verification'):
-        Predictor(tmp_path / 'pt2')
+        ExportedPredictor(tmp_path / 'pt2')
 
 
 def test_sizes():
@@ -177,21 +177,22 @@ def test_what_is_no_number_is_no_match():
 
 @pytest.mark.parametrize('end', [KeyboardInterrupt, OSError, None])
 def test_without_a_verdict_there_is_nothing_to_use(
-        end, monkeypatch, tiny, photos, tmp_path):
-    """What is there while it is verified is what SIGKILL would leave."""
+        end, monkeypatch, tiny, photos, exported, tmp_path):
+    """SIGKILL would leave what exists while an export is verified."""
+    write_copies(monkeypatch, exported('classification'))
     seen = []
 
     def look(exporter, folder, source):
         seen.append(folder.name)
         copied = shutil.copytree(folder, tmp_path / 'killed')
         with pytest.raises(UserError, match='did not pass its verification'):
-            Predictor(copied)
+            ExportedPredictor(copied)
         assert not (tmp_path / 'onnx').exists()
         # Who has written it may open it, to verify it.
-        Predictor(folder)
+        ExportedPredictor(folder)
         if end:
             raise end('No space left on device')
-        return exporting.Outcome(folder, 'failed')
+        return exporting.ExportResult(folder, 'failed')
 
     monkeypatch.setattr(exporting.Exporter, '_verify', look)
     if end:
@@ -207,10 +208,13 @@ def test_without_a_verdict_there_is_nothing_to_use(
     assert sorted(file.name for file in left.iterdir()) == [
         'model.json', 'model.onnx.unverified']
     with pytest.raises(UserError, match='did not pass its verification'):
-        Predictor(left)
+        ExportedPredictor(left)
 
 
-def test_a_full_disk_leaves_nothing(monkeypatch, tiny, photos, tmp_path):
+def test_a_full_disk_leaves_nothing(monkeypatch, tiny, photos, exported,
+                                    tmp_path):
+    write_copies(monkeypatch, exported('classification'))
+
     def fail(*_):
         raise OSError('No space left on device')
 

@@ -110,13 +110,13 @@ def test_deployed(name):
 
 
 def shallow(name):
-    """One block in each stage."""
-    return trained(dict(ABLATIONS[name], depths=(0, 1, 1, 1, 1)))
+    """The settings with one block in each stage."""
+    return dict(ABLATIONS[name], depths=(0, 1, 1, 1, 1))
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_deployed_as_a_model(name):
-    model = shallow(name)
+    model = trained(shallow(name))
     deployed = mmlowformer.deploy(model, measure=False)
     x = images(65, 97, batch=1)
     assert max(largest_errors(model, deployed, x)) <= 1e-5
@@ -124,7 +124,7 @@ def test_deployed_as_a_model(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_exported_and_traced(name):
-    model, x = shallow(name), images(64, 96, batch=1)
+    model, x = trained(shallow(name)), images(64, 96, batch=1)
     with torch.no_grad():
         for other in (torch.export.export(model, (x, )).module(),
                       torch.jit.trace(model, x)):
@@ -133,7 +133,7 @@ def test_exported_and_traced(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_weights_are_saved_and_loaded(name):
-    source, model = LowFormer(name), LowFormer(name)
+    source, model = (LowFormer(shallow(name)) for _ in range(2))
     model.load_state_dict(source.state_dict())
     for one, other in zip(source.parameters(), model.parameters()):
         assert torch.equal(one, other)

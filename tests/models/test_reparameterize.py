@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmlowformer import LowFormer, engine
-from mmlowformer.models.reparameterize import ImageNorm, PartwiseFusedMBConv
+from mmlowformer.models.reparameterize import ChunkedFusedMBConv, ImageNorm
 from mmlowformer.ops.winograd_conv import WinogradConv2d
 
 from ..models.test_lowformer import (
@@ -110,39 +110,44 @@ def test_no_hidden_copies(arch):
 
 
 def positions_at_once(block, x):
-    """How many positions of the hidden map each call computes."""
+    """How many positions of the hidden map each call computes, and what."""
     counts = []
     hook = block.point_conv.register_forward_pre_hook(
         lambda module, inputs: counts.append(inputs[0][:, 0].numel()))
-    block(x)
+    output = block(x)
     hook.remove()
-    return counts
+    return counts, output
+
+
+@pytest.fixture(scope='module')
+def b3():
+    """The network, and the deployed one."""
+    model = trained('b3')
+    return model, copy.deepcopy(model).switch_to_deploy()
 
 
 @pytest.mark.parametrize('grad', [False, True])
 @pytest.mark.parametrize('layout', [torch.contiguous_format,
                                     torch.channels_last])
 @pytest.mark.parametrize('name', ['stem.1', 'stages.1.1'])
-def test_parts_of_a_wide_map(name, layout, grad):
+def test_parts_of_a_wide_map(name, layout, grad, b3):
     """In rows, or in tiles of Winograd's algorithm."""
-    model = trained('b3')
-    block = copy.deepcopy(model).get_submodule(name).branch
-    deployed = model.switch_to_deploy().get_submodule(name).branch
-    assert isinstance(deployed, PartwiseFusedMBConv)
+    block, deployed = (model.get_submodule(name).branch for model in b3)
+    assert isinstance(deployed, ChunkedFusedMBConv)
     channels = block.spatial_conv.in_channels
     x = torch.randn(2, channels, 101, 150).to(memory_format=layout)
     with torch.set_grad_enabled(grad):
-        counts = positions_at_once(deployed, x)
+        counts, output = positions_at_once(deployed, x)
         assert len(counts) > 2
         assert 2 * 101 * 150 <= sum(counts) <= 1.1 * 2 * 101 * 150
-        torch.testing.assert_close(deployed(x), block(x), rtol=1e-4, atol=1e-4)
-        assert len(positions_at_once(deployed, x[..., :16, :16])) == 1
+        torch.testing.assert_close(output, block(x), rtol=1e-4, atol=1e-4)
+        assert len(positions_at_once(deployed, x[..., :16, :16])[0]) == 1
 
 
 def test_which_blocks_are_replaced():
     deployed = trained('b1').switch_to_deploy()
     names = [name for name, module in deployed.named_modules()
-             if isinstance(module, (PartwiseFusedMBConv, WinogradConv2d))]
+             if isinstance(module, (ChunkedFusedMBConv, WinogradConv2d))]
     assert names == [
         name for block in range(5) for name in (
             f'stages.2.{block + 1}.local.branch',
@@ -155,7 +160,7 @@ def test_which_blocks_are_replaced():
 def test_norms_that_stay_need_the_whole_map():
     model = trained(SMALL, norm_cfg=dict(type='GN', num_groups=1))
     model.switch_to_deploy()
-    assert not any(isinstance(module, PartwiseFusedMBConv)
+    assert not any(isinstance(module, ChunkedFusedMBConv)
                    for module in model.modules())
 
 

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from mmlowformer.ops import conv_autotune
-from mmlowformer.ops.conv_autotune import pays_here
-from mmlowformer.ops.conv_heuristics import pays_by_constants
+from mmlowformer.ops.conv_autotune import (
+    use_winograd_by_measurement as by_measurement,
+)
+from mmlowformer.ops.conv_heuristics import (
+    use_winograd_by_heuristic as by_heuristic,
+)
 
 LARGE = (128, 64, 1, 32, 32)
 
@@ -19,11 +23,11 @@ def timed(monkeypatch, tmp_path):
     """Direct takes twice as long; the sizes that were timed."""
     seen = []
 
-    def time_both_ways(size):
+    def time_algorithms(size):
         seen.append(tuple(size))
         return dict(direct=2., winograd=1.)
 
-    monkeypatch.setattr(conv_autotune, 'time_both_ways', time_both_ways)
+    monkeypatch.setattr(conv_autotune, 'time_algorithms', time_algorithms)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     forget()
     yield seen
@@ -32,25 +36,25 @@ def timed(monkeypatch, tmp_path):
 
 def forget():
     conv_autotune._was_faster.cache_clear()
-    conv_autotune._remembered.cache_clear()
+    conv_autotune._load.cache_clear()
     conv_autotune._is_writable.cache_clear()
 
 
 def test_timed_once(timed):
-    assert pays_here(*LARGE)
-    assert pays_here(*LARGE)
+    assert by_measurement(*LARGE)
+    assert by_measurement(*LARGE)
     # Of another process.
     forget()
-    assert pays_here(*LARGE)
+    assert by_measurement(*LARGE)
     # Nearly as many tiles.
-    assert pays_here(128, 64, 1, 36, 36)
+    assert by_measurement(128, 64, 1, 36, 36)
     assert timed == [(*LARGE, torch.float32)]
-    pays_here(128, 64, 1, 64, 64)
+    by_measurement(128, 64, 1, 64, 64)
     assert len(timed) == 2
 
 
 def test_what_is_kept(timed):
-    pays_here(*LARGE)
+    by_measurement(*LARGE)
     (machine, times), = json.loads(
         conv_autotune.cache_file().read_text()).items()
     assert f'torch {torch.__version__}' in machine
@@ -59,42 +63,42 @@ def test_what_is_kept(timed):
                      dict(direct=2., winograd=1.)}
 
 
-@pytest.mark.parametrize(('side', 'seconds', 'pays'), [
+@pytest.mark.parametrize(('side', 'seconds', 'faster'), [
     (32, 1.05, True), (32, 0.95, False),
     (16, 1.05, False), (16, 1.2, True)])
 def test_a_little_is_not_enough_for_few_tiles(timed, monkeypatch, side,
-                                              seconds, pays):
-    monkeypatch.setattr(conv_autotune, 'time_both_ways', lambda size: dict(
+                                              seconds, faster):
+    monkeypatch.setattr(conv_autotune, 'time_algorithms', lambda size: dict(
         direct=seconds, winograd=1.))
-    assert pays_here(128, 64, 1, side, side) == pays
+    assert by_measurement(128, 64, 1, side, side) == faster
 
 
 def test_types_are_told_apart(timed):
-    pays_here(*LARGE)
-    pays_here(*LARGE, torch.bfloat16)
+    by_measurement(*LARGE)
+    by_measurement(*LARGE, torch.bfloat16)
     assert timed == [(*LARGE, dtype)
                      for dtype in (torch.float32, torch.bfloat16)]
-    assert not pays_by_constants(*LARGE, torch.bfloat16)
+    assert not by_heuristic(*LARGE, torch.bfloat16)
 
 
 def test_threads_are_told_apart(timed):
     threads = torch.get_num_threads()
-    pays_here(*LARGE)
+    by_measurement(*LARGE)
     torch.set_num_threads(threads + 1)
     try:
-        pays_here(*LARGE)
+        by_measurement(*LARGE)
     finally:
         torch.set_num_threads(threads)
     assert len(timed) == 2
 
 
 def test_other_processes_are_not_forgotten(timed):
-    pays_here(*LARGE)
+    by_measurement(*LARGE)
     file = conv_autotune.cache_file()
     content = json.loads(file.read_text())
     content['another machine'] = {'some': dict(direct=1., winograd=2.)}
     file.write_text(json.dumps(content))
-    pays_here(128, 32, *LARGE[2:])
+    by_measurement(128, 32, *LARGE[2:])
     assert 'another machine' in json.loads(file.read_text())
 
 
@@ -107,9 +111,9 @@ def test_a_broken_file(timed, content):
     file = conv_autotune.cache_file()
     file.parent.mkdir(parents=True)
     file.write_text(content)
-    assert pays_here(*LARGE)
+    assert by_measurement(*LARGE)
     forget()
-    assert pays_here(*LARGE)
+    assert by_measurement(*LARGE)
     assert len(timed) == 1
 
 
@@ -128,9 +132,9 @@ def test_no_file_in_its_place(timed, make):
     make(file)
     with (pytest.warns(UserWarning, match='Is a directory')
           if file.is_dir() else nullcontext()):
-        assert pays_here(*LARGE)
+        assert by_measurement(*LARGE)
         forget()
-        assert pays_here(*LARGE)
+        assert by_measurement(*LARGE)
     assert len(timed) == 1 + file.is_dir()
     assert os.listdir(file.parent) == [file.name]
 
@@ -140,7 +144,7 @@ def test_a_link_is_replaced(timed, tmp_path):
     file.parent.mkdir(parents=True)
     other.write_text('{"precious": {}}')
     file.symlink_to(other)
-    assert pays_here(*LARGE)
+    assert by_measurement(*LARGE)
     assert other.read_text() == '{"precious": {}}'
     assert not file.is_symlink()
 
@@ -153,7 +157,7 @@ def test_nothing_is_left_of_what_cannot_be_written(timed, monkeypatch, error):
     monkeypatch.setattr(conv_autotune.json, 'dump', fail)
     with (pytest.warns(UserWarning, match='XDG_CACHE_HOME')
           if error is OSError else pytest.raises(KeyboardInterrupt)):
-        assert pays_here(*LARGE)
+        assert by_measurement(*LARGE)
     assert not os.listdir(conv_autotune.cache_file().parent)
 
 
@@ -164,7 +168,7 @@ def test_without_a_home(timed, monkeypatch):
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setattr(Path, 'home', home)
     with pytest.warns(UserWarning, match='XDG_CACHE_HOME'):
-        assert pays_here(*LARGE) == pays_by_constants(*LARGE)
+        assert by_measurement(*LARGE) == by_heuristic(*LARGE)
     assert not timed
 
 
@@ -174,8 +178,8 @@ def test_nowhere_to_write(timed, monkeypatch, tmp_path, height):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     size = (128, 64, 1, height, height)
     with pytest.warns(UserWarning, match='file.*XDG_CACHE_HOME') as warned:
-        chosen = [pays_here(*each) for each in (size, LARGE)]
-    assert chosen == [pays_by_constants(*size), True] == [height == 32, True]
+        chosen = [by_measurement(*each) for each in (size, LARGE)]
+    assert chosen == [by_heuristic(*size), True] == [height == 32, True]
     assert len(warned) == 1
     assert not timed
 
@@ -183,22 +187,22 @@ def test_nowhere_to_write(timed, monkeypatch, tmp_path, height):
 def test_deterministic(timed):
     torch.use_deterministic_algorithms(True)
     try:
-        assert pays_here(*LARGE)
-        assert not pays_here(64, *LARGE[1:])
+        assert by_measurement(*LARGE)
+        assert not by_measurement(64, *LARGE[1:])
     finally:
         torch.use_deterministic_algorithms(False)
     assert not timed
 
 
 def test_small_ones_are_not_timed(timed):
-    assert not pays_here(16, 64, 1, 64, 64)
-    assert not pays_here(512, 512, 1, 4, 8)
+    assert not by_measurement(16, 64, 1, 64, 64)
+    assert not by_measurement(512, 512, 1, 4, 8)
     assert not timed
 
 
 def test_times():
-    size = conv_autotune.Size(32, 16, 1, 12, 12)
-    seconds = conv_autotune.time_both_ways(size)
+    size = conv_autotune.ConvSize(32, 16, 1, 12, 12)
+    seconds = conv_autotune.time_algorithms(size)
     assert list(seconds) == ['direct', 'winograd']
     assert all(0 < value < 1 for value in seconds.values())
 
@@ -206,7 +210,8 @@ def test_times():
 @pytest.mark.parametrize(('dtype', 'tolerance'),
                          [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
 def test_both_ways_compute_the_same(dtype, tolerance):
-    ways = conv_autotune._ways(conv_autotune.Size(32, 16, 2, 12, 9, dtype))
+    size = conv_autotune.ConvSize(32, 16, 2, 12, 9, dtype)
+    ways = conv_autotune._algorithms(size)
     with torch.no_grad():
         direct, winograd = ways['direct'](), ways['winograd']()
     assert direct.dtype == winograd.dtype == dtype

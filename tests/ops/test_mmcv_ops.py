@@ -11,7 +11,7 @@ from mmdet.models.roi_heads import SingleRoIExtractor
 from torch import nn
 
 from mmlowformer import LowFormer, deploy
-from mmlowformer.ops.mmcv_ops import _with_contiguous, wants_contiguous
+from mmlowformer.ops.mmcv_ops import _with_contiguous, needs_contiguous
 from mmlowformer.ops.module_utils import to_channels_last
 
 from ..models.test_lowformer import SMALL
@@ -134,10 +134,10 @@ def test_contiguous_tensors_are_not_copied():
 
 
 def test_layers_of_mmcv_are_told_apart():
-    assert wants_contiguous(ops.RoIAlign(7))
-    assert wants_contiguous(convolution(ops.DeformConv2dPack))
-    assert wants_contiguous(convolution(ConvWS2d))
-    assert not wants_contiguous(nn.Conv2d(1, 1, 1))
+    assert needs_contiguous(ops.RoIAlign(7))
+    assert needs_contiguous(convolution(ops.DeformConv2dPack))
+    assert needs_contiguous(convolution(ConvWS2d))
+    assert not needs_contiguous(nn.Conv2d(1, 1, 1))
 
 
 def test_regions_of_a_backbone_alone_deployed():

@@ -163,7 +163,7 @@ def test_memory_is_given_back():
     kept = blocks[::64]
     del blocks
     before = _resident('VmRSS')
-    packed.forget_packed(nn.Sequential())
+    packed.clear_packed_weights(nn.Sequential())
     assert before - _resident('VmRSS') > 100 * 2**20
     assert len(kept) == 32
 

@@ -10,11 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mmlowformer.ops import (
-    chunking,
-    conv_heuristics,
-    winograd_conv,
-)
+from mmlowformer.ops import chunking, conv_heuristics, winograd_conv
 from mmlowformer.ops.packed_conv import can_pack, layout_of
 from mmlowformer.ops.winograd_conv import WinogradConv2d, pack_kernels
 
@@ -55,7 +51,7 @@ def test_outputs(pair, n, size):
     conv, fast = pair
     x = maps(n, 128, *size)
     with torch.no_grad():
-        assert fast.pays(x)
+        assert fast.use_winograd(x)
         output, direct = fast(x), conv(x)
     assert output.shape == direct.shape
     assert error(output, conv, x) <= 1e-5
@@ -79,10 +75,10 @@ def test_in_bfloat16(pair):
     exact = copy.deepcopy(conv).double()
     conv, fast, x = conv.bfloat16(), fast.bfloat16(), maps().bfloat16()
     with torch.no_grad():
-        assert not fast.pays(x)
+        assert not fast.use_winograd(x)
         direct, target = conv(x), exact(x.double())
         fast.choose = lambda *size: size[-1] == torch.bfloat16
-        assert fast.pays(x)
+        assert fast.use_winograd(x)
         tiled = fast(x)
         behind = fast.convolve_tiles(x, nn.Conv2d(24, 5, 1).bfloat16())
         torch._dynamo.reset()
@@ -140,7 +136,7 @@ def test_parts_make_the_whole(pair, monkeypatch, part_size):
     x = maps(5)
     with torch.no_grad():
         whole = fast(x)
-        monkeypatch.setattr(winograd_conv, 'PART_SIZE', part_size)
+        monkeypatch.setattr(winograd_conv, 'CHUNK_SIZE', part_size)
         torch.testing.assert_close(fast(x), whole)
 
 
@@ -157,7 +153,7 @@ def test_without_a_bias():
     conv = build(bias=False)
     fast = WinogradConv2d(conv)
     with torch.no_grad():
-        assert fast.pays(maps())
+        assert fast.use_winograd(maps())
         assert error(fast(maps()), conv, maps()) <= 1e-5
 
 
@@ -184,17 +180,17 @@ def test_direct_where_it_does_not_pay(pair):
     few, channels_first = maps(1, 128, 8, 9), maps().contiguous()
     with torch.no_grad():
         for x in (few, channels_first):
-            assert not fast.pays(x)
+            assert not fast.use_winograd(x)
             torch.testing.assert_close(fast(x), conv(x))
         with torch.autocast('cpu', torch.bfloat16):
-            assert not fast.pays(maps())
-        assert fast.pays(maps())
+            assert not fast.use_winograd(maps())
+        assert fast.use_winograd(maps())
 
 
 def test_gradients(pair):
     conv, fast = pair
     x = maps().requires_grad_()
-    assert not fast.pays(x)
+    assert not fast.use_winograd(x)
     fast(x).sum().backward()
     expected = torch.autograd.grad(conv(x).sum(), [x, conv.weight])
     assert torch.equal(x.grad, expected[0])
@@ -206,12 +202,12 @@ def test_other_types(pair):
     with torch.no_grad():
         expected = fast(maps())
         double = copy.deepcopy(fast).double()
-        assert not copy.deepcopy(fast).half().pays(maps().half())
-        assert not double.pays(maps().double())
+        assert not copy.deepcopy(fast).half().use_winograd(maps().half())
+        assert not double.use_winograd(maps().double())
         assert torch.equal(double(maps().double()),
                            copy.deepcopy(conv).double()(maps().double()))
         assert torch.equal(double.float()(maps()), expected)
-        assert not copy.deepcopy(fast).to('meta').pays(maps())
+        assert not copy.deepcopy(fast).to('meta').use_winograd(maps())
 
 
 def optimizer_step(fast, **kwargs):
@@ -309,7 +305,7 @@ def test_a_layout_is_kept_once(pair, monkeypatch):
 
 
 @pytest.mark.skipif(not can_pack(), reason='x86 only')
-def test_key_formats_are_told_apart():
+def test_layouts_are_told_apart():
     sizes = [(channels, 24, tiles) for channels in (4, 128)
              for tiles in (16, 256)]
     for size in sizes:
@@ -361,8 +357,8 @@ def test_compiled(pair, monkeypatch):
         torch._dynamo.reset()
         expected = fast(maps())
         assert torch.equal(torch.compile(fast, **compile)(maps()), expected)
-        monkeypatch.setattr(winograd_conv, 'PART_SIZE', 24 * 8)
-        monkeypatch.setattr(chunking, 'MAX_COMPILED_PARTS', 3)
+        monkeypatch.setattr(winograd_conv, 'CHUNK_SIZE', 24 * 8)
+        monkeypatch.setattr(chunking, 'MAX_UNROLLED_CHUNKS', 3)
         torch._dynamo.reset()
         direct = F.conv2d(maps(), fast.weight, fast.bias, padding=1)
         assert torch.equal(torch.compile(fast, **compile)(maps()), direct)

@@ -19,7 +19,7 @@ from mmlowformer.predict import (
 )
 from mmlowformer.predict.pipeline import Pipeline
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TEST = ROOT / 'tools/test.py'
 

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from mmlowformer import Predictor as HostPredictor
+from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor
 from mmlowformer.runtime.__main__ import main
 from mmlowformer.runtime.model_spec import read_description, sha256
 
@@ -183,7 +183,7 @@ def copied(exported, tmp_path):
 def test_nothing_runs(copied, tmp_path, name, capsys):
     folder = copied()
     HOSTILE[name](folder)
-    for opened in (Predictor, HostPredictor):
+    for opened in (ExportedPredictor, Predictor):
         with pytest.raises(UserError) as caught:
             opened(folder)
         message = str(caught.value)
@@ -199,9 +199,9 @@ def test_trust_opens_pt2(copied):
     folder = copied()
     HOSTILE['pt2'](folder)
     with pytest.raises(UserError, match='--trust'):
-        Predictor(folder)
+        ExportedPredictor(folder)
     with pytest.raises(UserError) as caught:
-        Predictor(folder, trust=True)
+        ExportedPredictor(folder, trust=True)
     assert '--trust' not in str(caught.value)
 
 
@@ -265,4 +265,4 @@ def test_what_is_taken_predicts_or_says_why_not(copied, task, photos):
             if path[0] in ('prepare', 'input', 'padding', 'decoding'):
                 assert np.isfinite(description.padding['value'])
                 with suppress(UserError):
-                    Predictor(folder)(photos[0])
+                    ExportedPredictor(folder)(photos[0])

@@ -3,9 +3,8 @@ import json
 
 import pytest
 
-from mmlowformer.runtime.model_spec import Description, sha256
-
-from ..conftest import ROOT
+from ..helpers import ROOT
+from .folders import describe_features
 
 schema = pytest.importorskip('ai_edge_litert.schema_py_generated')
 flatbuffers = pytest.importorskip('flatbuffers')
@@ -16,8 +15,8 @@ WITHOUT_TORCH = """
 import json, sys
 sys.modules.update(torch=None, mmcv=None, mmengine=None)
 import numpy as np
-from mmlowformer.runtime import Predictor
-predictor = Predictor(sys.argv[1], threads=1)
+from mmlowformer.runtime import ExportedPredictor
+predictor = ExportedPredictor(sys.argv[1], threads=1)
 size = predictor.description.size
 first = predictor(np.full((*size, 3), 7, np.uint8)).maps
 predictor(np.zeros((*size, 3), np.uint8))
@@ -64,19 +63,8 @@ def write_model(file, shape=SHAPE, double='double'):
 def test_outputs_by_name_without_torch(run_python, tmp_path):
     """In the order of the description, and of each call its own."""
     write_model(tmp_path / 'model.tflite')
-    Description(
-        task='features', model='', format='tflite', files=['model.tflite'],
-        precision='float32', classes=[], palette=[], input=dict(
-            name='images', layout='NCHW', dtype='float32', range=[0, 255],
-            channel_order='RGB', shape=SHAPE, least_size=1,
-            mean=[0.] * 3, std=[1.] * 3),
-        padding=dict(divisor=1, value=0., by='model'),
-        prepare=[dict(step='read', library='opencv')],
-        outputs=[dict(name=name, shape=SHAPE) for name in (
-            'square', 'double')],
-        sha256={'model.tflite': sha256(tmp_path / 'model.tflite')},
-        verification=dict(verdict='verified', reason='', rows=[], metrics={},
-                          speed=[])).write(tmp_path)
+    describe_features(tmp_path, 'tflite', ['model.tflite'], SHAPE,
+                      ('square', 'double'))
     result = run_python('-c', WITHOUT_TORCH, tmp_path,
                         env={'PYTHONPATH': str(ROOT)})
     found, name = result.stdout.splitlines()

@@ -9,18 +9,17 @@ import torch
 from PIL import Image
 from torchvision.ops import nms
 
-from mmlowformer import Predictor as HostPredictor
+from mmlowformer import Predictor, runtime
 from mmlowformer.errors import UserError
 from mmlowformer.export.preprocessing import prepare_steps
 from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor, box_decoding
 from mmlowformer.runtime.__main__ import main
-from mmlowformer.runtime.box_decoding import suppress
-from mmlowformer.runtime.postprocess import resized
+from mmlowformer.runtime.postprocess import resize_maps
 from mmlowformer.runtime.preprocess import prepare
 from mmlowformer.utils.images import read
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 # Imports nothing but itself, numpy, OpenCV, Pillow and ONNX Runtime.
 ALONE = """
@@ -39,10 +38,10 @@ class Only(PathFinder):
             return super().find_spec(name, path, target)
 
 sys.meta_path[:] = [*sys.meta_path[:2], Only]
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor
 for name in ('torch', 'mmcv', 'mmengine', 'mmdet', 'torchvision'):
     assert name not in sys.modules, name
-found = Predictor(sys.argv[1])(sys.argv[2:])
+found = ExportedPredictor(sys.argv[1])(sys.argv[2:])
 print(json.dumps([one.json(masks=False) for one in found]))
 assert found[0].draw().size
 assert 'torch' not in sys.modules
@@ -56,7 +55,7 @@ def test_predicts_without_torch(task, run_python, exported, tiny,
     result = run_python('-c', ALONE, exported(task), *photos,
                         env={'PYTHONPATH': str(ROOT)})
     assert result.returncode == 0, result.stderr
-    expected = HostPredictor(tiny(task), score_thr=0., device='cpu')(photos)
+    expected = Predictor(tiny(task), score_thr=0., device='cpu')(photos)
     for ours, theirs in zip(json.loads(result.stdout), expected, strict=True):
         if task == 'segmentation':
             assert {one['category_name']: one['share'] for one in
@@ -79,6 +78,11 @@ def test_names_say_what_they_need(run_python):
     assert 'mmlowformer.runtime works' in result.stderr
 
 
+def test_the_old_name_of_the_predictor():
+    with pytest.warns(DeprecationWarning, match='ExportedPredictor'):
+        assert runtime.Predictor is ExportedPredictor
+
+
 def test_command_line(exported, photos, capsys, tmp_path):
     broken = tmp_path / 'broken.jpg'
     broken.write_text('no image')
@@ -95,9 +99,9 @@ def test_command_line(exported, photos, capsys, tmp_path):
 
 def test_threshold_of_boxes(exported, photos):
     folder = exported('detection')
-    found = Predictor(folder)(photos[0])
+    found = ExportedPredictor(folder)(photos[0])
     middle = float(np.median(found.scores))
-    fewer = Predictor(folder, score_thr=middle)(photos[0])
+    fewer = ExportedPredictor(folder, score_thr=middle)(photos[0])
     assert 0 < len(fewer.scores) < len(found.scores)
     assert fewer.scores.min() >= middle
     assert len(fewer.names) == len(fewer.boxes) == len(fewer.scores)
@@ -171,7 +175,7 @@ def test_maps_are_resized_as_by_torch(align_corners):
             torch.from_numpy(maps)[None], size, mode='bilinear',
             align_corners=align_corners)[0]
         np.testing.assert_allclose(
-            resized(maps, size, align_corners), expected, atol=1e-6)
+            resize_maps(maps, size, align_corners), expected, atol=1e-6)
 
 
 def test_suppression_is_that_of_torchvision():
@@ -183,9 +187,9 @@ def test_suppression_is_that_of_torchvision():
     apart = boxes + labels[:, None].astype(np.float32) * 1000
     expected = nms(*map(torch.from_numpy, (apart, scores)), 0.5).numpy()
     np.testing.assert_array_equal(
-        suppress(boxes, scores, labels, 0.5, 1000), expected)
+        box_decoding.nms(boxes, scores, labels, 0.5, 1000), expected)
     np.testing.assert_array_equal(
-        suppress(boxes, scores, labels, 0.5, 5), expected[:5])
+        box_decoding.nms(boxes, scores, labels, 0.5, 5), expected[:5])
 
 
 def spoil(folder, **changes):
@@ -200,25 +204,26 @@ def spoil(folder, **changes):
     (lambda folder: spoil(folder, more=1), 'is damaged'),
     (lambda folder: (folder / 'model.onnx').unlink(), 'is missing'),
     (lambda folder: (folder / 'model.onnx').write_bytes(b'x'),
-     'not what was exported'),
+     'sha256'),
     (lambda folder: spoil(folder, format='tarot'), "format is 'tarot'")])
 def test_damaged_folders(exported, tmp_path, damage, words):
     for file in exported('classification').iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     damage(tmp_path)
     with pytest.raises(UserError, match=words):
-        Predictor(tmp_path)
+        ExportedPredictor(tmp_path)
 
 
 def test_the_folder_above_is_a_hint(exported):
     folder = exported('classification')
     with pytest.raises(UserError, match=f'did you mean {folder}'):
-        Predictor(folder.parent)
+        ExportedPredictor(folder.parent)
 
 
 def test_images_that_are_too_small(exported):
     with pytest.raises(UserError, match='at least 33 on each side'):
-        Predictor(exported('segmentation'))(np.zeros((20, 90, 3), np.uint8))
+        ExportedPredictor(exported('segmentation'))(
+            np.zeros((20, 90, 3), np.uint8))
 
 
 def test_python_of_this_test_has_torch():

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmlowformer import Predictor as HostPredictor
+from mmlowformer import Predictor
 from mmlowformer.errors import UserError
-from mmlowformer.runtime import Predictor
-from mmlowformer.runtime.model_spec import Description, sha256
+from mmlowformer.runtime import ExportedPredictor
 from mmlowformer.runtime.sessions import ExecuTorchSession
+
+from .folders import describe_features
 
 SIDE = 128
 SHAPE = [1, 3, SIDE, SIDE]
@@ -83,18 +84,7 @@ WRITERS = dict(onnx=write_onnx, openvino=write_openvino, pt2=write_pt2,
 
 def written(form, folder):
     files = WRITERS[form](folder)
-    Description(
-        task='features', model='', format=form, files=files,
-        precision='float32', classes=[], palette=[], input=dict(
-            name='images', layout='NCHW', dtype='float32', range=[0, 255],
-            channel_order='RGB', shape=SHAPE, least_size=1, mean=[0.] * 3,
-            std=[1.] * 3),
-        padding=dict(divisor=1, value=0., by='model'),
-        prepare=[dict(step='read', library='opencv')],
-        outputs=[dict(name='out', shape=SHAPE)],
-        sha256={name: sha256(folder / name) for name in files},
-        verification=dict(verdict='verified', reason='', rows=[], metrics={},
-                          speed=[])).write(folder)
+    describe_features(folder, form, files, SHAPE, ['out'])
     return folder
 
 
@@ -102,7 +92,7 @@ def written(form, folder):
 def test_eight_threads_against_one(form, tmp_path, monkeypatch):
     # It has one pool in a process, which other tests may want otherwise.
     monkeypatch.setattr(ExecuTorchSession, '_pool_is_in_use', False)
-    predictor = Predictor(written(form, tmp_path), trust=True,
+    predictor = ExportedPredictor(written(form, tmp_path), trust=True,
                           threads=None if form == 'executorch' else 1)
     images = [np.full((SIDE, SIDE, 3), number, np.uint8)
               for number in range(64)]
@@ -115,7 +105,7 @@ def test_eight_threads_against_one(form, tmp_path, monkeypatch):
 @pytest.mark.parametrize('again', [
     copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_copies_of_sessions(again, tmp_path):
-    predictor = again(Predictor(written('onnx', tmp_path)))
+    predictor = again(ExportedPredictor(written('onnx', tmp_path)))
     image = np.full((SIDE, SIDE, 3), 3, np.uint8)
     first, second = predictor(iter([image, image]))
     assert np.unique(first.maps['out']).tolist() == [6.]
@@ -126,7 +116,7 @@ def test_copies_of_sessions(again, tmp_path):
 def test_predictors(kind, tiny, exported, photos):
     """Threads, copies, and all that an image can be."""
     of = dict(checkpoint=tiny, exported=exported)[kind]
-    predictor = HostPredictor(of('classification'), device='cpu')
+    predictor = Predictor(of('classification'), device='cpu')
     expected = [result.score for result in predictor(photos)]
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(predictor, photos * 4)
@@ -143,7 +133,7 @@ def test_predictors(kind, tiny, exported, photos):
                 predictor(wrong)
 
 
-@pytest.mark.parametrize('opened', [HostPredictor, Predictor])
+@pytest.mark.parametrize('opened', [Predictor, ExportedPredictor])
 def test_an_open_file_is_no_checkpoint(opened, tmp_path):
     (tmp_path / 'epoch_1.pth').write_bytes(b'x')
     with open(tmp_path / 'epoch_1.pth', 'rb') as stream, pytest.raises(

@@ -17,9 +17,9 @@ from mmlowformer import Predictor
 from mmlowformer.errors import UserError
 from mmlowformer.predict import Classification
 from mmlowformer.serve import Limits
-from mmlowformer.serve.answers import answer_of
 from mmlowformer.serve.app import create_app
 from mmlowformer.serve.limits import is_own_host
+from mmlowformer.serve.responses import response_data
 from mmlowformer.serve.server import Server, address, is_local, listen
 
 LIMITS = Limits(megabytes=1, megapixels=1, waiting=2, seconds=2)
@@ -35,7 +35,7 @@ class Running:
         self.port = self.socket.getsockname()[1]
         app = create_app(predictor, dict(checkpoint='a.pth'), limits=limits,
                          names=('localhost', 'Photos.lan'),
-                         tell=self.told.append)
+                         on_result=self.told.append)
         self.server = Server(app, self.socket, ready.set)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
@@ -147,7 +147,7 @@ def bomb(width, height):
 
 
 @pytest.mark.parametrize(('content', 'words'), [
-    (b'', '0 bytes'), (b'no image', 'no image of a kind'),
+    (b'', '0 bytes'), (b'no image', 'no image of a supported'),
     (encoded()[:500], 'damaged'), (encoded('JPEG')[:800], 'damaged'),
     (bomb(1001, 1000), '1001x1000 pixels'),
     (bomb(60000, 60000), 'too large'),
@@ -377,7 +377,7 @@ def test_names_reach_the_page_escaped():
     result = Classification(image=np.zeros((9, 9, 3), np.uint8),
                             classes=['a\u202eb\nc\udcff'],
                             palette=[(9, 9, 9)], scores=np.ones(1))
-    name = answer_of(result)['labels'][0]['name']
+    name = response_data(result)['labels'][0]['name']
     assert name == r'a\u202eb\nc\udcff'
     assert '\n' not in result.line()
     assert json.loads(json.dumps(result.json()))

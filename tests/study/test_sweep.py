@@ -4,10 +4,10 @@ import json
 import pytest
 
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import Progress, Settings
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.study import sweep
-from mmlowformer.study.sweep import Cell
+from mmlowformer.study.sweep import Measurement
 
 SETTINGS = dict(repeats=3, sizes=(1, 2))
 
@@ -25,7 +25,7 @@ class Measured:
                 raise error
             return dict(complete=complete, rows=[dict(name=name)])
 
-        return Cell(dict(name=name), measure)
+        return Measurement(dict(name=name), measure)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_out_of_memory_is_noted(monkeypatch):
 
     monkeypatch.setattr(sweep, 'measure', measure)
     record = sweep.measure_or_note(
-        [Spec('large', 'test', None)], Settings(), None, Progress())
+        [Spec('large', 'test', None)], Settings(), None, BenchmarkProgress())
     assert record['complete']
     assert record['rows'] == [
         dict(name='large', failure='out of memory with a single image')]

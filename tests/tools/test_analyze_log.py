@@ -9,7 +9,7 @@ import pytest
 from mmlowformer.analysis.curves import choose_keys, draw_curves, read_logs
 from mmlowformer.engine import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOL = ROOT / 'tools' / 'analyze_log.py'
 
@@ -139,9 +139,9 @@ def test_draws_a_picture(call, resumed, capsys):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['.'], 'no log of a training in'),
-    (['resumed', '--keys', 'miou'], '--keys miou: nothing of that name was '
-     'logged. Did you mean mIoU?'),
-    (['resumed', '--keys', 'x'], 'There are lr, time, loss, mIoU.'),
+    (['resumed', '--keys', 'miou'],
+     '--keys miou: no such value was logged. Did you mean mIoU?'),
+    (['resumed', '--keys', 'x'], 'Choose from lr, time, loss, mIoU.'),
     (['resumed', '--out', 'x.jpg'], '--out x.jpg has to end in .png'),
     (['resumed', '--out', 'mine.png'], 'mine.png exists already'),
     (['resumed', 'resumed'], 'several work dirs need --out'),

@@ -11,10 +11,10 @@ import torch
 
 from mmlowformer.benchmark import paper_claims as claims
 from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
-from ..conftest import ROOT
-from .test_train_and_test import run
+from ..helpers import ROOT, run_program
 
 BENCHMARK = ROOT / 'tools' / 'benchmark.py'
 QUICK = ('--shape', 32, 32, '--min-time', 0.05, '--repeats', 2, '--batch-size',
@@ -25,8 +25,9 @@ def test_measures_and_compares(tmp_path):
     files = [argument for kind in ('json', 'csv', 'markdown', 'plot')
              for argument in (f'--{kind}', f'out.{kind}')]
     files[-1] = 'out.png'
-    result = run(BENCHMARK, 'lowformer_b0', 'timm:resnet18', *QUICK,
-                 '--deploy', '--channels-last', *files, cwd=tmp_path)
+    result = run_program(
+        BENCHMARK, 'lowformer_b0', 'timm:resnet18', *QUICK, '--deploy',
+        '--channels-last', *files, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'timm:resnet18' in result.stdout
     record = json.loads((tmp_path / 'out.json').read_text())
@@ -34,7 +35,8 @@ def test_measures_and_compares(tmp_path):
     assert record['environment']['packages']['torch'] == version('torch')
     assert {path.name for path in tmp_path.iterdir()} == {
         'out.json', 'out.csv', 'out.markdown', 'out.png'}
-    result = run(BENCHMARK, '--compare', 'out.json', 'out.json', cwd=tmp_path)
+    result = run_program(BENCHMARK, '--compare', 'out.json', 'out.json',
+                         cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert '1.000' in result.stdout
     assert 'A, images/s' in result.stdout
@@ -48,9 +50,10 @@ def test_paper_preset_and_file_names(tmp_path):
     (tmp_path / 'mine.py').write_text(
         'from torch import nn\n\n\ndef build():\n'
         '    return nn.Conv2d(3, 2, 16, 16)\n')
-    result = run(BENCHMARK, 'mine:build', '--preset', 'paper', '--batch-size',
-                 1, 2, '--min-time', 0.05, '--repeats', 2, '--device', 'cpu',
-                 '--json', 'out.json', cwd=tmp_path)
+    result = run_program(
+        BENCHMARK, 'mine:build', '--preset', 'paper', '--batch-size', 1, 2,
+        '--min-time', 0.05, '--repeats', 2, '--device', 'cpu', '--json',
+        'out.json', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     records = {path.name: json.loads(path.read_text())
                for path in tmp_path.glob('*.json')}
@@ -86,7 +89,9 @@ def test_claims(run_here, tmp_path, monkeypatch):
 
 def test_list(run_here, tmp_path):
     result = run_here(BENCHMARK, '--list', cwd=tmp_path)
-    assert result.stdout.count('feature pyramid') == 8
+    assert result.stdout.count('feature pyramid') == 8 + len(ABLATIONS)
+    assert 'lowformer_b1_unfused' in result.stdout
+    assert 'peer:fat_b3' in result.stdout
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -95,11 +100,11 @@ def test_list(run_here, tmp_path):
     (('--amp', ), '--amp needs --dtype fp16 or bf16'),
     (('--amp', '--dtype', 'bf16', '--backend', 'onnxruntime'),
      'amp and cuda_graph are for torch itself'),
-    (('--dtype', 'bf16', '--backend', 'onnxruntime'), 'nothing in bf16'),
+    (('--dtype', 'bf16', '--backend', 'onnxruntime'), 'in bf16'),
     (('lowformer_b0@openvino,compile', ), 'openvino compiles by itself'),
     (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
-    (('--preset', 'claims', '--mode', 'latency'), '--preset claims decides'),
-    (('--preset', 'claims', 'lowformer_b0'), '--preset claims decides'),
+    (('--preset', 'claims', '--mode', 'latency'), '--preset claims sets'),
+    (('--preset', 'claims', 'lowformer_b0'), '--preset claims sets'),
     (('--batch-size', 'many'), '--batch-size many'),
     (('--json', 'none/a.json'), 'there is no such folder'),
     (('--compare', 'a.json', 'b.json'), 'a.json cannot be read'),
@@ -155,14 +160,14 @@ def test_wide_has_every_column(tool):
 
 
 def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
-    steps, step = itertools.count(1), timing._take_turn
+    steps, step = itertools.count(1), timing._interleave_once
 
     def interrupted(*arguments):
         if next(steps) == 3:
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(timing, '_take_turn', interrupted)
+    monkeypatch.setattr(timing, '_interleave_once', interrupted)
     status, out = tool(*HERE, '--repeats', 9, '--json', 'part.json')
     assert status == 130
     assert 'INCOMPLETE, 2 of 9 rounds' in out

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmcv import ops
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import benchmark_ops

@@ -1,7 +1,7 @@
 """tools/benchmark_predict.py, with a model that is small enough."""
 import re
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOL = ROOT / 'tools/benchmark_predict.py'
 SMALL = ('retinanet_lowformer_b0_shapes', '--size', 64, '--images', 5,

@@ -1,8 +1,6 @@
 """What a user can get wrong ends in a line that names it, in all tools."""
 import http.server
 import json
-import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -14,23 +12,19 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
 
 from mmlowformer import engine
 
-from ..conftest import ROOT, forget_runs
+from ..helpers import (
+    ROOT,
+    TINY_CLASSIFIER,
+    TINY_DETECTOR,
+    TINY_SEGMENTOR,
+    run_tool,
+)
 
-TINY = dict(
-    widths=(8, 8, 16, 16, 32), depths=(0, 1, 1, 1, 1), stem_expand_ratio=1,
-    downsample_expand_ratio=2, block=('norm_lowtention', 'norm_mlp'))
-CONFIG = f"""
-_base_ = {str(ROOT / 'configs' / 'retinanet_lowformer_b0_shapes.py')!r}
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, **{TINY})),
-    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
-    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1,
-                   norm_cfg=dict(num_groups=4)))
-train_dataloader = dict(batch_size=2)
+CONFIG = TINY_DETECTOR + """
 train_cfg = dict(max_epochs=1, val_interval=1)
 env_cfg = dict(dist_cfg=dict(backend='gloo'))
 """
@@ -64,22 +58,6 @@ def server(folder):
         server.shutdown()
 
 
-def run_tool(name, *arguments):
-    """Exit status of a tool that is run in this process."""
-    forget_runs()
-    argv = sys.argv
-    sys.argv = [name, *map(str, arguments)]
-    try:
-        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
-    except SystemExit as end:
-        return end.code
-    finally:
-        sys.argv = argv
-        # Its log file goes with the test's folder.
-        forget_runs()
-    return None
-
-
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory, shapes):
     """A folder with a config, its data and a checkpoint of a training."""
@@ -96,12 +74,10 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 """)
-    environ = dict(os.environ)
-    assert run_tool('train.py', folder / 'tiny.py', '--work-dir',
-                    folder / 'trained') is None
+    result = run_tool('train.py', 'tiny.py', '--work-dir', 'trained',
+                      cwd=folder)
+    assert result.returncode == 0, result.stdout
     shutil.copy(folder / 'trained' / 'epoch_1.pth', folder / 'good.pth')
-    os.environ.clear()
-    os.environ.update(environ)
     return folder
 
 
@@ -407,29 +383,20 @@ TRAINING = {
 
 
 @pytest.fixture
-def broken(folder, tmp_path, server, monkeypatch):
-    """Runs a tool on what is broken; its one line, or its exit status."""
-    monkeypatch.chdir(tmp_path)
+def broken(folder, tmp_path, server, monkeypatch, safe_loading):
+    """Runs a tool on what is broken, which must not succeed."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
-    allowed = torch.serialization.get_safe_globals()
 
     def run(tool, make, arguments):
         if make is not None:
             make(tmp_path, folder)
-        status = run_tool(tool, *(str(argument).format(
+        result = run_tool(tool, *(str(argument).format(
             tmp=tmp_path, good=folder, server=server)
-            for argument in arguments))
-        assert status, 'nothing was found wrong'
-        return status
+            for argument in arguments), cwd=tmp_path)
+        assert result.returncode, 'nothing was found wrong'
+        return result
 
-    environ = dict(os.environ)
-    yield run
-    os.environ.clear()
-    os.environ.update(environ)
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(allowed)
-    for handler in MMLogger.get_current_instance().handlers:
-        handler.close()
+    return run
 
 
 def config_of(make):
@@ -437,15 +404,15 @@ def config_of(make):
     return '{tmp}/config.py' if own else '{good}/tiny.py'
 
 
-def one_line(status, message):
+def one_line(result, message):
     if isinstance(message, int):
-        assert status == message
+        assert result.returncode == message
         return
-    print(status)
-    assert ': error: ' in status
-    assert message in status
-    assert 'weights_only' not in status
-    assert len(status.splitlines()) == 1
+    print(result.stderr)
+    assert ': error: ' in result.stderr
+    assert message in result.stderr
+    assert 'weights_only' not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(('make', 'arguments', 'message'), TRAINING.values(),
@@ -497,29 +464,14 @@ def test_testing(broken, make, arguments, message):
         config_of(make), *arguments, '--work-dir', '{tmp}/run']), message)
 
 
-# The other two tasks, as small.
-TASKS = {
-    'ade': ('fpn_lowformer_b0_shapes', """
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, **{tiny})),
-    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
-    decode_head=dict(in_channels=[16, 16, 16, 16], channels=16))
-train_dataloader = dict(batch_size=2)
-"""),
-    'folders': ('lowformer_b0_shapes', """
-model = dict(backbone=dict(arch=dict(_delete_=True, **{tiny})),
-             head=dict(in_channels=32))
-train_dataloader = dict(batch_size=2)
-""")}
+# The other two tasks, by the folder of their data.
+TASKS = dict(ade=TINY_SEGMENTOR, folders=TINY_CLASSIFIER)
 
 
 def task(name, change):
     """A config and data of another task, after a change."""
     def write(folder, good):
-        base, text = TASKS[name]
-        base = str(ROOT / 'configs' / f'{base}.py')
-        (folder / 'config.py').write_text(
-            f'_base_ = {base!r}\n' + text.format(tiny=TINY))
+        (folder / 'config.py').write_text(TASKS[name])
         shutil.copytree(good / name, folder / 'data')
         change(folder / 'data')
     return write
@@ -656,11 +608,12 @@ def test_bug_keeps_its_traceback(broken, tmp_path, monkeypatch):
             '{tmp}/config.py', '--work-dir', '{tmp}/run'])
 
 
-def test_debug(broken, capsys):
-    arguments = ['{good}/tiny.py', '--debug', '--work-dir', '{tmp}/run', *ON,
-                 'model.bakbone.arch=b1']
-    one_line(broken('train.py', None, arguments), 'Did you mean backbone?')
-    assert "TypeError: RetinaNet.__init__() got" in capsys.readouterr().err
+def test_debug(broken):
+    result = broken('train.py', None, [
+        '{good}/tiny.py', '--debug', '--work-dir', '{tmp}/run', *ON,
+        'model.bakbone.arch=b1'])
+    one_line(result, 'Did you mean backbone?')
+    assert "TypeError: RetinaNet.__init__() got" in result.stdout
 
 
 def test_as_a_program(folder, run_python):
@@ -688,4 +641,5 @@ def test_two_trainings_at_once(broken, folder, tmp_path):
         finally:
             first.kill()
     # What is killed leaves no lock, and can be gone on with.
-    assert run_tool('train.py', *arguments, '--resume') is None
+    assert run_tool('train.py', *arguments, '--resume',
+                    cwd=tmp_path).returncode == 0

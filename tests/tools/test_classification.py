@@ -1,4 +1,4 @@
-"""The tools on a folder data set, as users run them."""
+"""The tools on a folder data set."""
 import json
 
 import pytest
@@ -8,17 +8,16 @@ from safetensors.torch import save_file
 
 from mmlowformer import LowFormer, engine
 
-from .test_predict import PREDICT
-from .test_train_and_test import TEST, TRAIN, run
+from ..helpers import PREDICT, TEST, TINY_CLASSIFIER, TRAIN, run_tool
 
-SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_epochs=1',
-         'train_dataloader.num_workers=0',
-         'train_dataloader.persistent_workers=False',
-         'val_dataloader.num_workers=0',
-         'val_dataloader.persistent_workers=False',
-         'test_dataloader.num_workers=0',
-         'test_dataloader.persistent_workers=False',
-         'default_hooks.logger.interval=1']
+SMALL = ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    file = tmp_path_factory.mktemp('config') / 'tiny.py'
+    file.write_text(TINY_CLASSIFIER)
+    return file
 
 
 @pytest.fixture(scope='module')
@@ -27,20 +26,20 @@ def options(shapes):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, options):
+def trained(tmp_path_factory, config, options):
     folder = tmp_path_factory.mktemp('cls')
-    result = run(TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run', '--seed',
-                 1, *options, cwd=folder)
+    result = run_tool(TRAIN, config, '--work-dir', 'run', '--seed', 1,
+                      *options, cwd=folder)
     assert result.returncode == 0, result.stdout
     return folder / 'run' / 'epoch_1.pth', result.stdout
 
 
-def test_train_and_test(trained, options, tmp_path):
+def test_train_and_test(trained, config, options, run_here, tmp_path):
     checkpoint, log = trained
     assert 'scope mmpretrain' in log
     assert 'Epoch 1/1  2/2' in log
-    result = run(TEST, 'lowformer_b0_shapes', checkpoint, '--out', 'm.json',
-                 '--show-dir', 'pictures', *options, cwd=tmp_path)
+    result = run_here(TEST, config, checkpoint, '--out', 'm.json',
+                      '--show-dir', 'pictures', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     accuracy = json.loads((tmp_path / 'm.json').read_text())['accuracy/top1']
     assert f'accuracy/top1 {accuracy:.4g}' in log
@@ -67,14 +66,17 @@ def test_published_layout_is_tested_as_it_is(shapes, run_here, error_here,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('safe_loading')
-def test_transfer_takes_the_backbone(shapes, options, tmp_path):
+def test_transfer_takes_the_backbone(shapes, options, run_here, tmp_path):
     """From a classifier of 1000 classes to one of 4."""
     published = timm.create_model('lowformer_b1').state_dict()
     torch.save(published, tmp_path / 'b1.pth')
-    result = run(
+    result = run_here(
         TRAIN, 'lowformer_b1_transfer', '--work-dir', 'run', *options,
         'model.backbone.init_cfg.checkpoint=b1.pth', 'train_cfg.max_epochs=2',
+        'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False',
         'train_dataloader.dataset.pipeline.1.scale=64',
         'val_dataloader.dataset.pipeline.2.crop_size=64',
         'param_scheduler.0.end=1', 'param_scheduler.1.begin=1',
@@ -82,7 +84,7 @@ def test_transfer_takes_the_backbone(shapes, options, tmp_path):
     assert result.returncode == 0, result.stdout
     count = len(LowFormer('b1').state_dict())
     assert (f"LowFormer-b1: {count}/{count} tensors from b1.pth (timm's "
-            'layout)') in result.stdout
+            'key format)') in result.stdout
     assert 'accuracy/top1' in result.stdout
     state = engine.check_checkpoint(
         tmp_path / 'run' / 'epoch_2.pth')['state_dict']
@@ -92,9 +94,9 @@ def test_transfer_takes_the_backbone(shapes, options, tmp_path):
                                published['stem.0.conv.weight'])
 
 
-def test_retrieval(trained, shapes, run_here, tmp_path):
+def test_retrieval(classifier, shapes, run_here, tmp_path):
     result = run_here(
-        TEST, 'lowformer_b1_retrieval', trained[0], '--out', 'm.json',
+        TEST, 'lowformer_b1_retrieval', classifier, '--out', 'm.json',
         '--cfg-options', f'data_root={shapes}/folders/',
         'model.image_encoder.0.arch=b0', 'test_dataloader.num_workers=0',
         'model.prototype.num_workers=0', 'test_evaluator.topk=(1,4)',
@@ -119,8 +121,7 @@ def numbered_otherwise(trained, tmp_path):
 def test_a_config_in_the_work_dir_stays(options, error_here, run_here,
                                         tmp_path):
     file = tmp_path / 'mine.py'
-    text = ("# Mine.\n_base_ = __import__('mmlowformer').get_config_path("
-            "'lowformer_b0_shapes')\n")
+    text = f'# Mine.{TINY_CLASSIFIER}'
     file.write_text(text)
     message = error_here(TRAIN, 'mine.py', '--work-dir', '.', *options,
                          cwd=tmp_path)
@@ -140,14 +141,15 @@ def on_one_line(text):
 
 
 @pytest.mark.parametrize('command', [
-    [TEST, 'lowformer_b0_shapes', 'other.pth'],
-    [PREDICT, 'other.pth', 'images', '--config', 'lowformer_b0_shapes'],
-    [TRAIN, 'lowformer_b0_shapes', '--resume', 'other.pth'],
+    [TEST, 'tiny.py', 'other.pth'],
+    [PREDICT, 'other.pth', 'images', '--config', 'tiny.py'],
+    [TRAIN, 'tiny.py', '--resume', 'other.pth'],
 ], ids=['test', 'predict', 'resume'])
-def test_classes_in_another_order(numbered_otherwise, options, error_here,
-                                  shapes, command):
+def test_classes_in_another_order(numbered_otherwise, config, options,
+                                  error_here, shapes, command):
     folder = numbered_otherwise.parent
     (folder / 'images').symlink_to(shapes / 'folders/val/circle')
+    (folder / 'tiny.py').symlink_to(config)
     message = error_here(*command, *(options if PREDICT not in command else
                                      ()), cwd=folder)
     loader = 'train' if TRAIN in command else 'test'
@@ -155,32 +157,33 @@ def test_classes_in_another_order(numbered_otherwise, options, error_here,
         in on_one_line(message).replace(f'{folder}/', '')
 
 
-def test_fine_tuning_from_classes_in_another_order(numbered_otherwise, options,
-                                                   run_here):
+def test_fine_tuning_from_classes_in_another_order(
+        numbered_otherwise, config, options, run_here):
     """That may be meant; the head is learned anew."""
     folder = numbered_otherwise.parent
-    result = run_here(TRAIN, 'lowformer_b0_shapes', *options,
-                      'load_from=other.pth', cwd=folder)
+    result = run_here(TRAIN, config, *options, 'load_from=other.pth',
+                      cwd=folder)
     assert result.returncode == 0, result.stdout
     assert OTHER_NUMBERS.format('other.pth', 'train_dataloader') \
         in on_one_line(result.stdout).replace(f'{folder}/', '')
 
 
-def test_another_size_than_trained_for(trained, options, run_here, tmp_path):
+def test_another_size_than_trained_for(trained, config, options, run_here,
+                                       tmp_path):
     size = 'test_dataloader.dataset.pipeline.1.scale=(32,32)'
     told = [on_one_line(run_here(
-        TEST, 'lowformer_b0_shapes', trained[0], *options, *more,
-        cwd=tmp_path).stdout) for more in ([], [size])]
+        TEST, config, trained[0], *options, *more, cwd=tmp_path).stdout)
+        for more in ([], [size])]
     assert 'other sizes' not in told[0]
     assert 'other sizes of images' in told[1]
     assert 'Resize 64x64; here Resize 32x32' in told[1]
-    assert 'run/lowformer_b0_shapes.py' in told[1]
+    assert 'run/tiny.py' in told[1]
 
 
-def test_a_last_batch_of_a_single_image(shapes, options, run_here, error_here,
+def test_a_last_batch_of_a_single_image(config, options, run_here, error_here,
                                         tmp_path):
     """BatchNorm cannot learn of it where its map is a single position."""
-    arguments = [TRAIN, 'lowformer_b0_shapes', '--work-dir', 'run', *options,
+    arguments = [TRAIN, config, '--work-dir', 'run', *options,
                  'train_dataloader.batch_size=3',
                  'train_dataloader.dataset.pipeline.1.scale=(32,32)']
     shown = on_one_line(error_here(*arguments, cwd=tmp_path))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 # These import nothing that takes long.
 WITHOUT = '_ctrl_c', 'mmcv_wheel', 'setup_env'

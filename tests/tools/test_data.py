@@ -12,8 +12,8 @@ from mmlowformer.datasets import tiling
 from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
-from ..conftest import ROOT
 from ..custom_data import read, write_custom_data
+from ..helpers import ROOT
 
 DATA = ROOT / 'tools/data.py'
 

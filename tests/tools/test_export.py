@@ -10,12 +10,11 @@ import time
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.runtime import Predictor
+from mmlowformer.runtime import ExportedPredictor
 
-from ..conftest import ROOT
+from ..helpers import PREDICT, ROOT
 
 EXPORT = ROOT / 'tools/export.py'
-PREDICT = ROOT / 'tools/predict.py'
 TEST = ROOT / 'tools/test.py'
 BENCHMARK = ROOT / 'tools/benchmark.py'
 
@@ -67,7 +66,7 @@ def test_ended_while_it_is_verified(number, tiny, tmp_path):
     left, = (tmp_path / 'out').iterdir()
     assert left.name == 'onnx.unverified'
     with pytest.raises(UserError, match='did not pass its verification'):
-        Predictor(left)
+        ExportedPredictor(left)
 
 
 def test_what_is_there_stays(run_here, error_here, tiny,
@@ -89,7 +88,7 @@ def test_what_is_there_stays(run_here, error_here, tiny,
      '--max-dets has to be positive'),
     ('classification', ['--format', 'onnx', '--calibration', '.'],
      '--calibration is for --quantize 8'),
-    ('detection', ['--format', 'onnx', '--batch', 'dynamic'], '--raw'),
+    ('detection', ['--format', 'onnx', '--batch', 'dynamic'], '--no-nms'),
     ('detection', ['--format', 'onnx', '--verify', 'nowhere'],
      'input not found: nowhere')])
 def test_mistakes(error_here, tiny, tmp_path, task,

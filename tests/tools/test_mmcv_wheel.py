@@ -2,11 +2,11 @@
 import subprocess
 import sys
 import tarfile
+import threading
 
 import pytest
 
-from ..conftest import ROOT
-from .conftest import fake_python
+from ..helpers import ROOT, fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import mmcv_wheel
@@ -130,9 +130,13 @@ def test_failed_download_is_named(tmp_path):
 
 def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').touch()
+    compiling = threading.Event()
     with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
         mmcv_wheel.build('python', 'mmcv==2.1.0',
-                         tmp_path / 'file' / 'wheels' / 'key', False)
+                         tmp_path / 'file' / 'wheels' / 'key', False,
+                         compiling)
+    # The set-up waits for it before it installs the rest.
+    assert compiling.is_set()
 
 
 def test_folder_depends_on_flags_and_stack(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from mmpretrain.apis import ModelHub
 from mmlowformer import LowFormer
 from mmlowformer.errors import UserError
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 TOOL = ROOT / 'tools' / 'model_zoo.py'
 

@@ -8,8 +8,7 @@ import torch
 from mmlowformer import LowFormer
 from mmlowformer.analysis import precision
 
-from ..conftest import ROOT
-from .test_train_and_test import run
+from ..helpers import ROOT, run_program
 
 TOOL = ROOT / 'tools' / 'precision.py'
 
@@ -40,9 +39,9 @@ def tables_of(output):
 
 def test_errors_and_metrics(weights, options, tmp_path):
     """The stem and stage 1 are kept in float32."""
-    result = run(TOOL, 'lowformer_b0_shapes', weights, '--images', 3,
-                 '--metrics', '--float32', r'^stem|stages\.0', *options,
-                 cwd=tmp_path)
+    result = run_program(
+        TOOL, 'lowformer_b0_shapes', weights, '--images', 3, '--metrics',
+        '--float32', r'^stem|stages\.0', *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     tables = tables_of(result.stdout)
     bf16, fp16 = (next(rows for title, rows in tables.items() if re.match(
@@ -65,7 +64,7 @@ def test_errors_and_metrics(weights, options, tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--images', '0'], '--images has to be at least 1, not 0'),
-    (['--launcher', 'pytorch'], 'leave --launcher out'),
+    (['--launcher', 'pytorch'], 'omit --launcher'),
 ])
 def test_errors_are_one_line(weights, options, error_here, tmp_path, arguments,
                              message):

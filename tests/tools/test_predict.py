@@ -17,9 +17,8 @@ from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.predict import writer as writing
 
-from ..conftest import ROOT
+from ..helpers import PREDICT, ROOT
 
-PREDICT = ROOT / 'tools/predict.py'
 TEST = ROOT / 'tools/test.py'
 ALL = ('--score-thr', 0)
 

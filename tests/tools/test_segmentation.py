@@ -1,10 +1,10 @@
-"""The tools on segmentation, as users run them."""
+"""The tools on segmentation."""
 import json
 
 import cv2
 import pytest
 
-from .test_train_and_test import TEST, TRAIN, run
+from ..helpers import TEST, TRAIN, run_tool
 
 CONFIG = 'fpn_lowformer_b0_shapes'
 SMALL = ['train_dataloader.batch_size=2', 'train_cfg.max_iters=3',
@@ -22,15 +22,15 @@ def options(shapes):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, options):
     folder = tmp_path_factory.mktemp('seg')
-    result = run(TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1,
-                 '--auto-scale-lr', *options, cwd=folder)
+    result = run_tool(TRAIN, CONFIG, '--work-dir', 'run', '--seed', 1,
+                      '--auto-scale-lr', *options, cwd=folder)
     assert result.returncode == 0, result.stdout
     return folder / 'run' / 'iter_3.pth', result.stdout
 
 
-def metrics_and_pictures(run, checkpoint, options, cwd, *arguments):
-    result = run(TEST, CONFIG, checkpoint, '--out', 'm.json', '--show-dir',
-                 'pictures', *arguments, *options, cwd=cwd)
+def metrics_and_pictures(checkpoint, options, cwd, *arguments):
+    result = run_tool(TEST, CONFIG, checkpoint, '--out', 'm.json',
+                      '--show-dir', 'pictures', *arguments, *options, cwd=cwd)
     assert result.returncode == 0, result.stdout
     pictures = sorted((cwd / 'pictures').iterdir())
     assert [path.name for path in pictures] == ['000000.jpg', '000001.jpg']
@@ -49,24 +49,22 @@ def test_train(trained):
 
 def test_test(trained, options, tmp_path):
     checkpoint, log = trained
-    metrics, pictures = metrics_and_pictures(run, checkpoint, options,
-                                             tmp_path)
+    metrics, pictures = metrics_and_pictures(checkpoint, options, tmp_path)
     assert f'mIoU {metrics["mIoU"]:.4g}' in log
     # The mask of the data set, that of the network, and where they differ,
     # each five times as large as the image, with a margin.
     assert cv2.imread(str(pictures[0])).shape == (404, 1086, 3)
 
 
-def test_deployed(trained, options, run_here, tmp_path):
-    metrics, _ = metrics_and_pictures(run_here, trained[0], options, tmp_path,
+def test_deployed(trained, options, tmp_path):
+    metrics, _ = metrics_and_pictures(trained[0], options, tmp_path,
                                       '--deploy')
     assert f'mIoU {metrics["mIoU"]:.4g}' in trained[1]
 
 
-def test_augmented(trained, options, run_here, tmp_path):
+def test_augmented(trained, options, tmp_path):
     """As many pictures and metrics; other numbers than of one view."""
-    metrics, _ = metrics_and_pictures(run_here, trained[0], options, tmp_path,
-                                      '--tta')
+    metrics, _ = metrics_and_pictures(trained[0], options, tmp_path, '--tta')
     assert metrics.keys() >= {'mIoU', 'aAcc', 'mAcc'}
     assert f'mIoU {metrics["mIoU"]:.4g}' not in trained[1]
 

@@ -12,7 +12,7 @@ import pytest
 
 from mmlowformer.serve.server import listen
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 SERVE = ROOT / 'tools/serve.py'
 
@@ -46,7 +46,7 @@ def test_from_start_to_ctrl_c(detector, photos, tmp_path):
     assert process.returncode == 130, rest
     assert 'Traceback' not in rest
     assert '64x64' in rest
-    assert rest.strip().splitlines()[-1] == 'Stopped after 1 photo(s).'
+    assert rest.strip().splitlines()[-1] == 'Stopped after 1 image(s).'
 
 
 def test_a_port_that_is_taken(error_here, detector, tmp_path):
@@ -70,8 +70,7 @@ def test_one_line_for_mistakes(error_here, detector, tmp_path, options,
 
 
 def test_what_is_missing(error_here, detector, tmp_path, monkeypatch):
-    monkeypatch.setattr('importlib.util.find_spec',
-                        lambda name, *_: name != 'uvicorn')
+    monkeypatch.setitem(sys.modules, 'uvicorn', None)
     said = error_here(SERVE, detector, cwd=tmp_path)
     assert 'uvicorn is missing: pip install starlette uvicorn' in said
 
@@ -79,8 +78,7 @@ def test_what_is_missing(error_here, detector, tmp_path, monkeypatch):
 def test_who_else_can_reach_it(run_here, detector, tmp_path, monkeypatch):
     """A warning; nothing is served in this test."""
     def run(server):
-        monkeypatch.setattr(server, '_taken', None)
-        server._ready()
+        server._on_ready()
 
     monkeypatch.setattr('mmlowformer.serve.server.Server.run', run)
     result = run_here(SERVE, detector, '--host', '0.0.0.0', '--port', 0,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT
-from .conftest import fake_python
+from ..helpers import ROOT, fake_python
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import setup_env

@@ -9,12 +9,12 @@ from mmlowformer.benchmark import run
 from mmlowformer.errors import printable
 from mmlowformer.study import sweep
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 STUDY = ROOT / 'tools' / 'study.py'
 QUICK = ('--min-time', 0.02, '--repeats', 1, '--threads', 1, '--device', 'cpu')
 GRID = ('layers', '--channels', 16, 32, '--sizes', 4, '--batch-size', 1,
-        '--designs', 'conv 1x1', 'fused MBConv', 'MBConv', 'GELU')
+        '--block-types', 'conv 1x1', 'fused MBConv', 'MBConv', 'GELU')
 MODULE = ('from torch import nn\n\n\ndef build():\n'
           '    return nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.GELU())\n')
 
@@ -42,7 +42,7 @@ def test_layers(run_here, tmp_path, monkeypatch):
     assert study['complete']
     assert study['settings']['options']['deploy']
     row = study['cells'][1]['rows'][0]
-    assert row['design'] == 'conv 1x1'
+    assert row['block_type'] == 'conv 1x1'
     assert row['macs'] == 100 * 32 * 32 * 4 * 4
     assert row['gmacs_per_second'] == pytest.approx(
         1e-6 * row['macs'] / row['milliseconds'], rel=1e-6)
@@ -75,7 +75,8 @@ KNOWN = dict(
         options=dict(deploy=False, channels_last=False, dtype='fp32',
                      amp=False, compile=None, cuda_graph=False,
                      backend='torch', device='cpu', threads=1)),
-    environment=dict(device='a', threads=1, packages=dict(torch='2'),
+    environment=dict(device='a', cpu_capability='AVX2', threads=1,
+                     packages=dict(torch='2'),
                      variables=dict(OMP_NUM_THREADS='1')),
     cells=[dict(
         key=dict(model='m', size=64, batch_size=1), milliseconds=0.1,
@@ -146,7 +147,7 @@ def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
     result = run_here(STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
     assert result.returncode == 130
     assert 'INCOMPLETE' in result.stdout
-    assert 'The same command' in result.stdout
+    assert 'the same command' in result.stdout
     kept = read(tmp_path / 'a.json')
     assert len(kept['cells']) == 1
     message = error_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
@@ -195,13 +196,13 @@ def test_choose(run_here, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (('layers', '--designs', 'conv'), "--designs: 'conv' is none of"),
+    (('layers', '--block-types', 'conv'), "--block-types: 'conv' is none of"),
     (('layers', '--channels', 512, '--sizes', 224), 'nothing is left'),
     (('layers', '--cpu-time', '--device', 'cpu'), '--cpu-time adds up'),
     (('network', 'lowformer_b9'), 'LowFormer has no model'),
     (('network', 'lowformer_b0', '--backend', 'torchscript'),
-     'TorchScript does not say which layers'),
-    (('resolution', '--sizes', 8), '--sizes have to be at least 32'),
+     'TorchScript does not report which layers'),
+    (('resolution', '--sizes', 8), '--sizes has to be at least 32'),
     (('choose', '--budget-ms', 0), '--budget-ms has to be positive'),
     (('choose', '--budget-ms', 9, '--archs', 'no.json'), 'cannot be read'),
     (('show', 'no.json'), 'no.json cannot be read'),

@@ -5,7 +5,6 @@ import math
 import os
 import re
 import resource
-import runpy
 import shutil
 import signal
 import subprocess
@@ -23,10 +22,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import (
-    MODELS,
-    init_default_scope,
-)
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -34,19 +30,17 @@ from mmlowformer import LowFormer, engine
 from mmlowformer.engine import UserError
 from mmlowformer.engine.hooks import atomic_checkpoint
 
-from ..conftest import ROOT
-from .test_train_and_test import TEST, TRAIN, run
+from ..helpers import (
+    ROOT,
+    TEST,
+    TINY,
+    TINY_SEGMENTOR,
+    TRAIN,
+    run_program,
+    run_tool,
+)
 
-TINY = dict(
-    widths=(8, 8, 16, 16, 32), depths=(0, 1, 1, 1, 1), stem_expand_ratio=1,
-    downsample_expand_ratio=2, block=('norm_lowtention', 'norm_mlp'))
-CONFIG = f"""
-_base_ = {str(ROOT / 'configs' / 'fpn_lowformer_b0_shapes.py')!r}
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, **{TINY})),
-    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
-    decode_head=dict(in_channels=[16, 16, 16, 16], channels=16))
-train_dataloader = dict(batch_size=1)
+CONFIG = TINY_SEGMENTOR.replace('batch_size=2', 'batch_size=1') + """
 val_dataloader = dict(batch_size=1)
 test_dataloader = dict(batch_size=1)
 train_cfg = dict(max_iters=12, val_interval=12)
@@ -141,18 +135,15 @@ def test_torn_checkpoint_is_passed_over(resumed):
 
 
 @pytest.fixture
-def tested_here(folder, monkeypatch):
-    """Run test.py in this process, which imports the libraries only once."""
+def tested_here(folder):
+    """Metrics of test.py in this process, which has imported all."""
 
-    def metrics_of(checkpoint, *options):
+    def metrics_of(checkpoint):
         out = folder / 'metrics.json'
         out.unlink(missing_ok=True)
-        monkeypatch.setattr(sys, 'argv', [
-            str(TEST), str(folder / 'tiny.py'), str(checkpoint), '--work-dir',
-            str(folder / 'test'), '--out', str(out), '--cfg-options',
-            *options, 'log_level=ERROR'])
-        monkeypatch.setenv('LOCAL_RANK', '0')
-        runpy.run_path(str(TEST), run_name='__main__')
+        result = run_tool(TEST, 'tiny.py', checkpoint, '--work-dir', 'test',
+                          '--out', out, cwd=folder)
+        assert result.returncode == 0, result.stdout
         return json.loads(out.read_text())
 
     return metrics_of
@@ -167,7 +158,7 @@ def test_processes_give_the_same_metrics(folder, resumed, tested_here):
     checkpoint = folder / 'background.pth'
     torch.save(dict(state_dict=saying(0, state)), checkpoint)
     out = folder / 'together.json'
-    result = run(
+    result = run_program(
         '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', 2,
         TEST, 'tiny.py', checkpoint, '--launcher', 'pytorch',
         '--work-dir', 'test', '--out', out, cwd=folder)
@@ -271,7 +262,7 @@ def test_no_room_for_a_checkpoint(folder, resumed):
     work_dir = shutil.copytree(resumed[0], folder / 'full')
     latest = work_dir / LAST
     content = latest.read_bytes()
-    result = run(
+    result = run_program(
         TRAIN, 'tiny.py', '--work-dir', work_dir, '--resume', '--cfg-options',
         'train_cfg.max_iters=14', 'default_hooks.checkpoint.max_keep_ckpts=1',
         cwd=folder, preexec_fn=limit_files_to(len(content) // 2))

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ..conftest import ROOT, untrained
+from ..helpers import PREDICT, ROOT, TEST, TRAIN, untrained
 
 CONFIG = ROOT / 'configs' / 'bytetrack_lowformer_b0_shapes.py'
-TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in
-                        ('train', 'test', 'predict'))
 FEW = dict(model=dict(test_cfg=dict(max_per_img=5)))
 
 
@@ -93,7 +91,7 @@ def test_no_track_at_all_is_a_result(run_here, crossings, tmp_path):
 def test_what_is_not_for_many_objects_is_refused(error_here, crossings, sure,
                                                  tmp_path):
     for arguments, text in (
-            (('--out', 'tracks.pkl'), 'the tracks are written to'),
+            (('--out', 'tracks.pkl'), 'many objects are written to'),
             (('--score-thr', 0.2, '--show-dir', 'a'), 'thresholds in model'),
             (('--tta', ), '--tta needs tta_model and tta_pipeline'),
             (('--submission', 'a.zip'), 'is for trackers of one object')):

@@ -31,7 +31,7 @@ from mmlowformer.tracking.predict_mot import (
     tracker_settings,
 )
 
-from ..conftest import ROOT, untrained
+from ..helpers import ROOT, untrained
 
 NAMES = ['circle', 'square']
 IMAGE = np.full((60, 80, 3), 90, np.uint8)

@@ -1,21 +1,16 @@
 """Single-object tracking in the tools: train, test, predict, submit."""
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 
-from ..conftest import ROOT, untrained
+from ..helpers import PREDICT, ROOT, TEST, TRAIN, run_program, untrained
 
 CONFIG = ROOT / 'configs' / 'track_lowformer_tiny_shapes.py'
-TRAIN, TEST, PREDICT = (ROOT / 'tools' / f'{name}.py' for name in
-                        ('train', 'test', 'predict'))
 
 
 def options(videos, *more):
@@ -151,13 +146,10 @@ def test_broken_frame_is_named(error_here, videos, checkpoint, tmp_path):
 def test_two_processes_give_the_same_metrics(run_here, videos, checkpoint,
                                              tmp_path):
     alone, _ = metrics_of(run_here, videos, checkpoint, tmp_path)
-    result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc-per-node', '2', TEST, CONFIG, checkpoint, '--launcher',
-         'pytorch', '--out', 'both.json', '--work-dir', 'both',
-         *options(videos)], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=600,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    result = run_program(
+        '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', 2,
+        TEST, CONFIG, checkpoint, '--launcher', 'pytorch', '--out',
+        'both.json', '--work-dir', 'both', *options(videos), cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     both = json.loads((tmp_path / 'both.json').read_text())
     both.pop('track/fps')

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ...errors import UserError
-from ...models import bare
+from ...models import unwrap_model
 from ...registry import HOOKS
 from .progress_bar import by_iteration
 from .switchable import SwitchableHook
@@ -38,7 +38,7 @@ class BatchNormCheckHook(SwitchableHook):
             return
         with _kept_random_states():
             image = pseudo_collate([loader.dataset[0]])
-        name = _norm_of_one_value(bare(runner.model), image)
+        name = _norm_of_one_value(unwrap_model(runner.model), image)
         if name:
             raise UserError(
                 f'{name} cannot learn from a batch of one image, whose '

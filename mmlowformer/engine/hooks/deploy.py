@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ...deployment.deploy import deploy_in_place, deployed_forwards
-from ...models import bare
+from ...models import unwrap_model
 from ...registry import HOOKS
 
 
@@ -63,6 +63,6 @@ def _network(runner: Runner) -> nn.Module:
 
     They have no other network, and take nothing but videos.
     """
-    model = bare(runner.model)
+    model = unwrap_model(runner.model)
     detector = getattr(model, 'detector', None)
     return detector if isinstance(detector, nn.Module) else model

@@ -2,11 +2,11 @@
 from mmengine.dist import is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
-from rich.progress import Progress, TaskID, TextColumn
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ...registry import HOOKS
 from ...utils.console import console, install_screen_handler, set_bar, show
-from ...utils.progress_bar import _bar, format_duration
+from ...utils.progress_bar import format_duration, make_bar
 from ...utils.text import wrapped
 from ..best_metrics import shown_metrics
 from .switchable import SwitchableHook
@@ -91,7 +91,8 @@ class ProgressBarHook(SwitchableHook):
     def _start(self) -> None:
         if not is_main_process():
             return
-        self._bar = _bar(TextColumn('{task.fields[state]}'))
+        self._bar = make_bar(MofNCompleteColumn(),
+                             TextColumn('{task.fields[state]}'))
         self._task = self._bar.add_task('Starting', total=None, state='')
         set_bar(self._bar)
 

@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from ...errors import printable
-from ...models import bare, find_lowformers
+from ...models import find_lowformers, unwrap_model
 from ...models.exported_model import ExportedModel
 from ...registry import HOOKS
 from ...utils.console import say, warn
@@ -48,7 +48,7 @@ class RunSummaryHook(SwitchableHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Count the tensors that fit."""
-        needed = bare(runner.model).state_dict()
+        needed = unwrap_model(runner.model).state_dict()
         given = checkpoint.get('state_dict', checkpoint)
         count = sum(name in given and given[name].shape == value.shape
                     for name, value in needed.items())
@@ -76,7 +76,7 @@ class RunSummaryHook(SwitchableHook):
 
     def before_test(self, runner: Runner) -> None:
         """Print the summary of a test."""
-        model = bare(runner.model)
+        model = unwrap_model(runner.model)
         say(line('Weights', str(model.folder) if isinstance(
             model, ExportedModel) else self._weights))
         say(line('Data', describe_data(runner.test_dataloader.dataset)))

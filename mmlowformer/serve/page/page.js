@@ -14,7 +14,7 @@ function say(text, wrong = false) {
   $('status').classList.toggle('wrong', wrong);
 }
 
-/* From a photo to a result. */
+/* From an image to a result. */
 
 async function start() {
   model = await (await fetch('model')).json();
@@ -26,20 +26,20 @@ async function start() {
 }
 
 async function take(files) {
-  const photo = [...files].find((file) => file.size || file.type);
-  if (!photo || !model) return;
+  const file = [...files].find((file) => file.size || file.type);
+  if (!file || !model) return;
   if (running) running.abort();
   const mine = running = new AbortController();
-  const name = photo.name || 'the photo';
+  const name = file.name || 'the image';
   try {
-    if (photo.size > model.limits.bytes) {
+    if (file.size > model.limits.bytes) {
       throw new Error('the file is too large: ' +
-        `${model.limits.megabytes} MB are the limit`);
+        `${model.limits.megabytes} MB is the limit`);
     }
     say(`Looking at ${name} …`);
     canvas.classList.add('old');
     const answer = await fetch('predict', {
-      method: 'POST', body: photo, signal: mine.signal,
+      method: 'POST', body: file, signal: mine.signal,
       headers: {'Content-Type': 'application/octet-stream'}});
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
@@ -124,7 +124,7 @@ function paint(objects, opacity) {
     if (cover) brush.drawImage(cover, 0, 0, canvas.width, canvas.height);
   }
   brush.globalAlpha = 1;
-  // Lines and letters of one size on the screen, however large the photo.
+  // Lines and letters of one size on the screen, however large the image.
   const unit = Math.max(1, canvas.width / (canvas.clientWidth || 800));
   // The surest is on top.
   for (const one of [...objects].reverse()) frame(brush, one, unit);
@@ -136,7 +136,7 @@ function frame(brush, one, unit) {
   const [left, top, right, bottom] = one.box.map(
     (value, index) => value * (index % 2 ? down : across));
   brush.lineWidth = 2.5 * unit;
-  brush.strokeStyle = one.colour;
+  brush.strokeStyle = one.color;
   brush.strokeRect(left, top, right - left, bottom - top);
   const text = `${one.name} ${one.score.toFixed(2)}`;
   const size = 14 * unit;
@@ -145,22 +145,22 @@ function frame(brush, one, unit) {
   const height = 1.35 * size;
   const x = Math.max(0, Math.min(left, canvas.width - width));
   const y = top >= height ? top - height : Math.max(0, top);
-  brush.fillStyle = one.colour;
+  brush.fillStyle = one.color;
   brush.fillRect(x, y, width, height);
-  brush.fillStyle = ink(one.colour);
+  brush.fillStyle = ink(one.color);
   brush.textBaseline = 'middle';
   brush.fillText(text, x + 0.3 * size, y + height / 2);
 }
 
-function ink(colour) {
+function ink(color) {
   const [red, green, blue] = [1, 3, 5].map(
-    (start) => parseInt(colour.slice(start, start + 2), 16));
+    (start) => parseInt(color.slice(start, start + 2), 16));
   return 0.3 * red + 0.59 * green + 0.11 * blue > 140 ? '#000' : '#fff';
 }
 
 function row(one) {
   const item = document.createElement('li');
-  if (one.colour || one.picture) item.append(mark(one));
+  if (one.color || one.picture) item.append(mark(one));
   else item.className = 'plain';
   item.append(part('name', one.name),
               part('score', shown.layer ? percent(one.score) :
@@ -174,7 +174,7 @@ function row(one) {
   return item;
 }
 
-function mark({colour, picture: thumbnail}) {
+function mark({color, picture: thumbnail}) {
   if (thumbnail) {
     const image = new Image();
     image.src = thumbnail;
@@ -187,7 +187,7 @@ function mark({colour, picture: thumbnail}) {
   square.setAttribute('aria-hidden', 'true');
   area.setAttribute('width', '100%');
   area.setAttribute('height', '100%');
-  area.setAttribute('fill', colour);
+  area.setAttribute('fill', color);
   square.append(area);
   return square;
 }

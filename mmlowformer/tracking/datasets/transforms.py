@@ -18,6 +18,10 @@ from .frames import read_frame
 PARTS = ('template', 'search')
 
 
+def _parts(results: dict) -> list[dict]:
+    return [results[name] for name in PARTS]
+
+
 @TRANSFORMS.register_module()
 class SamplePair(BaseTransform):
     """Samples two frames with a visible object, the template first.
@@ -54,8 +58,8 @@ class LoadPair(BaseTransform):
     """Reads the two frames."""
 
     def transform(self, results: dict) -> dict:
-        for name in PARTS:
-            results[name]['image'] = read_frame(results[name]['path'])
+        for part in _parts(results):
+            part['image'] = read_frame(part['path'])
         return results
 
 
@@ -72,11 +76,9 @@ class PairRandomGrayscale(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         if results['rng'].random() < self.prob:
-            for name in PARTS:
-                gray = cv2.cvtColor(results[name]['image'],
-                                    cv2.COLOR_BGR2GRAY)
-                results[name]['image'] = cv2.cvtColor(gray,
-                                                      cv2.COLOR_GRAY2BGR)
+            for part in _parts(results):
+                gray = cv2.cvtColor(part['image'], cv2.COLOR_BGR2GRAY)
+                part['image'] = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
         return results
 
 
@@ -93,8 +95,7 @@ class PairRandomFlip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         if results['rng'].random() < self.prob:
-            for name in PARTS:
-                part = results[name]
+            for part in _parts(results):
                 x, y, width, height = part['box']
                 part['box'] = [part['image'].shape[1] - x - width, y, width,
                                height]
@@ -171,10 +172,9 @@ class IndependentBrightness(BaseTransform):
         self.low, self.high = low, high
 
     def transform(self, results: dict) -> dict:
-        for name in PARTS:
+        for part in _parts(results):
             factor = results['rng'].uniform(self.low, self.high)
-            results[name]['image'] = cv2.convertScaleAbs(
-                results[name]['image'], alpha=factor)
+            part['image'] = cv2.convertScaleAbs(part['image'], alpha=factor)
         return results
 
 
@@ -190,8 +190,7 @@ class IndependentFlip(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        for name in PARTS:
-            part = results[name]
+        for part in _parts(results):
             if results['rng'].random() < self.prob:
                 left, top, right, bottom = part['box']
                 part['box'] = [1 - right, top, 1 - left, bottom]

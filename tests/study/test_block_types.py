@@ -2,10 +2,10 @@
 import pytest
 import torch
 
-from mmlowformer.benchmark.models import facts_of
-from mmlowformer.study.block_designs import (
-    DESIGNS,
-    MOST_BLOCKS,
+from mmlowformer.benchmark.models import model_info
+from mmlowformer.study.block_types import (
+    BLOCK_TYPES,
+    MAX_BLOCKS,
     TOLERANCE,
     common_work,
     plan,
@@ -16,23 +16,23 @@ WITHOUT_MACS = {'BatchNorm', 'GroupNorm', 'Hardswish', 'GELU'}
 
 @pytest.mark.parametrize(('channels', 'size'), [(32, 14), (128, 7), (512, 7)])
 def test_work_is_equal_within_one_percent(channels, size):
-    plans = {design: plan(design, channels, size) for design in DESIGNS}
-    equal = {design for design, found in plans.items() if found.equal}
-    assert equal == DESIGNS.keys() - WITHOUT_MACS
-    for design in equal:
-        found = plans[design]
+    plans = {name: plan(name, channels, size) for name in BLOCK_TYPES}
+    equal = {name for name, found in plans.items() if found.equal}
+    assert equal == BLOCK_TYPES.keys() - WITHOUT_MACS
+    for block_type in equal:
+        found = plans[block_type]
         assert found.times * found.macs == pytest.approx(
-            common_work(channels, size), rel=TOLERANCE), design
-        assert found.blocks <= MOST_BLOCKS
+            common_work(channels, size), rel=TOLERANCE), block_type
+        assert found.blocks <= MAX_BLOCKS
 
 
-@pytest.mark.parametrize('design', [
+@pytest.mark.parametrize('block_type', [
     'conv 7x7', '4 groups 3x3', 'depthwise 5x5', 'MBConv',
     'Lowtention stride 2', 'ReLU linear attention'])
-def test_work_is_that_of_the_real_stack(design):
+def test_work_is_that_of_the_real_stack(block_type):
     """As torch counts it on what is built."""
-    found = plan(design, 32, 14)
-    facts = facts_of(found.build().eval(), (14, 14), 32)
+    found = plan(block_type, 32, 14)
+    facts = model_info(found.build().eval(), (14, 14), 32)
     assert found.macs == facts.macs > 0
 
 
@@ -42,10 +42,10 @@ def test_what_has_more_than_all_others_is_a_single_block():
     assert plan('plain attention', 32, 112) is None
 
 
-@pytest.mark.parametrize('design', ['depthwise 3x3', 'conv 1x1', 'MBConv'])
-def test_values_neither_vanish_nor_explode(design):
+@pytest.mark.parametrize('block_type', ['depthwise 3x3', 'conv 1x1', 'MBConv'])
+def test_values_neither_vanish_nor_explode(block_type):
     torch.manual_seed(0)
-    stack = plan(design, 32, 7).build().eval()
+    stack = plan(block_type, 32, 7).build().eval()
     with torch.no_grad():
         output = stack(torch.randn(1, 32, 7, 7))
     assert 0.1 < output.std() < 10

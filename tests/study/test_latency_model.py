@@ -10,7 +10,7 @@ from mmlowformer.study.latency_model import (
     COSTS,
     costs_of,
     fit,
-    hold_out,
+    leave_one_out,
     line_costs,
 )
 from mmlowformer.study.op_counter import Work
@@ -41,24 +41,24 @@ def seconds_of(work):
 def test_fit_recovers_known_rates_from_a_fake_clock(clock,  # noqa: F811
                                                     monkeypatch):
     # Takes longer than these networks.
-    monkeypatch.setattr(memory, '_give_back', lambda: None)
+    monkeypatch.setattr(memory, '_release_free_memory', lambda: None)
     networks = works(len(COSTS) + 2)
     specs = [Spec(str(index), 'test',
                   lambda work=work: Costly(clock, seconds_of(work)))
              for index, work in enumerate(networks)]
     record = measure(specs, Settings(
         shape=(32, 32), batch_size=1, min_time=1., repeats=3), Timer(clock))
-    predictor = fit(
+    latency_model = fit(
         [costs_of(work) for work in networks],
         [row['milliseconds']['p50'] / 1e3 for row in record['rows']], ridge=0)
-    assert predictor.seconds == pytest.approx(SECONDS, rel=1e-6)
+    assert latency_model.seconds == pytest.approx(SECONDS, rel=1e-6)
 
 
 def test_nothing_takes_negative_time():
     networks = works(6)
-    predictor = fit([costs_of(work) for work in networks],
+    latency_model = fit([costs_of(work) for work in networks],
                     [5., 1., 3., 1., 4., 2.])
-    assert (predictor.seconds >= 0).all()
+    assert (latency_model.seconds >= 0).all()
 
 
 def test_held_out_errors():
@@ -66,8 +66,9 @@ def test_held_out_errors():
     networks = works(30)
     seconds = [seconds_of(work) for work in networks]
     tested = [0, 7, 29]
-    own = hold_out([costs_of(work) for work in networks], seconds, tested)
-    line = hold_out([line_costs(work) for work in networks], seconds, tested)
+    own, line = (
+        leave_one_out([costs(work) for work in networks], seconds, tested)
+        for costs in (costs_of, line_costs))
     assert own.error < 0.02
     assert own.error <= own.largest
     assert line.error > 5 * own.error
@@ -80,9 +81,9 @@ def test_what_was_held_out_is_not_known():
     networks = works(12)
     seconds = [seconds_of(work) for work in networks]
     costs = [costs_of(work) for work in networks]
-    before = hold_out(costs, seconds, [3]).predicted
+    before = leave_one_out(costs, seconds, [3]).predicted
     seconds[3] *= 10
-    after = hold_out(costs, seconds, [3])
+    after = leave_one_out(costs, seconds, [3])
     assert after.predicted == before
     assert after.error == pytest.approx(0.9, abs=0.01)
 

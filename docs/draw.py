@@ -1,4 +1,5 @@
-"""Draw docs/architecture.svg from LowFormer's own table of variants."""
+"""Draw docs/architecture.svg and docs/speed.svg from the project's data."""
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -6,8 +7,8 @@ from mmlowformer import LowFormer
 from mmlowformer.models.arch_validation import ARCH_DEFAULTS
 from mmlowformer.models.blocks import MLP_RATIO
 
-FILE = Path(__file__).with_name('architecture.svg')
-# Narrow, so that a telephone shows it whole and readable.
+DOCS = Path(__file__).parent
+# Narrow enough to be readable on a phone.
 WIDTH = 456
 MARGIN = 4
 STAGE_WIDTH = 270
@@ -15,6 +16,7 @@ LINE = 19
 GAP = 22
 INK, PALE = '#1f2933', '#52606d'
 CONV, ATTENTION, PLAIN = '#d9e8f6', '#fbe3cf', '#eef1f4'
+BAR, OTHER_BAR = '#1f77b4', '#c3cbd3'
 TITLES = dict(norm_lowtention='GroupNorm, Lowtention', lowtention='Lowtention',
               norm_mlp=f'GroupNorm, MLP (×{MLP_RATIO})',
               local='Local convolution')
@@ -39,12 +41,12 @@ STAGES = (
 class Sheet:
     """An SVG that grows downwards."""
 
-    def __init__(self):
+    def __init__(self, title: str):
         self.root = ElementTree.Element(
             'svg', xmlns='http://www.w3.org/2000/svg', role='img')
         self.root.set('font-family', 'Helvetica, Arial, sans-serif')
         self.root.set('font-size', '14')
-        ElementTree.SubElement(self.root, 'title').text = 'LowFormer'
+        ElementTree.SubElement(self.root, 'title').text = title
         self.paper = self.add('rect', width=WIDTH, fill='#ffffff')
         self.y = MARGIN
 
@@ -65,7 +67,7 @@ class Sheet:
 
     def box(self, x: float, width: float, lines: tuple[str, ...],
             fill: str, title: str | None = None) -> None:
-        """A box at the present height, which moves below it."""
+        """Draw a box at the current height, and move below it."""
         height = LINE * (len(lines) + bool(title)) + 10
         self.add('rect', x=x, y=self.y, width=width, height=height, rx=6,
                  fill=fill, stroke=PALE)
@@ -116,8 +118,8 @@ def draw_network(sheet: Sheet) -> None:
 
 
 def draw_blocks(sheet: Sheet) -> None:
-    """A column for each kind of block; every branch is added to its input."""
-    sheet.heading('LowFormer block: each branch is added to its input')
+    """Draw one column per kind of block; each branch is residual."""
+    sheet.heading('LowFormer block: residual branches')
     kinds = {}
     for name, arch in LowFormer.arch_settings.items():
         kinds.setdefault(arch['block'], []).append(name)
@@ -167,9 +169,8 @@ def draw_table(sheet: Sheet) -> None:
                         font_weight='bold' if x == MARGIN else 'normal')
 
 
-def draw() -> str:
-    """The drawing, as the text of an SVG file."""
-    sheet = Sheet()
+def draw_architecture() -> str:
+    sheet = Sheet('LowFormer')
     draw_network(sheet)
     draw_blocks(sheet)
     draw_lowtention(sheet)
@@ -177,5 +178,39 @@ def draw() -> str:
     return sheet.text()
 
 
+def draw_speed() -> str:
+    """Images per second as bars; LowFormer's are colored."""
+    record = json.loads((DOCS / 'benchmark' / 'cpu_peers.json').read_text())
+    # timm's own LowFormers are the same networks.
+    rows = [row for row in record['rows'] if row['images_per_second']
+            and row['family'] != 'timm lowformer']
+    rows.sort(key=lambda row: -row['images_per_second'])
+    name_width, bar_width, macs_at = 150, 205, WIDTH - MARGIN
+    scale = bar_width / rows[0]['images_per_second']
+    height, width = record['settings']['shape']
+    sheet = Sheet(f'Images per second of backbones at {width}×{height}')
+    sheet.y += LINE
+    sheet.write(name_width, sheet.y, 'images/s', fill=PALE)
+    sheet.write(macs_at, sheet.y, 'GMACs', fill=PALE, text_anchor='end')
+    for row in rows:
+        sheet.y += LINE
+        own, rate = row['family'] == 'LowFormer', row['images_per_second']
+        name = row['name'].removeprefix('timm:').split('_patch4')[0]
+        sheet.write(name_width - 8, sheet.y, name, text_anchor='end',
+                    font_size=12, font_weight='bold' if own else 'normal')
+        sheet.add('rect', x=name_width, y=sheet.y - 12, height=LINE - 5,
+                  width=round(rate * scale, 1),
+                  fill=BAR if own else OTHER_BAR)
+        sheet.write(name_width + round(rate * scale, 1) + 6, sheet.y,
+                    f'{rate:.1f}', font_size=12)
+        sheet.write(macs_at, sheet.y, f'{row["macs"] / 1e9:.1f}',
+                    font_size=12, fill=PALE, text_anchor='end')
+    sheet.y += 8
+    return sheet.text()
+
+
+DRAWINGS = {'architecture.svg': draw_architecture, 'speed.svg': draw_speed}
+
 if __name__ == '__main__':
-    FILE.write_text(draw(), encoding='utf-8')
+    for name, draw in DRAWINGS.items():
+        (DOCS / name).write_text(draw(), encoding='utf-8')

@@ -5,9 +5,9 @@ from torch import nn
 
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import run as running
-from mmlowformer.benchmark.models import Spec, facts_of
+from mmlowformer.benchmark.models import Spec, model_info
 from mmlowformer.benchmark.options import Options
-from mmlowformer.benchmark.run import Progress, Settings
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models.exported_model import ExportedNetwork
 from mmlowformer.study import layer_profile as network
@@ -65,21 +65,22 @@ def test_layers_without_those_inside():
 def test_work_of_layers_adds_up():
     model = LowFormer(SMALL).eval()
     macs = network.own_macs(model, torch.zeros(1, 3, 64, 64))
-    assert sum(macs.values()) == facts_of(model, (64, 64)).macs
+    assert sum(macs.values()) == model_info(model, (64, 64)).macs
     # Products of queries and keys belong to no layer inside of it.
     assert any(name.endswith('lowtention.branch') for name in macs)
 
 
 def test_work_of_skipped_layers_goes_to_what_is_around_them():
     macs = {'stem.0.conv': 5, 'stem.1.a.b': 7, 'head': 1}
-    assert network.placed(macs, {}, ['', 'stem', 'stem.0.conv', 'stem.1']) == {
-        'stem.0.conv': 5, 'stem.1': 7, '': 1}
+    assert network.assign_macs(macs, {}, [
+        '', 'stem', 'stem.0.conv', 'stem.1']) == {
+            'stem.0.conv': 5, 'stem.1': 7, '': 1}
 
 
 def test_new_layers_take_the_place_of_others():
     """As where timm merges branches into one convolution."""
     macs = {'stem.0.conv_3x3': 9, 'stem.0.conv_1x1': 1, 'stem.1': 4}
-    assert network.placed(macs, {'stem.0.merged': 9}, [
+    assert network.assign_macs(macs, {'stem.0.merged': 9}, [
         '', 'stem', 'stem.0', 'stem.0.merged', 'stem.1']) == {
             'stem.0.merged': 9, 'stem.1': 4}
 
@@ -91,9 +92,10 @@ def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
         shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,
         warm_up_calls=1, warm_up_time=0,
         options=Options(threads=1, **options))
-    cell = network.cell_of(Spec('small', 'LowFormer', model), settings, 4)
-    assert cell.key == dict(model='small', size=64, batch_size=2)
-    record = cell.measure(Progress())
+    measurement = network.measurement_of(
+        Spec('small', 'LowFormer', model), settings, 4)
+    assert measurement.key == dict(model='small', size=64, batch_size=2)
+    record = measurement.measure(BenchmarkProgress())
     assert record['complete']
     rows = record['rows']
     names = [row['name'] for row in rows]
@@ -140,13 +142,13 @@ def test_kernels_are_put_down_to_layers(way, deploy, monkeypatch):
 
 
 @pytest.mark.parametrize(('way', 'message'), [
-    (dict(backend='torchscript'), 'TorchScript does not say which layers'),
-    (dict(cuda_graph=True, device='cuda'), 'leave --cuda-graph out'),
-    (dict(compile='default', device='cuda'), 'leave --compile and --backend'),
+    (dict(backend='torchscript'), 'TorchScript does not report which layers'),
+    (dict(cuda_graph=True, device='cuda'), 'omit --cuda-graph'),
+    (dict(compile='default', device='cuda'), 'omit --compile and --backend'),
 ])
 def test_layers_that_cannot_be_told_apart(way, message):
     with pytest.raises(UserError, match=message):
-        network.cell_of(Spec('small', 'LowFormer', LowFormer),
+        network.measurement_of(Spec('small', 'LowFormer', LowFormer),
                         Settings(options=Options(**way)), 4, Timer())
 
 

@@ -41,8 +41,9 @@ def test_ratios():
             return 12 if fast else 20
         return 10 if fast else 5
 
-    results = claims.judge({part: record_of(models, rate) for part, models in
-                            claims.parts(WAYS).items()})
+    results = claims.evaluate_claims({
+        part: record_of(models, rate)
+        for part, models in claims.parts(WAYS).items()})
     assert len(results) == len(claims.CLAIMS)
     for result, claim in zip(results, claims.CLAIMS):
         assert (result['ours'], result['claimed']) == (claim.ours, claim.ratio)
@@ -61,7 +62,7 @@ def test_a_model_that_failed():
     for row in record['rows']:
         if row['name'].endswith(f'@{claims.PAPER}'):
             row['failure'] = 'why'
-    result, = claims.judge({part: record})
+    result, = claims.evaluate_claims({part: record})
     assert result['paper'] is None
     assert result['fastest'] == 1
     assert claims.table_rows([result])[0][-2:] == ['failed', '1.00']

@@ -1,10 +1,9 @@
-"""Building blocks, stacked until all have the same multiply-accumulates.
+"""Stack building blocks until all stacks have the same MACs.
 
-What is compared at each number of channels and each resolution are stacks of
-the same work: that of :data:`BUDGET` 1x1 convolutions. A few such convolutions
-fill what whole blocks leave of it. Expansions are 5 throughout, between the 4
-and the 6 of LowFormer, so that two fused blocks have the work of two 7x7, four
-5x5 and eleven 3x3 convolutions.
+At each number of channels and each resolution, all stacks have the work of
+:data:`BUDGET` 1x1 convolutions; a few such convolutions fill the remainder.
+All expansions are 5, between the 4 and the 6 of LowFormer, so that two fused
+blocks have the work of two 7x7, four 5x5 or eleven 3x3 convolutions.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,22 +22,22 @@ from ..models.blocks import (
     Residual,
 )
 from ..models.reparameterize import fuse_for_inference
-from .op_counter import Work, count_work
+from .op_counter import Work, count_operators
 
-# In 1x1 convolutions, each with channels squared multiply-accumulates a pixel.
+# The common work in 1x1 convolutions.
 BUDGET = 100
-# What a stack may differ by, and how much of it may be filled up.
+# How much of the work a stack may miss, and how much may be filled.
 TOLERANCE = 0.01
-MOST_FILLED = 0.15
+MAX_FILLED = 0.15
 EXPAND_RATIO = 5
-# Longer stacks are timed in parts, as equal as they are.
-MOST_BLOCKS = 128
-# Of what multiplies nothing.
+# Only a part of a longer stack is timed.
+MAX_BLOCKS = 128
+# How many blocks without multiply-accumulates are stacked.
 COPIES = 8
-# A single block of more work than so many budgets is not timed.
+# A single block with more work than so many budgets is not timed.
 TOO_LARGE = 4
-# Of a convolution's own kernel, on top of an identity: the values neither
-# vanish nor explode, however many there are.
+# Kernels are an identity with so much noise: in a long stack values neither
+# vanish nor explode.
 NOISE = 0.05
 
 NORM, ACT = dict(type='BN'), dict(type='HSwish')
@@ -55,9 +54,9 @@ class PlainAttention(Lowtention):
 def _conv(channels: int, kernel: int, groups: int = 1) -> nn.Conv2d:
     conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2,
                      groups=groups)
-    spread = NOISE * conv.weight[0].numel() ** -0.5
+    scale = NOISE * conv.weight[0].numel() ** -0.5
     with torch.no_grad():
-        noise = torch.randn_like(conv.weight) * spread
+        noise = torch.randn_like(conv.weight) * scale
         nn.init.dirac_(conv.weight, groups).add_(noise)
     return conv
 
@@ -92,8 +91,8 @@ def _activation(channels: int, kind: str) -> nn.Module:
     return build_activation_layer(dict(type=kind))
 
 
-# By the question that they answer; each takes the channels.
-DESIGNS: dict[str, Callable[[int], nn.Module]] = {
+# Each takes the channels.
+BLOCK_TYPES: dict[str, Callable[[int], nn.Module]] = {
     'conv 1x1': partial(_conv, kernel=1),
     'conv 3x3': partial(_conv, kernel=3),
     'conv 5x5': partial(_conv, kernel=5),
@@ -120,14 +119,14 @@ DESIGNS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-# Those that are blocks of a network by themselves.
-BLOCKS = ('fused MBConv', 'MBConv', 'Lowtention stride 2',
-          'Lowtention stride 1', 'Lowtention full channels',
-          'plain attention', 'ReLU linear attention', 'MLP')
+# Types that are used as whole blocks of networks.
+NETWORK_BLOCKS = ('fused MBConv', 'MBConv', 'Lowtention stride 2',
+                  'Lowtention stride 1', 'Lowtention full channels',
+                  'plain attention', 'ReLU linear attention', 'MLP')
 
 
 class Stack(Sequential):
-    """Blocks one after the other, which deploy as those of a LowFormer do."""
+    """A sequence of blocks that deploys like a LowFormer."""
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self:
@@ -140,81 +139,74 @@ class Stack(Sequential):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a building block gets to the common work.
+class StackPlan:
+    """A stack of blocks that has the common work."""
 
-    Attributes:
-        design (str): Of :data:`DESIGNS`.
-        channels (int): Channels of its input and output.
-        blocks (int): How many of them are timed, one after the other.
-        filled (int): How many 1x1 convolutions behind them.
-        times (int): How often all that has to be done for the common work.
-        equal (bool): Whether that is the common work, within
-            :data:`TOLERANCE`; otherwise it is a single block that has more,
-            or what multiplies nothing.
-        work (Work): What is timed, for one image.
-    """
-
-    design: str
+    block_type: str
     channels: int
+    # Blocks that are timed, and 1x1 convolutions behind them.
     blocks: int
     filled: int
+    # How many such stacks make up the common work.
     times: int
+    # False for a single block with more work, and for blocks without MACs.
     equal: bool
+    # Of the stack, for one image.
     work: Work
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of what is timed, for one image."""
+        """Multiply-accumulates of the stack, for one image."""
         return sum(self.work.macs.values())
 
     def build(self) -> Stack:
         """Make the stack."""
-        return _stack(self.design, self.channels, self.blocks, self.filled)
+        return _stack(self.block_type, self.channels, self.blocks, self.filled)
 
 
-def _stack(design: str, channels: int, blocks: int, filled: int) -> Stack:
-    make = DESIGNS[design]
+def _stack(block_type: str, channels: int, blocks: int, filled: int) -> Stack:
+    make = BLOCK_TYPES[block_type]
     return Stack(*(make(channels) for _ in range(blocks)),
                  *(_conv(channels, 1) for _ in range(filled)))
 
 
 def common_work(channels: int, size: int) -> int:
-    """Multiply-accumulates that stacks have in common, for one image."""
+    """Multiply-accumulates that all stacks have, for one image."""
     return BUDGET * channels**2 * size**2
 
 
-def plan(design: str, channels: int, size: int) -> Plan | None:
-    """Find the stack of a building block that has the common work."""
-    one = _count(design, channels, size, 1, 0)
+def plan(block_type: str, channels: int, size: int) -> StackPlan | None:
+    """Plan a stack with the common work; None if a block is too large."""
+    one = _count(block_type, channels, size, 1, 0)
     macs, budget = sum(one.macs.values()), common_work(channels, size)
     if macs > TOO_LARGE * budget:
         return None
     if not macs:
-        return _planned(design, channels, size, COPIES, 0, 1, False)
+        return _planned(block_type, channels, size, COPIES, 0, 1, False)
     blocks, filled, times = _divide(budget, macs, budget // BUDGET)
-    equal = blocks > 0 and filled <= MOST_FILLED * BUDGET
+    equal = blocks > 0 and filled <= MAX_FILLED * BUDGET
     if not equal:
         blocks, filled, times = 1, 0, 1
-    return _planned(design, channels, size, blocks, filled, times, equal)
+    return _planned(block_type, channels, size, blocks, filled, times, equal)
 
 
 def _divide(budget: int, block: int, filler: int) -> tuple[int, int, int]:
     """Blocks and fillers in a part, and the number of parts."""
-    times = -(-round(budget / block) // MOST_BLOCKS)
+    times = -(-round(budget / block) // MAX_BLOCKS)
     if times > 1:
         return round(budget / block / times), 0, times
     blocks = int((budget + TOLERANCE / 4 * budget) // block)
     return blocks, max(0, round((budget - blocks * block) / filler)), 1
 
 
-def _planned(design: str, channels: int, size: int, blocks: int, filled: int,
-             times: int, equal: bool) -> Plan:
-    work = _count(design, channels, size, blocks, filled)
-    return Plan(design, channels, blocks, filled, times, equal, work)
+def _planned(block_type: str, channels: int, size: int, blocks: int,
+             filled: int, times: int, equal: bool) -> StackPlan:
+    work = _count(block_type, channels, size, blocks, filled)
+    return StackPlan(block_type, channels, blocks, filled, times, equal, work)
 
 
-def _count(design: str, channels: int, size: int, blocks: int,
+def _count(block_type: str, channels: int, size: int, blocks: int,
            filled: int) -> Work:
-    return count_work(partial(_stack, design, channels, blocks, filled),
-                      (size, size), channels)
+    return count_operators(
+        partial(_stack, block_type, channels, blocks, filled), (size, size),
+        channels)

@@ -14,7 +14,7 @@ from mmlowformer.study import sweep, tables
 from mmlowformer.utils.timing import Timer
 
 from ..benchmark.test_run import Costly, clock  # noqa: F401
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 MINE = dict(
     thin=dict(variant='b0', block=['local']),
@@ -41,7 +41,7 @@ def machine(clock, monkeypatch):  # noqa: F811
     monkeypatch.setattr(choosing, '_spec',
                         lambda name, arch, family: spec(name, family))
     # Takes longer than these networks.
-    monkeypatch.setattr(memory, '_give_back', lambda: None)
+    monkeypatch.setattr(memory, '_release_free_memory', lambda: None)
     monkeypatch.setattr(choosing, 'EXTRA', 0)
     monkeypatch.setattr(choosing, 'ABLATIONS', {})
     return times
@@ -62,14 +62,14 @@ def choose(path, clock, budgets, archs, count=2):  # noqa: F811
 
 def test_the_budget_is_kept_when_measured_again(machine, clock,  # noqa: F811
                                                 tmp_path, monkeypatch):
-    decided = choosing.again_cell
+    decided = choosing.final_measurement
 
     def later(*arguments):
         # The machine has become slower meanwhile.
         machine.update(b1=21)
         return decided(*arguments)
 
-    monkeypatch.setattr(choosing, 'again_cell', later)
+    monkeypatch.setattr(choosing, 'final_measurement', later)
     study, choices = choose(tmp_path / 'a.json', clock, [20, 5], {})
     twenty, five = choices
     assert twenty.dropped == ['b1']
@@ -95,7 +95,8 @@ def test_a_prediction_has_its_error(machine, clock, tmp_path):  # noqa: F811
     assert all(row[-1].endswith(f'±{error:.0%}') for row in mine)
     # Of what was measured, not of what was predicted.
     assert {row[1]: row[2] for row in mine} == dict(thin='8.0', wide='17.0')
-    assert [row[0] for row in held_out.rows] == ['predictor', 'line of MACs']
+    assert [row[0] for row in held_out.rows] == [
+        'latency model', 'line through the MACs']
 
 
 def test_other_budgets_do_not_measure_all_again(machine,
@@ -120,7 +121,7 @@ def test_ctrl_c_before_networks_are_measured_again(
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(choosing, 'compare_predictors', interrupted)
+    monkeypatch.setattr(choosing, 'compare_latency_models', interrupted)
     with pytest.raises(KeyboardInterrupt):
         choose(path, clock, [20], {})
     study = sweep.read(path)
@@ -132,7 +133,7 @@ def test_ctrl_c_before_networks_are_measured_again(
     ('[]', 'has to hold names with arch dicts'),
     ('{"mine": {"variant": "b9"}}', "mine: variant of the arch dict is 'b9'"),
     ('{"mine": {"variant": "b1", "depth": 3}}', "unknown key 'depth'"),
-    ('{"b1": {"variant": "b1"}}', 'b1 is a network that exists already'),
+    ('{"b1": {"variant": "b1"}}', 'b1 is the name of a known network'),
 ])
 def test_own_networks_that_are_none(content, message, tmp_path):
     path = tmp_path / 'mine.json'
