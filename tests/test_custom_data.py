@@ -100,6 +100,21 @@ def test_scenes(tmp_path_factory, run_here, here):
     assert len(list((here / 'predictions/pictures').iterdir())) == 3
 
 
+@pytest.mark.parametrize('text', [PAGE.split('\n## ')[0], re.search(
+    r'^## Train on your data$(.*?)^## ', (ROOT / 'README.md').read_text(
+        encoding='utf-8'), re.S | re.M)[1]], ids=['page', 'readme'])
+def test_first_example(text, eight_shapes, run_here, here):
+    """All but the long training, whose config there is."""
+    write_custom_data(eight_shapes, here / 'data/mine')
+    block, = re.findall(r'```(?:ba)?sh\n(.*?)```', text, re.S)
+    *commands, (_, train, config) = map(shlex.split, block.splitlines())
+    for _, tool, *words in commands:
+        result = run_here(ROOT / tool, *words, cwd=here)
+        assert result.returncode == 0, (words, result.stdout)
+    assert train == 'tools/train.py'
+    assert len(load(here / config).classes) == 4
+
+
 def test_generated_data(run_here, tmp_path):
     follow('Generated data', run_here, tmp_path)
     assert (tmp_path / 'data/shapes/coco').is_dir()
