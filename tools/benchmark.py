@@ -32,10 +32,13 @@ from mmlowformer.benchmark.terminal_report import (
     make_console,
     make_table,
 )
-from mmlowformer.engine import UserError
+from mmlowformer.engine import (
+    UserError,
+    check_new,
+    rename_option,
+    write_text,
+)
 from mmlowformer.models.ablations import ABLATIONS
-from mmlowformer.utils.deprecation import rename_option
-from mmlowformer.utils.files import check_new, write_text
 
 PRESETS = {
     # As the authors measured.

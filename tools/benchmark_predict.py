@@ -16,9 +16,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 
 from mmlowformer import Predictor, engine
-from mmlowformer.config.loading import dicts_in, find_config, read_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.engine import UserError
+from mmlowformer.engine import UserError, dicts_in, find_config, read_config
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.predict.writer import CocoIdMapper, Writer
 from mmlowformer.utils.timing import (

@@ -36,8 +36,13 @@ from mmlowformer.benchmark.terminal_report import (
     make_console,
     make_table,
 )
-from mmlowformer.engine import UserError
-from mmlowformer.errors import damage_errors
+from mmlowformer.engine import (
+    UserError,
+    check_new,
+    damage_errors,
+    rename_option,
+    replace_text,
+)
 from mmlowformer.study import (
     architecture_search,
     block_sweep,
@@ -48,8 +53,6 @@ from mmlowformer.study import (
 )
 from mmlowformer.study.block_types import BLOCK_TYPES
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
-from mmlowformer.utils.deprecation import rename_option
-from mmlowformer.utils.files import check_new, replace_text
 
 MIN_SIZE = 32
 

@@ -1,8 +1,10 @@
-"""What the command line tools share, for every task.
+"""Functions that the command-line tools share, for every task.
 
-A tool loads the modules of what it uses, and no others.
+A tool loads only the modules of the names that it uses.
 """
 from importlib import import_module
+
+from ..utils.deprecation import warn_renamed
 
 _NAMES = {
     '..checkpoint.compatibility':
@@ -12,18 +14,19 @@ _NAMES = {
     '..checkpoint.resume':
         'check_resumable latest_checkpoint saved_checkpoints',
     '..config.build_errors': 'explain_build_errors',
+    '..config.loading': 'dicts_in find_config read_config',
     '..config.model_kind': 'is_tracker',
     '..config.mot_requirements': 'require_packages',
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings print_compile_note',
-    '..errors': 'UserError one_line_errors printable',
+    '..errors': 'UserError damage_errors first_line one_line_errors printable',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
-    '..utils.files': 'check_new check_outputs',
+    '..utils.files': 'check_new check_outputs replace_text write_text',
     '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
@@ -45,11 +48,17 @@ _NAMES = {
 }
 _HOMES = {name: module for module, names in _NAMES.items()
           for name in names.split()}
+_RENAMED = dict(
+    SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',
+    load_safely='enable_safe_loading')
 
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str):
+    if name in _RENAMED:
+        warn_renamed(f'{__name__}.{name}', _RENAMED[name])
+        name = _RENAMED[name]
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(_HOMES[name], __name__), name)

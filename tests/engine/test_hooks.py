@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmlowformer import get_config
+from mmlowformer import engine, get_config
 from mmlowformer.engine.cli import add_hooks
 from mmlowformer.errors import UserError
 from mmlowformer.registry import HOOKS
@@ -84,3 +84,11 @@ def test_any_config_gets_the_hooks():
     assert not cfg.default_hooks.progress_bar.enabled
     assert cfg.default_hooks.run_summary == ours['run_summary']
     assert 'logger' not in cfg.default_hooks
+
+
+def test_old_names_of_the_api():
+    for old, new in dict(StopAtNaN='CheckNaNHook',
+                         SaveSafely='AtomicCheckpointHook',
+                         load_safely='enable_safe_loading').items():
+        with pytest.warns(DeprecationWarning, match=new):
+            assert getattr(engine, old) is getattr(engine, new)
