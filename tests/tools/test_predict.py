@@ -390,12 +390,12 @@ def test_nothing_is_overwritten(run_here, error_here, detector,
         assert f'{folder}/predictions.json' in result.stdout
     said = error_here(PREDICT, detector, photos[0], '--out', 'predictions',
                       cwd=tmp_path)
-    assert 'predictions is there already' in said
+    assert 'predictions exists already' in said
     (tmp_path / 'all.json').touch()
     for more in ((), ('--track', ), ('--box', '1,1,9,9')):
         said = error_here(PREDICT, detector, photos[0], '--json', 'all.json',
                           *more, cwd=tmp_path)
-        assert 'all.json is there already' in said
+        assert 'all.json exists already' in said
     assert not (tmp_path / 'all.json').stat().st_size
 
 
