@@ -395,7 +395,7 @@ def test_long_names_break_behind_punctuation(clock, capsys):
     assert all(word[-1] in '_@,' for word in words[:-1])
 
 
-def test_what_cannot_be_counted_has_no_number(clock):
+def test_what_cannot_be_counted_has_no_number(clock, tmp_path):
     result = record(clock, dict(exported=Costly(clock, 0.1)))
     result['rows'][0].update(parameters=0, macs=0, macs_per_second=0,
                              fraction_of_peak=0)
@@ -403,6 +403,7 @@ def test_what_cannot_be_counted_has_no_number(clock):
                      report.table_rows(result)[0]))
     assert {cells[name] for name in (
         'parameters (M)', 'GMACs', 'GMACs/s', 'of peak')} == {'–'}
+    report.plot(result, str(tmp_path / 'plot.png'))
 
 
 def test_files(clock, tmp_path):
