@@ -103,7 +103,7 @@ def test_latency(clock):
     assert row['turns'] == 3 * 7
 
 
-class Said(BenchmarkProgress):
+class RecordedProgress(BenchmarkProgress):
 
     def __init__(self):
         self.messages, self.steps, self.announced = [], 0, 0
@@ -119,7 +119,7 @@ class Said(BenchmarkProgress):
 
 
 def test_progress(clock):
-    said = Said()
+    said = RecordedProgress()
     specs = [Spec(name, 'test', lambda: Costly(clock, 0.1)) for name in 'ab']
     measure(specs, Settings(shape=SHAPE, batch_size=1, min_time=1., repeats=3),
             Timer(clock), said)
@@ -129,7 +129,7 @@ def test_progress(clock):
 
 
 def test_out_of_memory_halves_the_batch_for_all(clock):
-    said = Said()
+    said = RecordedProgress()
     models = dict(small=Costly(clock, 0.1), big=Costly(clock, 0.1, fits=1))
     specs = [Spec(name, 'test', lambda model=model: model)
              for name, model in models.items()]
