@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 
 LIBRARIES = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
@@ -88,3 +90,13 @@ def test_an_old_name_still_builds(monkeypatch):
                            match='mmlowformer.DeployHook')):
             hook = hooks.build(dict(type=name))
         assert type(hook).__name__ == 'DeployHook'
+
+
+@pytest.mark.parametrize('old,new', [
+    ('datasets.listed_masks.ListedMasks', 'CustomSegDataset'),
+    ('tracking.template_tracker.Follower', 'SOTState')])
+def test_old_modules_still_import(old, new):
+    module, _, name = f'mmlowformer.{old}'.rpartition('.')
+    with pytest.warns(DeprecationWarning, match=f'called {new} now'):
+        found = getattr(import_module(module), name)
+    assert found.__name__ == new

@@ -9,12 +9,18 @@ from collections.abc import Callable, Mapping
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
+from ..utils.deprecation import old_names
 from .checks.class_folders import class_folders
 from .checks.coco_file import read_coco
 from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
 
 # Replaces classes that are not known yet.
 UNKNOWN = ('object', )
+
+# Copies of ``*_custom.py`` import them.
+__getattr__ = old_names(
+    __name__, own_boxes='custom_detection', own_masks='custom_segmentation',
+    own_folders='custom_classification')
 
 
 def custom_detection(variables: Mapping) -> dict:

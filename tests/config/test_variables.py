@@ -204,3 +204,13 @@ def test_the_old_name_in_copied_configs():
     with pytest.warns(DeprecationWarning, match='custom_config'):
         from mmlowformer.data.own import own_boxes as old
     assert old is custom_detection
+
+
+def test_a_copied_config_imports_the_old_name(mine):
+    config = mine / 'retinanet_lowformer_b0_custom.py'
+    copy = mine / 'copied_custom.py'
+    copy.write_text(config.read_text().replace('custom_detection',
+                                               'own_boxes'))
+    with pytest.warns(DeprecationWarning, match='called custom_detection'):
+        old = read_config(str(copy))
+    assert old.to_dict() == read_config(str(config)).to_dict()
