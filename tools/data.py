@@ -184,7 +184,7 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def training_errors(args: argparse.Namespace) -> list[str]:
-    """What only a training refuses."""
+    """Find errors that only a training refuses."""
     if os.path.isdir(args.source):
         return []
     loader = config_of(args).get('train_dataloader') if args.config else None
