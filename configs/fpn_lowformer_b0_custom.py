@@ -1,5 +1,5 @@
-# Semantic FPN on masks of your own, see docs/own_masks.md. A copy of this file
-# works in any folder. What stands here is all there is to say:
+# Semantic FPN on custom masks. Deprecated, works until the next release:
+# python tools/data.py config masks DIR writes a plain config instead.
 _base_ = __import__('mmlowformer').get_config_path('fpn_lowformer_b0_ade20k')
 
 data_root = '{{ fileDirname }}'  # where this file is
@@ -15,11 +15,10 @@ epochs = 50
 batch_size = 8
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# All that follows is made of it, also if --cfg-options or a config that
-# builds upon this one say it.
-from mmlowformer.datasets.custom_config import own_masks
+# The rest follows these variables, also those of --cfg-options.
+from mmlowformer.datasets.custom_config import custom_segmentation
 
-globals().update(own_masks(globals()))
+globals().update(custom_segmentation(globals()))
 
 model = dict(
     data_preprocessor=dict(size=image_size[::-1]),
@@ -46,7 +45,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 dataset = dict(
-    type='mmlowformer.ListedMasks',
+    type='mmlowformer.CustomSegDataset',
     data_root=data_root,
     metainfo=dict(classes=classes),
     reduce_zero_label=False)

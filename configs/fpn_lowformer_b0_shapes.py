@@ -1,47 +1,20 @@
-# Semantic FPN from scratch on the data of tools/make_shapes.py: minutes on a
+# Semantic FPN from scratch on the images of tools/make_shapes.py: minutes on a
 # CPU.
-_base_ = 'fpn_lowformer_b0_ade20k.py'
+_base_ = [
+    '_base_/models/fpn_lowformer.py',
+    '_base_/datasets/shapes_segmentation.py',
+    '_base_/schedules/ade20k_40k.py',
+    '_base_/segmentation_runtime.py',
+]
 
-data_root = 'data/shapes/ade/'
-classes = ('ground', 'circle', 'square', 'triangle', 'star')
-palette = [[60, 60, 60], [220, 20, 60], [0, 110, 220], [0, 160, 60],
-           [250, 170, 30]]
-
-# 256 and 128 channels are made for 150 classes and big images.
+# The base's 256 and 128 channels suit 150 classes and large images.
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(drop_path_rate=0.),
-    neck=dict(out_channels=64),
+    backbone=dict(arch='b0', drop_path_rate=0.),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     decode_head=dict(
-        num_classes=len(classes), in_channels=[64, 64, 64, 64], channels=64))
-
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomFlip', prob=[0.25, 0.25],
-         direction=['horizontal', 'vertical']),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-dataset = dict(
-    type='BaseSegDataset',
-    data_root=data_root,
-    metainfo=dict(classes=classes, palette=palette),
-    img_suffix='.jpg',
-    seg_map_suffix='.png',
-    # 0 in a mask is what has no label; the classes count from 1.
-    reduce_zero_label=True)
-train_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False,
-    dataset=dict(**dataset, pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=8, num_workers=0, persistent_workers=False,
-    dataset=dict(**dataset, pipeline=test_pipeline))
-test_dataloader = val_dataloader
+        num_classes=len(_base_.classes), in_channels=[64, 64, 64, 64],
+        channels=64))
 
 max_iters = 1200
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

@@ -1,5 +1,5 @@
-# A classifier of images of your own, see docs/own_folders.md. A copy of this
-# file works in any folder. What stands here is all there is to say:
+# A classifier on a folder per class. Deprecated, works until the next release:
+# python tools/data.py config folders DIR writes a plain config instead.
 _base_ = __import__('mmlowformer').get_config_path('lowformer_b0_in1k')
 
 data_root = '{{ fileDirname }}'  # where this file is
@@ -13,11 +13,10 @@ epochs = 50
 batch_size = 32
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# All that follows is made of it, also if --cfg-options or a config that
-# builds upon this one say it.
-from mmlowformer.datasets.custom_config import own_folders
+# The rest follows these variables, also those of --cfg-options.
+from mmlowformer.datasets.custom_config import custom_classification
 
-globals().update(own_folders(globals()))
+globals().update(custom_classification(globals()))
 
 model = dict(
     data_preprocessor=dict(num_classes=len(classes)),

@@ -1,5 +1,5 @@
-# RetinaNet on boxes of your own, see docs/own_boxes.md. A copy of this file
-# works in any folder. What stands here is all there is to say:
+# RetinaNet on custom boxes. Deprecated, works until the next release:
+# python tools/data.py config boxes DIR writes a plain config instead.
 _base_ = __import__('mmlowformer').get_config_path(
     'retinanet_lowformer_b0_coco')
 
@@ -14,13 +14,12 @@ epochs = 50
 batch_size = 8
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# All that follows is made of it, also if --cfg-options or a config that
-# builds upon this one say it.
+# The rest follows these variables, also those of --cfg-options.
 import os
 
-from mmlowformer.datasets.custom_config import own_boxes
+from mmlowformer.datasets.custom_config import custom_detection
 
-globals().update(own_boxes(globals()))
+globals().update(custom_detection(globals()))
 
 norm_cfg = dict(type='GN', num_groups=32)
 model = dict(
@@ -73,7 +72,7 @@ train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
         **dataset, ann_file=train_ann_file, data_prefix=dict(img=train_images),
-        # Images without boxes teach what is none.
+        # Images without boxes are negatives.
         filter_cfg=None, pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(

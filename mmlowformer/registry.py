@@ -45,7 +45,7 @@ LAZY_MODULES = dict(
                      'UAV123', 'CocoObjects'),
                     'mmlowformer.tracking.datasets.sot_datasets'),
     TrackingPairs='mmlowformer.tracking.datasets.pairs',
-    ListedMasks='mmlowformer.datasets.listed_masks',
+    CustomSegDataset='mmlowformer.datasets.custom_seg_dataset',
     RetrievalQueries='mmlowformer.datasets.retrieval')
 
 
@@ -55,7 +55,8 @@ RENAMED: dict[str, str] = dict(
     CutPair='PairCrop',
     FlipEach='IndependentFlip',
     FlipPair='PairRandomFlip',
-    GrayPair='PairRandomGrayscale')
+    GrayPair='PairRandomGrayscale',
+    ListedMasks='CustomSegDataset')
 
 
 class LazyRegistry(Registry):

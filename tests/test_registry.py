@@ -76,11 +76,15 @@ def test_says_what_is_missing(run_python, package):
 
 def test_an_old_name_still_builds(monkeypatch):
     from mmengine.registry import HOOKS as ROOT
+    from mmengine.registry import DefaultScope
 
     from mmlowformer import registry
     monkeypatch.setitem(registry.RENAMED, 'FormerHook', 'DeployHook')
     for hooks, name in ((ROOT, 'mmlowformer.FormerHook'),
                         (registry.HOOKS, 'FormerHook')):
-        with pytest.warns(DeprecationWarning, match='mmlowformer.DeployHook'):
+        # Other tests leave a scope behind.
+        with (DefaultScope.overwrite_default_scope('mmlowformer'),
+              pytest.warns(DeprecationWarning,
+                           match='mmlowformer.DeployHook')):
             hook = hooks.build(dict(type=name))
         assert type(hook).__name__ == 'DeployHook'

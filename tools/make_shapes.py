@@ -1,11 +1,11 @@
-"""Write the synthetic shapes data set, as COCO and as ADE20K, or as videos."""
+"""Write synthetic images of shapes, or videos."""
 import argparse
 
 import _ctrl_c  # noqa: F401
 
-from mmlowformer.datasets.synthetic.mot_videos import make_crossings
+from mmlowformer.datasets.synthetic.mot_videos import make_mot_videos
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.datasets.synthetic.sot_videos import make_videos
+from mmlowformer.datasets.synthetic.sot_videos import make_sot_videos
 from mmlowformer.errors import UserError, one_line_errors
 
 
@@ -14,13 +14,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='folder to create')
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument('--videos', action='store_const', dest='make',
-                       const=make_videos, default=make_dataset,
-                       help='videos of a moving shape and its like, laid out '
-                       'like GOT-10k, instead of images')
+                       const=make_sot_videos, default=make_dataset,
+                       help='write videos of a moving shape in GOT-10k\'s '
+                       'format')
     kinds.add_argument('--mot', action='store_const', dest='make',
-                       const=make_crossings,
-                       help='videos of many shapes that cross, enter and '
-                       'leave, laid out like MOT17, instead of images')
+                       const=make_mot_videos,
+                       help='write videos of many shapes in MOT17\'s format')
     parser.add_argument('--train', type=int, metavar='N',
                         help='number of training images (default: 320) or '
                         'videos (240; with --mot 20)')
@@ -52,7 +51,7 @@ def main() -> None:
             raise UserError(str(error)) from error
     what = 'images' if args.make is make_dataset else 'videos'
     print(f'\n{args.out}: {what}, '
-          + ('written' if written else 'there already'))
+          + ('written' if written else 'exist already'))
 
 
 if __name__ == '__main__':

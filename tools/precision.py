@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
-from mmlowformer.datasets.image_errors import name_images
+from mmlowformer.datasets.image_errors import name_images_in_errors
 from mmlowformer.engine import UserError
 
 
@@ -65,7 +65,7 @@ def build(cfg: Config, args: argparse.Namespace) -> Runner:
 def preprocessed(runner: Runner, count: int) -> Iterator[Tensor]:
     """Batches of test images as the backbone gets them."""
     loader = runner.test_loop.dataloader
-    name_images(loader.dataset)
+    name_images_in_errors(loader.dataset)
     size = len(loader.dataset)
     chosen = torch.linspace(0, size - 1, min(count, size)).round().int()
     for indices in chosen.split(loader.batch_size):

@@ -1,7 +1,7 @@
 """Measure the error of mixed precision in the blocks of a LowFormer."""
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +83,7 @@ class _Total:
         self.largest = 0.
         self.squares = torch.zeros(3, dtype=torch.float64)
 
-    def see(self, values: Tensor):
+    def update_largest(self, values: Tensor):
         self.largest = max(self.largest, values.abs().max().item())
 
     def add(self, wanted: Tensor, *outputs: Tensor):
@@ -107,25 +107,17 @@ def _run(backbone: LowFormer, blocks: dict[str, nn.Module], images: Tensor,
         calls[name] = (args[0], output)
 
     def see(name, module, args, output):
-        totals[name].see(output)
+        totals[name].update_largest(output)
 
     hooks = [(block, partial(keep, name)) for name, block in blocks.items()]
     if totals:
         hooks += [(layer, partial(see, name)) for name, block in
                   blocks.items() for layer in block.modules()]
-    with _forward_hooks(hooks):
+    with ExitStack() as remove:
+        for module, hook in hooks:
+            remove.callback(module.register_forward_hook(hook).remove)
         backbone(images)
     return calls
-
-
-@contextmanager
-def _forward_hooks(hooks: Sequence[tuple[nn.Module, Callable]]):
-    handles = [module.register_forward_hook(hook) for module, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

@@ -270,13 +270,9 @@ def read(path: str) -> dict:
     return record
 
 
+@damage_errors('the files cannot be compared, one is damaged')
 def compare(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     """Compare two measurements: ratios, and settings that differ."""
-    with damage_errors('the files cannot be compared, one is damaged'):
-        return _compared(one, other)
-
-
-def _compared(one: dict, other: dict) -> tuple[list[list[str]], list[str]]:
     rates = [{row['name']: row['images_per_second'] for row in record['rows']
               if not row['failure']} for record in (one, other)]
     rows = [[name, f'{rates[0][name]:.2f}', f'{rates[1][name]:.2f}',
@@ -308,13 +304,16 @@ def plot(record: dict, path: str) -> None:
     latency = record['settings']['mode'] == 'latency'
     figure, axes = pyplot.subplots(1, 2, figsize=(13, 5.5), sharey=True,
                                    layout='constrained')
-    places = []
+    labeled = []
     for axis, key, unit, label in zip(
             axes, ('macs', 'parameters'), (1e9, 1e6),
             ('multiply-accumulates (G)', 'parameters (M)')):
-        places.append([(row[key] / unit, _height(row, latency))
-                       for row in rows])
-        _scatter(axis, rows, places[-1])
+        # In exported files nothing can be counted.
+        counted = [row for row in rows if row[key]]
+        points = [(row[key] / unit, row['milliseconds']['p50'] if latency
+                   else row['images_per_second']) for row in counted]
+        labeled.append((axis, counted, points))
+        _scatter(axis, counted, points)
         axis.set(xscale='log', yscale='log', xlabel=label)
         axis.grid(which='both', alpha=0.25)
         for side in (axis.xaxis, axis.yaxis):
@@ -326,14 +325,10 @@ def plot(record: dict, path: str) -> None:
     figure.suptitle(describe(record), fontsize=9)
     figure.draw_without_rendering()
     # Labels need the final positions of the points.
-    for axis, points in zip(axes, places):
-        _label(axis, rows, points)
+    for axis, counted, points in labeled:
+        _label(axis, counted, points)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
-
-
-def _height(row: dict, latency: bool) -> float:
-    return row['milliseconds']['p50'] if latency else row['images_per_second']
 
 
 def _scatter(axis, rows: list[dict], points: list[tuple]) -> None:

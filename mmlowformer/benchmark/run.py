@@ -137,7 +137,8 @@ def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
         settings.batch_size //= 2
         progress.message('out of memory: all models again with a batch size '
                          f'of {settings.batch_size}')
-        _free(settings.options.device)
+        gc.collect()
+        torch.cuda.empty_cache()
     return dict(
         schema=SCHEMA, settings=asdict(settings),
         requested_batch_size=requested,
@@ -158,12 +159,6 @@ def set_up(options: Options) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
     # Sizes never change, so cuDNN can search for the fastest kernel.
     torch.backends.cudnn.benchmark = True
-
-
-def _free(device: str) -> None:
-    gc.collect()
-    if device == 'cuda':
-        torch.cuda.empty_cache()
 
 
 def _attempt(specs: list[Spec], settings: Settings, timer: Timer,

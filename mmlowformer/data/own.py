@@ -4,7 +4,9 @@ Copies of ``*_custom.py`` import it.
 """
 import warnings
 
-from ..datasets.custom_config import own_boxes, own_folders, own_masks
+from ..datasets.custom_config import custom_classification as own_folders
+from ..datasets.custom_config import custom_detection as own_boxes
+from ..datasets.custom_config import custom_segmentation as own_masks
 
 __all__ = ['own_boxes', 'own_folders', 'own_masks']
 

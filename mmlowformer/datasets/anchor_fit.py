@@ -1,5 +1,5 @@
-"""Whether a model's anchors fit the boxes of a data set."""
-from collections.abc import Sequence
+"""How well a model's anchors fit the boxes of a data set."""
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.config import Config
@@ -7,42 +7,40 @@ from mmengine.registry import DefaultScope
 from torchvision.ops import box_iou
 
 from ..config.loading import dicts_in, kind_of
-from .formats.annotations import Picture
+from .formats.annotations import AnnotatedImage
 
 
-def against_anchors(pictures: Sequence[Picture], cfg: Config | None
-                    ) -> list[tuple[str, str]]:
-    """Compare boxes, as large as the model gets to see them, with anchors."""
+def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
+                    ) -> Iterator[tuple[str, str]]:
+    """Compare boxes, resized as for the model, with its anchors."""
     scale = cfg and _test_scale(cfg)
     sides = torch.tensor([
-        [(shape.box[2] - shape.box[0]) * times,
-         (shape.box[3] - shape.box[1]) * times]
-        for picture in pictures
-        for times in [_times(picture, scale) if scale else 1.]
-        for shape in picture.shapes if not shape.ignored])
+        [(item.box[2] - item.box[0]) * factor,
+         (item.box[3] - item.box[1]) * factor]
+        for image in annotated
+        for factor in [_resize_factor(image, scale) if scale else 1.]
+        for item in image.annotations if not item.ignored])
     if not len(sides):
-        return []
-    spans = sides.prod(1).sqrt()
-    few, half, most = spans.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()
-    where = f'resized to {scale[0]}x{scale[1]}' if scale else 'as they are'
-    lines = [('Sizes', f'{few:.0f} to {most:.0f} pixels, half below '
-              f'{half:.0f} (root of the area, images {where})')]
+        return
+    low, middle, high = sides.prod(1).sqrt().quantile(
+        torch.tensor([0.05, 0.5, 0.95])).tolist()
+    where = f'resized to {scale[0]}x{scale[1]}' if scale else 'not resized'
+    yield ('Sizes', f'{low:.0f} to {high:.0f} pixels, median {middle:.0f} '
+           f'(square root of the area, images {where})')
     anchors = cfg and _anchors(cfg)
     if anchors is not None:
-        lines.append(('Anchors', _fit(sides, anchors, cfg)))
-    return lines
+        yield 'Anchors', _describe_fit(sides, anchors, cfg)
 
 
-def _times(picture: Picture, scale: Sequence[int]) -> float:
-    return min(max(scale) / max(picture.width, picture.height),
-               min(scale) / min(picture.width, picture.height))
+def _resize_factor(image: AnnotatedImage, scale: Sequence[int]) -> float:
+    return min(max(scale) / max(image.width, image.height),
+               min(scale) / min(image.width, image.height))
 
 
 def _test_scale(cfg: Config) -> Sequence[int] | None:
-    for _, part in dicts_in(cfg.get('test_pipeline') or []):
-        if kind_of(part) == 'Resize' and part.get('scale'):
-            return part['scale']
-    return None
+    return next((part['scale'] for _, part in
+                 dicts_in(cfg.get('test_pipeline') or [])
+                 if kind_of(part) == 'Resize' and part.get('scale')), None)
 
 
 def _anchors(cfg: Config) -> torch.Tensor | None:
@@ -58,24 +56,25 @@ def _anchors(cfg: Config) -> torch.Tensor | None:
     return corners[:, 2:] - corners[:, :2]
 
 
-def _fit(sides: torch.Tensor, anchors: torch.Tensor, cfg: Config) -> str:
-    least = (cfg.model.get('train_cfg') or {}).get('assigner', {}).get(
+def _describe_fit(sides: torch.Tensor, anchors: torch.Tensor, cfg: Config
+                  ) -> str:
+    threshold = (cfg.model.get('train_cfg') or {}).get('assigner', {}).get(
         'pos_iou_thr', 0.5)
-    # Of boxes and anchors that share their centre.
+    # IoU of boxes and anchors that share their center.
     best = box_iou(torch.cat([-sides / 2, sides / 2], 1),
                    torch.cat([-anchors / 2, anchors / 2], 1)).amax(1)
     spans = anchors.prod(1).sqrt()
-    lost = sides[best < least].prod(1).sqrt()
+    lost = sides[best < threshold].prod(1).sqrt()
     small = int((lost < spans.min()).sum())
     large = int((lost > spans.max()).sum())
     text = (f'{spans.min():.0f} to {spans.max():.0f} pixels; '
-            f'{(best >= least).float().mean():.0%} of the boxes have one that '
-            f'overlaps by {least:g}')
-    if small:
-        text += f', {small} are too small: a larger image_size, or tiles'
-    if large:
-        text += f', {large} are too large: a smaller image_size'
-    if len(lost) > small + large:
-        text += f', {len(lost) - small - large} are too long or flat: other '
-        text += 'ratios of the anchors'
+            f'{(best >= threshold).float().mean():.0%} of the boxes have an '
+            f'anchor with an IoU of at least {threshold:g}')
+    for count, problem in (
+            (small, 'are too small: a larger image_size, or tiles'),
+            (large, 'are too large: a smaller image_size'),
+            (len(lost) - small - large,
+             'are too long or flat: other anchor ratios')):
+        if count:
+            text += f', {count} {problem}'
     return text

@@ -1,42 +1,36 @@
-"""Images are read alike, and named if they cannot be, whoever reads them."""
+"""Errors that name the broken image, and one way to decode images."""
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose, LoadImageFromFile
 from mmengine import fileio
-from mmengine.dataset import BaseDataset
 from mmengine.dataset import Compose as MMEngineCompose
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
 from ..utils.images import OPENCV, PILLOW, decode
 
-# What mmcv calls them.
+# By mmcv's names.
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
 
 
-def name_images(dataset: Dataset) -> None:
-    """Let a data set say which image is broken."""
-    for leaf in _leaves(dataset):
-        pipeline = getattr(leaf, 'pipeline', None)
-        if callable(pipeline) and not isinstance(pipeline, NamingPipeline):
-            leaf.pipeline = NamingPipeline(pipeline)
+def name_images_in_errors(dataset: Any) -> None:
+    """Wrap the pipelines of a data set, and of those inside wrappers."""
+    pipeline = getattr(dataset, 'pipeline', None)
+    if callable(pipeline) and not isinstance(pipeline, ImageErrorPipeline):
+        dataset.pipeline = ImageErrorPipeline(pipeline)
+    for inner in getattr(dataset, 'datasets', None) or [
+            getattr(dataset, 'dataset', None)]:
+        if isinstance(inner, Dataset):
+            name_images_in_errors(inner)
 
 
-def _leaves(dataset: Dataset) -> Iterator[BaseDataset]:
-    inner = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)]
-    yield dataset
-    for item in inner:
-        if isinstance(item, Dataset):
-            yield from _leaves(item)
-
-
-class LoadAlike(LoadImageFromFile):
-    """Reads images as all of mmlowformer does, see ``runtime.images``."""
+class LoadCheckedImage(LoadImageFromFile):
+    """Decodes images with :func:`mmlowformer.utils.images.decode`."""
 
     def transform(self, results: dict) -> dict | None:
         """Read an image."""
@@ -54,38 +48,37 @@ class LoadAlike(LoadImageFromFile):
         return results
 
 
-def read_alike(step: object) -> None:
-    """Let the loaders of a pipeline read 16 bits, and refuse what is odd."""
+def use_checked_loader(step: object) -> None:
+    """Let the loaders in a pipeline read 16 bits, and refuse odd files."""
     if isinstance(step, LoadImageFromFile):
-        # Subclasses read in ways of their own.
+        # Subclasses may read in other ways.
         if (type(step) is LoadImageFromFile and step.color_type == 'color'
                 and step.imdecode_backend in LIBRARIES
                 and step.file_client_args is None):
-            step.__class__ = LoadAlike
-    elif isinstance(step, dict):
-        read_alike(list(step.values()))
-    elif isinstance(step, (list, tuple)):
-        for part in step:
-            read_alike(part)
+            step.__class__ = LoadCheckedImage
     elif isinstance(step, (BaseTransform, Compose, MMEngineCompose)):
-        read_alike(vars(step))
+        use_checked_loader(vars(step))
+    elif isinstance(step, (dict, list, tuple)):
+        for part in step.values() if isinstance(step, dict) else step:
+            use_checked_loader(part)
 
 
-class NamingPipeline:
-    """A data set's pipeline."""
+class ImageErrorPipeline:
+    """A pipeline whose errors name the image."""
 
     def __init__(self, pipeline: Callable):
         self.pipeline = pipeline
-        read_alike(pipeline)
+        use_checked_loader(pipeline)
 
     def __getattr__(self, name: str):
-        # Not while it is unpickled in a worker.
+        # Unpickling in a worker asks before pipeline is set.
         if name == 'pipeline':
             raise AttributeError(name)
         return getattr(self.pipeline, name)
 
     def __call__(self, record: dict) -> dict | None:
         """Run the pipeline."""
+        # Transforms may change the record.
         paths = list(_paths_of(record))
         try:
             return self.pipeline(record)
@@ -100,7 +93,7 @@ class NamingPipeline:
 
 
 def _paths_of(record: object) -> Iterator[str]:
-    """Of an image, or of several frames of a video."""
+    """Paths of an image, or of the frames of a video."""
     if not isinstance(record, dict):
         return
     given = record.get('img_path')
@@ -111,9 +104,9 @@ def _paths_of(record: object) -> Iterator[str]:
 
 
 def _problem(path: str, error: Exception) -> str | None:
-    """What is wrong with an image of this machine, if anything is."""
+    """What is wrong with a local image, if anything."""
     if not os.path.exists(path):
-        return None if '://' in path else 'is not there any more'
+        return None if '://' in path else 'no longer exists'
     if not os.path.getsize(path):
         return 'is empty (0 bytes)'
     try:
@@ -121,7 +114,7 @@ def _problem(path: str, error: Exception) -> str | None:
     except (OSError, cv2.error):
         image = None
     if image is None:
-        return 'cannot be decoded: it is damaged or no image'
+        return 'cannot be decoded: damaged or not an image'
     if isinstance(error, cv2.error):
         return unprocessable(image.shape[:2], error)
     if isinstance(error, OSError):
@@ -130,14 +123,12 @@ def _problem(path: str, error: Exception) -> str | None:
 
 
 def unprocessable(size: tuple[int, int], error: Exception) -> str:
-    """What is wrong with an image that was read but not transformed."""
-    what = f'of {size[1]}x{size[0]} pixels cannot be processed'
-    if isinstance(error, cv2.error):
-        return f'{what} by OpenCV: {_reason(error)}'
-    return f'{what}: {first_line(error)}'
-
-
-def _reason(error: cv2.error) -> str:
-    """OpenCV's reason, without the places in its sources."""
+    """Describe an image that was read but not transformed."""
     text = first_line(error)
-    return text.split('error: ')[-1].split(') ', 1)[-1] or text
+    by = ''
+    if isinstance(error, cv2.error):
+        # OpenCV's reason, without the places in its sources.
+        text = text.split('error: ')[-1].split(') ', 1)[-1] or text
+        by = ' by OpenCV'
+    return (f'of {size[1]}x{size[0]} pixels cannot be processed{by}: '
+            f'{text}')

@@ -1,4 +1,4 @@
-"""Files and folders that a data set needs."""
+"""Files and folders of data sets, and lists of them."""
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,56 +6,46 @@ from pathlib import Path
 from ..config.loading import kind_of
 from ..errors import UserError, first_line, is_printable, shown
 
-# Suffixes of images that can be read.
+# Suffixes of readable images.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
           '.pbm', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-# Beside masks: a class in each line, that of the value 0 first.
+# Beside masks: a class per line, value 0 first.
 CLASSES_FILE = 'classes.txt'
 
-# Bytes of a file's name without its folders.
+# Bytes of a file name.
 LONGEST_PART = 255
 
-HOW_TO_GET = {
-    'CocoDataset':
-    'COCO 2017: unpack train2017.zip, val2017.zip and '
-    'annotations_trainval2017.zip of https://cocodataset.org/#download into '
-    'data/coco',
-    'ADE20KDataset':
-    'ADE20K: unpack http://data.csail.mit.edu/places/ADEchallenge/'
-    'ADEChallengeData2016.zip into data/ade',
-    'ImageNet':
-    'ImageNet-1K: get it from https://image-net.org (an account is needed) '
-    'and unpack it into data/imagenet/train and val, a folder for each class '
-    'or with meta/train.txt and val.txt',
-    'GOT10k':
-    'GOT-10k: get it from http://got-10k.aitestunion.com/downloads (an '
-    'account is needed) and unpack it into data/got10k/train, val and test; '
-    'generated videos: python tools/make_shapes.py data/shape_videos '
+COCO = ('COCO 2017: unpack train2017.zip, val2017.zip and '
+        'annotations_trainval2017.zip of https://cocodataset.org/#download '
+        'into data/coco')
+HOW_TO_GET = dict(
+    CocoDataset=COCO,
+    CocoObjects=COCO,
+    ADE20KDataset='ADE20K: unpack http://data.csail.mit.edu/places/'
+    'ADEchallenge/ADEChallengeData2016.zip into data/ade',
+    ImageNet='ImageNet-1K: download it from https://image-net.org (needs an '
+    'account) and unpack it into data/imagenet/train and val, with a folder '
+    'per class or with meta/train.txt and val.txt',
+    GOT10k='GOT-10k: download it from http://got-10k.aitestunion.com/downloads'
+    ' (needs an account) and unpack it into data/got10k/train, val and test, '
+    'or generate videos: python tools/make_shapes.py data/shape_videos '
     '--videos',
-    'LaSOT':
-    'LaSOT: unpack the classes of http://vision.cs.stonybrook.edu/~lasot/ '
-    'into data/lasot, with training_set.txt and testing_set.txt of its '
-    'toolkit beside them',
-    'TrackingNet':
-    'TrackingNet: fetch it with '
-    'https://github.com/SilvioGiancola/TrackingNet-devkit into '
-    'data/trackingnet',
-    'MOTChallengeDataset':
-    'MOT17: unpack MOT17.zip of https://motchallenge.net/data/MOT17 into '
-    "data/MOT17 and run MMDetection's "
-    'tools/dataset_converters/mot2coco.py -i data/MOT17 -o '
-    'data/MOT17/annotations --split-train; generated videos: python '
-    'tools/make_shapes.py data/shape_crowds --mot',
-    'CocoObjects':
-    'COCO 2017: unpack train2017.zip and annotations_trainval2017.zip of '
-    'https://cocodataset.org/#download into data/coco',
-}
+    LaSOT='LaSOT: unpack the classes of http://vision.cs.stonybrook.edu/'
+    "~lasot/ into data/lasot, beside its toolkit's training_set.txt and "
+    'testing_set.txt',
+    TrackingNet='TrackingNet: download it into data/trackingnet with '
+    'https://github.com/SilvioGiancola/TrackingNet-devkit',
+    MOTChallengeDataset='MOT17: unpack MOT17.zip of '
+    'https://motchallenge.net/data/MOT17 into data/MOT17 and run '
+    "MMDetection's tools/dataset_converters/mot2coco.py -i data/MOT17 -o "
+    'data/MOT17/annotations --split-train, or generate videos: python '
+    'tools/make_shapes.py data/shape_crowds --mot')
 
 RELATIVE = 'The path is relative to the current folder'
 
 
 def paths_of(dataset: dict) -> dict[str, str]:
-    """Where a data set expects its files, by the config's key."""
+    """Paths of a data set's files, by the config's key."""
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or dataset.get('split') or {}
     if isinstance(prefix, str):
@@ -73,7 +63,7 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
     for key, path in paths_of(dataset).items():
         if key.startswith('data_prefix') and os.path.isfile(path.rstrip('/')):
             raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
-                            'is a file, it has to be a folder')
+                            'is a file, it must be a folder')
         if not os.path.exists(path):
             remedy = HOW_TO_GET.get(kind_of(dataset), RELATIVE)
             raise UserError(
@@ -91,13 +81,13 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 
 
 def images_below(folder: str | Path) -> list[str]:
-    """Images of a folder and of those in it."""
+    """Images of a folder and its sub-folders."""
     return files_below(folder, IMAGES)[0]
 
 
 def files_below(folder: str | Path, suffixes: tuple[str, ...]
                 ) -> tuple[list[str], int]:
-    """Files of a folder and of those in it, also of linked folders."""
+    """Files of a folder and its sub-folders, and the number of hidden ones."""
     root = Path(folder)
     names, hidden = [], 0
     for path in _walk(root, {os.path.realpath(root)}):
@@ -112,7 +102,7 @@ def files_below(folder: str | Path, suffixes: tuple[str, ...]
 
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """All that is in a folder; what links lead to only once."""
+    """Files below a folder; linked folders only once."""
     linked = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = folder / entry.name
@@ -130,26 +120,26 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield from _walk(path, seen)
 
 
-def leads_out(name: str) -> bool:
-    """Whether a name of a file holds ``..``."""
+def has_parent_reference(name: str) -> bool:
+    """Whether a path contains ``..``."""
     return '..' in name.replace('\\', '/').split('/')
 
 
 def check_names(names: Iterable[str], path: str | Path) -> None:
-    """Make sure that a file names files below a folder."""
+    """Make sure that the names in a file are paths below a folder."""
     for name in names:
         longest = max(map(len, os.fsencode(name).split(b'/')))
-        if longest > LONGEST_PART or leads_out(name) \
+        if longest > LONGEST_PART or has_parent_reference(name) \
                 or name != name.strip() or not is_printable(name):
-            raise UserError(f'{path} names {shown(repr(name))}: that is no '
-                            'name of a file, or one with .. (out of the '
-                            'folder), controls or blanks at its ends')
+            raise UserError(f'{path} names {shown(repr(name))}: that is not a '
+                            'file name, or it contains .., control characters '
+                            'or spaces at its ends')
 
 
 def check_regular(path: str | Path) -> None:
-    """Make sure that reading a file does not wait for ever."""
+    """Refuse pipes, whose reading would wait."""
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UserError(f'{path} is no regular file')
+        raise UserError(f'{path} is not a regular file')
 
 
 def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
@@ -162,8 +152,8 @@ def read_text(path: str | Path, encoding: str = 'utf-8') -> str:
                         ) from error
 
 
-def check_unlike(names: Iterable[str], source: str | Path) -> None:
-    """Make sure that classes can be told apart."""
+def check_distinct(names: Iterable[str], source: str | Path) -> None:
+    """Make sure that classes have distinct names."""
     known: dict[str, str] = {}
     for name in names:
         key = ' '.join(name.split()).casefold()
@@ -171,21 +161,21 @@ def check_unlike(names: Iterable[str], source: str | Path) -> None:
             raise UserError(
                 f'{source} has two classes of one name: '
                 f'{shown(repr(known[key]))} and {shown(repr(name))}. Rename '
-                'one, or make them one class')
+                'or merge them')
         known[key] = name
 
 
 def mask_of(folder: str, name: str) -> str:
     """Path of an image's mask."""
-    whole = os.path.join(folder, f'{name}.png')
-    bare = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
-    return bare if os.path.exists(bare) and not os.path.exists(whole) \
-        else whole
+    full = os.path.join(folder, f'{name}.png')
+    short = os.path.join(folder, f'{os.path.splitext(name)[0]}.png')
+    return short if os.path.exists(short) and not os.path.exists(full) \
+        else full
 
 
 def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
         tuple[str, str, str]]:
-    """Masks that two images share, as ``a.jpg`` and ``a.png`` do."""
+    """Masks that two images share, such as ``a.jpg`` and ``a.png``."""
     owners: dict[str, str] = {}
     for name in names:
         mask = mask_of(folder, name)
@@ -195,7 +185,7 @@ def shared_masks(folder: str, names: Iterable[str]) -> Iterator[
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file that hold something."""
+    """Non-empty lines of a text file."""
     lines = [line.strip() for line in
              read_text(path, 'utf-8-sig').splitlines() if line.strip()]
     if not lines:

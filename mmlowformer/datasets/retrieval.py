@@ -9,19 +9,19 @@ from ..registry import DATASETS
 
 @DATASETS.register_module()
 class RetrievalQueries(CustomDataset):
-    """Images to be found again among those of a gallery.
+    """Queries for image retrieval.
 
-    As MMPreTrain's ``RetrievalRecall`` wants it, the label of a query is the
-    list of the positions that images of its class have in the gallery.
+    The label of a query is the list of positions of its class's images in the
+    gallery, as MMPreTrain's ``RetrievalRecall`` needs it.
 
     Args:
         data_root (str): Folder that holds both.
         data_prefix (dict): ``img_path`` and ``gallery_path``: the folders of
-            queries and of gallery, each with a folder for each class.
+            queries and gallery, each with a folder per class.
         **kwargs: Other arguments of MMPreTrain's ``CustomDataset``.
 
     Raises:
-        UserError: If a class of the queries is not in the gallery.
+        UserError: If the gallery lacks a class of the queries.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -34,7 +34,7 @@ class RetrievalQueries(CustomDataset):
             name = self.CLASSES[query['gt_label']]
             if name not in positions:
                 raise UserError(
-                    f'{query["img_path"]} is of the class {name!r}, of which '
-                    f'there is no image in {self.data_prefix["gallery_path"]}')
+                    f'{query["img_path"]} has class {name!r}, of which '
+                    f'{self.data_prefix["gallery_path"]} holds no image')
             query['gt_label'] = positions[name]
         return queries

@@ -1,55 +1,110 @@
-"""Images dealt out to training, validation and test, group by group."""
+"""Splits of a data set into training, validation and test."""
+import json
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 
 from ..errors import UserError, shown
+from .checks.class_folders import class_folders
+from .formats import ImageFolder
+from .paths import check_names
 
 
 def group_by(pattern: str | None) -> Callable[[str], str]:
-    """Which images belong together."""
+    """A function that maps an image name to its group."""
     if pattern is None:
         return lambda name: name
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise UserError(f'--group {pattern} is no regular expression: '
+        raise UserError(f'--group {pattern} is not a regular expression: '
                         f'{error}') from error
 
     def key(name: str) -> str:
         match = expression.search(name)
         if not match:
-            raise UserError(f'--group {pattern} finds no group in '
+            raise UserError(f'--group {pattern} does not match '
                             + shown(name))
         return match.group(1 if expression.groups else 0)
 
     return key
 
 
-def deal_out(groups: Sequence[Hashable], shares: dict[str, float], seed: int
-             ) -> dict[str, list[int]]:
-    """Deal images out so that no group is in two parts.
+def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
+                seed: int) -> dict[str, list[int]]:
+    """Split images so that no group is in two parts.
 
-    The same groups and seed give the same parts, whatever the order of the
-    images.
+    The same groups and seed give the same parts, in any order of the images.
     """
     members = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
-    if len(members) <= len(shares):
+    if len(members) <= len(fractions):
         raise UserError(f'{len(groups)} images in {len(members)} group(s) '
-                        f'cannot be split into {len(shares) + 1} parts')
-    waiting = sorted(members, key=str)
-    random.Random(seed).shuffle(waiting)
+                        f'cannot be split into {len(fractions) + 1} parts')
+    remaining = sorted(members, key=str)
+    random.Random(seed).shuffle(remaining)
     parts: dict[str, list[int]] = {}
-    for position, (name, share) in enumerate(shares.items()):
-        wanted = max(1, round(share * len(groups)))
-        # One group is left for each part that follows, and for train.
-        reserve = len(shares) - position
+    for position, (name, fraction) in enumerate(fractions.items()):
+        wanted = max(1, round(fraction * len(groups)))
+        # Each later part, and train, needs a group.
+        reserve = len(fractions) - position
         part: list[int] = []
-        while len(part) < wanted and len(waiting) > reserve:
-            part += members[waiting.pop()]
+        while len(part) < wanted and len(remaining) > reserve:
+            part += members[remaining.pop()]
         parts[name] = sorted(part)
-    rest = [index for group in waiting for index in members[group]]
+    rest = [index for group in remaining for index in members[group]]
     return dict(train=sorted(rest), **parts)
+
+
+def split_content(path: str, annotations: list[dict],
+                  fractions: dict[str, float], pattern: str | None, seed: int
+                  ) -> dict[str, dict]:
+    """Split the content of a COCO file; tiles of an image stay together."""
+    content = dict(json.loads(Path(path).read_text(encoding='utf-8')),
+                   annotations=annotations)
+    group = group_by(pattern)
+    indices = group_split([
+        group(image['file_name']) if pattern else
+        str(image.get('source', image['file_name']))
+        for image in content['images']], fractions, seed)
+    parts = {}
+    for name, chosen in indices.items():
+        images = [content['images'][index] for index in chosen]
+        known = {image['id'] for image in images}
+        parts[name] = dict(content, images=images, annotations=[
+            item for item in annotations if item['image_id'] in known])
+    return parts
+
+
+def missing_classes(content: dict) -> list[str]:
+    """Categories without an annotation."""
+    counts = Counter(item['category_id'] for item in content['annotations'])
+    return [item['name'] for item in content['categories']
+            if not counts[item['id']]]
+
+
+def split_images(images: ImageFolder, fractions: dict[str, float],
+                 pattern: str | None, seed: int) -> dict[str, list[str]]:
+    """Split a folder of images; lines of class folders get class numbers."""
+    folder = images.folder
+    check_names(images.names, folder)
+    labelled = all('/' in name for name in images.names)
+    # Folders without images are classes, too, as in a training.
+    classes = class_folders(folder) if labelled else ['']
+    group = group_by(pattern)
+    parts: dict[str, list[str]] = {part: [] for part in ('train', *fractions)}
+    for number, label in enumerate(classes):
+        names = [name for name in images.names
+                 if not labelled or name.split('/')[0] == label]
+        try:
+            indices = group_split([group(name) for name in names], fractions,
+                                  seed)
+        except UserError as error:
+            raise UserError(f'{folder}/{label}: {error}') from error
+        suffix = f' {number}' if labelled else ''
+        for part, chosen in indices.items():
+            parts[part] += [names[index] + suffix for index in chosen]
+    return parts

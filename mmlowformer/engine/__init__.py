@@ -26,21 +26,20 @@ _NAMES = {
     '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
-    '..utils.files': 'check_new replace_text write_text',
+    '..utils.files': 'check_new check_outputs replace_text write_text',
     '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
     '.best_metrics': 'format_metric',
     '.cli':
-        'Debug adapt_to_device add_common_arguments destroy_process_group '
-        'load_config use_tta',
+        'Debug adapt_to_device add_common_arguments check_work_dir '
+        'destroy_process_group load_config use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint':
         'AtomicCheckpointHook check_places full_disk_errors',
     '.hooks.visualization': 'add_visualization_hook',
     '.lr_scaling': 'scale_learning_rate',
-    '.outputs': 'check_outputs check_work_dir',
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',

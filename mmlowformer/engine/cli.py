@@ -16,6 +16,7 @@ from ..config.loading import config_folder, find_config, read_config
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import DEBUG, UserError
 from ..utils.allocator import keep_freed_memory
+from ..utils.files import folder_problem
 from .config_checks import DATALOADERS
 from .config_overrides import OptionAction, apply_options, warn_of_misspelt
 from .data_root import follow_data_root
@@ -72,6 +73,24 @@ def load_config(args: argparse.Namespace) -> Config:
     elif not cfg.get('work_dir'):
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Check that a work dir exists or can be created, and is writable."""
+    problem = folder_problem(Path(cfg.work_dir))
+    if problem:
+        raise UserError(f'work dir {cfg.work_dir} cannot be written: '
+                        f'{problem}. Name another folder with --work-dir')
+    if not cfg.filename:
+        return
+    file = Path(cfg.work_dir, Path(cfg.filename).name)
+    # MMEngine may replace a config that it has written itself.
+    if (file.exists() and file.samefile(cfg.filename)
+            and read_config(str(file)).pretty_text.strip()
+            != file.read_text(encoding='utf-8').strip()):
+        raise UserError(f'{cfg.filename} would be overwritten by the config '
+                        'that MMEngine writes into the work dir. Name another '
+                        'folder with --work-dir')
 
 
 def add_hooks(cfg: Config) -> None:

@@ -20,9 +20,8 @@ from ..datasets.checks.check_datasets import check_datasets
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint
-from .cli import adapt_to_device, load_config
+from .cli import adapt_to_device, check_work_dir, load_config
 from .config_checks import check_settings, check_testing
-from .outputs import check_work_dir
 from .runner import QuietRunner
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..runtime.results import Classification, Detections, Result, Segmentation
 from ..utils.tensors import relative_error
-from .reference import Outputs
 
+Outputs = dict[str, np.ndarray]
 # Largest difference of feature maps over the largest value. Rounding adds up
 # with the number of positions in attention. Whole detectors were slightly
 # above in runtimes of small devices.

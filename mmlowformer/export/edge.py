@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .job import KEY, ExportJob
+from .job import KEY, ExportJob, quiet_programs
 from .preprocessing import Preparation
-from .program import quiet_programs
 from .quantization import quantize_tflite
 from .requirements import need_pinned
 from .wrappers import ExportWrapper

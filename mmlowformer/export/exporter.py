@@ -39,10 +39,9 @@ from ..utils.text import line
 from .config import ExportConfig, ExportResult
 from .evaluation import Metric, primary_metric, training_images
 from .formats import PRECISIONS, Format, check_format, find_formats
-from .job import ExportJob
+from .job import ExportJob, InputShape
 from .model_spec import describe
 from .preprocessing import default_size, prepare_steps
-from .program import InputShape
 from .report import COMPARISON_IMAGE, print_result, print_usage
 from .speed import time_models
 from .verification import Verifier, draw_comparison

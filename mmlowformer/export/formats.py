@@ -17,8 +17,7 @@ from .edge import (
     write_ncnn,
     write_tflite,
 )
-from .job import KEY, ExportJob
-from .program import quiet
+from .job import KEY, ExportJob, quiet
 from .quantization import quantize_onnx, quantize_openvino
 from .requirements import (
     INT8_PACKAGES,

@@ -14,8 +14,8 @@ from ..predict.trained_model import TrainedModel
 from ..runtime.model_spec import Description
 from ..version import __version__
 from .formats import Format
+from .job import LEAST_SIDE, InputShape
 from .preprocessing import prepare_steps
-from .program import LEAST_SIDE, InputShape
 from .wrappers import ExportWrapper
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',

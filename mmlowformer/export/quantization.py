@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import UserError
-from .job import ExportJob
-from .program import quiet, quiet_programs
+from .job import ExportJob, quiet, quiet_programs
 from .requirements import need_pinned
 
 CPU_FLAGS = Path('/proc/cpuinfo')
@@ -40,12 +38,6 @@ class _CalibrationReader:
         return None if image is None else {self._name: image}
 
 
-def _calibration(job: ExportJob) -> Iterator[np.ndarray]:
-    if job.calibration is None:
-        raise UserError('8 bits need calibration images')
-    return job.calibration()
-
-
 def quantize_onnx(job: ExportJob, file: Path) -> None:
     """Quantize convolutions and linear layers per channel, in QDQ format.
 
@@ -61,7 +53,7 @@ def quantize_onnx(job: ExportJob, file: Path) -> None:
         try:
             quantization.quantize_static(
                 str(prepared), str(file),
-                _CalibrationReader(_calibration(job),
+                _CalibrationReader(job.calibration(),
                                    job.description.input['name']),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=['Conv', 'ConvTranspose', 'Gemm'],
@@ -84,7 +76,7 @@ def quantize_openvino(job: ExportJob, model: Any) -> Any:
     """
     nncf = need_pinned('nncf')
     estimators = need_pinned('nncf.quantization.range_estimator')
-    images = list(_calibration(job))
+    images = list(job.calibration())
     with quiet():
         return nncf.quantize(
             model, nncf.Dataset(images), subset_size=len(images),
@@ -100,7 +92,7 @@ def quantize_tflite(job: ExportJob, file: Path) -> None:
     library = need_pinned('ai_edge_quantizer.quantizer')
     name = job.description.input['name']
     # A list, as the quantizer counts them first.
-    images = [{name: image} for image in _calibration(job)]
+    images = [{name: image} for image in job.calibration()]
     with quiet_programs():
         quantizer = library.Quantizer(str(file))
         for operation in ('CONV_2D', 'DEPTHWISE_CONV_2D',

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from torch import nn
 
 from ..errors import first_line
 from ..utils.cpu import cpu_name
+from ..utils.files import atomic_write
 from ..utils.timing import Timer
 from .conv_heuristics import ConvSize, use_winograd_by_heuristic
 from .module_utils import to_channels_last
@@ -147,13 +149,10 @@ def _save(file: Path, machine: str, times: dict[str, Seconds]) -> None:
 
 
 def _replace(file: Path, content: dict[str, dict[str, Seconds]]) -> None:
-    descriptor, name = tempfile.mkstemp(dir=file.parent)
-    try:
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as stream:
-            json.dump(content, stream, indent=1)
-        os.replace(name, file)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    # Other processes may do the same at this time.
+    with (atomic_write(file, f'.{uuid4().hex}.part') as part,
+          part.open('x', encoding='utf-8') as stream):
+        json.dump(content, stream, indent=1)
 
 
 def time_algorithms(conv: ConvSize) -> Seconds:

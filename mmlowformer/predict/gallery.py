@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from ..datasets.image_errors import name_images
+from ..datasets.image_errors import name_images_in_errors
 from ..errors import UserError
 
 BATCH_SIZE = 8
@@ -35,7 +35,7 @@ def set_gallery(module: BaseModel, folder: str | Path | None,
         except (FileNotFoundError, RuntimeError) as error:
             raise UserError(f'--gallery {folder} holds no images') from error
         dataset = loader.dataset
-        name_images(dataset)
+        name_images_in_errors(dataset)
         module.prototype = loader
         module.prepare_prototype()
     return [dataset.get_data_info(index)['img_path']

@@ -11,7 +11,11 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image
 
 from ..config.loading import kind_of
-from ..datasets.image_errors import LIBRARIES, NamingPipeline, unprocessable
+from ..datasets.image_errors import (
+    LIBRARIES,
+    ImageErrorPipeline,
+    unprocessable,
+)
 from ..errors import UserError, first_line
 from ..utils.images import CONTENT, OPENCV, Source, read
 
@@ -42,7 +46,7 @@ class Pipeline:
         self.scope = scope
         self._decoding = dict(flag=steps[0].get('color_type', 'color'),
                               backend=steps[0].get('imdecode_backend', 'cv2'))
-        self._load = NamingPipeline(self._built(steps[:1]))
+        self._load = ImageErrorPipeline(self._built(steps[:1]))
         self._prepare = self._built(steps[1:])
 
     def _built(self, steps: list[dict]) -> Callable:
@@ -92,7 +96,7 @@ class Pipeline:
             image = None
         if image is None:
             raise UserError(f'image {name or "of bytes"} cannot be decoded: '
-                            'it is damaged or no image')
+                            'damaged or not an image')
         return image
 
     def prepare(self, record: dict) -> PreparedImage:

@@ -30,7 +30,5 @@ def measurements_of(models: Sequence[str], sizes: Sequence[int],
 
 def _measure(models: list[str], settings: Settings, timer: Timer | None,
              progress: BenchmarkProgress) -> dict:
-    record = measure_or_note(find_models(models, shape=settings.shape),
-                             settings, timer, progress)
-    return dict(complete=record['complete'], peak=record['peak'],
-                rows=record['rows'])
+    return measure_or_note(find_models(models, shape=settings.shape),
+                           settings, timer, progress)

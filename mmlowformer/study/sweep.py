@@ -146,7 +146,8 @@ def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: BenchmarkProgress) -> dict:
     """Measure models, or note in their rows why that fails."""
     try:
-        return measure(specs, settings, timer, progress)
+        record = measure(specs, settings, timer, progress)
+        return {key: record[key] for key in ('complete', 'peak', 'rows')}
     except UserError as error:
         return dict(complete=True, peak={}, rows=[
             dict(name=spec.name, failure=str(error)) for spec in specs])

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..errors import UserError
 from ..registry import HOOKS
+from ..utils.files import atomic_write
 
 # Names the checkpoint of a folder's tracks.
 RECORD = 'tracks.json'
@@ -41,10 +42,9 @@ class SaveTracksHook(Hook):
                         outputs: Sequence | None = None) -> None:
         """Save the tracks of a batch."""
         for sample in outputs or ():
-            file = track_file(self.out_dir, sample.name)
-            part = file.with_suffix('.part.npz')
-            np.savez(part, **{key: getattr(sample, key) for key in KEYS})
-            os.replace(part, file)
+            with (atomic_write(track_file(self.out_dir, sample.name)) as part,
+                  part.open('xb') as file):
+                np.savez(file, **{key: getattr(sample, key) for key in KEYS})
 
 
 def track_file(folder: str | Path, name: str) -> Path:

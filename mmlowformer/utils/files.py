@@ -1,4 +1,4 @@
-"""New files and folders: whole or not at all, and nothing is overwritten."""
+"""Files and folders that are written completely or not at all."""
 import json
 import os
 import tempfile
@@ -10,51 +10,95 @@ from ..errors import UserError, first_line
 
 
 def check_new(*paths: str | Path) -> None:
-    """Make sure that outputs are not there yet."""
+    """Make sure that outputs do not exist yet."""
     for path in paths:
         if os.path.lexists(path):
-            raise UserError(f'{path} is there already: name another, or '
-                            'delete it')
+            raise UserError(f'{path} exists already: delete it, or choose '
+                            'another name')
 
 
 def check_new_folder(path: str | Path) -> None:
-    """Make sure that nothing is in a folder yet."""
+    """Make sure that a folder is empty or does not exist yet."""
     path = Path(path)
     if not path.is_dir():
         check_new(path)
     elif any(path.iterdir()):
-        raise UserError(f'{path} is there already, and is not empty: name '
-                        'another, or delete it')
+        raise UserError(f'{path} exists already and is not empty: delete it, '
+                        'or choose another name')
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a new file."""
-    path = Path(path)
-    check_new(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, text)
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {first_line(error)}'
-                        ) from error
+def check_outputs(out: str | None, show_dir: str | None,
+                  submission: str | None = None, *,
+                  resume: bool = False) -> None:
+    """Make sure that the outputs of a test are new and can be written."""
+    if out and Path(out).is_dir():
+        raise UserError(f'--out {out} is a folder, it must be a file')
+    check_new(*filter(None, (out, submission)))
+    for option, path in (('--out', out and Path(out).parent),
+                         ('--show-dir', show_dir and Path(show_dir))):
+        problem = path and folder_problem(path)
+        if problem:
+            raise UserError(f'{option} {path} cannot be written: {problem}')
+    if show_dir and not resume:
+        check_new_folder(show_dir)
 
 
-def replace_text(path: str | Path, text: str) -> None:
-    """Write a file, whole or not at all, in the place of what is there."""
-    part = Path(f'{path}.part')
+def folder_problem(folder: Path) -> str | None:
+    """Why a folder cannot be created or written to."""
+    folder = folder.absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        return f'{folder} is a file'
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f'no permission in {folder}'
+    return None
+
+
+@contextmanager
+def atomic_write(path: str | Path, suffix: str = '.part') -> Iterator[Path]:
+    """Yield a file beside ``path`` that replaces it on success.
+
+    Processes that may write the same file at a time need a unique suffix.
+    """
+    part = Path(f'{path}{suffix}')
     part.unlink(missing_ok=True)
     try:
-        with part.open('x', encoding='utf-8') as file:
-            file.write(text)
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
+def replace_text(path: str | Path, text: str) -> None:
+    """Write a file, or replace it."""
+    with (atomic_write(path) as part,
+          part.open('x', encoding='utf-8') as file):
+        file.write(text)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Create the folder of a file, and name the file in errors."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {first_line(error)}'
+                        ) from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a new file."""
+    check_new(path)
+    with _write_errors(Path(path)):
+        replace_text(path, text)
+
+
 def write_json(path: str | Path, content: dict) -> None:
-    """Write a new file of plain values."""
+    """Write a new JSON file."""
     text = json.dumps(content, ensure_ascii=False)
-    # Half of a pair of surrogates can only be written as an escape.
+    # UTF-8 has no half of a surrogate pair; JSON can escape it.
     lone = any('\ud800' <= letter <= '\udfff' for letter in set(text))
     write_text(path, json.dumps(content) if lone else text)
 
@@ -66,43 +110,33 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Fill a folder that gets its name when it is complete."""
+    """Yield a folder that becomes ``path`` on success."""
     path = Path(path)
     check_new_folder(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            folder = Path(scratch, path.name)
-            folder.mkdir()
-            yield folder
-            if path.exists():
-                path.rmdir()
-            os.replace(folder, path)
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {first_line(error)}'
-                        ) from error
+    with (_write_errors(path),
+          tempfile.TemporaryDirectory(dir=path.parent) as scratch):
+        folder = Path(scratch, path.name)
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            path.rmdir()
+        os.replace(folder, path)
 
 
-def fill_once(out: str | Path, record: str, description: dict,
-              fill: Callable[[Path], None]) -> bool:
-    """Generate a data set, unless it is there already."""
+def generate_if_missing(out: str | Path, record: str, description: dict,
+                        fill: Callable[[Path], None]) -> bool:
+    """Generate a data set, unless the same one exists."""
     out = Path(out)
-    there = out / record
-    if there.is_file() and _read(there) == description:
+    existing = out / record
+    if existing.is_file() and _read(existing) == description:
         return False
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f'{out} exists and holds something else than these {there.stem}; '
-            'name another folder or delete it')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # All or nothing: an interrupted run leaves no half data set behind.
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        root = Path(scratch) / there.stem
-        fill(root)
-        (root / record).write_text(json.dumps(description))
-        if out.exists():
-            out.rmdir()
-        os.replace(root, out)
+        raise FileExistsError(f'{out} holds something else than these '
+                              f'{existing.stem}: delete it, or choose another '
+                              'name')
+    with new_folder(out) as folder:
+        fill(folder)
+        (folder / record).write_text(json.dumps(description))
     return True
 
 
@@ -110,12 +144,12 @@ def _read(record: Path) -> object:
     try:
         return json.loads(record.read_text())
     except (OSError, ValueError, RecursionError):
-        return None  # It is something else.
+        return None  # Not a record.
 
 
 def check_at_least(arguments: dict[str, int], least: dict[str, int]) -> None:
     """Make sure that no argument is too small."""
     for name, low in least.items():
         if arguments[name] < low:
-            raise ValueError(f'{name} has to be at least {low}, not '
+            raise ValueError(f'{name} must be at least {low}, not '
                              f'{arguments[name]}')

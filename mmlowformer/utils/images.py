@@ -74,7 +74,7 @@ def decode(content: bytes, library: str, name: str) -> np.ndarray:
         reason = first_line(error).split('error: ')[-1]
         raise UserError(f'{name} cannot be decoded: {reason}') from error
     if image is None:
-        raise UserError(f'{name} cannot be decoded: it is damaged or no image')
+        raise UserError(f'{name} cannot be decoded: damaged or not an image')
     return image
 
 
@@ -84,7 +84,7 @@ def _by_pillow(content: bytes, name: str) -> np.ndarray:
         with pillow.open(io.BytesIO(content)) as image:
             return from_pillow(image, name)
     except pillow.UnidentifiedImageError as error:
-        raise UserError(f'{name} cannot be decoded: it is damaged or no image'
+        raise UserError(f'{name} cannot be decoded: damaged or not an image'
                         ) from error
     except pillow.DecompressionBombError as error:
         raise UserError(f'{name} is too large: {first_line(error)}'

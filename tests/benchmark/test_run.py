@@ -103,7 +103,7 @@ def test_latency(clock):
     assert row['turns'] == 3 * 7
 
 
-class Said(BenchmarkProgress):
+class RecordedProgress(BenchmarkProgress):
 
     def __init__(self):
         self.messages, self.steps, self.announced = [], 0, 0
@@ -119,7 +119,7 @@ class Said(BenchmarkProgress):
 
 
 def test_progress(clock):
-    said = Said()
+    said = RecordedProgress()
     specs = [Spec(name, 'test', lambda: Costly(clock, 0.1)) for name in 'ab']
     measure(specs, Settings(shape=SHAPE, batch_size=1, min_time=1., repeats=3),
             Timer(clock), said)
@@ -129,7 +129,7 @@ def test_progress(clock):
 
 
 def test_out_of_memory_halves_the_batch_for_all(clock):
-    said = Said()
+    said = RecordedProgress()
     models = dict(small=Costly(clock, 0.1), big=Costly(clock, 0.1, fits=1))
     specs = [Spec(name, 'test', lambda model=model: model)
              for name, model in models.items()]
@@ -395,7 +395,7 @@ def test_long_names_break_behind_punctuation(clock, capsys):
     assert all(word[-1] in '_@,' for word in words[:-1])
 
 
-def test_what_cannot_be_counted_has_no_number(clock):
+def test_what_cannot_be_counted_has_no_number(clock, tmp_path):
     result = record(clock, dict(exported=Costly(clock, 0.1)))
     result['rows'][0].update(parameters=0, macs=0, macs_per_second=0,
                              fraction_of_peak=0)
@@ -403,6 +403,7 @@ def test_what_cannot_be_counted_has_no_number(clock):
                      report.table_rows(result)[0]))
     assert {cells[name] for name in (
         'parameters (M)', 'GMACs', 'GMACs/s', 'of peak')} == {'–'}
+    report.plot(result, str(tmp_path / 'plot.png'))
 
 
 def test_files(clock, tmp_path):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmlowformer import get_config_path
 from mmlowformer.config.loading import read_config
-from mmlowformer.datasets.custom_config import own_boxes
+from mmlowformer.datasets.custom_config import custom_detection
 from mmlowformer.engine.config_overrides import apply_options
 from mmlowformer.errors import UserError
 
@@ -143,15 +143,15 @@ def test_what_was_written_down_is_a_plain_config(mine, tmp_path):
 
 
 @pytest.mark.parametrize(('options', 'error'), [
-    (dict(epochs=0), 'epochs has to be an integer, at least 1, not 0'),
+    (dict(epochs=0), 'epochs must be an integer of at least 1, not 0'),
     (dict(epochs='many'), "not 'many'"), (dict(batch_size=1.5), 'batch_size'),
-    (dict(image_size=0), 'image_size has to be'),
-    (dict(image_size=[64]), 'image_size has to be'),
-    (dict(classes=[]), 'classes has to be names'),
-    (dict(classes=['a', 'a']), 'classes names one twice'),
-    (dict(data_root=5), 'data_root has to be a folder, not 5'),
+    (dict(image_size=0), 'image_size must be'),
+    (dict(image_size=[64]), 'image_size must be'),
+    (dict(classes=[]), 'classes must be names'),
+    (dict(classes=['a', 'a']), 'classes holds a name twice'),
+    (dict(data_root=5), 'data_root must be a folder, not 5'),
     (dict(data_root='/none'), 'data not found: /none/train.json'),
-    (dict(train_ann_file='train.txt'), 'is no COCO annotation file'),
+    (dict(train_ann_file='train.txt'), 'is not a COCO annotation file'),
 ])
 def test_values_that_cannot_be(mine, options, error):
     with pytest.raises(UserError, match=error) as caught:
@@ -182,9 +182,9 @@ def test_a_single_class(mine):
 def test_several_processes_have_fewer_iterations(mine, monkeypatch):
     values = dict(data_root=str(mine), train_ann_file='train.json',
                   classes=None, image_size=64, epochs=1, batch_size=1)
-    assert own_boxes(values)['iterations'] == 4
+    assert custom_detection(values)['iterations'] == 4
     monkeypatch.setenv('WORLD_SIZE', '2')
-    assert own_boxes(values)['iterations'] == 2
+    assert custom_detection(values)['iterations'] == 2
 
 
 def test_files_without_classes(mine, tmp_path):
@@ -194,7 +194,7 @@ def test_files_without_classes(mine, tmp_path):
         read_config(str(mine / 'retinanet_lowformer_b0_custom.py'),
                     dict(data_root=str(tmp_path)))
     shutil.copytree(mine / 'images', tmp_path / 'images')
-    with pytest.raises(UserError, match='write the name of a class'):
+    with pytest.raises(UserError, match='write the name'):
         read_config(str(mine / 'fpn_lowformer_b0_custom.py'),
                     dict(data_root=str(tmp_path), train_list=None))
 
@@ -203,4 +203,4 @@ def test_the_old_name_in_copied_configs():
     sys.modules.pop('mmlowformer.data.own', None)
     with pytest.warns(DeprecationWarning, match='custom_config'):
         from mmlowformer.data.own import own_boxes as old
-    assert old is own_boxes
+    assert old is custom_detection

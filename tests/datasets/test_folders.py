@@ -108,7 +108,7 @@ def set_classes(cfg, names, *parts):
 def test_an_image_with_two_numbers(listed, root):
     with (root / 'train.txt').open('a') as file:
         file.write('\ncircle/000000.jpg 1')
-    with pytest.raises(UserError, match='the numbers 0 and 1'):
+    with pytest.raises(UserError, match='the classes 0 and 1'):
         check(listed)
 
 
@@ -179,12 +179,12 @@ def test_folders_that_are_no_classes(make, message, tmp_path):
     (lambda text: text.replace('circle/000000.jpg 0', 'circle/000000.jpg 1'),
      'circle is class 0'),
     (lambda text: text.replace(' 3', ' 4'),
-     'the number 4, but there are 4 classes'),
-    (lambda text: text.replace(' 3', ''), 'is no name of an image and number'),
-    (lambda text: text.replace(' 3', ' -1'), 'is no name of an image and'),
-    (lambda text: text.replace('\n', '\n\n', 1), 'line 2 is no name'),
+     'the class 4, but 4 classes end at 3'),
+    (lambda text: text.replace(' 3', ''), 'is not an image name'),
+    (lambda text: text.replace(' 3', ' -1'), 'is not an image name'),
+    (lambda text: text.replace('\n', '\n\n', 1), 'line 2 is not an image'),
     (lambda text: text.replace('000000', '999999'), 'are not in .*999999.jpg'),
-    (lambda text: text.replace('circle', '../circle'), 'that is no name'),
+    (lambda text: text.replace('circle', '../circle'), 'not a file name'),
     (lambda text: '', 'is empty')])
 def test_lists(change, message, listed, root):
     file = root / 'train.txt'

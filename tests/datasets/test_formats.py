@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmlowformer.datasets.annotation_errors import AnnotationErrors
 from mmlowformer.datasets.checks.coco_file import parts_of
 from mmlowformer.datasets.formats import (
-    READERS,
-    Faults,
+    AnnotatedImage,
+    Annotation,
     ImageFolder,
-    Picture,
-    Shape,
     as_coco,
-    checked_pictures,
+    check_annotations,
+    read_annotations,
 )
-from mmlowformer.datasets.polygon_masks import mask_of_shapes
+from mmlowformer.datasets.polygon_masks import draw_mask_of
 from mmlowformer.errors import UserError
 
+from ..custom_data import voc, voc_object
 from ..mutations import check_message, mutated
-from ..own_data import voc, voc_object
 
 
 @pytest.fixture
@@ -34,13 +34,14 @@ def images(tmp_path):
 
 
 def read(kind, source, images, *, clip=False, **options):
-    """Pictures by name, the classes, and kinds of faults with examples."""
-    faults = Faults()
-    pictures, classes = READERS[kind](str(source), ImageFolder(str(images)),
-                                      faults, **options)
-    pictures, dropped = checked_pictures(pictures, classes, faults, clip=clip)
-    return ({picture.name: picture.shapes for picture in pictures}, classes,
-            '; '.join(faults.lines()), dropped)
+    """Annotations by image, the classes, the errors, and what was dropped."""
+    errors = AnnotationErrors()
+    annotated, classes = read_annotations(
+        kind, str(source), ImageFolder(str(images)), errors, **options)
+    annotated, dropped = check_annotations(annotated, classes, errors,
+                                           clip=clip)
+    return ({image.name: image.annotations for image in annotated}, classes,
+            '; '.join(errors.lines()), dropped)
 
 
 def write(folder, files):
@@ -59,17 +60,17 @@ def test_voc_counts_from_1(images, tmp_path):
     source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
         voc_object('dog', (1, 1, 10, 20)),
         voc_object('cat', (31, 1, 40, 20), '<difficult>1</difficult>')])})
-    pictures, classes, faults, _ = read('voc', source, images)
-    assert not faults
+    annotations, classes, errors, _ = read('voc', source, images)
+    assert not errors
     assert classes is None
-    dog, cat = pictures['a.jpg']
+    dog, cat = annotations['a.jpg']
     assert dog.box == (0, 0, 10, 20)
     assert cat.box == (30, 0, 40, 20)
     assert (dog.ignored, cat.ignored) == (False, True)
     # Nothing is marked in the other one, which is kept.
-    assert pictures['b/c.PNG'] == []
-    pictures, *_ = read('voc', source, images, labelled_only=True)
-    assert list(pictures) == ['a.jpg']
+    assert annotations['b/c.PNG'] == []
+    annotations, *_ = read('voc', source, images, labelled_only=True)
+    assert list(annotations) == ['a.jpg']
 
 
 def test_voc_of_tools_that_count_from_0(images, tmp_path):
@@ -84,21 +85,21 @@ def test_voc_of_tools_that_count_from_0(images, tmp_path):
 def test_voc_of_renamed_images(images, tmp_path):
     source = write(tmp_path / 'xml', {'b/c.xml': voc('DSC1.JPG', (40, 20), [
         voc_object('dog', (1, 1, 10, 20))])})
-    pictures, _, faults, _ = read('voc', source, images)
-    assert not faults
-    assert len(pictures['b/c.PNG']) == 1
+    annotations, _, errors, _ = read('voc', source, images)
+    assert not errors
+    assert len(annotations['b/c.PNG']) == 1
 
 
-@pytest.mark.parametrize(('content', 'fault'), [
-    ('<annotation><filename>', 'file that is no XML'),
-    (b'\xff\xfe<', 'file that is no XML'),
-    ('<xml/>', 'XML file that is no annotation of VOC'),
+@pytest.mark.parametrize(('content', 'problem'), [
+    ('<annotation><filename>', 'invalid XML file'),
+    (b'\xff\xfe<', 'invalid XML file'),
+    ('<xml/>', 'XML file that is not a VOC annotation'),
     (voc('none.jpg', (1, 1), []), 'image that is not in'),
-    (voc('a.jpg', (20, 40), []), 'size that is not that of the image'),
+    (voc('a.jpg', (20, 40), []), 'size that differs from the image'),
     (voc('a.jpg', (40, 20), ['<object><name>x</name></object>']),
      'object without a box of four numbers'),
     (voc('a.jpg', (40, 20), [voc_object('x', (1, 1, 'nan', 5))]),
-     "'nan' is no finite number"),
+     "'nan' is not a finite number"),
     (voc('a.jpg', (40, 20), [voc_object('', (1, 1, 5, 5))]),
      'object without a class'),
     (voc('a.jpg', (40, 20), [voc_object('x', (9, 1, 5, 5))]),
@@ -106,17 +107,17 @@ def test_voc_of_renamed_images(images, tmp_path):
     (voc('a.jpg', (40, 20), [voc_object('x', (9, 1, 50, 5))]),
      'object 1, 8 0 50 5 of 40x20'),
 ])
-def test_broken_voc(content, fault, images, tmp_path):
+def test_broken_voc(content, problem, images, tmp_path):
     source = write(tmp_path / 'xml', {'other.xml': content})
-    assert fault in read('voc', source, images)[2]
+    assert problem in read('voc', source, images)[2]
 
 
 def test_clipped(images, tmp_path):
     source = write(tmp_path / 'xml', {'a.xml': voc('a.jpg', (40, 20), [
         voc_object('x', (9, 1, 50, 5)), voc_object('x', (50, 1, 60, 5))])})
-    pictures, _, faults, dropped = read('voc', source, images, clip=True)
-    assert not faults
-    assert [shape.box for shape in pictures['a.jpg']] == [(8, 0, 40, 5)]
+    annotations, _, errors, dropped = read('voc', source, images, clip=True)
+    assert not errors
+    assert [shape.box for shape in annotations['a.jpg']] == [(8, 0, 40, 5)]
     assert dropped == 1
 
 
@@ -139,7 +140,7 @@ def test_names_that_several_images_have(images, tmp_path):
     # Nearest is a.jpg, and c is in a sub-folder.
     assert not read('yolo', source, images)[2]
     Image.new('RGB', (40, 20)).save(images / 'b/c.jpg')
-    assert 'image name that several images have' in read(
+    assert 'ambiguous image name' in read(
         'yolo', source, images)[2]
 
 
@@ -147,35 +148,35 @@ def test_yolo(images, tmp_path):
     source = write(tmp_path / 'set', {
         'data.yaml': 'names: {0: dog, 1: cat}\n', 'labels/a.txt':
         '1 0.5 0.5 0.5 1.0\n\n0 0 0 0.5 0 0.5 0.5\n', 'labels/b/c.txt': ''})
-    pictures, classes, faults, _ = read('yolo', source / 'labels', images)
-    assert not faults
+    annotations, classes, errors, _ = read('yolo', source / 'labels', images)
+    assert not errors
     assert classes == ['dog', 'cat']
-    box, polygon = pictures['a.jpg']
+    box, polygon = annotations['a.jpg']
     assert (box.label, box.box) == ('cat', (10, 0, 30, 20))
     assert polygon.box == (0, 0, 20, 10)
     assert polygon.segmentation == [[0, 0, 20, 0, 20, 10]]
 
 
-@pytest.mark.parametrize(('line', 'fault'), [
-    ('2 0.5 0.5 0.5 0.5', 'class beyond the 2 that have names'),
-    ('-1 0.5 0.5 0.5 0.5', 'class beyond the 2 that have names'),
+@pytest.mark.parametrize(('line', 'problem'), [
+    ('2 0.5 0.5 0.5 0.5', 'class number beyond the 2 named'),
+    ('-1 0.5 0.5 0.5 0.5', 'class number beyond the 2 named'),
     ('dog 0.5 0.5 0.5 0.5', 'line that is not a class and numbers'),
     ('0 0.5 0.5 0.5', 'neither a box'),
     ('0 0.5 0.5 0.5 0.5 0.9', 'neither a box'),
-    ('0 10 10 30 20', 'no share of the image'),
-    ('0 0.5 0.5 inf 0.5', 'no finite number'),
+    ('0 10 10 30 20', 'coordinate outside 0 to 1'),
+    ('0 0.5 0.5 inf 0.5', 'not a finite number'),
     ('0 0.5 0.5 0.0 0.5', 'box without an area'),
 ])
-def test_broken_yolo(line, fault, images, tmp_path):
+def test_broken_yolo(line, problem, images, tmp_path):
     source = write(tmp_path / 'labels', {'classes.txt': 'dog\ncat\n',
                                          'a.txt': line})
-    assert fault in read('yolo', source, images)[2]
+    assert problem in read('yolo', source, images)[2]
 
 
 @pytest.mark.parametrize(('files', 'error'), [
-    ({}, 'Name that file with --classes-file'),
+    ({}, '--classes-file'),
     ({'data.yaml': 'nc: 3\nnames: [dog]\n'}, 'nc is 3, names has 1'),
-    ({'data.yaml': 'names: dog\n'}, 'names is no list'),
+    ({'data.yaml': 'names: dog\n'}, 'names is not a list'),
     ({'data.yaml': 'names: {0: dog, 2: cat}\n'}, 'does not name the classes'),
     ({'data.yaml': 'nc: 3\n'}, 'does not name the classes'),
     ({'data.yaml': '{'}, 'does not name the classes'),
@@ -199,9 +200,9 @@ def test_classes_of_yolo(files, error, images, tmp_path):
 def test_csv(text, images, tmp_path):
     file = tmp_path / 'boxes.csv'
     file.write_text(text, encoding='utf-8')
-    pictures, _, faults, _ = read('csv', file, images)
-    assert not faults
-    shape, = pictures['a.jpg']
+    annotations, _, errors, _ = read('csv', file, images)
+    assert not errors
+    shape, = annotations['a.jpg']
     assert (shape.label, shape.box) == ('dog', (10, 0, 30, 20))
 
 
@@ -224,17 +225,17 @@ def test_broken_csv(text, error, images, tmp_path):
         read('csv', file, images)
 
 
-@pytest.mark.parametrize(('row', 'fault'), [
+@pytest.mark.parametrize(('row', 'problem'), [
     ('x.jpg,dog,1,2,3,4', 'image that is not in'),
     ('a.jpg,dog,1,2,3', 'line without a box of four numbers'),
     ('a.jpg,dog,1,2,3,x', 'line without a box of four numbers'),
     ('a.jpg,,1,2,3,4', 'object without a class'),
 ])
-def test_broken_rows(row, fault, images, tmp_path):
+def test_broken_rows(row, problem, images, tmp_path):
     file = tmp_path / 'boxes.csv'
     file.write_text(f'filename,class,xmin,ymin,xmax,ymax\n{row}\n')
     found = read('csv', file, images)[2]
-    assert fault in found
+    assert problem in found
     assert 'line 2' in found
 
 
@@ -255,27 +256,27 @@ def test_labelme(images, tmp_path):
         shape([[20, 10], [25, 10]], shape_type='circle'),
         shape([[0, 0], [4, 0], [4, 4]], group_id=1),
         shape([[8, 8], [9, 8], [9, 9]], group_id=1))})
-    pictures, _, faults, _ = read('labelme', source, images)
-    assert not faults
-    boxes = [item.box for item in pictures['a.jpg']]
+    annotations, _, errors, _ = read('labelme', source, images)
+    assert not errors
+    boxes = [item.box for item in annotations['a.jpg']]
     assert boxes == [(0, 0, 10, 10), (20, 10, 30, 20), (15, 5, 25, 15),
                      (0, 0, 9, 9)]
-    assert len(pictures['a.jpg'][-1].segmentation) == 2
+    assert len(annotations['a.jpg'][-1].segmentation) == 2
 
 
-@pytest.mark.parametrize(('content', 'fault'), [
+@pytest.mark.parametrize(('content', 'problem'), [
     ('{', 'file that is not of LabelMe'), ('[]', 'file that is not of Label'),
     (labelme(shape([[1, 2]], shape_type='point')), "shape_type is 'point'"),
     (labelme(shape([[1, 2], [3, 4]])), 'it has 2 points'),
-    (labelme(shape([[1, 2, 3]])), 'shape that is no area'),
-    (labelme('x'), 'shape that is no area'),
+    (labelme(shape([[1, 2, 3]])), 'shape without an area'),
+    (labelme('x'), 'shape without an area'),
     (labelme(shape([[0, 0], [9, 0], [9, 9]])).replace('"dog"', 'null'),
      'object without a class'),
-    (labelme().replace('40', '41'), 'size that is not that of the image'),
+    (labelme().replace('40', '41'), 'size that differs from the image'),
 ])
-def test_broken_labelme(content, fault, images, tmp_path):
+def test_broken_labelme(content, problem, images, tmp_path):
     source = write(tmp_path / 'json', {'a.json': content})
-    assert fault in read('labelme', source, images)[2]
+    assert problem in read('labelme', source, images)[2]
 
 
 def test_images_that_cannot_be_read(images, tmp_path):
@@ -283,9 +284,9 @@ def test_images_that_cannot_be_read(images, tmp_path):
     (images / 'text.jpg').write_text('no image')
     file = tmp_path / 'boxes.csv'
     file.write_text('filename,class,xmin,ymin,xmax,ymax\n')
-    faults = read('csv', file, images)[2]
-    assert '2 x image that cannot be read' in faults
-    assert 'empty.jpg, it is empty (0 bytes)' in faults
+    errors = read('csv', file, images)[2]
+    assert '2 x image that cannot be read' in errors
+    assert 'empty.jpg, it is empty (0 bytes)' in errors
 
 
 def test_turned_images(tmp_path):
@@ -301,10 +302,10 @@ def test_turned_images(tmp_path):
 
 def test_coco():
     """Numbers from 1, in the classes' order, without needless digits."""
-    picture = Picture('a.jpg', 40, 20, [
-        Shape('dog', (0., 0., 10.5, 1 / 3)),
-        Shape('cat', (0, 0, 4, 4), [[0, 0, 4, 0, 4, 4]], ignored=True)])
-    content = as_coco([picture], ['cat', 'dog'])
+    image = AnnotatedImage('a.jpg', 40, 20, [
+        Annotation('dog', (0., 0., 10.5, 1 / 3)),
+        Annotation('cat', (0, 0, 4, 4), [[0, 0, 4, 0, 4, 4]], ignored=True)])
+    content = as_coco([image], ['cat', 'dog'])
     dog, cat = content['annotations']
     assert dog['category_id'] == 2
     assert dog['bbox'] == [0, 0, 10.5, 0.333]
@@ -315,18 +316,18 @@ def test_coco():
 
 def test_masks():
     """A rectangle from 10 to 30 is 20 pixels wide."""
-    picture = Picture('a.jpg', 40, 20, [
-        Shape('dog', (10, 0, 30, 20), [[10, 0, 30, 0, 30, 20, 10, 20]]),
-        Shape('cat', (20, 0, 30, 20), [[20, 0, 30, 0, 30, 20, 20, 20]]),
-        Shape('cat', (0, 0, 1, 1), [[0, 0, 1, 0, 1, 1, 0, 1]],
+    image = AnnotatedImage('a.jpg', 40, 20, [
+        Annotation('dog', (10, 0, 30, 20), [[10, 0, 30, 0, 30, 20, 10, 20]]),
+        Annotation('cat', (20, 0, 30, 20), [[20, 0, 30, 0, 30, 20, 20, 20]]),
+        Annotation('cat', (0, 0, 1, 1), [[0, 0, 1, 0, 1, 1, 0, 1]],
               ignored=True)])
-    mask = mask_of_shapes(picture, dict(dog=1, cat=2), 0)
+    mask = draw_mask_of(image, dict(dog=1, cat=2), 0)
     expected = np.zeros((20, 40))
     expected[:, 10:20], expected[:, 20:30], expected[0, 0] = 1, 2, 255
     np.testing.assert_array_equal(mask, expected)
     with pytest.raises(UserError, match='is a box without a polygon'):
-        mask_of_shapes(picture._replace(shapes=[
-            Shape('dog', (0, 0, 1, 1))]), dict(dog=1), 0)
+        draw_mask_of(image._replace(annotations=[
+            Annotation('dog', (0, 0, 1, 1))]), dict(dog=1), 0)
 
 
 def test_hidden_and_linked_images(images, tmp_path):
@@ -347,9 +348,9 @@ def test_hidden_and_linked_images(images, tmp_path):
 def test_image_of_another_part_is_not_taken(images, called):
     (images / 'val').mkdir()
     Image.new('RGB', (40, 20)).save(images / 'val/0.jpg')
-    faults = Faults()
-    assert ImageFolder(str(images)).find(called, faults, 'here') is None
-    assert 'image that is not in' in faults.lines()[0]
+    errors = AnnotationErrors()
+    assert ImageFolder(str(images)).find(called, errors, 'here') is None
+    assert 'image that is not in' in errors.lines()[0]
 
 
 def test_missing_image_of_voc_is_not_another(images, tmp_path):
@@ -369,7 +370,7 @@ def test_file_called_like_another_image(kind, images, tmp_path):
                json.dumps(dict(shapes=[], imagePath='../images/a.jpg')))
     suffix = 'xml' if kind == 'voc' else 'json'
     source = write(tmp_path / 'ann', {f'b/c.{suffix}': content})
-    assert 'called like one image and names another' in read(
+    assert 'named like one image and refers to another' in read(
         kind, source, images)[2]
 
 
@@ -380,25 +381,25 @@ def test_file_called_like_another_image(kind, images, tmp_path):
     ({'classes.txt': 'dog\n', 'data.yml': 'kpt_shape:\nnames: [dog]'},
      'key points'),
     ({'classes.txt': 'dog\ncat\n', '../data.yaml': 'names: [cat, dog]'},
-     'in another order'),
+     'order.* --classes-file'),
     ({'data.yaml': 'names: [dog, Dog]\n'}, 'two classes of one name'),
-    ({'data.yaml': 'names: {0: dog, 1: cat, 0: cow}\n'}, 'twice'),
-    ({'data.yaml': 'names: [dog]\nnames: [cat]\n'}, 'twice'),
-    ({'data.yaml': 'names: [yes, no]\n'}, 'quotes'),
+    ({'data.yaml': 'names: {0: dog, 1: cat, 0: cow}\n'}, 'duplicate key'),
+    ({'data.yaml': 'names: [dog]\nnames: [cat]\n'}, 'duplicate key'),
+    ({'data.yaml': 'names: [yes, no]\n'}, 'quote such'),
     ({'data.yaml': ''}, 'holds no names'),
     ({'data.yaml': '- dog\n'}, 'holds no names'),
-    ({'data.yaml': 'names: !!timestamp x\n'}, 'what its tag says'),
+    ({'data.yaml': 'names: !!timestamp x\n'}, 'match its tag'),
     ({'classes.txt': 'dog\ncat\ndog\n'}, 'two classes of one name'),
     ({'data.yaml': '[' * 20_000}, 'does not name the classes'),
     ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
         f'{chr(98 + i)}: &{chr(98 + i)} [{f"*{chr(97 + i)}, " * 9}]\n'
-        for i in range(12)) + 'names: *m\n'}, 'no list of names'),
+        for i in range(12)) + 'names: *m\n'}, 'not a list of names'),
     ({'data.yaml': 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
         f'{chr(98 + i)}: &{chr(98 + i)} [{f"*{chr(97 + i)}, " * 9}]\n'
         for i in range(12)) + 'names: [dog]\nnc: *m\n'}, 'nc is'),
     ({'data.yaml': '!!python/object/apply:os.system ["true"]\n'},
      'does not name the classes'),
-    ({'data.yaml': 'names: null\n'}, 'no list of names'),
+    ({'data.yaml': 'names: null\n'}, 'not a list of names'),
     ({'data.yaml': 'names: [dog]\nnc: [1]\n'}, 'nc is')])
 def test_classes_that_yolo_cannot_mean(files, message, images, tmp_path):
     source = write(tmp_path / 'labels', {**files, 'a.txt': ''})
@@ -412,8 +413,8 @@ def test_classes_that_yolo_cannot_mean(files, message, images, tmp_path):
 def test_key_points_are_no_polygons(points, images, tmp_path):
     source = write(tmp_path / 'labels', {
         'classes.txt': 'dog', 'a.txt': f'0 0.5 0.5 0.4 0.4 {points}\n'})
-    faults = read('yolo', source, images)[2]
-    assert 'key points' in faults or 'no share' in faults
+    errors = read('yolo', source, images)[2]
+    assert 'key points' in errors or 'outside 0 to 1' in errors
 
 
 KEY_POINTS = '0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6\n'
@@ -435,9 +436,9 @@ def test_key_points_among_polygons(classes, labels, count, images, tmp_path):
     source = write(tmp_path / 'labels', {
         classes: 'dog' if classes == 'classes.txt' else 'names: [dog]',
         'a.txt': labels})
-    pictures, _, faults, _ = read('yolo', source, images)
-    assert faults.startswith(f'{count} x line that may be') == bool(count)
-    assert len(pictures['a.jpg']) == labels.count('\n')
+    annotations, _, errors, _ = read('yolo', source, images)
+    assert errors.startswith(f'{count} x line that may be') == bool(count)
+    assert len(annotations['a.jpg']) == labels.count('\n')
     assert not read('yolo', source, images, polygons=True)[2]
 
 
@@ -475,20 +476,20 @@ def test_mutations(kind, images, tmp_path):
         if kind in ('coco', 'csv'):
             source /= name
         try:
-            pictures, classes, message, _ = read(kind.split()[0], source,
+            annotations, classes, message, _ = read(kind.split()[0], source,
                                                  images)
         except UserError as error:
             message = str(error)
         if message:
-            # Faults name the place, the tool puts the source in front.
+            # Errors name the place, the tool puts the source in front.
             check_message(f'{source}: {message}', source)
             continue
         content = json.loads(json.dumps(as_coco(
-            [Picture(name, 40, 20, shapes) for name, shapes
-             in pictures.items()], classes or sorted({
-                 shape.label for shapes in pictures.values()
-                 for shape in shapes}))))
+            [AnnotatedImage(name, 40, 20, items) for name, items
+             in annotations.items()], classes or sorted({
+                 item.label for items in annotations.values()
+                 for item in items}))))
         try:
             parts_of(content, str(source))
-        except ValueError as error:
-            check_message(f'{source}: {error}', source)
+        except UserError as error:
+            check_message(str(error), source)

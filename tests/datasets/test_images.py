@@ -5,7 +5,10 @@ import pytest
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from torch.utils.data import DataLoader
 
-from mmlowformer.datasets.image_errors import NamingPipeline, name_images
+from mmlowformer.datasets.image_errors import (
+    ImageErrorPipeline,
+    name_images_in_errors,
+)
 from mmlowformer.engine import UserError
 
 
@@ -36,7 +39,7 @@ def thin(path):
 @pytest.mark.parametrize(('spoil', 'message'), [
     (lambda path: path.write_bytes(b''), r'bad.png is empty \(0 bytes\)'),
     (lambda path: path.write_bytes(b'x'), 'bad.png cannot be decoded'),
-    (lambda path: path.unlink(), 'bad.png is not there any more'),
+    (lambda path: path.unlink(), 'bad.png no longer exists'),
     (thin, 'bad.png of 900x1 pixels cannot be processed by OpenCV: .*resize'),
 ])
 @pytest.mark.parametrize('wrap', [
@@ -46,8 +49,8 @@ def test_named(images, wrap, spoil, message):
     images, bad = images
     spoil(bad)
     dataset = wrap(images)
-    name_images(dataset)
-    name_images(dataset)
+    name_images_in_errors(dataset)
+    name_images_in_errors(dataset)
     assert dataset[0].shape == (8, 8, 3)
     with pytest.raises(UserError, match=message):
         dataset[1]
@@ -65,15 +68,15 @@ def test_frames_of_videos_are_named(images, record):
         raise AssertionError
 
     with pytest.raises(UserError, match='bad.png cannot be decoded'):
-        NamingPipeline(fail)(record(paths))
+        ImageErrorPipeline(fail)(record(paths))
     with pytest.raises(AssertionError):
-        NamingPipeline(fail)(record(paths[:1]))
+        ImageErrorPipeline(fail)(record(paths[:1]))
 
 
 def test_named_by_a_spawned_worker(images):
     images, bad = images
     bad.write_bytes(b'')
-    name_images(images)
+    name_images_in_errors(images)
     loader = DataLoader(images, num_workers=1,
                         multiprocessing_context='spawn')
     with pytest.raises(UserError, match='UserError: image .*bad.png is empty'):
@@ -87,7 +90,7 @@ def test_bugs_are_left_alone(images):
         raise ValueError('slip')
 
     images.pipeline.transforms.append(fail)
-    name_images(images)
+    name_images_in_errors(images)
     with pytest.raises(ValueError, match='slip'):
         images[0]
 
@@ -95,7 +98,7 @@ def test_bugs_are_left_alone(images):
 def test_pipeline_stays_what_it_was(images):
     images, _ = images
     before = images.pipeline
-    name_images(images)
-    assert isinstance(images.pipeline, NamingPipeline)
+    name_images_in_errors(images)
+    assert isinstance(images.pipeline, ImageErrorPipeline)
     assert images.pipeline.transforms is before.transforms
-    name_images([1, 2])
+    name_images_in_errors([1, 2])

@@ -85,7 +85,7 @@ MASKS = {
 def test_masks(tmp_path):
     def train(folder):
         check('mmseg', dict(
-            type='mmlowformer.ListedMasks', data_root=str(folder),
+            type='mmlowformer.CustomSegDataset', data_root=str(folder),
             ann_file='train.txt', metainfo=dict(classes=('dog', 'cat', 'cow')),
             data_prefix=dict(img_path='images', seg_map_path='masks'),
             pipeline=[dict(type='LoadAnnotations')]))
@@ -93,7 +93,7 @@ def test_masks(tmp_path):
     def look(folder):
         found = inspect_masks(str(folder / 'masks'),
                               ImageFolder(str(folder / 'images')), bool)
-        for line in found.faults.lines():
+        for line in found.errors.lines():
             check_message(f'{folder}: {line}', folder)
 
     for road in (train, look):
@@ -122,7 +122,7 @@ def test_class_folders(tmp_path):
 
     def look(folder):
         found = inspect_folders(str(folder / 'images'), bool)
-        for line in found.faults.lines():
+        for line in found.errors.lines():
             check_message(f'{folder}: {line}', folder)
 
     for road in (train, look):

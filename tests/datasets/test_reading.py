@@ -8,8 +8,11 @@ import pytest
 from mmcv.transforms import Compose, LoadImageFromFile
 from PIL import Image
 
-from mmlowformer.datasets.formats.image_folder import Faults, ImageFolder
-from mmlowformer.datasets.image_errors import NamingPipeline
+from mmlowformer.datasets.formats.image_folder import (
+    AnnotationErrors,
+    ImageFolder,
+)
+from mmlowformer.datasets.image_errors import ImageErrorPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
@@ -87,7 +90,7 @@ def roads(path, backend):
     """All ways by which an image file can reach a model."""
     step = dict(type='LoadImageFromFile', imdecode_backend=backend)
     predicting = Pipeline([step], 'mmcv')
-    training = NamingPipeline(Compose([
+    training = ImageErrorPipeline(Compose([
         LoadImageFromFile(imdecode_backend=backend)]))
     yield lambda: training(dict(img_path=str(path)))['img']
     yield lambda: predicting.read(path)['img']
@@ -130,7 +133,7 @@ def test_nested_loaders_read_alike(tmp_path):
     path = tmp_path / 'deep.png'
     path.write_bytes(DEEP_FILES['I;16.png'])
     load = LoadImageFromFile(imdecode_backend='pillow')
-    pipeline = NamingPipeline(Compose([dict(
+    pipeline = ImageErrorPipeline(Compose([dict(
         type='RandomApply', prob=1., transforms=[load])]))
     assert pipeline(dict(img_path=str(path)))['img'].max() < 255
 
@@ -138,6 +141,6 @@ def test_nested_loaders_read_alike(tmp_path):
 @pytest.mark.parametrize('name', ['I.tif', 'F.tif'])
 def test_an_inspection_finds_them_by_the_header(tmp_path, name):
     (tmp_path / name).write_bytes(ENDLESS[name])
-    faults = Faults()
-    assert ImageFolder(str(tmp_path)).size(name, faults) is None
-    assert 'floats or 32-bit' in str(faults.lines())
+    errors = AnnotationErrors()
+    assert ImageFolder(str(tmp_path)).size(name, errors) is None
+    assert 'floats or 32-bit' in str(errors.lines())

@@ -105,9 +105,9 @@ def test_interrupted_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(train=0), 'train has to be at least 1'),
-    (dict(size=8), 'size has to be at least 32'),
-    (dict(seed=-1), 'seed has to be at least 0')])
+    (dict(train=0), 'train must be at least 1'),
+    (dict(size=8), 'size must be at least 32'),
+    (dict(seed=-1), 'seed must be at least 0')])
 def test_bad_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_dataset(tmp_path / 'shapes', **arguments)

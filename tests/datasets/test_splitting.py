@@ -1,13 +1,13 @@
 import pytest
 
-from mmlowformer.datasets.splitting import deal_out, group_by
+from mmlowformer.datasets.splitting import group_by, group_split
 from mmlowformer.errors import UserError
 
 GROUPS = [f'g{index % 10}' for index in range(100)]
 
 
 def test_no_group_is_in_two_parts():
-    parts = deal_out(GROUPS, dict(val=0.2, test=0.1), 0)
+    parts = group_split(GROUPS, dict(val=0.2, test=0.1), 0)
     assert {name: len(part) for name, part in parts.items()} == dict(
         train=70, val=20, test=10)
     assert sorted(sum(parts.values(), [])) == list(range(100))
@@ -18,27 +18,27 @@ def test_no_group_is_in_two_parts():
 
 def test_reproducible():
     """By the seed, whatever the order of the images."""
-    first = deal_out(GROUPS, dict(val=0.2), 3)
-    assert deal_out(GROUPS, dict(val=0.2), 3) == first
-    assert deal_out(GROUPS, dict(val=0.2), 4) != first
-    backwards = deal_out(GROUPS[::-1], dict(val=0.2), 3)
+    first = group_split(GROUPS, dict(val=0.2), 3)
+    assert group_split(GROUPS, dict(val=0.2), 3) == first
+    assert group_split(GROUPS, dict(val=0.2), 4) != first
+    backwards = group_split(GROUPS[::-1], dict(val=0.2), 3)
     assert {GROUPS[::-1][index] for index in backwards['val']} == {
         GROUPS[index] for index in first['val']}
 
 
 def test_every_part_has_something():
-    parts = deal_out(['a', 'b', 'c'], dict(val=0.01, test=0.9), 0)
+    parts = group_split(['a', 'b', 'c'], dict(val=0.01, test=0.9), 0)
     assert all(len(part) == 1 for part in parts.values())
     with pytest.raises(UserError, match=r'3 images in 1 group\(s\) cannot be '
                        'split into 2 parts'):
-        deal_out(['a'] * 3, dict(val=0.5), 0)
+        group_split(['a'] * 3, dict(val=0.5), 0)
 
 
 def test_groups():
     assert group_by(None)('x/a_1.jpg') == 'x/a_1.jpg'
     assert group_by('^[^_]+')('a_1.jpg') == 'a'
     assert group_by('(.*)/')('x/a_1.jpg') == 'x'
-    with pytest.raises(UserError, match='finds no group in a.jpg'):
+    with pytest.raises(UserError, match='does not match a.jpg'):
         group_by('_')('a.jpg')
-    with pytest.raises(UserError, match='is no regular expression'):
+    with pytest.raises(UserError, match='is not a regular expression'):
         group_by('(')

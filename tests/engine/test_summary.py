@@ -5,6 +5,7 @@ import sys
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import EarlyStoppingHook
+from torch import nn
 
 from mmlowformer.engine import run_summary
 
@@ -80,3 +81,11 @@ def test_conclusion_with_curves_and_a_test(said, tmp_path):
     text = '\n'.join(said)
     assert all(f'tools/{name}.py' in text
                for name in ('analyze_log', 'test', 'predict'))
+
+
+@pytest.mark.parametrize(('training', 'ending'), [
+    (True, '0.00 M parameters, 0.00 M trained'), (False, 'M parameters')])
+def test_trained_parameters_are_those_of_trainings(training, ending):
+    """A deployed copy has none, and is not about to be trained."""
+    model = nn.Conv2d(3, 3, 1).requires_grad_(False)
+    assert run_summary._model(model, training=training).endswith(ending)

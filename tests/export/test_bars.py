@@ -13,8 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmlowformer import LowFormer, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.export.formats import FORMATS, write_float32_onnx
-from mmlowformer.export.job import ExportJob
-from mmlowformer.export.program import InputShape
+from mmlowformer.export.job import ExportJob, InputShape
 from mmlowformer.export.wrappers import wrap_model
 from mmlowformer.runtime.model_spec import Description
 from mmlowformer.utils.tensors import relative_error

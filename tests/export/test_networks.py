@@ -8,14 +8,14 @@ import torch
 from mmlowformer import LowFormer
 from mmlowformer.errors import UserError
 from mmlowformer.export.comparison import compare_outputs
+from mmlowformer.export.job import InputShape, export_program
 from mmlowformer.export.preprocessing import (
     InputRule,
     Preparation,
     default_size,
     input_rule,
 )
-from mmlowformer.export.program import InputShape, export_program
-from mmlowformer.export.reference import Reference
+from mmlowformer.export.verification import Reference
 from mmlowformer.export.wrappers import BackboneWrapper, wrap_model
 from mmlowformer.predict.trained_model import load_model
 

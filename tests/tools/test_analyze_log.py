@@ -143,7 +143,7 @@ def test_draws_a_picture(call, resumed, capsys):
      '--keys miou: no such value was logged. Did you mean mIoU?'),
     (['resumed', '--keys', 'x'], 'Choose from lr, time, loss, mIoU.'),
     (['resumed', '--out', 'x.jpg'], '--out x.jpg has to end in .png'),
-    (['resumed', '--out', 'mine.png'], 'mine.png is there already'),
+    (['resumed', '--out', 'mine.png'], 'mine.png exists already'),
     (['resumed', 'resumed'], 'several work dirs need --out'),
     (['resumed', '--out', 'none/x.png'], 'none/x.png cannot be written (No '
      'such file or directory)'),

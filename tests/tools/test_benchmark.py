@@ -186,7 +186,7 @@ def test_earlier_results_stay(arguments, tool, tmp_path):
     for file in files:
         file.write_text('old')
     status, _ = tool(NAME, *QUICK, *arguments)
-    assert 'is there already' in status
+    assert 'exists already' in status
     assert all(file.read_text() == 'old' for file in files)
 
 

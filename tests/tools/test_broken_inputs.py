@@ -358,25 +358,25 @@ TRAINING = {
     'images-are-file': (
         data(lambda root: (shutil.rmtree(root / 'train2017'),
                            (root / 'train2017').write_bytes(b''))),
-        DATA, 'is a file, it has to be a folder'),
+        DATA, 'is a file, it must be a folder'),
     'annotations-empty': (
         data(lambda root: (root / ANNOTATIONS).write_bytes(b'')), DATA,
-        'is no COCO annotation file'),
+        'is not a COCO annotation file'),
     'annotations-folder': (
         data(lambda root: ((root / ANNOTATIONS).unlink(),
                            (root / ANNOTATIONS).mkdir())), DATA,
-        'is no regular file'),
+        'is not a regular file'),
     'annotations-list': (annotations(lambda content: [1]), DATA,
-                         'is no COCO annotation file'),
+                         'is not a COCO annotation file'),
     'annotations-no-box': (
         annotations(without('annotations', 0, 'bbox')),
-        DATA, 'is broken: 1 x box that is not four numbers'),
+        DATA, '1 x box that is not four numbers'),
     'annotations-no-image': (
         annotations(without('annotations', 0, 'image_id')),
-        DATA, 'is broken: 1 x annotation of an image that is not in the'),
+        DATA, '1 x annotation of an image that is not in the'),
     'classes-number': (
         None, (*ON, 'train_dataloader.dataset.metainfo.classes=5'),
-        'metainfo.classes has to be a tuple of names, not 5'),
+        'metainfo.classes must be a tuple of names, not 5'),
     'dataset-type': (None, (*ON, 'train_dataloader.dataset.type=CocoDatset'),
                      'Did you mean CocoDataset?'),
 }
@@ -436,10 +436,10 @@ TESTING = {
     'out-below-file': (file('x'), (GOOD, '--out', '{tmp}/x/m.json'),
                        'x is a file'),
     'out-is-there': (file('m.json'), (GOOD, '--out', '{tmp}/m.json'),
-                     'm.json is there already'),
+                     'm.json exists already'),
     'show-dir-is-full': (
         lambda tmp, _: shutil.copytree(ROOT / 'requirements', tmp / 'full'),
-        (GOOD, '--show-dir', '{tmp}/full'), 'full is there already, and is'),
+        (GOOD, '--show-dir', '{tmp}/full'), 'full exists already and is'),
     'show-dir-is-file': (file('x'), (GOOD, '--show-dir', '{tmp}/x'),
                          '--show-dir'),
     'no-loop': (config('test_cfg = None\n'), (GOOD, ), 'has no test_cfg'),
@@ -492,9 +492,9 @@ DATA_OF_TASKS = {
     'empty-mask': ('ade', overwrite(MASKS),
                    '000000.png cannot be read: it is empty (0 bytes)'),
     'mask-is-text': ('ade', overwrite(MASKS, b'text'),
-                     '000000.png cannot be read: it is damaged or no image'),
+                     '000000.png cannot be read: damaged or not an image'),
     'image-is-text': ('ade', overwrite(IMAGES, b'text'),
-                      '000000.jpg cannot be read: it is damaged or no image'),
+                      '000000.jpg cannot be read: damaged or not an image'),
     'no-mask': ('ade', lambda root: sorted(root.glob(MASKS))[0].unlink(),
                 'mask not found'),
     'no-images': ('ade', lambda root: shutil.rmtree(root / 'images'),
@@ -511,7 +511,7 @@ DATA_OF_TASKS = {
         'Found 0 files in subfolders'),
     'train-is-file': ('folders', lambda root: (
         shutil.rmtree(root / 'train'), (root / 'train').write_bytes(b'')),
-        'is a file, it has to be a folder'),
+        'is a file, it must be a folder'),
 }
 
 

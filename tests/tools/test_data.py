@@ -12,8 +12,8 @@ from mmlowformer.datasets import tiling
 from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
+from ..custom_data import read, write_custom_data
 from ..helpers import ROOT
-from ..own_data import read, write_own_data
 
 DATA = ROOT / 'tools/data.py'
 
@@ -21,7 +21,7 @@ DATA = ROOT / 'tools/data.py'
 @pytest.fixture
 def mine(shapes, tmp_path):
     """The folder with everything, and COCO's file of it."""
-    write_own_data(shapes, tmp_path / 'mine')
+    write_custom_data(shapes, tmp_path / 'mine')
     shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
                 tmp_path / 'mine/all.json')
     return tmp_path / 'mine'
@@ -45,7 +45,7 @@ def test_convert(run_python, mine, shapes):
     assert result.returncode == 0, result.stderr
     assert all(len(line) <= 80 for line in result.stdout.splitlines()
                if str(ROOT) not in line)
-    assert '4, 0 of them with nothing marked' in result.stdout
+    assert '4, 0 without annotations' in result.stdout
     assert 'inspect mine/new.json --images mine/images' in \
         ' '.join(result.stdout.replace('\\\n', ' ').split())
     content, by_image, names = read(shapes)
@@ -70,22 +70,22 @@ def test_order_of_classes(run_here, mine, tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['voc', 'mine/xml'], 'nothing to write'),
-    (['voc', 'mine/xml', '--out', 'x.txt'], 'has to end in .json'),
-    (['voc', 'mine/xml', '--out', 'mine/all.json'], 'is there already'),
-    (['voc', 'mine/none', '--out', 'x.json'], 'mine/none is not there'),
+    (['voc', 'mine/xml', '--out', 'x.txt'], 'must end in .json'),
+    (['voc', 'mine/xml', '--out', 'mine/all.json'], 'exists already'),
+    (['voc', 'mine/none', '--out', 'x.json'], 'mine/none does not exist'),
     (['voc', 'mine/labels', '--out', 'x.json'], 'no file that ends in .xml'),
     (['voc', 'mine/xml', '--out', 'x.json', '--images', 'none'],
-     'none is no folder of images'),
+     'none is not a folder of images'),
     (['voc', 'mine/xml', '--out', 'x.json', '--images', 'mine/xml'],
      'mine/xml holds no images'),
     (['voc', 'mine/xml', '--out', 'x.json', '--classes', 'star'],
-     'class that is not among the classes, first:'),
+     'unknown class, first:'),
     (['voc', 'mine/xml', '--masks', 'm'], 'is a box without a polygon'),
-    (['coco', 'mine/data.yaml', '--out', 'x.json'], 'no COCO annotation'),
+    (['coco', 'mine/data.yaml', '--out', 'x.json'], 'COCO annotation'),
     (['csv', 'mine/images/000000.jpg', '--out', 'x.json', '--images',
       'mine/images'], 'cannot be read as CSV'),
     (['labelme', 'mine/labelme', '--masks', 'm', '--background', 'star'],
-     "there is a class 'star' among the objects"),
+     "the name of a class, 'star'"),
 ])
 def test_what_cannot_be_converted(arguments, message, error_here, mine,
                                   tmp_path):
@@ -111,13 +111,13 @@ def test_inspect_finds_errors(run_here, mine, tmp_path):
     assert result.returncode == 1
     shown = ' '.join(result.stdout.split())
     for fault in ('image that cannot be read', 'image that is not in',
-                  'box that is there more than once', 'box beyond its image',
+                  'duplicate box', 'box beyond its image',
                   'box without an area'):
         assert f'1 x {fault}' in shown
-    assert (tmp_path / 'sheet.png').exists()
+    assert (tmp_path / 'preview.png').exists()
     # The next one has another name.
     run_here(DATA, 'inspect', 'mine/all.json', cwd=tmp_path)
-    assert (tmp_path / 'sheet-2.png').exists()
+    assert (tmp_path / 'preview-2.png').exists()
 
 
 def test_inspect_compares_with_anchors(run_here, mine, tmp_path):
@@ -125,8 +125,10 @@ def test_inspect_compares_with_anchors(run_here, mine, tmp_path):
     assert '32 to 813 pixels' in shown
     assert 'images resized to 512x512' in ' '.join(shown.split())
     assert 'No errors' in shown
-    shutil.copy(ROOT / 'configs/retinanet_lowformer_b0_custom.py', mine)
-    shutil.copy(mine / 'all.json', mine / 'train.json')
+    for part in ('train', 'val'):
+        shutil.copy(mine / 'all.json', mine / f'{part}.json')
+    ran(run_here(DATA, 'config', 'boxes', 'mine', '--arch', 'b0',
+                 cwd=tmp_path))
 
     def shrink(content):
         for record in content['annotations']:
@@ -156,7 +158,7 @@ def test_inspect_masks(run_here, mine, tmp_path):
     assert result.returncode == 1
     shown = ' '.join(result.stdout.split())
     for fault in ('mask with a value beyond the 5 classes',
-                  'mask of another size than its image',
+                  'mask with another size than its image',
                   'mask with several channels', 'image without a mask'):
         assert f'1 x {fault}' in shown
 
@@ -171,7 +173,7 @@ def test_inspect_lists_beside_folders(run_here, shapes, tmp_path):
     (tmp_path / 'mine/images/circle').rename(tmp_path / 'mine/images/wheel')
     result = run_here(DATA, 'inspect', 'mine/images', cwd=tmp_path)
     assert result.returncode == 1, result.stderr
-    assert 'list that numbers the folders in another way' in result.stdout
+    assert 'list whose class numbers differ' in result.stdout
 
 
 def test_inspect_folders(run_here, shapes, tmp_path):
@@ -181,7 +183,7 @@ def test_inspect_folders(run_here, shapes, tmp_path):
     result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
     assert result.returncode == 1
     assert '1 x class without images, first: none' in result.stdout
-    assert "1 x image in no class's folder" in result.stdout
+    assert "1 x image outside the class folders" in result.stdout
 
 
 @pytest.mark.parametrize(('make', 'message'), [
@@ -189,7 +191,7 @@ def test_inspect_folders(run_here, shapes, tmp_path):
      'two classes of one name'),
     (lambda root: shutil.copy(root / 'star/000003.jpg',
                               root / 'circle/x.jpg'),
-     'image that is in two classes, first: circle/x.jpg and star/000003.jpg'),
+     'image in two classes, first: circle/x.jpg and star/000003.jpg'),
     (lambda root: shutil.copytree(root / 'star', root / '.cache'), 'hidden'),
     (lambda root: shutil.copytree(root / 'star', root / 'circle/.cache'),
      'hidden folder')])
@@ -226,7 +228,7 @@ def test_split_writes_names_that_can_be_read(name, error_here, shapes,
     os.makedirs(os.path.dirname(path), exist_ok=True)
     shutil.copy(tmp_path / 'images/000003.jpg', path)
     said = error_here(DATA, 'split', 'images', '--val', 0.5, cwd=tmp_path)
-    assert 'that is no name' in said
+    assert 'that is not a file name' in said
     assert len(said.splitlines()) == 1
 
 
@@ -266,11 +268,11 @@ def test_split_keeps_groups(run_here, mine, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['mine/all.json', '--val', 1], 'are shares of the images'),
-    (['mine/all.json', '--val', 0.6, '--test', 0.6], 'are shares of'),
-    (['mine/none.json'], 'is not there'),
+    (['mine/all.json', '--val', 1], 'must be above 0'),
+    (['mine/all.json', '--val', 0.6, '--test', 0.6], 'must be above 0'),
+    (['mine/none.json'], 'does not exist'),
     (['mine/all.json', '--group', '0000'], 'cannot be split into 2 parts'),
-    (['mine/all.json', '--group', 'x'], 'finds no group in'),
+    (['mine/all.json', '--group', 'x'], 'does not match'),
     (['mine/labels'], 'holds no images'),
 ])
 def test_what_cannot_be_split(arguments, message, error_here, mine, tmp_path):
@@ -287,7 +289,7 @@ def test_split_keeps_what_it_does_not_know(run_here, mine, tmp_path):
 
 def test_split_overwrites_nothing(run_here, error_here, mine, tmp_path):
     (mine / 'val.txt').write_text('mine')
-    assert 'val.txt is there already' in error_here(
+    assert 'val.txt exists already' in error_here(
         DATA, 'split', 'mine/all.json', cwd=tmp_path)
     assert not (mine / 'train.json').exists()
     assert (mine / 'val.txt').read_text() == 'mine'
@@ -311,7 +313,7 @@ def scene(folder):
 def test_boxes_are_where_they_were(run_here, tmp_path):
     """Every tile is white in its boxes, and black elsewhere."""
     scene(tmp_path)
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     boxes = {record['image_id']: record for record in content['annotations']}
@@ -344,7 +346,7 @@ def test_tiles_keep_run_lengths(run_here, tmp_path):
     runs = coco_masks.encode(inside)
     edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
         segmentation=dict(size=[200, 300], counts=runs['counts'].decode())))
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0, '--negatives', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     assert content['annotations']
@@ -373,7 +375,7 @@ def share_a_name(content):
     ['split', 'all.json', '--out', 'out'],
     ['convert', 'coco', 'all.json', '--out', 'out.json', '--clip']])
 @pytest.mark.parametrize(('spoil', 'message'), [
-    (spoil_size, 'size that is not that of the image'),
+    (spoil_size, 'size that differs from the image'),
     (spoil_mask, 'three points'), (share_a_name, 'two classes of one name'),
     (lambda c: c['annotations'][0].update(bbox=[30, 20, 0, 0]), 'area')])
 def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
@@ -389,7 +391,7 @@ def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
 
 def test_what_a_tile_holds_little_of_is_ignored(run_here, tmp_path):
     scene(tmp_path)
-    ran(run_here(DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+    ran(run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
                  '--min-visible', 0.8, '--negatives', 0, cwd=tmp_path))
     content = json.loads((tmp_path / 'tiles/annotations.json').read_text())
     for record in content['annotations']:
@@ -418,7 +420,7 @@ def refused_by_training(tmp_path):
     ['inspect', 'all.json'], ['tile', 'all.json', '--out', 'out'],
     ['split', 'all.json', '--out', 'out']])
 @pytest.mark.parametrize(('spoil', 'message'), [
-    (lambda c: c['annotations'][0].update(iscrowd=1), 'to be ignored'),
+    (lambda c: c['annotations'][0].update(iscrowd=1), 'ignored'),
     (all_in_shares, 'multiply them by width'),
     (lambda c: c.update(annotations=[]), 'no annotations'),
     (nothing_at_all, 'no annotations')])
@@ -468,7 +470,7 @@ def test_tiles_that_teach_nothing_are_not_written(error_here, tmp_path):
     edit(tmp_path / 'all.json', lambda c: c['annotations'][0].update(
         bbox=[50, 50, 100, 100], segmentation=[]))
     assert 'another --min-visible' in error_here(
-        DATA, 'tile', 'all.json', '--size', 64, '--out', 'tiles',
+        DATA, 'tile', 'all.json', '--tile-size', 64, '--out', 'tiles',
         '--min-visible', 1, cwd=tmp_path)
     assert not (tmp_path / 'tiles').exists()
 
@@ -492,7 +494,7 @@ def test_warnings_of_a_split_are_short(run_here, mine, tmp_path):
         for index in range(300)))
     shown = ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
     assert shown.count('Warning') == 2
-    assert 'more: another --seed' in ' '.join(shown.split())
+    assert 'more: try another --seed' in ' '.join(shown.split())
     assert len(shown) < 5000
 
 
@@ -536,10 +538,11 @@ def test_classes_that_share_a_name(kind, source, file, old, new, error_here,
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--size', 8], 'at least 32 pixels'), (['--overlap', 2], 'overlap 2'),
+    (['--tile-size', 8], 'at least 32 pixels'),
+    (['--overlap-ratio', 2], 'overlap 2'),
     (['--negatives', -1], '--negatives at least 0'),
-    (['--min-visible', 3], '--min-visible is a share'),
-    (['--out', 'images'], 'images is there already'),
+    (['--min-visible', 3], '--min-visible must be'),
+    (['--out', 'images'], 'images exists already'),
 ])
 def test_what_cannot_be_tiled(arguments, message, error_here, tmp_path):
     scene(tmp_path)
@@ -556,7 +559,7 @@ def test_interrupted(run_here, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tiling, 'read_scene', interrupt)
-    result = run_here(DATA, 'tile', 'all.json', '--size', 64, '--out',
+    result = run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out',
                       'tiles', cwd=tmp_path)
     assert result.returncode == 130
     assert 'Interrupted' in result.stdout

@@ -72,7 +72,7 @@ def test_ended_while_it_is_verified(number, tiny, tmp_path):
 def test_what_is_there_stays(run_here, error_here, tiny,
                              tmp_path):
     (tmp_path / 'out/onnx').mkdir(parents=True)
-    assert 'out/onnx is there already' in error_here(
+    assert 'out/onnx exists already' in error_here(
         EXPORT, tiny('classification'), '--format', 'onnx', '--out', 'out',
         cwd=tmp_path)
 

@@ -390,12 +390,12 @@ def test_nothing_is_overwritten(run_here, error_here, detector,
         assert f'{folder}/predictions.json' in result.stdout
     said = error_here(PREDICT, detector, photos[0], '--out', 'predictions',
                       cwd=tmp_path)
-    assert 'predictions is there already' in said
+    assert 'predictions exists already' in said
     (tmp_path / 'all.json').touch()
     for more in ((), ('--track', ), ('--box', '1,1,9,9')):
         said = error_here(PREDICT, detector, photos[0], '--json', 'all.json',
                           *more, cwd=tmp_path)
-        assert 'all.json is there already' in said
+        assert 'all.json exists already' in said
     assert not (tmp_path / 'all.json').stat().st_size
 
 
@@ -425,8 +425,8 @@ def test_what_is_done_is_kept(run_here, detector, photos,
     (('.', '--ann-file', 'gone.json'), 'gone.json'),
     (('.', '--ann-file', 'other.json'), "no category 'circle'"),
     (('.', '--device', 'gpu'), '--device gpu'),
-    (('.', '--dtype', 'bf16'), 'add --deploy'),
-    (('.', '--compile'), 'add --deploy')])
+    (('.', '--dtype', 'bf16'), 'need --deploy'),
+    (('.', '--compile'), 'need --deploy')])
 def test_one_line_for_mistakes(error_here, detector, photos,
                                tmp_path, options, words):
     shutil.copy(photos[0], tmp_path)

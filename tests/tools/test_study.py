@@ -62,7 +62,7 @@ def test_layers(run_here, tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', ['a.csv', 'a.md', 'a_time.png'])
 def test_foreign_files_stay(error_here, tmp_path, name):
     (tmp_path / name).write_text('mine')
-    assert f'{name} is there already' in error_here(
+    assert f'{name} exists already' in error_here(
         STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
     assert (tmp_path / name).read_text() == 'mine'
 

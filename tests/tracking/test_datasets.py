@@ -10,7 +10,10 @@ from mmengine.registry import DATASETS, TRANSFORMS
 
 from mmlowformer import get_config
 from mmlowformer.datasets.checks.check_datasets import check_datasets
-from mmlowformer.datasets.synthetic.sot_videos import make_video, make_videos
+from mmlowformer.datasets.synthetic.sot_videos import (
+    draw_sot_video,
+    make_sot_videos,
+)
 from mmlowformer.errors import UserError
 from mmlowformer.tracking.datasets.annotations import read_boxes
 
@@ -319,7 +322,7 @@ def test_good_videos_pass(videos):
     ('train', 'cover.label', '0\n' * 5, 'no frame in which the object is'),
     ('train', 'absence.label', 'x\n' * 5, 'x. is no number'),
     ('val', 'groundtruth.txt', '1,2,0,4\n' + '1,2,3,4\n' * 4,
-     'the first box is 1,2,0,4, so that there is nothing to follow'),
+     'the first box is 1,2,0,4'),
     ('val', 'groundtruth.txt', 'NaN,NaN,NaN,NaN\n' + '1,2,3,4\n' * 4,
      'the first box is nan,nan,nan,nan'),
     ('train', '../list.txt', 'missing\n', 'missing.groundtruth.txt cannot'),
@@ -353,8 +356,8 @@ def test_objects_of_coco_are_checked(coco, tmp_path):
 
 
 def test_generated_video():
-    frames = list(make_video(np.random.default_rng(3), 20, 120, 160))
-    again = list(make_video(np.random.default_rng(3), 20, 120, 160))
+    frames = list(draw_sot_video(np.random.default_rng(3), 20, 120, 160))
+    again = list(draw_sot_video(np.random.default_rng(3), 20, 120, 160))
     assert frames[0].visible >= 0.9
     for frame, other in zip(frames, again):
         np.testing.assert_array_equal(frame.image, other.image)
@@ -367,9 +370,9 @@ def test_generated_video():
 
 def test_videos_are_written_once(tmp_path):
     arguments = dict(train=1, val=1, frames=2, size=64)
-    assert make_videos(tmp_path / 'videos', **arguments)
-    assert not make_videos(tmp_path / 'videos', **arguments)
+    assert make_sot_videos(tmp_path / 'videos', **arguments)
+    assert not make_sot_videos(tmp_path / 'videos', **arguments)
     with pytest.raises(FileExistsError, match='something else than these'):
-        make_videos(tmp_path / 'videos', **dict(arguments, seed=1))
-    with pytest.raises(ValueError, match='frames has to be at least 2'):
-        make_videos(tmp_path / 'other', frames=1)
+        make_sot_videos(tmp_path / 'videos', **dict(arguments, seed=1))
+    with pytest.raises(ValueError, match='frames must be at least 2'):
+        make_sot_videos(tmp_path / 'other', frames=1)

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from mmlowformer.utils.files import fill_once, replace_text
+from mmlowformer.utils.files import generate_if_missing, replace_text
 
 
 @pytest.mark.parametrize('name', ['out.txt', 'out.txt.part'])
@@ -30,4 +30,4 @@ def test_failure_leaves_nothing_behind(tmp_path):
 def test_what_is_no_record_is_something_else(content, tmp_path):
     (tmp_path / 'shapes.json').write_bytes(content.encode())
     with pytest.raises(FileExistsError, match='holds something else'):
-        fill_once(tmp_path, 'shapes.json', {}, lambda folder: None)
+        generate_if_missing(tmp_path, 'shapes.json', {}, lambda folder: None)

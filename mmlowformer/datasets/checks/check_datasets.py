@@ -1,4 +1,4 @@
-"""Data sets named in a config, checked before anything is built."""
+"""Checks of a config's data sets before anything is built."""
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,25 +10,25 @@ from ..paths import check_paths, read_lines
 from .class_folders import check_folders, numbers_of
 from .coco import check_coco, check_coco_boxes
 from .masks import check_masks
-from .mot import check_identities
-from .sot import check_sequences
+from .mot import check_mot
+from .sot import check_sot
 
-# By where a data set's annotations are read; subclasses mostly inherit that.
+# By the method that reads a data set's annotations; subclasses inherit it.
 CHECKS = {
     'CocoDataset.load_data_list': check_coco,
     'CustomDataset.load_data_list': check_folders,
     'BaseSegDataset.load_data_list': check_masks,
-    'ListedMasks.load_data_list': check_masks,
-    'BaseSOTDataset.load_data_list': check_sequences,
+    'CustomSegDataset.load_data_list': check_masks,
+    'BaseSOTDataset.load_data_list': check_sot,
     'CocoObjects.load_data_list': check_coco_boxes,
-    'BaseVideoDataset.load_data_list': check_identities,
+    'BaseVideoDataset.load_data_list': check_mot,
 }
 
 
 def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
     """Make sure that files exist and class names fit."""
     known: tuple[list[str], str] = ([], '')
-    # One process is enough, the files are large.
+    # The files are large: only one process reads them.
     for name in dataloaders if is_first_process() else []:
         for dataset in datasets_in(cfg[name]) if cfg.get(name) else ():
             if not dataset.get('type'):
@@ -36,7 +36,9 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
             classes = class_names(dataset, cfg)
             if not dataset.get('backend_args'):
                 check_paths(dataset, name, cfg.get('data_root'))
-                _check_content(dataset, classes, cfg, name)
+                check = _check_for(_class_of(dataset, cfg))
+                if check:
+                    check(dataset, classes, cfg, name)
             if names_in(classes):
                 check_order(*known, names_in(classes), name)
                 known = known if known[0] else (names_in(classes), name)
@@ -44,7 +46,7 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
 
 def check_order(names: Sequence[str], where: str, others: Sequence[str],
                 elsewhere: str) -> None:
-    """Make sure that two places give no class two numbers."""
+    """Make sure that both places number the classes alike."""
     numbers = numbers_of(names)
     for name, number in numbers_of(others).items():
         if numbers.get(name, number) != number:
@@ -55,14 +57,14 @@ def check_order(names: Sequence[str], where: str, others: Sequence[str],
 
 
 def names_in(value: object) -> list[str]:
-    """Names of classes, where a config or a file should have some."""
+    """Names of classes in a value of a config or file, if it holds any."""
     if not isinstance(value, (list, tuple)):
         return []
     return [item for item in value if isinstance(item, str)]
 
 
 def datasets_in(dataloader: dict) -> Iterator[dict]:
-    """The data sets of a data loader, also those inside of wrappers."""
+    """The data sets of a data loader, also those inside wrappers."""
     yield from _leaves(dataloader['dataset'])
 
 
@@ -76,7 +78,7 @@ def _leaves(dataset: dict) -> Iterator[dict]:
 
 
 def class_names(dataset: dict, cfg: Config) -> object:
-    """What a data set is going to take for the names of its classes."""
+    """The names of classes that a data set is going to use."""
     classes = dataset.get('classes')  # of MMPreTrain
     metainfo = {**getattr(_class_of(dataset, cfg), 'METAINFO', {}),
                 **({'classes': classes} if classes else {}),
@@ -94,13 +96,6 @@ def _class_of(dataset: dict, cfg: Config) -> type | None:
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
         return registry.get(kind)
-
-
-def _check_content(dataset: dict, classes: object, cfg: Config,
-                   dataloader: str) -> None:
-    check = _check_for(_class_of(dataset, cfg))
-    if check:
-        check(dataset, classes, cfg, dataloader)
 
 
 def _check_for(cls: type | None) -> Callable | None:

@@ -1,4 +1,4 @@
-"""Data sets of a folder for each class, as MMPreTrain's CustomDataset."""
+"""Checks of data sets with a folder per class, or a list of images."""
 import logging
 import os
 from collections import Counter
@@ -9,19 +9,18 @@ from mmengine.logging import print_log
 
 from ...config.loading import kind_of
 from ...errors import UserError, printable, shown, some_of
-from ..paths import check_names, check_unlike, paths_of, read_text
+from ..paths import check_distinct, check_names, paths_of, read_text
 
-# Looking for so many files takes seconds; of more, evenly spaced ones are
-# looked for.
+# The existence of so many images is checked; of more, evenly spaced ones.
 MOST_IMAGES = 25_000
 
 
 def check_folders(dataset: dict, classes: tuple | None,
                   cfg: Config, dataloader: str) -> None:
-    """Make sure that the folders are the classes."""
+    """Make sure that the folders or labels match the classes."""
     folder = paths_of(dataset).get('data_prefix.img_path')
     listed = _list_of(dataset)
-    # ImageNet's test has no labels.
+    # ImageNet's test split has no labels.
     if not dataset.get('with_label', True) or dataset.get('split') == 'test':
         return
     if listed:
@@ -31,11 +30,23 @@ def check_folders(dataset: dict, classes: tuple | None,
     names = class_folders(folder)
     where = os.path.abspath(folder)
     if not names:
-        raise UserError(f'{where} holds no folders; it needs one for each '
-                        'class, with the images in it')
-    _check_count(names, classes, cfg, where)
-    if classes and kind_of(dataset) == 'CustomDataset':
-        _check_names(names, list(classes), where)
+        raise UserError(f'{where} holds no folders: put the images of each '
+                        'class into a folder')
+    num_classes = (cfg.model.get('head') or {}).get('num_classes')
+    for count, what in ((classes and len(classes), 'classes'),
+                        (num_classes, "the head's num_classes")):
+        if count and count != len(names):
+            raise UserError(f'{where} has {len(names)} folders '
+                            f'({some_of(names, 5)}), but {what} of the config '
+                            f'{"are" if what == "classes" else "is"} {count}')
+    # MMPreTrain numbers the folders in alphabetical order.
+    if classes and kind_of(dataset) == 'CustomDataset' \
+            and names != list(classes):
+        raise UserError(
+            f'the folders in {where} are not the classes of the config, or '
+            f'not in this order (folders: {shown(", ".join(names), 800)}; '
+            f'config: {shown(", ".join(classes), 800)}). Set '
+            'metainfo=dict(classes=(...)) to the folders, sorted by name')
 
 
 def class_folders(folder: str) -> list[str]:
@@ -48,13 +59,13 @@ def class_folders(folder: str) -> list[str]:
             if entry.name.startswith('.') and entry.is_dir():
                 raise UserError(
                     f'{os.path.join(where, inner, entry.name)} is a hidden '
-                    'folder, whose images would be learned, too: delete it')
-    check_unlike(names, where)
+                    'folder, but MMPreTrain would train on it: delete it')
+    check_distinct(names, where)
     return names
 
 
 def _list_of(dataset: dict) -> str | None:
-    """The file that lists images and labels, if there is one."""
+    """The file that lists images and labels, if any."""
     if dataset.get('ann_file'):
         return paths_of(dataset).get('ann_file')
     listed = os.path.join(dataset.get('data_root') or '', 'meta',
@@ -69,11 +80,11 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
     labels = read_labels(path)
     for name, label in labels.items():
         if count and label >= count:
-            raise UserError(f'{path} gives {shown(name)} the number {label}, '
-                            f'but there are {count} classes, numbered from 0')
-    fault = misnumbered(labels, classes or ())
-    if fault:
-        raise UserError(f'{path}: {fault}. Split the images anew, or set '
+            raise UserError(f'{path} gives {shown(name)} the class {label}, '
+                            f'but {count} classes end at {count - 1}')
+    mismatch = label_mismatch(labels, classes or ())
+    if mismatch:
+        raise UserError(f'{path}: {mismatch}. Split the images again, or set '
                         'classes to the names in the order of its numbers')
     some = list(labels)[::-(-len(labels) // MOST_IMAGES)]
     missing = [name for name in some if folder
@@ -89,7 +100,7 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
 
 def warn_of_unused(found: set[int], classes: Sequence[str], what: str
                    ) -> None:
-    """Name classes that cannot be learned."""
+    """Warn of classes that cannot be learned."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
     if not unused:
@@ -99,7 +110,7 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
 
 
 def numbers_of(classes: Sequence[str]) -> dict[str, int]:
-    """Numbers of classes by their names."""
+    """Number of each class whose name is unique."""
     times = Counter(classes)
     return {name: number for number, name in enumerate(classes)
             if times[name] == 1}
@@ -112,52 +123,30 @@ def read_labels(path: str) -> dict[str, int]:
         name, _, number = line.strip().rpartition(' ')
         if not (name and number.isascii() and number.isdecimal()
                 and len(number) < 10):
-            raise UserError(f'{path}, line {position} is no name of an image '
-                            f'and number of a class: {shown(line)}')
+            raise UserError(f'{path}, line {position} is not an image name '
+                            f'and a class number: {shown(line)}')
         if labels.setdefault(name, int(number)) != int(number):
-            raise UserError(f'{path} gives {shown(name)} the numbers '
+            raise UserError(f'{path} gives {shown(name)} the classes '
                             f'{labels[name]} and {int(number)}')
     check_names(labels, path)
     return labels
 
 
 def _lines(path: str) -> list[str]:
-    """As MMPreTrain reads them, empty ones included."""
+    """Lines as MMPreTrain reads them, with empty ones."""
     lines = read_text(path).split('\n')
     if not any(map(str.strip, lines)):
         raise UserError(f'{path} is empty')
     return lines if lines[-1] else lines[:-1]
 
 
-def misnumbered(labels: dict[str, int], classes: Sequence[str]) -> str:
-    """What is wrong where images lie in folders of other classes."""
+def label_mismatch(labels: dict[str, int], classes: Sequence[str]) -> str:
+    """Describe an image whose number is not that of its class folder."""
     numbers = numbers_of(classes)
     for name, label in labels.items():
         label_of_folder = numbers.get(name.split('/')[0], label)
         if label_of_folder != label:
-            return (f'{printable(name)} has the number {label}, but '
+            return (f'{printable(name)} has class {label}, but '
                     f'{printable(name.split("/")[0])} is class '
                     f'{label_of_folder}')
     return ''
-
-
-def _check_count(names: list[str], classes: tuple | None, cfg: Config,
-                 where: str) -> None:
-    head = cfg.model.get('head') or {}
-    for count, origin in ((classes and len(classes), 'classes'),
-                          (head.get('num_classes'), "the head's num_classes")):
-        if count and count != len(names):
-            raise UserError(
-                f'{where} has {len(names)} folders ({some_of(names, 5)}), but '
-                f'{origin} of the config '
-                f'{"are" if origin == "classes" else "is"} {count}')
-
-
-def _check_names(names: list[str], classes: list[str], where: str) -> None:
-    # MMPreTrain numbers the folders in the order of their names.
-    if names != classes:
-        raise UserError(
-            f'the folders in {where} are not the classes of the config, or '
-            f'not in this order (folders: {shown(", ".join(names), 800)}; '
-            f'config: {shown(", ".join(classes), 800)}). Set '
-            'metainfo=dict(classes=(...)) to the folders, sorted by name')

@@ -1,4 +1,4 @@
-"""COCO's annotation files."""
+"""Checks of data sets with COCO's annotation files."""
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,30 +8,32 @@ from functools import partial
 from mmengine.config import Config
 
 from ...errors import UserError, shown
+from ..annotation_errors import AnnotationErrors
 from ..paths import paths_of
-from .coco_annotations import faults_of, is_number, refuse_faults
+from .coco_annotations import find_errors, is_number
 from .coco_file import read_coco
 from .masks import upright_size
 
-# Sizes of so many images are compared; of more, of evenly spaced ones.
+# The sizes of so many images are compared; of more, evenly spaced ones.
 MOST_READ = 25_000
+FIX = 'Fix the file, or remove these from it'
 
 
 def check_coco(dataset: dict, classes: tuple,
                cfg: Config, dataloader: str) -> None:
-    """Make sure that categories are the classes, and images are there."""
+    """Make sure that categories are the classes, and that images exist."""
     check_content(read_coco(paths_of(dataset)['ann_file']), classes, dataset,
                   'data_prefix.img', dataloader)
 
 
 def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
                   dataloader: str) -> None:
-    """What :func:`check_coco` does, of a file that was read."""
+    """Do what :func:`check_coco` does, for a file that was read."""
     paths = paths_of(dataset)
     path = paths['ann_file']
     _check_categories(content, classes, path)
-    refuse_faults([*faults_of(content, masks=_has_masks(dataset)),
-                   *_lacking(content)], path)
+    AnnotationErrors([*find_errors(content, masks=_has_masks(dataset)),
+                      *_missing_keys(content)]).check(path, FIX)
     _check_images(content, paths.get(prefix), path)
     if not dataset.get('test_mode') or not dataloader.startswith('test'):
         _check_usable(content, classes, dataset, path)
@@ -39,7 +41,7 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
 
 def check_trainable(content: dict, path: str, folder: str | None = None,
                     filter_cfg: dict | None = None) -> None:
-    """What :func:`check_coco` does, with the categories as the classes."""
+    """Do what :func:`check_coco` does, with the categories as the classes."""
     check_content(
         content, tuple(content['categories']),
         dict(ann_file=path, data_prefix=dict(img=folder),
@@ -49,10 +51,11 @@ def check_trainable(content: dict, path: str, folder: str | None = None,
 
 def check_coco_boxes(dataset: dict, classes: tuple | None,
                      cfg: Config, dataloader: str) -> None:
-    """What :func:`check_coco` does, whatever the categories are."""
+    """Do what :func:`check_coco` does, whatever the categories are."""
     paths = paths_of(dataset)
     content = read_coco(paths['ann_file'])
-    refuse_faults(faults_of(content, masks=False), paths['ann_file'])
+    AnnotationErrors(find_errors(content, masks=False)).check(
+        paths['ann_file'], FIX)
     _check_images(content, paths.get('data_prefix.img'), paths['ann_file'])
     _check_usable(content, content['categories'], dataset, paths['ann_file'])
 
@@ -60,10 +63,10 @@ def check_coco_boxes(dataset: dict, classes: tuple | None,
 def _check_categories(content: dict, classes, path: str) -> None:
     if isinstance(classes, str):
         raise UserError(
-            f"metainfo.classes is the text {classes!r}; it has to be a tuple, "
-            f'and one of a single class needs a comma: ({classes!r}, )')
+            f'metainfo.classes is the text {classes!r}; it must be a tuple, '
+            f'and a tuple of one class needs a comma: ({classes!r}, )')
     if not isinstance(classes, (tuple, list)):
-        raise UserError(f'metainfo.classes has to be a tuple of names, not '
+        raise UserError(f'metainfo.classes must be a tuple of names, not '
                         f'{classes!r}')
     names = content['categories']
     # MMDetection numbers the classes in the order of the file.
@@ -86,37 +89,38 @@ def _check_images(content: dict, folder: str | None, path: str) -> None:
     if folder is None:
         return
     present = {entry.name: entry for entry in os.scandir(folder)}
-    missing = [name for name in content['images']
+    names = content['images']
+    missing = [name for name in names
                if not (name in present and present[name].is_file()
                        or os.path.isfile(os.path.join(folder, name)))]
-    empty = [name for name in content['images'] if name in present
+    empty = [name for name in names if name in present
              and present[name].is_file() and not present[name].stat().st_size]
     if empty:
         raise UserError(
-            f'{len(empty)} of {len(content["images"])} images in {path} are '
-            f'empty files, first {os.path.abspath(present[empty[0]].path)}')
+            f'{len(empty)} of {len(names)} images in {path} are empty files, '
+            f'first {os.path.abspath(present[empty[0]].path)}')
     if missing:
         raise UserError(
-            f'{len(missing)} of {len(content["images"])} images in {path} are '
-            f'not in {os.path.abspath(folder)}, first {shown(missing[0])}; '
-            'they have to be called as below that folder')
+            f'{len(missing)} of {len(names)} images in {path} are not in '
+            f'{os.path.abspath(folder)}, first {shown(missing[0])}: write '
+            'their paths below that folder')
     records = content['image_records']
     with ThreadPoolExecutor() as pool:
-        sizes = pool.map(partial(_size_fault, folder=folder),
+        sizes = pool.map(partial(_size_error, folder=folder),
                          records[::-(-len(records) // MOST_READ) or 1])
-        refuse_faults(filter(None, sizes), path)
+        AnnotationErrors(filter(None, sizes)).check(path, FIX)
 
 
-def _size_fault(image: dict, folder: str) -> tuple[str, str] | None:
-    """A size that is not that of the file, turned as OpenCV turns it."""
+def _size_error(image: dict, folder: str) -> tuple[str, str] | None:
+    """Compare a size with the file's, rotated as OpenCV rotates it."""
     try:
         size = upright_size(os.path.join(folder, image['file_name']))[::-1]
     except OSError:
-        return None  # What reads it says so, and what is wrong with it.
+        return None  # Loading the image reports it.
     said = image.get('width'), image.get('height')
     if said == size or None in said:
         return None
-    return ('size that is not that of the image',
+    return ('size that differs from the image',
             f'{image["file_name"]}: {shown(said[0], 20)}x'
             f'{shown(said[1], 20)}, the file has {size[0]}x{size[1]}')
 
@@ -126,12 +130,12 @@ def _has_masks(dataset: dict) -> bool:
                if isinstance(step, dict))
 
 
-def _lacking(content: dict) -> Iterator[tuple[str, str]]:
-    """What MMDetection and its metric need, and a conversion does not."""
+def _missing_keys(content: dict) -> Iterator[tuple[str, str]]:
+    """Keys that MMDetection and its metric need, and a conversion does not."""
     for annotation in content['annotations']:
         for key in ('id', 'area'):
             if not is_number(annotation.get(key)):
-                yield (f'annotation without {key}, or whose {key} is no '
+                yield (f'annotation without {key}, or with one that is not a '
                        'number', shown(annotation, 80))
 
 
@@ -140,45 +144,45 @@ def _check_usable(content: dict, classes: Iterable[str], dataset: dict,
     """Make sure that MMDetection keeps a box."""
     annotations = content['annotations']
     if not annotations:
-        raise UserError(f'{path} holds no annotations, there is nothing to '
-                        'learn or to measure')
+        raise UserError(f'{path} holds no annotations, so there is nothing '
+                        'to learn or to evaluate')
     images = {image['id']: image for image in content['image_records']}
     known = {identity for identity, name in zip(
         content['category_ids'], content['categories']) if name in classes}
-    least = 0 if dataset.get('test_mode') else (
+    min_size = 0 if dataset.get('test_mode') else (
         dataset.get('filter_cfg') or {}).get('min_size', 0)
     reasons: Counter[str] = Counter()
     for annotation in annotations:
         reason = _unused(annotation, images[annotation['image_id']], known,
-                         least)
+                         min_size)
         if reason is None:
             return
         reasons[reason] += 1
-    shares = all(0 <= value <= 1 for annotation in annotations
-                 for value in annotation['bbox'])
+    normalized = all(0 <= value <= 1 for annotation in annotations
+                     for value in annotation['bbox'])
     found = ', '.join(f'{count} {reason}' for reason, count
                       in reasons.items())
     raise UserError(
-        f'{path}: of {len(annotations)} boxes none can be learned or measured '
-        f'({found})' + (
-            '. They are shares of the image, 0 to 1: multiply them by width '
-            'and height' if shares else ''))
+        f'{path}: none of {len(annotations)} boxes can be learned or '
+        f'evaluated ({found})' + (
+            '. They are normalized, 0 to 1: multiply them by width and height'
+            if normalized else ''))
 
 
-def _unused(annotation: dict, image: dict, known: set, least: float
+def _unused(annotation: dict, image: dict, known: set, min_size: float
             ) -> str | None:
     """Why MMDetection leaves a box out, or ignores it."""
     left, top, width, height = annotation['bbox']
     if annotation['category_id'] not in known:
         return 'of other classes'
     if annotation.get('ignore') or annotation.get('iscrowd'):
-        return 'to be ignored (iscrowd)'
+        return 'ignored (iscrowd)'
     area = annotation.get('area', 1)
     if width < 1 or height < 1 or is_number(area) and area <= 0:
         return 'smaller than a pixel'
     if max(left, 0) >= min(left + width, image['width']) \
             or max(top, 0) >= min(top + height, image['height']):
         return 'beyond their images'
-    if min(image['width'], image['height']) < least:
-        return f'in images below filter_cfg.min_size, {least}'
+    if min(image['width'], image['height']) < min_size:
+        return f'in images below filter_cfg.min_size, {min_size}'
     return None

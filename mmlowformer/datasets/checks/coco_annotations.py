@@ -1,58 +1,42 @@
-"""What can be wrong with COCO's images and annotations."""
+"""Errors in COCO's images and annotations."""
 import posixpath
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from ...errors import UserError, shown
-from ..paths import leads_out
+from ...errors import shown
+from ..paths import has_parent_reference
 
-# Coordinates and lengths in pixels are below; others are no such.
+# Coordinates and lengths are below so many pixels.
 LARGEST = 1e9
 
 
-def refuse_faults(faults: Iterable[tuple[str, str]], path: str) -> None:
-    """Name what is wrong with a file, if anything is."""
-    counts: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for fault, example in faults:
-        counts[fault] += 1
-        examples.setdefault(fault, shown(example))
-    if counts:
-        found = '; '.join(f'{count} x {fault}, first: {examples[fault]}'
-                          for fault, count in counts.items())
-        raise UserError(f'{path} is broken: {found}. Mend the file, or leave '
-                        'these out of it')
-
-
-def faults_of(content: dict, *, masks: bool = True) -> Iterator[
+def find_errors(content: dict, *, masks: bool = True) -> Iterator[
         tuple[str, str]]:
-    """Images and boxes that would change a training or a metric in silence."""
-    yield from _image_faults(content)
-    yield from _box_faults(content)
+    """Kinds and examples of what would silently change a training."""
+    yield from _image_errors(content)
+    yield from _box_errors(content)
     if masks:
-        yield from _segmentation_faults(content)
+        yield from _segmentation_errors(content)
 
 
-def _image_faults(content: dict) -> Iterator[tuple[str, str]]:
+def _image_errors(content: dict) -> Iterator[tuple[str, str]]:
     seen, files = set(), set()
     for image in content['image_records']:
         name, identity = image['file_name'], image['id']
         if identity in seen:
-            yield 'image id given to an image before', f'{identity} ({name})'
+            yield 'duplicate image id', f'{identity} ({name})'
         seen.add(identity)
         file = posixpath.normpath(name.replace('\\', '/'))
         if file in files:
-            yield 'image that is there under another id', (
-                f'{name} (id {identity})')
+            yield 'image with two ids', f'{name} (id {identity})'
         files.add(file)
-        if leads_out(name):
-            yield 'image whose name holds ..', name
+        if has_parent_reference(name):
+            yield 'image whose name contains ..', name
         if not all(is_number(image.get(key)) and image[key] > 0
                    for key in ('width', 'height')):
             yield 'image without width and height', name
 
 
-def _box_faults(content: dict) -> Iterator[tuple[str, str]]:
+def _box_errors(content: dict) -> Iterator[tuple[str, str]]:
     images = {image['id'] for image in content['image_records']}
     categories = set(content['category_ids'])
     seen = set()
@@ -66,9 +50,9 @@ def _box_faults(content: dict) -> Iterator[tuple[str, str]]:
             yield ('category id that is not in the file', f'{name}, category '
                    f'{shown(annotation.get("category_id"), 40)}')
         if identity is not None and type(identity) not in (int, str):
-            yield 'annotation whose id is no integer', name
+            yield 'annotation whose id is not an integer', name
         elif identity is not None and identity in seen:
-            yield 'annotation id given to an annotation before', name
+            yield 'duplicate annotation id', name
         else:
             seen.add(identity)
         if annotation.get('iscrowd') not in (None, 0, 1):
@@ -95,54 +79,54 @@ def _is_box(box: object) -> bool:
             and all(map(is_number, box)) and min(box[2:]) >= 0)
 
 
-def _segmentation_faults(content: dict) -> Iterator[tuple[str, str]]:
+def _segmentation_errors(content: dict) -> Iterator[tuple[str, str]]:
     sizes = {image['id']: [image.get('height'), image.get('width')]
              for image in content['image_records']}
     for annotation in content['annotations']:
-        what = annotation.get('segmentation')
-        identity = annotation.get('image_id')
-        if what in (None, []) or not _refers(identity, sizes.keys()):
+        value = annotation.get('segmentation')
+        image = annotation.get('image_id')
+        if value in (None, []) or not _refers(image, sizes.keys()):
             continue
-        fault = (_polygon_fault(what) if isinstance(what, list) else
-                 _run_length_fault(what, sizes[identity]))
-        if fault:
-            yield (f'segmentation {fault}',
+        problem = (_polygon_problem(value) if isinstance(value, list) else
+                   _rle_problem(value, sizes[image]))
+        if problem:
+            yield (f'segmentation {problem}',
                    f'annotation {shown(annotation.get("id"), 40)}, '
-                   f'{shown(what, 80)}')
+                   f'{shown(value, 80)}')
 
 
-def _polygon_fault(polygons: list) -> str | None:
+def _polygon_problem(polygons: list) -> str | None:
     for polygon in polygons:
         if not isinstance(polygon, list):
-            return 'that is no list of polygons, [[x1, y1, x2, y2, ...]]'
+            return 'that is not a list of polygons, [[x1, y1, x2, y2, ...]]'
         if len(polygon) < 6 or len(polygon) % 2:
-            return 'with a polygon that is not three points or more'
+            return 'with a polygon of fewer than three points'
         if not all(map(is_number, polygon)):
-            return 'with a polygon that is not of numbers'
+            return 'with a polygon that is not made of numbers'
     return None
 
 
-def _run_length_fault(runs: object, size: list) -> str | None:
+def _rle_problem(runs: object, size: list) -> str | None:
     if not isinstance(runs, dict):
-        return 'that is neither polygons nor run lengths'
+        return 'that is neither polygons nor RLE'
     if runs.get('size') != size:
-        return "whose run lengths are not of the image's height and width"
+        return "whose RLE size is not the image's height and width"
     try:
-        lengths = run_lengths(runs['counts'])
+        lengths = rle_counts(runs['counts'])
     except (KeyError, TypeError, ValueError):
-        return 'whose run lengths cannot be read'
+        return 'whose RLE counts cannot be read'
     if sum(lengths) != size[0] * size[1]:
-        return 'whose run lengths are of another number of pixels'
+        return 'whose RLE counts do not add up to the pixels of the image'
     return None
 
 
-def run_lengths(counts: list | str) -> list[int]:
+def rle_counts(counts: list | str) -> list[int]:
     """Lengths of runs of pixels, column by column, outside and inside."""
     lengths = (_decompressed(counts) if isinstance(counts, str) else
                list(counts))
     if not all(type(length) is int and 0 <= length < LARGEST
                for length in lengths):
-        raise ValueError('a run length is no length')
+        raise ValueError('a run length is not a length')
     return lengths
 
 
@@ -153,7 +137,7 @@ def _decompressed(text: str) -> list[int]:
     for letter in text.encode('ascii'):
         bits = letter - 48
         if not 0 <= bits < 64 or shift > 30:
-            raise ValueError('no letter of run lengths')
+            raise ValueError('not a letter of RLE counts')
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:

@@ -1,4 +1,4 @@
-"""Segmentation masks, read as MMSegmentation reads them."""
+"""Checks of segmentation masks, read as MMSegmentation reads them."""
 import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,9 @@ from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
 from .class_folders import warn_of_unused
 
 IGNORED = 255
-# Decoding so many takes half a minute; of more, evenly spaced ones are read.
+# So many masks are decoded (half a minute); of more, evenly spaced ones.
 MOST_MASKS = 25_000
-# Pillow's modes of 8 bits.
+# Pillow's modes with 8 bits.
 NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
           'LAB', 'RGBX', 'RGBa', 'La')
 EXIF_ORIENTATION = 0x0112
@@ -28,16 +28,17 @@ EXIF_ORIENTATION = 0x0112
 
 def check_masks(dataset: dict, classes: tuple | None,
                 cfg: Config, dataloader: str) -> None:
-    """Make sure that each image has a mask that fits image and classes."""
+    """Make sure that each image has a mask that fits it and the classes."""
     _check_num_classes(classes, cfg)
     _check_classes_file(dataset, classes)
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
         built = registry.build(
             dict(dataset, pipeline=[], serialize_data=False))
+    folder = _folder(dataset)
     if not len(built):
-        raise UserError(f'no images in {_folder(dataset)}: the names have to '
-                        f'end in {built.img_suffix}')
+        raise UserError(f'no images in {folder}: names must end in '
+                        f'{built.img_suffix}')
     load = _loader(dataset, cfg)
     if load is None:
         return
@@ -47,10 +48,15 @@ def check_masks(dataset: dict, classes: tuple | None,
         checked = pool.map(check, map(built.get_data_info, some))
         found = set().union(*track(checked, 'Checking masks',
                                    total=len(some), transient=True))
-    _check_found(found, classes, _folder(dataset), len(some))
+    if found == {IGNORED}:
+        raise UserError(f'the {len(some)} masks of {folder} hold only '
+                        f'{IGNORED} (no class), so there is nothing to learn '
+                        'or to evaluate')
+    if only_first_and_ignored(found, len(classes or ())):
+        raise UserError(f'the masks of {folder} {TWO_VALUES}')
     if dataloader.startswith('train'):
         warn_of_unused(found, classes or (), f'The {len(some)} masks of '
-                       f'{_folder(dataset)} hold no pixel')
+                       f'{folder} hold no pixel')
 
 
 def _folder(dataset: dict) -> str:
@@ -70,7 +76,7 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
 
 
 def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
-    """The file beside the masks says what their values mean."""
+    """Compare the config with the file beside the masks."""
     folder = paths_of(dataset).get('data_prefix.seg_map_path')
     path = os.path.join(folder or '', CLASSES_FILE)
     if not folder or not classes or not os.path.exists(path):
@@ -78,14 +84,13 @@ def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
     names = read_lines(path)[1 if dataset.get('reduce_zero_label') else 0:]
     if list(classes) != names:
         raise UserError(
-            f'the classes of the config are not those of {path}, or not in '
-            f'this order (file: {shown(", ".join(names), 800)}; config: '
-            f'{shown(", ".join(classes), 800)}). Leave classes out of the '
-            'config, or make both the same')
+            f'the classes of the config differ from {path}, or their order '
+            f'does (file: {shown(", ".join(names), 800)}; config: '
+            f'{shown(", ".join(classes), 800)}). Make both the same')
 
 
 def _loader(dataset: dict, cfg: Config):
-    """What reads masks in the data set's pipeline, if anything does."""
+    """The transform that loads masks in the data set's pipeline, if any."""
     for step in dataset.get('pipeline') or ():
         if kind_of(step) == 'LoadAnnotations':
             with TRANSFORMS.switch_scope_and_registry(
@@ -95,17 +100,17 @@ def _loader(dataset: dict, cfg: Config):
 
 
 def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
-    """The classes in a mask, and the value for none."""
+    """The values in a mask, 255 included."""
     path = info['seg_map_path']
     if not os.path.exists(path):
         raise UserError(f'mask not found: {path}, of image '
                         f'{info["img_path"]}')
-    with _named('mask', path):
-        fault = fault_of_values(path)
-        if fault:
-            raise UserError(f'mask {path} holds {fault}')
+    with _name_in_errors('mask', path):
+        problem = invalid_value(path)
+        if problem:
+            raise UserError(f'mask {path} holds {problem}')
         mask = load(info)['gt_seg_map']
-    with _named('image', info['img_path']):
+    with _name_in_errors('image', info['img_path']):
         size = upright_size(info['img_path'])
     if mask.ndim != 2:
         raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
@@ -126,8 +131,8 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
     return values
 
 
-def fault_of_values(path: str) -> str | None:
-    """Values that would be others as the 8 bits that training reads."""
+def invalid_value(path: str) -> str | None:
+    """A value that the 8 bits which training reads cannot hold."""
     with _opened(path) as image:
         if image.mode in NARROW:
             return None
@@ -141,41 +146,31 @@ def fault_of_values(path: str) -> str | None:
 
 
 def read_mask(path: str) -> np.ndarray:
-    """Read a mask as it stands in its file."""
+    """Read a mask without conversion."""
     with _opened(path) as image:
         return np.asarray(image)
 
 
 def only_first_and_ignored(values: Collection[int], count: int) -> bool:
-    """Whether masks are those of tools that write 0 and 255."""
+    """Whether masks hold 0 and 255, as binary masks of other tools."""
     return set(values) == {0, IGNORED} and count > 1
 
 
-# What to do about such masks.
-TWO_VALUES = (f'hold 0 and {IGNORED} alone, and {IGNORED} means "no class": '
-              'there is one class to learn. If it is an object, write 1 '
-              f'instead of {IGNORED}: numpy.where(mask == {IGNORED}, 1, mask)')
-
-
-def _check_found(found: set[int], classes: tuple | None, folder: str,
-                 looked_at: int) -> None:
-    if found == {IGNORED}:
-        raise UserError(f'the {looked_at} masks of {folder} hold no pixel of '
-                        f'a class, all are {IGNORED} (no class): there is '
-                        'nothing to learn or to measure')
-    if only_first_and_ignored(found, len(classes or ())):
-        raise UserError(f'the masks of {folder} {TWO_VALUES}')
+# The remedy for such masks.
+TWO_VALUES = (f'hold only 0 and {IGNORED}, and {IGNORED} means "no class". If '
+              f'it is the object, write 1 instead: numpy.where(mask == '
+              f'{IGNORED}, 1, mask)')
 
 
 @contextmanager
-def _named(kind: str, path: str) -> Iterator[None]:
-    """Say which file it is that cannot be read."""
+def _name_in_errors(kind: str, path: str) -> Iterator[None]:
+    """Name the file that cannot be read."""
     check_regular(path)
     try:
         yield
     except UserError:
         raise
-    # What decoders raise for damaged files has no end.
+    # Decoders raise anything for damaged files.
     except Exception as error:
         if os.path.isfile(path) and not os.path.getsize(path):
             reason = 'it is empty (0 bytes)'
@@ -183,7 +178,7 @@ def _named(kind: str, path: str) -> Iterator[None]:
                 error, UnidentifiedImageError):
             reason = first_line(error)
         else:
-            reason = 'it is damaged or no image'
+            reason = 'damaged or not an image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
@@ -191,16 +186,16 @@ def upright_size(path: str) -> tuple[int, int]:
     """Height and width of an image, as OpenCV reads it."""
     with _opened(path) as image:
         check_depth(image, f'image {path}')
-        # 5 to 8 are the orientations that lie on their side.
-        turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-        return image.size if turned else image.size[::-1]
+        # Orientations 5 to 8 swap width and height.
+        rotated = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
+        return image.size if rotated else image.size[::-1]
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
-    """What goes wrong with a damaged file is an OSError, whatever it is."""
-    if not os.path.isfile(path):  # Opening a pipe waits for ever.
-        raise FileNotFoundError(f'{path} is no file')
+    """Open an image; any error of a damaged file becomes an OSError."""
+    if not os.path.isfile(path):  # Opening a pipe would wait.
+        raise FileNotFoundError(f'{path} is not a file')
     try:
         with Image.open(path) as image:
             yield image
@@ -209,4 +204,4 @@ def _opened(path: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise OSError(first_line(error)) from error
     except Exception as error:
-        raise OSError('it is damaged or no image') from error
+        raise OSError('damaged or not an image') from error

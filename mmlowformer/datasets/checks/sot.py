@@ -1,4 +1,4 @@
-"""Data sets of videos in which an object is followed."""
+"""Checks of data sets for single object tracking."""
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -11,21 +11,20 @@ from rich.progress import track
 from ...config.loading import kind_of
 from ...errors import UserError
 
-# So many of them are named.
+# So many problems are named.
 SHOWN = 3
 
 
-def check_sequences(dataset: dict, classes: tuple | None,
-                    cfg: Config, dataloader: str) -> None:
-    """Make sure that frames are there, as many as boxes, and boxes usable."""
+def check_sot(dataset: dict, classes: tuple | None, cfg: Config,
+              dataloader: str) -> None:
+    """Make sure that each box has a frame and that boxes are usable."""
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
         videos = registry.build(dict(dataset, pipeline=[], lazy_init=True))
-    records = videos.load_data_list()
-    followed = bool(dataset.get('pipeline'))
+    tracked = bool(dataset.get('pipeline'))
     problems = [text for record in track(
-        records, f'{kind_of(dataset)}: checking', transient=True)
-        for text in _problems(record, followed)]
+        videos.load_data_list(), f'{kind_of(dataset)}: checking',
+        transient=True) for text in _problems(record, tracked)]
     if problems:
         more = len(problems) - SHOWN
         raise UserError(f'{os.path.abspath(videos.data_root)}: ' + '; '.join(
@@ -33,15 +32,14 @@ def check_sequences(dataset: dict, classes: tuple | None,
                 f'; and {more} more' if more > 0 else ''))
 
 
-def _problems(record: dict, followed: bool) -> Iterator[str]:
-    name, frames = record['name'], record['frames']
-    boxes, folder = record['boxes'], record['frames'].folder
-    if not os.path.isdir(folder):
-        yield f'video {name}: there is no folder of frames {folder}'
+def _problems(record: dict, tracked: bool) -> Iterator[str]:
+    name, frames, boxes = record['name'], record['frames'], record['boxes']
+    if not os.path.isdir(frames.folder):
+        yield f'video {name}: no folder of frames {frames.folder}'
         return
-    files = {entry.name for entry in os.scandir(folder) if entry.is_file()}
-    missing = [path for path in (frames[index] for index in
-                                 range(len(frames)))
+    files = {entry.name for entry in os.scandir(frames.folder)
+             if entry.is_file()}
+    missing = [path for path in map(frames.__getitem__, range(len(frames)))
                if os.path.basename(path) not in files]
     if missing:
         yield (f'video {name}: {len(missing)} of {len(frames)} frames are '
@@ -50,12 +48,12 @@ def _problems(record: dict, followed: bool) -> Iterator[str]:
         yield (f'video {name} has {len(frames)} frames and {len(boxes)} '
                'boxes')
     if not record['visible'].any():
-        yield (f'video {name}: there is no frame in which the object is '
-               'visible and has a box with an area')
-    elif followed and not _has_area(boxes[0]):
+        yield (f'video {name}: no frame in which the object is visible and '
+               'its box has an area')
+    elif tracked and not _has_area(boxes[0]):
         yield (f'video {name}: the first box is '
-               f'{",".join(f"{value:g}" for value in boxes[0])}, so that '
-               'there is nothing to follow')
+               f'{",".join(f"{value:g}" for value in boxes[0])}, it needs an '
+               'area')
 
 
 def _has_area(box: np.ndarray) -> bool:

@@ -1,16 +1,35 @@
-"""Annotations in other tools' formats, read for COCO's."""
-from .annotations import Picture, Shape, as_coco, checked_pictures
-from .coco import read_coco_shapes
-from .csv_boxes import read_table
-from .image_folder import Faults, ImageFolder
+"""Annotations in other tools' formats, read to convert them to COCO's."""
+from collections.abc import Callable
+
+from ..annotation_errors import AnnotationErrors
+from .annotations import (
+    AnnotatedImage,
+    Annotation,
+    as_coco,
+    check_annotations,
+    collect_images,
+)
+from .coco import read_coco_annotations
+from .csv_boxes import read_csv
+from .image_folder import ImageFolder
 from .labelme import read_labelme
 from .pascal_voc import read_voc
 from .yolo import read_yolo
 
-# Each takes the source, the images and faults to add to, and returns pictures
-# and the names of classes, if the format has them in an order.
-READERS = dict(coco=read_coco_shapes, csv=read_table, labelme=read_labelme,
-               voc=read_voc, yolo=read_yolo)
+FORMATS: dict[str, Callable] = dict(
+    coco=read_coco_annotations, csv=read_csv, labelme=read_labelme,
+    voc=read_voc, yolo=read_yolo)
 
-__all__ = ['READERS', 'Faults', 'ImageFolder', 'Picture', 'Shape', 'as_coco',
-           'checked_pictures']
+__all__ = ['FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
+           'as_coco', 'check_annotations', 'read_annotations']
+
+
+def read_annotations(kind: str, source: str, images: ImageFolder,
+                     errors: AnnotationErrors, *, labelled_only: bool = False,
+                     **options
+                     ) -> tuple[list[AnnotatedImage], list[str] | None]:
+    """Read annotations; the classes are None if the format has no order."""
+    found, classes = FORMATS[kind](source, images, errors, **options)
+    if isinstance(found, dict):
+        found = collect_images(found, images, errors, labelled_only)
+    return found, classes

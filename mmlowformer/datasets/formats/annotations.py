@@ -1,6 +1,7 @@
-"""Images and what is marked in them, whatever format that was in."""
+"""Annotated images, whatever format the annotations came in."""
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,189 +9,166 @@ import cv2
 import numpy as np
 
 from ...errors import UserError, shown
-from ..checks.coco_annotations import LARGEST, run_lengths
+from ..annotation_errors import AnnotationErrors
+from ..checks.coco_annotations import LARGEST, rle_counts
 from ..paths import files_below
-from .image_folder import Faults, ImageFolder
+from .image_folder import ImageFolder
 
-# The fault that clipping mends.
+# The error that clipping fixes.
 BEYOND = 'box beyond its image'
-# What formats that count pixels from 1, or round, may be beyond an image.
+# Formats that count pixels from 1, or round, may exceed an image by so much.
 ROUNDING = 1.0
 
 
-class Shape(NamedTuple):
-    """An object that is marked in an image.
-
-    Attributes:
-        label (str): Its class.
-        box (tuple[float, ...]): Left, top, right and bottom edge, in pixels
-            from the top left corner of the image.
-        segmentation (list | dict, optional): COCO's: polygons, each
-            ``[x1, y1, x2, y2, ...]``, or run lengths.
-        ignored (bool): Whether it counts neither as right nor as wrong.
-        where (str): The place in the source, for messages.
-    """
+class Annotation(NamedTuple):
+    """An annotated object."""
 
     label: str
-    box: tuple[float, ...]
-    segmentation: list | dict | None = None
-    ignored: bool = False
-    where: str = ''
+    box: tuple[float, ...]  # left, top, right and bottom edge, in pixels
+    segmentation: list | dict | None = None  # polygons or RLE, as in COCO
+    ignored: bool = False  # as COCO's iscrowd
+    where: str = ''  # place in the source, for messages
 
 
-class Picture(NamedTuple):
-    """An image and its shapes.
+class AnnotatedImage(NamedTuple):
+    """An image and its annotations."""
 
-    Attributes:
-        name (str): Path below the folder of the images, with ``/``.
-        width, height (int): In pixels, upright.
-        shapes (list[Shape]): What is marked.
-        extra (dict): What COCO's record of the image holds beside these.
-    """
-
-    name: str
-    width: int
+    name: str  # path below the folder of images, with /
+    width: int  # in pixels, upright
     height: int
-    shapes: list[Shape]
-    extra: dict[str, Any] = {}
+    annotations: list[Annotation]
+    extra: dict[str, Any] = {}  # further keys of COCO's image record
+
+
+# By the names of images.
+Annotations = dict[str, list[Annotation]]
 
 
 def number(text: object) -> float:
-    """A coordinate."""
-    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise ValueError(f'{shown(repr(text), 60)} is no number')
-    try:
-        value = float(text)
-    except OverflowError:  # An integer of 400 digits.
-        value = math.inf
-    except ValueError as error:
-        raise ValueError(f'{shown(repr(text), 60)} is no number') from error
-    if not math.isfinite(value):
-        raise ValueError(f'{shown(repr(text), 60)} is no finite number')
-    if abs(value) >= LARGEST:
-        raise ValueError(f'{value:g} is no number of pixels')
+    """Convert a coordinate, or raise a ValueError."""
+    value = math.inf
+    if isinstance(text, (str, int, float)) and not isinstance(text, bool):
+        with suppress(OverflowError, ValueError):
+            value = float(text)
+    if math.isnan(value) or abs(value) >= LARGEST:
+        raise ValueError(f'{shown(repr(text), 60)} is not a finite number of '
+                         'pixels')
     return value
 
 
-def gathered(shapes: dict[str, list[Shape]], images: ImageFolder,
-             faults: Faults, *, labelled_only: bool = False) -> list[Picture]:
-    """Pictures of the images that annotations name, and of the others."""
-    pictures = []
-    for name in images.names:
-        if labelled_only and name not in shapes:
-            continue
-        size = images.size(name, faults)
-        if size:
-            pictures.append(Picture(name, *size, shapes.get(name, [])))
-    return pictures
+def collect_images(annotations: Annotations, images: ImageFolder,
+                   errors: AnnotationErrors, labelled_only: bool
+                   ) -> list[AnnotatedImage]:
+    """List the images of a folder with their annotations, if any."""
+    return [AnnotatedImage(name, *size, annotations.get(name, []))
+            for name in images.names
+            if (name in annotations or not labelled_only)
+            and (size := images.size(name, errors))]
 
 
-def checked_pictures(pictures: Iterable[Picture],
-                     classes: Sequence[str] | None, faults: Faults, *,
-                     clip: bool = False) -> tuple[list[Picture], int]:
-    """Pictures whose boxes lie inside of them."""
+def check_annotations(annotated: Iterable[AnnotatedImage],
+                      classes: Sequence[str] | None, errors: AnnotationErrors,
+                      *, clip: bool = False
+                      ) -> tuple[list[AnnotatedImage], int]:
+    """Clip boxes to their images; also returns how many were dropped."""
     result, dropped = [], 0
-    for picture in pictures:
-        shapes = []
-        for shape in picture.shapes:
-            if not shape.label:
-                faults.add('object without a class', shape.where)
-            elif classes is not None and shape.label not in classes:
-                faults.add('class that is not among the classes',
-                           f'{shape.label!r} ({shape.where})')
-            box = _inside(shape, picture, faults, clip)
+    for image in annotated:
+        kept = []
+        for item in image.annotations:
+            if not item.label:
+                errors.add('object without a class', item.where)
+            elif classes is not None and item.label not in classes:
+                errors.add('unknown class', f'{item.label!r} ({item.where})')
+            box = _clipped(item, image, errors, clip)
             if box is None:
                 dropped += 1
             else:
-                shapes.append(shape._replace(box=box))
-        result.append(picture._replace(shapes=shapes))
+                kept.append(item._replace(box=box))
+        result.append(image._replace(annotations=kept))
     return result, dropped
 
 
-def _inside(shape: Shape, picture: Picture, faults: Faults, clip: bool
-            ) -> tuple[float, ...] | None:
-    left, top, right, bottom = shape.box
-    where = f'{shape.where}, {_words(shape.box)}'
+def _clipped(item: Annotation, image: AnnotatedImage,
+             errors: AnnotationErrors, clip: bool
+             ) -> tuple[float, ...] | None:
+    left, top, right, bottom = item.box
+    where = f'{item.where}, ' + ' '.join(f'{value:g}' for value in item.box)
     if right <= left or bottom <= top:
-        # Its corners may be swapped: that is no matter of clipping.
-        faults.add('box without an area', where)
+        # Swapped corners: clipping does not fix them.
+        errors.add('box without an area', where)
         return None
-    width, height = picture.width, picture.height
+    width, height = image.width, image.height
     beyond = max(-left, -top, right - width, bottom - height)
     if beyond > ROUNDING and not clip:
-        faults.add(BEYOND,
-                   f'{where} of {width}x{height}')
+        errors.add(BEYOND, f'{where} of {width}x{height}')
     box = (max(left, 0.), max(top, 0.), min(right, float(width)),
            min(bottom, float(height)))
     return box if box[0] < box[2] and box[1] < box[3] else None
 
 
-def _words(box: Sequence[float]) -> str:
-    return ' '.join(f'{value:g}' for value in box)
-
-
-def as_coco(pictures: Sequence[Picture], classes: Sequence[str]) -> dict:
-    """The content of an annotation file in COCO's format."""
-    identity = {name: index for index, name in enumerate(classes, 1)}
+def as_coco(annotated: Sequence[AnnotatedImage], classes: Sequence[str]
+            ) -> dict:
+    """Convert to the content of a COCO annotation file."""
+    category_ids = {name: index for index, name in enumerate(classes, 1)}
     images: list[dict] = []
     annotations: list[dict] = []
-    for index, picture in enumerate(pictures, 1):
-        images.append(dict(
-            picture.extra, id=index, file_name=picture.name,
-            width=picture.width, height=picture.height))
-        for shape in picture.shapes:
-            left, top, right, bottom = shape.box
+    for index, image in enumerate(annotated, 1):
+        images.append(dict(image.extra, id=index, file_name=image.name,
+                           width=image.width, height=image.height))
+        for item in image.annotations:
+            left, top, right, bottom = item.box
             box = [left, top, right - left, bottom - top]
             annotations.append(dict(
                 id=len(annotations) + 1, image_id=index,
-                category_id=identity[shape.label],
-                bbox=[_short(value) for value in box],
-                area=_short(_area(shape)), iscrowd=int(shape.ignored),
-                **(dict(segmentation=shape.segmentation)
-                   if shape.segmentation else {})))
+                category_id=category_ids[item.label],
+                bbox=[_rounded(value) for value in box],
+                area=_rounded(_area(item)), iscrowd=int(item.ignored),
+                **(dict(segmentation=item.segmentation)
+                   if item.segmentation else {})))
     return dict(images=images, annotations=annotations, categories=[
-        dict(id=index, name=name) for name, index in identity.items()])
+        dict(id=index, name=name) for name, index in category_ids.items()])
 
 
-def _short(value: float) -> float | int:
+def _rounded(value: float) -> float | int:
     rounded = round(value, 3)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _area(shape: Shape) -> float:
-    left, top, right, bottom = shape.box
-    if isinstance(shape.segmentation, dict):
-        return sum(run_lengths(shape.segmentation['counts'])[1::2])
-    if isinstance(shape.segmentation, list):
+def _area(item: Annotation) -> float:
+    left, top, right, bottom = item.box
+    if isinstance(item.segmentation, dict):
+        return sum(rle_counts(item.segmentation['counts'])[1::2])
+    if isinstance(item.segmentation, list):
         return sum(cv2.contourArea(np.float32(polygon).reshape(-1, 2))
-                   for polygon in shape.segmentation)
+                   for polygon in item.segmentation)
     return (right - left) * (bottom - top)
 
 
 def box_around(polygons: Iterable[Sequence[float]]) -> tuple[float, ...]:
-    """The box that holds polygons."""
+    """Bounding box of polygons."""
     points = np.concatenate([np.reshape(polygon, (-1, 2))
                              for polygon in polygons])
     return (*points.min(0).tolist(), *points.max(0).tolist())
 
 
-def annotation_files(source: str, suffix: str) -> list[Path]:
-    """Files of annotations."""
+def annotation_files(source: str, suffix: str) -> Iterator[tuple[Path, Path]]:
+    """Annotation files, and their paths below the source without suffix."""
     path = Path(source)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f'{source} is not there')
-    found, _ = files_below(path, (suffix, ))
-    if not found:
+    if not path.is_file() and not path.is_dir():
+        raise UserError(f'{source} does not exist')
+    files = [path] if path.is_file() else [
+        path / name for name in files_below(path, (suffix, ))[0]]
+    if not files:
         raise UserError(f'{source} holds no file that ends in {suffix}')
-    return [path / name for name in found]
+    base = path if path.is_dir() else path.parent
+    for file in files:
+        yield file, file.relative_to(base).with_suffix('')
 
 
-def agreed(named: str | None, own: str | None, file: Path, faults: Faults
-           ) -> str | None:
-    """The image that an annotation file is about."""
+def check_same_image(named: str | None, own: str | None, file: Path,
+                     errors: AnnotationErrors) -> str | None:
+    """The image of an annotation file, by its content or by its name."""
     if named and own and named != own:
-        faults.add('file that is called like one image and names another',
+        errors.add('file that is named like one image and refers to another',
                    f'{file}: {named}')
     return named or own

@@ -1,11 +1,12 @@
-"""CSV: a line for each box."""
+"""CSV with a line for each box."""
 import csv
 from collections.abc import Iterator
 
 from ...errors import UserError, first_line, shown
+from ..annotation_errors import AnnotationErrors
 from ..paths import check_regular
-from .annotations import Picture, Shape, gathered, number
-from .image_folder import Faults, ImageFolder
+from .annotations import Annotation, Annotations, number
+from .image_folder import ImageFolder
 
 FILE = ('filename', 'file_name', 'file', 'image', 'image_name', 'image_path',
         'img_path', 'path')
@@ -18,25 +19,29 @@ SIDES = (('x', 'y', 'width', 'height'), ('x', 'y', 'w', 'h'),
 DELIMITERS = ',;\t|'
 
 
-def read_table(source: str, images: ImageFolder, faults: Faults, *,
-               labelled_only: bool = False, **_
-               ) -> tuple[list[Picture], None]:
+def read_csv(source: str, images: ImageFolder, errors: AnnotationErrors, **_
+             ) -> tuple[Annotations, None]:
     """Read a table with a line for each box."""
-    shapes: dict[str, list[Shape]] = {}
+    annotations: Annotations = {}
     for index, row, columns in _rows(source):
         where = f'{source}, line {index}'
-        name = images.find(row[columns[0]].strip(), faults, where)
+        name = images.find(row[columns[0]].strip(), errors, where)
         if name is None:
             continue
-        found = shapes.setdefault(name, [])
+        found = annotations.setdefault(name, [])
         values = [(row[column] or '').strip() for column in columns[2:]]
         if None in row:
-            faults.add('line with more columns than the first', where)
+            errors.add('line with more columns than the first', where)
         elif any(values):
-            shape = _shape(values, (row[columns[1]] or '').strip(), where,
-                           columns, faults)
-            found.extend([shape] if shape else [])
-    return gathered(shapes, images, faults, labelled_only=labelled_only), None
+            try:
+                box = _box(values, columns)
+            except ValueError as error:
+                errors.add('line without a box of four numbers',
+                           f'{where}, {first_line(error)}')
+                continue
+            label = (row[columns[1]] or '').strip()
+            found.append(Annotation(label, box, where=where))
+    return annotations, None
 
 
 def _rows(source: str) -> Iterator[tuple[int, dict, list[str]]]:
@@ -57,7 +62,7 @@ def _rows(source: str) -> Iterator[tuple[int, dict, list[str]]]:
 
 
 def _columns(source: str, names) -> list[str]:
-    """Names of the columns of file, class, and the four numbers."""
+    """Names of the columns of the file, the class and the four numbers."""
     known = {name.strip().lower(): name for name in names}
     file = next((known[name] for name in FILE if name in known), None)
     label = next((known[name] for name in LABEL if name in known), None)
@@ -69,20 +74,14 @@ def _columns(source: str, names) -> list[str]:
             ('the box (xmin, ymin, xmax, ymax, or x, y, width, height)', box))
             if not found]
         raise UserError(
-            f'{source} has no column for {" and ".join(missing)}. Its first '
-            f'line has to name the columns, it is: '
-            + shown(", ".join(names)))
+            f'{source} has no column for {" and ".join(missing)}. The first '
+            'line must name the columns, but it is: '
+            + shown(', '.join(names)))
     return [file, label, *(known[name] for name in box)]
 
 
-def _shape(values: list[str], label: str, where: str, columns: list[str],
-           faults: Faults) -> Shape | None:
-    try:
-        left, top, third, fourth = map(number, values)
-    except ValueError as error:
-        faults.add('line without a box of four numbers',
-                   f'{where}, {first_line(error)}')
-        return None
+def _box(values: list[str], columns: list[str]) -> tuple[float, ...]:
+    left, top, third, fourth = map(number, values)
     if tuple(name.strip().lower() for name in columns[2:]) in SIDES:
         third, fourth = left + third, top + fourth
-    return Shape(label, (left, top, third, fourth), where=where)
+    return left, top, third, fourth

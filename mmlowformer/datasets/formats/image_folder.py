@@ -1,47 +1,24 @@
-"""Folders of images, and what is found to be wrong in them."""
+"""A folder of images, and how annotations refer to them."""
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import PurePosixPath
 
 from ...errors import UserError, first_line, shown
+from ..annotation_errors import AnnotationErrors
 from ..checks.masks import upright_size
 from ..paths import IMAGES, files_below
 
 
-class Faults:
-    """What is wrong, counted by its kind, with an example of each."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.examples: dict[str, str] = {}
-
-    def add(self, fault: str, example: str) -> None:
-        """Count a fault."""
-        self.counts[fault] += 1
-        self.examples.setdefault(fault, shown(example))
-
-    def lines(self) -> list[str]:
-        """Each kind in a line."""
-        return [f'{count} x {fault}, first: {self.examples[fault]}'
-                for fault, count in self.counts.items()]
-
-    def check(self, source: str, remedy: str = '') -> None:
-        """End with an error, if there is a fault."""
-        if self.counts:
-            raise UserError(f'{source}: {"; ".join(self.lines())}'
-                            + (f'. {remedy}' if remedy else ''))
-
-
 class ImageFolder:
-    """The images of a folder, found by what annotations call them.
+    """Finds the images of a folder by the names that annotations use.
 
-    A name with folders is one below the folder, or below some that lead to
-    it; a mere name is that of an image in any of its folders.
+    A name with folders is a path below the folder, or one that ends in such a
+    path. A bare name matches an image in any sub-folder.
     """
 
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
-            raise UserError(f'{folder} is no folder of images')
+            raise UserError(f'{folder} is not a folder of images')
         self.folder = folder
         self.names, self.hidden = files_below(folder, IMAGES)
         if not self.names:
@@ -49,48 +26,49 @@ class ImageFolder:
         self._known = set(self.names)
         self._folders = {parent.as_posix() for name in self.names
                          for parent in PurePosixPath(name).parents}
-        self._whole: dict[str, list[str]] = defaultdict(list)
-        self._last: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_basename: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
             stem = os.path.splitext(name)[0]
-            self._whole[stem].append(name)
+            self._by_stem[stem].append(name)
             for key in (name, stem):
-                self._last[os.path.basename(key)].append(name)
+                self._by_basename[os.path.basename(key)].append(name)
 
-    def find(self, called: str, faults: Faults, where: str) -> str | None:
-        """The image that is meant by a name."""
-        found = self._meant(called.replace('\\', '/').removeprefix('./'))
+    def find(self, called: str, errors: AnnotationErrors | None = None,
+             where: str = '') -> str | None:
+        """Find the image that an annotation names."""
+        found = self._matches(called.replace('\\', '/').removeprefix('./'))
         if len(found) == 1:
             return found[0]
-        if found:
-            faults.add('image name that several images have',
+        if errors and found:
+            errors.add('ambiguous image name',
                        f'{called} ({where}): {found[0]} and {found[1]}')
-        else:
-            faults.add(f'image that is not in {self.folder}',
+        elif errors:
+            errors.add(f'image that is not in {self.folder}',
                        f'{called} ({where})')
         return None
 
-    def _meant(self, called: str) -> list[str]:
+    def _matches(self, called: str) -> list[str]:
         parts = called.split('/')
         # Paths of another machine have folders in front.
         for start in range(len(parts)):
             key = '/'.join(parts[start:])
             if key in self._known:
                 return [key]
-            if key in self._whole:
-                return self._whole[key]
+            if key in self._by_stem:
+                return self._by_stem[key]
             # What is missing in train/ is not the image of val/.
             if parts[start] in self._folders:
                 return []
-        return [] if len(parts) > 1 else self._last.get(called, [])
+        return [] if len(parts) > 1 else self._by_basename.get(called, [])
 
     def knows_folder_of(self, called: str) -> bool:
-        """Whether a name says in which of the folders its image is."""
+        """Whether a name contains one of the sub-folders."""
         return any(part in self._folders for part in
                    called.replace('\\', '/').split('/')[:-1])
 
     def beside(self, called: str, folder: str) -> str:
-        """A name as it is meant in an annotation file of a sub-folder."""
+        """Resolve a bare name against the annotation file's sub-folder."""
         within = folder in self._folders and '/' not in called
         return f'{folder}/{called}' if within else called
 
@@ -98,8 +76,9 @@ class ImageFolder:
         """Path of an image."""
         return os.path.join(self.folder, name)
 
-    def size(self, name: str, faults: Faults) -> tuple[int, int] | None:
-        """Width and height of an image."""
+    def size(self, name: str, errors: AnnotationErrors | None = None
+             ) -> tuple[int, int] | None:
+        """Width and height of an image, None if it cannot be read."""
         path = self.path(name)
         try:
             height, width = upright_size(path)
@@ -107,6 +86,17 @@ class ImageFolder:
             reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
                       else first_line(error).replace(repr(path), 'it')
                       .replace(f'image {path}', 'it'))
-            faults.add('image that cannot be read', f'{path}, {reason}')
+            if errors:
+                errors.add('image that cannot be read', f'{path}, {reason}')
             return None
         return width, height
+
+    def check_size(self, said: tuple, name: str, where: str,
+                   errors: AnnotationErrors) -> None:
+        """Compare the size in an annotation file with the image's."""
+        size = self.size(name)
+        if size and said != size:
+            errors.add(
+                'size that differs from the image',
+                f'{where}: {"x".join(shown(side, 20) for side in said)}, '
+                f'{name} has {size[0]}x{size[1]}')

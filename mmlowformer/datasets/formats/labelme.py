@@ -4,98 +4,85 @@ import math
 from pathlib import Path
 
 from ...errors import first_line, shown
+from ..annotation_errors import AnnotationErrors
 from .annotations import (
-    Picture,
-    Shape,
-    agreed,
+    Annotation,
+    Annotations,
     annotation_files,
     box_around,
-    gathered,
+    check_same_image,
     number,
 )
-from .image_folder import Faults, ImageFolder
+from .image_folder import ImageFolder
 
-# Corners that stand for a circle.
+# Corners of the polygon that replaces a circle.
 CORNERS = 64
 
 
-def read_labelme(source: str, images: ImageFolder, faults: Faults, *,
-                 labelled_only: bool = False, **_
-                 ) -> tuple[list[Picture], None]:
-    """Read LabelMe's JSON files.
+def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
+                 **_) -> tuple[Annotations, None]:
+    """Read polygons, rectangles and circles of LabelMe's JSON files.
 
-    Polygons, rectangles and circles are taken; shapes of one class that share
-    a ``group_id`` are parts of one object.
+    Shapes of one class that share a ``group_id`` are parts of one object.
     """
-    shapes: dict[str, list[Shape]] = {}
-    for file in annotation_files(source, '.json'):
+    annotations: Annotations = {}
+    for file, stem in annotation_files(source, '.json'):
         try:
             content = json.loads(file.read_text(encoding='utf-8'))
-            marked, named = map(content.get, ('shapes', 'imagePath')) \
+            shapes, named = map(content.get, ('shapes', 'imagePath')) \
                 if isinstance(content, dict) else (None, None)
-            if not isinstance(marked, list) or not isinstance(named, str):
-                raise ValueError('shapes is no list, or imagePath no text')
+            if not isinstance(shapes, list) or not isinstance(named, str):
+                raise ValueError('it needs a list shapes and a text imagePath')
         except (OSError, ValueError, RecursionError) as error:
-            faults.add('file that is not of LabelMe',
+            errors.add('file that is not of LabelMe',
                        f'{file}, {first_line(error)}')
             continue
-        base = Path(source) if Path(source).is_dir() else file.parent
-        stem = file.relative_to(base).with_suffix('')
         named = images.beside(named, stem.parent.as_posix())
-        name = images.find(named, faults, str(file))
+        name = images.find(named, errors, str(file))
         if name is None:
             continue
-        agreed(name, images.find(stem.as_posix(), Faults(), ''), file, faults)
-        if name in shapes:
-            faults.add('image with a second file', f'{name} ({file})')
-        _check_size(content, file, name, images, faults)
-        shapes[name] = _shapes(marked, file, faults)
-    return gathered(shapes, images, faults, labelled_only=labelled_only), None
+        check_same_image(name, images.find(stem.as_posix()), file, errors)
+        if name in annotations:
+            errors.add('image with a second file', f'{name} ({file})')
+        said = content.get('imageWidth'), content.get('imageHeight')
+        if all(said):
+            images.check_size(said, name, str(file), errors)
+        annotations[name] = _objects(shapes, file, errors)
+    return annotations, None
 
 
-def _check_size(content: dict, file: Path, name: str, images: ImageFolder,
-                faults: Faults) -> None:
-    said = content.get('imageWidth'), content.get('imageHeight')
-    size = images.size(name, Faults())
-    if size and all(said) and said != size:
-        faults.add('size that is not that of the image',
-                   f'{file}: {shown(said[0], 20)}x{shown(said[1], 20)}, '
-                   f'{name} has '
-                   f'{size[0]}x{size[1]}')
-
-
-def _shapes(marked: list, file: Path, faults: Faults) -> list[Shape]:
+def _objects(shapes: list, file: Path, errors: AnnotationErrors
+             ) -> list[Annotation]:
     parts: dict[tuple, list] = {}
     places: dict[tuple, str] = {}
-    for index, item in enumerate(marked, 1):
+    for index, shape in enumerate(shapes, 1):
         where = f'{file}, shape {index}'
         try:
-            if not isinstance(item, dict):
-                raise ValueError(f'it is no object: {shown(repr(item), 60)}')
-            label = item.get('label') or ''
+            if not isinstance(shape, dict):
+                raise ValueError(f'{shown(repr(shape), 60)} is not an object')
+            label = shape.get('label') or ''
             if not isinstance(label, str):
                 raise ValueError(f'its label is {shown(repr(label), 60)}')
-            label = label.strip()
-            polygon = _polygon(item)
+            polygon = _polygon(shape)
         except ValueError as error:
-            faults.add('shape that is no area', f'{where}, '
+            errors.add('shape without an area', f'{where}, '
                        f'{first_line(error)}')
             continue
-        group = item.get('group_id')
-        group = group if group is None else shown(group)
-        key = (label, group) if group is not None else (label, None, index)
+        group = shape.get('group_id')
+        key = (label.strip(), *((None, index) if group is None else
+                                (shown(group), )))
         parts.setdefault(key, []).append(polygon)
         places.setdefault(key, where)
-    return [Shape(key[0], box_around(polygons), polygons, where=places[key])
-            for key, polygons in parts.items()]
+    return [Annotation(key[0], box_around(polygons), polygons,
+                       where=places[key]) for key, polygons in parts.items()]
 
 
-def _polygon(item: dict) -> list[float]:
-    kind = item.get('shape_type') or 'polygon'
-    points = item.get('points')
+def _polygon(shape: dict) -> list[float]:
+    kind = shape.get('shape_type') or 'polygon'
+    points = shape.get('points')
     if not isinstance(points, list) or not all(
             isinstance(point, list) and len(point) == 2 for point in points):
-        raise ValueError('its points are no list of pairs')
+        raise ValueError('its points are not a list of pairs')
     points = [(number(x), number(y)) for x, y in points]
     if kind == 'rectangle' and len(points) == 2:
         (x1, y1), (x2, y2) = points

@@ -3,101 +3,92 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import first_line
+from ..annotation_errors import AnnotationErrors
 from .annotations import (
-    Picture,
-    Shape,
-    agreed,
+    Annotation,
+    Annotations,
     annotation_files,
-    gathered,
+    check_same_image,
     number,
 )
-from .image_folder import Faults, ImageFolder
+from .image_folder import ImageFolder
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
-def read_voc(source: str, images: ImageFolder, faults: Faults, *,
-             labelled_only: bool = False, zero_based: bool = False,
-             **_) -> tuple[list[Picture], None]:
+def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
+             zero_based: bool = False, **_) -> tuple[Annotations, None]:
     """Read VOC's XML files.
 
-    VOC counts pixels from 1, and a box includes its last ones: what is 1 to
-    10 there has its edges at 0 and 10. ``difficult`` objects are ignored in
-    training and testing, as COCO's crowds are.
+    VOC counts pixels from 1 and includes the last one: its box from 1 to 10
+    has its edges at 0 and 10. ``difficult`` objects become COCO's crowds.
     """
-    shapes: dict[str, list[Shape]] = {}
-    for file in annotation_files(source, '.xml'):
-        root = _root(file, faults)
-        if root is None:
+    annotations: Annotations = {}
+    for file, stem in annotation_files(source, '.xml'):
+        root = _root(file, errors)
+        name = root is not None and _find_image(root, file, stem, images,
+                                                errors)
+        if root is None or not name:
             continue
-        name = _image(root, file, source, images, faults)
-        if name is None:
-            continue
-        if name in shapes:
-            faults.add('image with a second file', f'{name} ({file})')
-        _check_size(root, file, name, images, faults)
-        shapes[name] = [
-            shape for index, item in enumerate(root.findall('object'), 1)
-            if (shape := _shape(item, f'{file}, object {index}', faults,
-                                0 if zero_based else 1))]
-    return gathered(shapes, images, faults, labelled_only=labelled_only), None
+        if name in annotations:
+            errors.add('image with a second file', f'{name} ({file})')
+        _check_size(root, file, name, images, errors)
+        annotations[name] = [
+            item for index, node in enumerate(root.findall('object'), 1)
+            if (item := _annotation(node, f'{file}, object {index}', errors,
+                                    0 if zero_based else 1))]
+    return annotations, None
 
 
-def _root(file: Path, faults: Faults) -> ElementTree.Element | None:
+def _root(file: Path, errors: AnnotationErrors
+          ) -> ElementTree.Element | None:
     try:
         root = ElementTree.parse(file).getroot()
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
-        faults.add('file that is no XML', f'{file}, {first_line(error)}')
+        errors.add('invalid XML file', f'{file}, {first_line(error)}')
         return None
     if root.tag != 'annotation':
-        faults.add('XML file that is no annotation of VOC',
+        errors.add('XML file that is not a VOC annotation',
                    f'{file}, of <{root.tag}>')
         return None
     return root
 
 
-def _image(root: ElementTree.Element, file: Path, source: str,
-           images: ImageFolder, faults: Faults) -> str | None:
-    base = Path(source) if Path(source).is_dir() else file.parent
-    stem = file.relative_to(base).with_suffix('')
+def _find_image(root: ElementTree.Element, file: Path, stem: Path,
+                images: ImageFolder, errors: AnnotationErrors) -> str | None:
     said = (root.findtext('filename') or '').strip()
     named = images.beside(said, stem.parent.as_posix())
     own = (None if images.knows_folder_of(said) else
-           images.find(stem.as_posix(), Faults(), ''))
-    found = said and (images.find(named, Faults(), '')
-                      or own and images.find(said, Faults(), ''))
-    # Of renamed images the file keeps the old name.
-    name = agreed(found or None, own, file, faults)
-    return name or images.find(named or stem.as_posix(), faults, str(file))
+           images.find(stem.as_posix()))
+    found = said and (images.find(named) or own and images.find(said))
+    # The file of a renamed image keeps the old name.
+    name = check_same_image(found or None, own, file, errors)
+    return name or images.find(named or stem.as_posix(), errors, str(file))
 
 
 def _check_size(root: ElementTree.Element, file: Path, name: str,
-                images: ImageFolder, faults: Faults) -> None:
+                images: ImageFolder, errors: AnnotationErrors) -> None:
     said = [root.findtext(f'size/{side}') for side in ('width', 'height')]
-    size = images.size(name, Faults())
     try:
-        pair = tuple(int(number(side)) for side in said if side is not None)
+        size = tuple(int(number(side)) for side in said if side is not None)
     except ValueError as error:
-        faults.add('size that is no width and height',
-                   f'{file}, {first_line(error)}')
+        errors.add('invalid width or height', f'{file}, {first_line(error)}')
         return
-    # Some tools write 0 for what they do not know.
-    if size and len(pair) == 2 and 0 not in pair and pair != size:
-        faults.add('size that is not that of the image',
-                   f'{file}: {pair[0]}x{pair[1]}, {name} has '
-                   f'{size[0]}x{size[1]}')
+    # Some tools write 0 for an unknown size.
+    if len(size) == 2 and 0 not in size:
+        images.check_size(size, name, str(file), errors)
 
 
-def _shape(item: ElementTree.Element, where: str, faults: Faults,
-           first: int) -> Shape | None:
+def _annotation(node: ElementTree.Element, where: str,
+                errors: AnnotationErrors, first: int) -> Annotation | None:
     try:
         left, top, right, bottom = (
-            number(item.findtext(f'bndbox/{corner}')) for corner in CORNERS)
+            number(node.findtext(f'bndbox/{corner}')) for corner in CORNERS)
     except ValueError as error:
-        faults.add('object without a box of four numbers',
+        errors.add('object without a box of four numbers',
                    f'{where}, {first_line(error)}')
         return None
-    label = (item.findtext('name') or '').strip()
-    ignored = (item.findtext('difficult') or '0').strip() == '1'
-    return Shape(label, (left - first, top - first, right, bottom),
-                 ignored=ignored, where=where)
+    label = (node.findtext('name') or '').strip()
+    ignored = (node.findtext('difficult') or '0').strip() == '1'
+    return Annotation(label, (left - first, top - first, right, bottom),
+                      ignored=ignored, where=where)

@@ -1,4 +1,4 @@
-"""YOLO: a text file for each image, with shares of its width and height."""
+"""YOLO: a text file for each image, with coordinates from 0 to 1."""
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,60 +8,58 @@ import numpy as np
 import yaml
 
 from ...errors import UserError, first_line, shown
-from ..paths import check_regular, check_unlike, read_lines
+from ..annotation_errors import AnnotationErrors
+from ..paths import check_distinct, check_regular, read_lines
 from .annotations import (
-    Picture,
-    Shape,
+    Annotation,
+    Annotations,
     annotation_files,
     box_around,
-    gathered,
     number,
 )
-from .image_folder import Faults, ImageFolder
+from .image_folder import ImageFolder
 
-DESCRIPTIONS = ('data.yaml', 'data.yml')
-NAMES = (*DESCRIPTIONS, 'classes.txt', 'obj.names')
-# Shares that are beyond 0 to 1 by no more are rounded ones.
+YAML_NAMES = ('data.yaml', 'data.yml')
+CLASS_FILES = (*YAML_NAMES, 'classes.txt', 'obj.names')
+# Coordinates outside 0 to 1 by no more are rounded ones.
 ROUNDING = 0.01
-AMBIGUOUS = ('line that may be a box and its key points (if all are polygons: '
-             '--polygons)')
+AMBIGUOUS = ('line that may be a box with key points (if all lines are '
+             'polygons: --polygons)')
 
 
-def read_yolo(source: str, images: ImageFolder, faults: Faults, *,
-              classes_file: str | None = None, labelled_only: bool = False,
-              polygons: bool = False, **_) -> tuple[list[Picture], list[str]]:
+def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
+              classes_file: str | None = None, polygons: bool = False, **_
+              ) -> tuple[Annotations, list[str]]:
     """Read YOLO's text files, of boxes or of polygons."""
     file = Path(classes_file) if classes_file else _classes_file(source)
-    classes = _classes(file)
-    check_unlike(classes, file)
-    description = _beside(source, DESCRIPTIONS)
-    if description and _classes(description) != classes and not classes_file:
-        raise UserError(f'{file} and {description} name other classes, or in '
-                        'another order: say which with --classes-file')
-    described = _is_yaml(file) or description is not None
-    shapes: dict[str, list[Shape]] = {}
-    lines: list[tuple[Shape, tuple[int, int]]] = []
-    for path in annotation_files(source, '.txt'):
-        if path.name in NAMES or path.resolve() == file.resolve():
+    classes = _read_classes(file)
+    check_distinct(classes, file)
+    data_yaml = _find_upwards(source, YAML_NAMES)
+    if data_yaml and not classes_file and _read_classes(data_yaml) != classes:
+        raise UserError(f'{file} and {data_yaml} disagree about the classes '
+                        'or their order: choose one with --classes-file')
+    annotations: Annotations = {}
+    with_polygons: list[tuple[Annotation, tuple[int, int]]] = []
+    for path, stem in annotation_files(source, '.txt'):
+        if path.name in CLASS_FILES or path.resolve() == file.resolve():
             continue
-        base = Path(source) if Path(source).is_dir() else path.parent
-        stem = path.relative_to(base).with_suffix('').as_posix()
-        name = images.find(stem, faults, str(path))
-        size = name and images.size(name, Faults())
+        name = images.find(stem.as_posix(), errors, str(path))
+        size = name and images.size(name)
         if not name or not size:
             continue
-        if name in shapes:
-            faults.add('image with a second file', f'{name} ({path})')
-        shapes[name] = list(_shapes(path, size, classes, faults))
-        lines += [(shape, size) for shape in shapes[name]
-                  if shape.segmentation]
-    for shape in [] if polygons else _ambiguous(lines, described):
-        faults.add(AMBIGUOUS, shape.where)
-    return (gathered(shapes, images, faults, labelled_only=labelled_only),
-            classes)
+        if name in annotations:
+            errors.add('image with a second file', f'{name} ({path})')
+        annotations[name] = list(_annotations(path, size, classes, errors))
+        with_polygons += [(item, size) for item in annotations[name]
+                          if item.segmentation]
+    # A data.yaml of key points is refused, so that other lines are no such.
+    described = _is_yaml(file) or data_yaml is not None
+    for item in [] if polygons else _ambiguous(with_polygons, described):
+        errors.add(AMBIGUOUS, item.where)
+    return annotations, classes
 
 
-def _beside(source: str, names: tuple[str, ...]) -> Path | None:
+def _find_upwards(source: str, names: tuple[str, ...]) -> Path | None:
     folder = Path(source).resolve()
     return next((parent / name for parent in
                  (folder, *list(folder.parents)[:2]) for name in names
@@ -69,31 +67,31 @@ def _beside(source: str, names: tuple[str, ...]) -> Path | None:
 
 
 def _classes_file(source: str) -> Path:
-    found = _beside(source, NAMES)
+    found = _find_upwards(source, CLASS_FILES)
     if found:
         return found
-    raise UserError(f'{source}: YOLO numbers its classes, their names are in '
-                    f'{", ".join(NAMES[:1] + NAMES[2:])} or the like. Name '
-                    'that file with --classes-file')
-
-
-def _classes(file: Path) -> list[str]:
-    check_regular(file)
-    if not _is_yaml(file):
-        return read_lines(file)
-    try:
-        return _names(_description(file))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f'{file} does not name the classes: '
-                        f'{first_line(error)}') from error
+    raise UserError(f'{source}: no file with the names of the classes '
+                    '(data.yaml, classes.txt, obj.names) found. Name it with '
+                    '--classes-file')
 
 
 def _is_yaml(file: Path) -> bool:
     return file.suffix.lower() in ('.yaml', '.yml')
 
 
-class _Loader(yaml.SafeLoader):
-    """Of keys that are there twice, YAML takes the last in silence."""
+def _read_classes(file: Path) -> list[str]:
+    check_regular(file)
+    if not _is_yaml(file):
+        return read_lines(file)
+    try:
+        return _names(_load_yaml(file))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f'{file} does not name the classes: '
+                        f'{first_line(error)}') from error
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses duplicate keys, of which YAML silently takes the last."""
 
     def construct_mapping(self, node, deep=False):
         count = len(node.value)
@@ -101,24 +99,24 @@ class _Loader(yaml.SafeLoader):
         mapping = super().construct_mapping(node, deep)
         if len(mapping) < count and not merged:
             raise yaml.constructor.ConstructorError(
-                None, None, 'a key is there twice', node.start_mark)
+                None, None, 'duplicate key', node.start_mark)
         return mapping
 
 
-def _description(file: Path) -> dict:
+def _load_yaml(file: Path) -> dict:
     text = file.read_text(encoding='utf-8')
     try:
-        content = yaml.load(text, _Loader)
+        content = yaml.load(text, _UniqueKeyLoader)
     except (ValueError, RecursionError, yaml.YAMLError):
         raise
-    # Of PyYAML, for what is not of the kind that its tag says.
+    # PyYAML raises anything for a value that does not match its tag.
     except Exception as error:
-        raise ValueError('a value is not what its tag says') from error
+        raise ValueError('a value does not match its tag') from error
     if not isinstance(content, dict):
         raise ValueError('it holds no names: [...]')
     if 'kpt_shape' in content:
-        raise ValueError('kpt_shape says that the labels are key points, and '
-                         'these cannot be converted')
+        raise ValueError('its labels are key points (kpt_shape), which cannot '
+                         'be converted')
     return content
 
 
@@ -130,88 +128,88 @@ def _names(content: dict) -> list[str]:
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list) or not names or not all(
             isinstance(name, (str, int, float)) for name in names):
-        raise ValueError('names is no list of names')
+        raise ValueError('names is not a list of names')
     if any(isinstance(name, bool) for name in names):
-        raise ValueError('YAML reads yes, no, on and off as truth values: put '
-                         'quotes around such names')
+        raise ValueError('YAML reads yes, no, on and off as truth values: '
+                         'quote such names')
     if content.get('nc', len(names)) != len(names):
         raise ValueError(f'nc is {shown(content["nc"], 40)}, names has '
                          f'{len(names)}')
     return list(map(str, names))
 
 
-def _shapes(path: Path, size: tuple[int, int], classes: list[str],
-            faults: Faults) -> Iterator[Shape]:
+def _annotations(path: Path, size: tuple[int, int], classes: list[str],
+                 errors: AnnotationErrors) -> Iterator[Annotation]:
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, ValueError) as error:
-        faults.add('file that cannot be read', f'{path}, {first_line(error)}')
+        errors.add('file that cannot be read', f'{path}, {first_line(error)}')
         return
     for index, line in enumerate(lines, 1):
-        if line.strip():
-            shape = _shape(line.split(), f'{path}, line {index}', size,
-                           classes, faults)
-            if shape:
-                yield shape
+        item = line.strip() and _annotation(
+            line.split(), f'{path}, line {index}', size, classes, errors)
+        if item:
+            yield item
 
 
-def _shape(words: list[str], where: str, size: tuple[int, int],
-           classes: list[str], faults: Faults) -> Shape | None:
+def _annotation(words: list[str], where: str, size: tuple[int, int],
+                classes: list[str], errors: AnnotationErrors
+                ) -> Annotation | None:
     try:
         if not words[0].removeprefix('-').isdecimal():
-            raise ValueError(f'{shown(repr(words[0]), 60)} is no number of a '
-                             'class')
+            raise ValueError(f'{shown(repr(words[0]), 60)} is not a class '
+                             'number')
         label, values = int(words[0]), [number(word) for word in words[1:]]
     except ValueError as error:
-        faults.add('line that is not a class and numbers',
+        errors.add('line that is not a class and numbers',
                    f'{where}, {first_line(error)}')
         return None
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        faults.add('line that is neither a box (4 numbers after the class) '
+        errors.add('line that is neither a box (4 numbers after the class) '
                    'nor a polygon (6, 8, ...)', f'{where}, {len(values)}')
-        return None
-    if not 0 <= label < len(classes):
-        faults.add(f'class beyond the {len(classes)} that have names',
+    elif not 0 <= label < len(classes):
+        errors.add(f'class number beyond the {len(classes)} named classes',
                    f'{label} ({where})')
-        return None
-    if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
-        faults.add('number that is no share of the image, 0 to 1', where)
-        return None
-    if len(values) == 4:
+    elif min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
+        errors.add('coordinate outside 0 to 1', where)
+    elif len(values) == 4:
         x, y, width, height = values
-        return Shape(classes[label], (
+        return Annotation(classes[label], (
             (x - width / 2) * size[0], (y - height / 2) * size[1],
             (x + width / 2) * size[0], (y + height / 2) * size[1]),
             where=where)
-    polygon = [value * size[index % 2] for index, value in enumerate(values)]
-    return Shape(classes[label], box_around([polygon]), [polygon],
-                 where=where)
+    else:
+        polygon = [value * size[index % 2]
+                   for index, value in enumerate(values)]
+        return Annotation(classes[label], box_around([polygon]), [polygon],
+                          where=where)
+    return None
 
 
-def _ambiguous(lines: list[tuple[Shape, tuple[int, int]]], described: bool
-               ) -> list[Shape]:
-    """Polygons that may be boxes and key points.
+def _ambiguous(lines: list[tuple[Annotation, tuple[int, int]]],
+               described: bool) -> list[Annotation]:
+    """Polygons that may be boxes with key points.
 
-    A polygon may look like that by chance, most of a set do not. All key
-    points of a set are of one number.
+    A single polygon may look like one by chance, most of a set do not. All
+    lines of a set have the same number of key points.
     """
     groups = defaultdict(list)
-    for shape, size in lines:
-        polygon, = cast(list, shape.segmentation)
-        groups[len(polygon)].append((shape, _numbers_of_points(polygon, size)))
+    for item, size in lines:
+        polygon, = cast(list, item.segmentation)
+        groups[len(polygon)].append((item, _numbers_per_point(polygon, size)))
     most = max(map(len, groups.values()), default=0)
     found = []
     for group in groups.values():
-        like = [(shape, numbers) for shape, numbers in group if numbers]
-        many = len(group) == most and 2 * len(like) > most
-        # The third number says whether a point is visible: that is no chance.
-        found += [shape for shape, numbers in like
+        alike = [(item, numbers) for item, numbers in group if numbers]
+        many = len(group) == most and 2 * len(alike) > most
+        # A third number, a point's visibility, does not match by chance.
+        found += [item for item, numbers in alike
                   if numbers == 3 or many or not described]
     return found
 
 
-def _numbers_of_points(polygon: list[float], size: tuple[int, int]) -> int:
-    """Numbers of each point behind a box, 0 if it cannot be such a line."""
+def _numbers_per_point(polygon: list[float], size: tuple[int, int]) -> int:
+    """Numbers of each key point behind a box, 0 if there are none."""
     values = np.array(polygon).reshape(-1, 2) / size
     (center, sides), rest = values[:2], values.reshape(-1)[4:]
     low, high = center - sides / 2, center + sides / 2

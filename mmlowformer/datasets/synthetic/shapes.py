@@ -1,8 +1,7 @@
-"""A synthetic data set: coloured shapes on textured ground.
+"""Synthetic images of colored shapes for detection, segmentation and more.
 
-The same scenes are written as COCO and as ADE20K lay their data out, and
-scenes of a single shape in a folder for each class, so that detection,
-segmentation and classification can be tried without a download.
+The same scenes are written in the formats of COCO and ADE20K, and scenes of a
+single shape in a folder per class.
 """
 import json
 import shutil
@@ -14,13 +13,13 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from ...utils.files import check_at_least, fill_once
+from ...utils.files import check_at_least, generate_if_missing
 
 CLASSES = ('circle', 'square', 'triangle', 'star')
-# Fraction of a shape that has to stay visible behind those drawn later.
+# Fraction of a shape that stays visible behind those drawn later.
 MIN_VISIBLE = 0.7
 MAX_SHAPES = 3
-# Radius of a shape, as a fraction of the image size.
+# Radius of a shape, relative to the image size.
 RADIUS = (0.13, 0.26)
 RADIUS_OF_A_SINGLE_SHAPE = (0.3, 0.45)
 SPLITS = dict(train='training', val='validation')
@@ -28,17 +27,17 @@ LAYOUTS = ['coco', 'ade', 'folders']
 
 
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Two colours, mixed by smooth noise, under fine noise."""
-    colours = rng.uniform(40, 215, (2, 3))
+    """Two colors mixed by smooth noise, with fine noise."""
+    colors = rng.uniform(40, 215, (2, 3))
     grid = rng.random((rng.integers(3, 10), ) * 2).astype(np.float32)
     mix = cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
-    image = colours[0] + (colours[1] - colours[0]) * mix[..., None]
+    image = colors[0] + (colors[1] - colors[0]) * mix[..., None]
     return image + rng.normal(0, 5, (size, size, 1))
 
 
 def _outline(rng: np.random.Generator, label: int, size: int,
              radius_range: tuple[float, float]) -> np.ndarray:
-    """Corners of a shape of random size, rotation and place, ``(n, 2)``."""
+    """Corners of a random shape, ``(n, 2)``."""
     corners = (40, 4, 3, 10)[label]
     angles = np.arange(corners) * 2 * np.pi / corners
     angles += rng.uniform(0, 2 * np.pi)
@@ -46,8 +45,8 @@ def _outline(rng: np.random.Generator, label: int, size: int,
     radii = np.full(corners, radius)
     if CLASSES[label] == 'star':
         radii[1::2] *= 0.45
-    centre = rng.uniform(radius, size - radius, 2)
-    return centre + radii[:, None] * np.stack(
+    center = rng.uniform(radius, size - radius, 2)
+    return center + radii[:, None] * np.stack(
         [np.cos(angles), np.sin(angles)], 1)
 
 
@@ -85,10 +84,10 @@ def make_scene(rng: np.random.Generator, size: int,
     shapes = _place(rng, size, labels, max_shapes, radius_range)
     for _, visible in shapes:
         ground = image[visible].mean(0)
-        colour = rng.uniform(0, 255, 3)
-        while np.abs(colour - ground).max() < 90:
-            colour = rng.uniform(0, 255, 3)
-        image[visible] = colour + rng.normal(0, 5, (visible.sum(), 1))
+        color = rng.uniform(0, 255, 3)
+        while np.abs(color - ground).max() < 90:
+            color = rng.uniform(0, 255, 3)
+        image[visible] = color + rng.normal(0, 5, (visible.sum(), 1))
     return image.clip(0, 255).astype(np.uint8), shapes
 
 
@@ -106,14 +105,14 @@ def _annotations(shapes: list, image_id: int) -> Iterator[dict]:
 
 
 def _polygon(contour: np.ndarray) -> list[int]:
-    """COCO wants three corners, even of what is one pixel wide."""
+    """COCO needs three corners, even for a shape of one pixel."""
     lacking = max(0, 3 - len(contour))
     return np.pad(contour.reshape(-1, 2), ((0, lacking), (0, 0)),
                   'edge').flatten().tolist()
 
 
 def _segmentation(shapes: list, size: int) -> np.ndarray:
-    """Indices as in ADE20K's masks: 1 for the ground, then the classes."""
+    """Values as in ADE20K's masks: 1 for the background, then the classes."""
     mask = np.ones((size, size), np.uint8)
     for label, visible in shapes:
         mask[visible] = label + 2
@@ -121,7 +120,7 @@ def _segmentation(shapes: list, size: int) -> np.ndarray:
 
 
 def _generator(seed: int, split: str, *index: int) -> np.random.Generator:
-    """Independent of how many images there are, and of the other split."""
+    """Independent of the number of images and of the other split."""
     return np.random.default_rng([seed, list(SPLITS).index(split), *index])
 
 
@@ -131,7 +130,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 def _write_folders(root: Path, split: str, count: int, size: int,
                    seed: int) -> None:
-    """Scenes of one shape, each class in a folder of its own."""
+    """Write scenes of one shape into a folder per class."""
     folders = [root / 'folders' / split / name for name in CLASSES]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -174,9 +173,9 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
                  size: int = 256, seed: int = 0) -> bool:
     """Write the data set; the same arguments give the same files.
 
-    ``out/coco`` is laid out like COCO 2017, ``out/ade`` like ADE20K with the
-    ground and then :data:`CLASSES` as classes. ``out/folders`` has as many
-    images of a single shape, like ImageNet in a folder for each class.
+    ``out/coco`` is in COCO's format, ``out/ade`` in ADE20K's with the
+    background and :data:`CLASSES` as classes. ``out/folders`` has as many
+    images of a single shape, in a folder per class.
 
     Args:
         out (str | Path): The folder to create.
@@ -186,7 +185,7 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
         seed (int): Seed of the scenes. Defaults to 0.
 
     Returns:
-        bool: Whether it was written; False if it is there already.
+        bool: Whether it was written; False if it exists already.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -200,5 +199,5 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
             _write_scenes(root, split, count, size, seed)
             _write_folders(root, split, count, size, seed)
 
-    return fill_once(out, 'shapes.json', dict(arguments, layouts=LAYOUTS),
-                     fill)
+    return generate_if_missing(out, 'shapes.json',
+                               dict(arguments, layouts=LAYOUTS), fill)

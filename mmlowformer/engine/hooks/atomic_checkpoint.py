@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from ...checkpoint.resume import latest_checkpoint
 from ...errors import UserError
 from ...registry import HOOKS
+from ...utils.files import atomic_write
 from .resume_validation import RECORD
 from .switchable import SwitchableHook
 
@@ -57,21 +58,18 @@ class WholeFiles(LocalBackend):
             OSError: If it cannot be written; it names the file, which is as
                 it was before.
         """
-        partial = Path(f'{filepath}{PARTIAL}')
-        partial.parent.mkdir(parents=True, exist_ok=True)
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open('wb') as file:
+            with (atomic_write(filepath, PARTIAL) as part,
+                  part.open('wb') as file):
                 file.write(obj)
                 file.flush()
                 # Or the name could survive a power cut, and the content not.
                 os.fsync(file.fileno())
-            partial.replace(filepath)
         except OSError as error:
             # A failed write does not say where.
             raise OSError(error.errno, error.strerror, str(filepath)) \
                 from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 class _RemovesLater(WholeFiles):

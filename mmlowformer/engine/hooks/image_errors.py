@@ -1,7 +1,7 @@
 """Name the image that cannot be read or resized."""
 from mmengine.runner import Runner
 
-from ...datasets.image_errors import name_images
+from ...datasets.image_errors import name_images_in_errors
 from ...registry import HOOKS
 from .switchable import SwitchableHook
 
@@ -17,12 +17,12 @@ class ImageErrorHook(SwitchableHook):
     # Before the workers of a loader copy its data set.
     def before_train(self, runner: Runner) -> None:
         """Wrap the pipelines of the training data."""
-        name_images(runner.train_dataloader.dataset)
+        name_images_in_errors(runner.train_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
         """Wrap the pipelines of the validation data."""
-        name_images(runner.val_dataloader.dataset)
+        name_images_in_errors(runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
         """Wrap the pipelines of the test data."""
-        name_images(runner.test_dataloader.dataset)
+        name_images_in_errors(runner.test_dataloader.dataset)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...datasets.checks.coco_annotations import faults_of, refuse_faults
+from ...datasets.annotation_errors import AnnotationErrors
+from ...datasets.checks.coco_annotations import find_errors
 from ...datasets.checks.coco_file import read_coco
 from ...datasets.paths import read_lines
 from ...errors import UserError, shown
@@ -296,7 +297,8 @@ class CocoObjects(BaseSOTDataset):
 
     def records(self) -> Iterator[dict]:
         content = read_coco(self.ann_file)
-        refuse_faults(faults_of(content, masks=False), self.ann_file)
+        AnnotationErrors(find_errors(content, masks=False)).check(
+            self.ann_file)
         files = {image['id']: image['file_name']
                  for image in content['image_records']}
         for annotation in content['annotations']:

@@ -1,5 +1,4 @@
 """Write archives of tracks for the servers of GOT-10k and TrackingNet."""
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UserError
+from ...utils.files import atomic_write
 from ..datasets.sot_datasets import BaseSOTDataset, GOT10k, TrackingNet
 from ..saved_tracks import read_track
 
@@ -47,19 +47,13 @@ def check_submission(file: str, kind: type) -> None:
 def write_submission(dataset: BaseSOTDataset, folder: str | Path,
                      file: str | Path) -> int:
     """Write an archive of all videos, or none."""
-    part = f'{file}.part'
-    try:
-        with zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive:
-            for index in range(len(dataset)):
-                record = dataset.get_data_info(index)
-                track = _checked(record, folder)
-                for name, text in FORMATS[type(dataset)](record['name'],
-                                                         track):
-                    archive.writestr(name, text)
-        os.replace(part, file)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    with (atomic_write(file) as part,
+          zipfile.ZipFile(part, 'w', zipfile.ZIP_DEFLATED) as archive):
+        for index in range(len(dataset)):
+            record = dataset.get_data_info(index)
+            track = _checked(record, folder)
+            for name, text in FORMATS[type(dataset)](record['name'], track):
+                archive.writestr(name, text)
     return len(dataset)
 
 

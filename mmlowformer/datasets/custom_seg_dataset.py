@@ -1,4 +1,4 @@
-"""Masks of one's own for MMSegmentation; imported when a config names it."""
+"""Custom data for MMSegmentation; imported when a config names it."""
 import os
 
 from mmseg.datasets import BaseSegDataset
@@ -9,22 +9,22 @@ from .paths import check_names, images_below, mask_of, read_lines, shared_masks
 
 
 @DATASETS.register_module()
-class ListedMasks(BaseSegDataset):
+class CustomSegDataset(BaseSegDataset):
     """Images of any suffix, and their masks.
 
-    The mask of ``a/b.jpg`` is ``a/b.jpg.png`` or, if there is none,
+    The mask of ``a/b.jpg`` is ``a/b.jpg.png`` or, if it does not exist,
     ``a/b.png``.
 
     Args:
-        ann_file (str): A file that names an image in each line, as
-            ``tools/data.py split`` writes it. Defaults to '': all images of
+        ann_file (str): A file with the name of an image per line, as
+            ``tools/data.py split`` writes it. Defaults to '', all images of
             the folder.
-        data_prefix (dict): ``img_path`` and ``seg_map_path``: the folders of
+        data_prefix (dict): ``img_path`` and ``seg_map_path``, the folders of
             images and of masks.
         **kwargs: Other arguments of MMSegmentation's ``BaseSegDataset``.
 
     Raises:
-        UserError: If there are no images.
+        UserError: If there are no images, or if two share a mask.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -37,8 +37,8 @@ class ListedMasks(BaseSegDataset):
         masks = self.data_prefix['seg_map_path']
         for mask, first, second in shared_masks(masks, names):
             raise UserError(f'{mask} would be the mask of {shown(first)} and '
-                            f'of {shown(second)}: call masks as their images, '
-                            'with .png at the end')
+                            f'{shown(second)}: name each mask like its image '
+                            'and append .png')
         return [dict(
             img_path=os.path.join(folder, name),
             seg_map_path=mask_of(masks, name),

@@ -9,8 +9,8 @@ import pytest
 
 from mmlowformer.datasets.synthetic.mot_videos import (
     LEAST_SEEN,
-    make_crossing,
-    make_crossings,
+    draw_mot_video,
+    make_mot_videos,
 )
 from mmlowformer.datasets.synthetic.shapes import CLASSES
 
@@ -18,7 +18,7 @@ from mmlowformer.datasets.synthetic.shapes import CLASSES
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'crossings'
-    assert make_crossings(root, train=2, val=1, frames=7, size=64)
+    assert make_mot_videos(root, train=2, val=1, frames=7, size=64)
     return root / 'mot17'
 
 
@@ -92,20 +92,20 @@ def test_frames_for_detectors(root):
 
 def test_deterministic(root, tmp_path):
     arguments = dict(train=1, val=1, frames=7, size=64)
-    assert make_crossings(tmp_path / 'again', **arguments)
+    assert make_mot_videos(tmp_path / 'again', **arguments)
     name = 'test/MOT17-test-01/img1/000007.jpg'
     again = (tmp_path / 'again' / 'mot17' / name).read_bytes()
     assert again == (root / name).read_bytes()
-    assert not make_crossings(tmp_path / 'again', **arguments)
+    assert not make_mot_videos(tmp_path / 'again', **arguments)
     with pytest.raises(FileExistsError, match='something else'):
-        make_crossings(tmp_path / 'again', **dict(arguments, seed=1))
-    with pytest.raises(ValueError, match='frames has to be at least 4'):
-        make_crossings(tmp_path / 'short', frames=3)
+        make_mot_videos(tmp_path / 'again', **dict(arguments, seed=1))
+    with pytest.raises(ValueError, match='frames must be at least 4'):
+        make_mot_videos(tmp_path / 'short', frames=3)
 
 
 @pytest.fixture(scope='module')
 def crowd():
-    return [seen for _, seen in make_crossing(
+    return [seen for _, seen in draw_mot_video(
         np.random.default_rng(0), 150, 64, 85)]
 
 

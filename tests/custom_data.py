@@ -1,4 +1,4 @@
-"""The generated shapes, written as other tools write annotations."""
+"""The generated shapes, written in the formats of other tools."""
 import csv
 import json
 import shutil
@@ -38,7 +38,7 @@ def voc(filename, size, objects):
             f'</size>{"".join(objects)}</annotation>')
 
 
-def write_own_data(shapes, folder):
+def write_custom_data(shapes, folder):
     """Images, and what is in them as VOC, YOLO, CSV and LabelMe."""
     content, by_image, names = read(shapes)
     shutil.copytree(shapes / 'coco/train2017', folder / 'images')

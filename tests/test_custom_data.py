@@ -1,19 +1,20 @@
-"""The pages about one's own data, followed to the letter."""
+"""The commands of docs/custom_data.md, run as they are."""
 import argparse
 import json
 import re
 import shlex
 import shutil
-import subprocess
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from mmlowformer import engine
+from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
+from .custom_data import write_custom_data
 from .helpers import ROOT
-from .own_data import write_own_data
 
 
 @pytest.fixture(scope='module')
@@ -31,29 +32,27 @@ def here(tmp_path):
     return tmp_path
 
 
-def commands(page):
-    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
-    assert 'followed by tests/test_own_pages.py' in text
-    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
-        yield from map(shlex.split, block.splitlines())
+PAGE, TROUBLESHOOTING = (
+    (ROOT / f'docs/{name}.md').read_text(encoding='utf-8')
+    for name in ('custom_data', 'troubleshooting'))
 
 
-def follow(page, run_here, folder):
+def follow(section, run_here, folder):
     """What each command prints, by its tool and sub-command."""
+    assert 'followed by tests/test_custom_data.py' in PAGE
+    text = re.search(rf'^## {section}$(.*?)^## ', PAGE, re.S | re.M)[1]
     printed = {}
-    for words in commands(page):
-        if words[0] != 'python':
-            subprocess.run(words, cwd=folder, check=True)
-            continue
-        result = run_here(ROOT / words[1], *words[2:], cwd=folder)
-        assert result.returncode == 0, (words, result.stdout)
-        printed[' '.join(words[1:4])] = result.stdout
+    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+        for _, tool, *words in map(shlex.split, block.splitlines()):
+            result = run_here(ROOT / tool, *words, cwd=folder)
+            assert result.returncode == 0, (words, result.stdout)
+            printed[' '.join([tool, *words[:2]])] = result.stdout
     return printed
 
 
 def test_boxes(eight_shapes, run_here, here):
-    write_own_data(eight_shapes, here / 'data/mine')
-    printed = follow('own_boxes.md', run_here, here)
+    write_custom_data(eight_shapes, here / 'data/mine')
+    printed = follow('Detection', run_here, here)
     mine = here / 'data/mine'
     boxes = [[record['bbox'] for record in json.loads(
         (mine / f'{name}.json').read_text())['annotations']]
@@ -61,14 +60,14 @@ def test_boxes(eight_shapes, run_here, here):
     assert boxes[0]
     assert all(found == boxes[0] for found in boxes)
     assert 'Anchors' in printed['tools/data.py inspect data/mine/voc.json']
-    assert (here / 'sheet.png').exists()
+    assert (here / 'preview.png').exists()
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
 
 
 @pytest.mark.slow
 def test_masks(eight_shapes, run_here, here):
-    write_own_data(eight_shapes, here / 'data/mine')
-    follow('own_masks.md', run_here, here)
+    write_custom_data(eight_shapes, here / 'data/mine')
+    follow('Segmentation', run_here, here)
     classes = (here / 'data/mine/masks/classes.txt').read_text().split()
     assert classes == ['background', 'circle', 'square', 'star', 'triangle']
     assert len(list((here / 'predictions/masks').iterdir())) == 8
@@ -77,7 +76,7 @@ def test_masks(eight_shapes, run_here, here):
 @pytest.mark.slow
 def test_folders(eight_shapes, run_here, here):
     shutil.copytree(eight_shapes / 'folders/train', here / 'data/mine/images')
-    printed = follow('own_folders.md', run_here, here)
+    printed = follow('Classification', run_here, here)
     assert 'square    2' in printed['tools/data.py inspect data/mine/images']
     assert 'accuracy/top1' in ''.join(printed.values())
     assert len(list((here / 'predictions/pictures').rglob('*.jpg'))) == 8
@@ -91,7 +90,7 @@ def test_scenes(tmp_path_factory, run_here, here):
     shutil.copytree(root / 'coco/train2017', mine / 'images')
     shutil.copy(root / 'coco/annotations/instances_train2017.json',
                 mine / 'scenes.json')
-    follow('own_scenes.md', run_here, here)
+    follow('Large images', run_here, here)
     tiles = here / 'data/tiles'
     parts = [{record['source'] for record in json.loads(
         (tiles / f'{part}.json').read_text())['images']}
@@ -101,8 +100,27 @@ def test_scenes(tmp_path_factory, run_here, here):
     assert len(list((here / 'predictions/pictures').iterdir())) == 3
 
 
-def snippets(page):
-    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
+@pytest.mark.parametrize('text', [PAGE.split('\n## ')[0], re.search(
+    r'^## Train on your data$(.*?)^## ', (ROOT / 'README.md').read_text(
+        encoding='utf-8'), re.S | re.M)[1]], ids=['page', 'readme'])
+def test_first_example(text, eight_shapes, run_here, here):
+    """All but the long training, whose config there is."""
+    write_custom_data(eight_shapes, here / 'data/mine')
+    block, = re.findall(r'```(?:ba)?sh\n(.*?)```', text, re.S)
+    *commands, (_, train, config) = map(shlex.split, block.splitlines())
+    for _, tool, *words in commands:
+        result = run_here(ROOT / tool, *words, cwd=here)
+        assert result.returncode == 0, (words, result.stdout)
+    assert train == 'tools/train.py'
+    assert len(load(here / config).classes) == 4
+
+
+def test_generated_data(run_here, tmp_path):
+    follow('Generated data', run_here, tmp_path)
+    assert (tmp_path / 'data/shapes/coco').is_dir()
+
+
+def snippets(text):
     return [textwrap.dedent(block) for block in
             re.findall(r'^ *```python\n(.*?)^ *```', text, re.S | re.M)]
 
@@ -113,23 +131,27 @@ def load(file, **options):
         local_rank=0))
 
 
-def test_a_config_that_builds_upon_the_one_for_boxes(eight_shapes, tmp_path):
-    write_own_data(eight_shapes, tmp_path)
-    content = json.loads((eight_shapes / 'coco/annotations'
-                          / 'instances_train2017.json').read_text())
-    (tmp_path / 'train.json').write_text(json.dumps(content))
-    (tmp_path / 'mine.py').write_text(snippets('own_data.md')[0])
-    cfg = load(tmp_path / 'mine.py')
+def test_the_shown_config_is_a_written_one(eight_shapes, tmp_path):
+    """Its lines, with other classes and another length."""
+    write_custom_data(eight_shapes, tmp_path)
+    for part in ('train', 'val'):
+        shutil.copy(eight_shapes / 'coco/annotations'
+                    / 'instances_train2017.json', tmp_path / f'{part}.json')
+    file, _ = write_config('boxes', str(tmp_path), Settings('b1'))
+    written = Path(file).read_text()
+    for line in snippets(PAGE)[0].splitlines():
+        if not re.match('classes|warm_up|# Iter', line):
+            assert line in written
+    cfg = load(file)
     assert cfg.train_dataloader.dataset.data_root == str(tmp_path)
-    assert cfg.train_cfg.max_epochs == 20
-    assert cfg.model.bbox_head.num_classes == len(content['categories']) == 4
+    assert cfg.model.bbox_head.num_classes == 4
 
 
 @pytest.mark.parametrize('snippet', [
-    snippets('own_data.md')[1],
+    snippets(PAGE)[1],
     "_base_ = __import__('mmlowformer').get_config_path("
     "'retinanet_lowformer_b1_coco')\n" + next(
-        block for block in snippets('troubleshooting.md')
+        block for block in snippets(TROUBLESHOOTING)
         if 'classes = (' in block)])
 def test_classes_of_other_configs(snippet, eight_shapes, tmp_path):
     """With data that have these, nothing is left to complain of."""

@@ -1,0 +1,165 @@
+"""Options of ``tools/data.py``."""
+import argparse
+
+from ..utils.deprecation import rename_option
+from .config_writer import TASKS
+from .formats import FORMATS
+from .paths import CLASSES_FILE
+
+PREVIEW = 'preview.png'
+TILES = 'annotations.json'
+
+
+def add_commands(parser: argparse.ArgumentParser
+                 ) -> list[argparse.ArgumentParser]:
+    """Add all commands."""
+    commands = parser.add_subparsers(dest='command', required=True,
+                                     metavar='COMMAND')
+    return [add(commands) for add in (_add_inspect, _add_convert, _add_tile,
+                                      _add_split, _add_config)]
+
+
+def _add_inspect(commands) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        'inspect', help='count, measure, find errors, draw a preview',
+        description='Count images, classes and boxes, compare the sizes of '
+        'boxes with the anchors, find errors, and draw a preview.')
+    command.add_argument('source', help='a COCO annotation file, a folder of '
+                         f'masks with {CLASSES_FILE}, or a folder with a '
+                         'folder per class')
+    _add_images(command)
+    command.add_argument('--config', metavar='C', help='config whose anchors '
+                         'are compared (default: retinanet_lowformer_b0_coco '
+                         'at 512x512)')
+    command.add_argument('--preview', metavar='F', help='file of the preview '
+                         f'(default: {PREVIEW}, or preview-2.png and so on)')
+    rename_option(command, '--sheet', '--preview')
+    return command
+
+
+def _add_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--images', metavar='DIR', help='folder of the '
+                         'images (default: images, beside the source)')
+
+
+def _add_convert(commands) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        'convert', help="convert annotations to COCO's format or to masks",
+        description="Convert annotations to COCO's format, or polygons to "
+        'masks. Images stay where they are.')
+    command.add_argument('format', choices=sorted(FORMATS))
+    command.add_argument('source', help='file or folder of annotations')
+    _add_images(command)
+    command.add_argument('--out', metavar='F', help='.json file to write')
+    command.add_argument('--masks', metavar='DIR', help='folder of masks to '
+                         f'write, with {CLASSES_FILE}')
+    command.add_argument('--background', default='background', metavar='NAME',
+                         help='class of the pixels outside all polygons, '
+                         'value 0 of the masks (default: %(default)s); "" '
+                         'marks them as 255, no class')
+    command.add_argument('--classes', nargs='+', metavar='NAME',
+                         help='all classes in order (default: the order of '
+                         'the format, or alphabetical)')
+    command.add_argument('--classes-file', metavar='F', help='YOLO: data.yaml '
+                         'or a file with a class per line')
+    command.add_argument('--polygons', action='store_true', help='YOLO: read '
+                         'lines that may be a box with key points as polygons')
+    command.add_argument('--labelled-only', action='store_true',
+                         help='leave out images without annotations '
+                         '(default: they are negatives)')
+    command.add_argument('--clip', action='store_true', help='clip boxes to '
+                         'their images, and leave out those outside')
+    command.add_argument('--zero-based', action='store_true',
+                         help='VOC: pixels are counted from 0')
+    return command
+
+
+def _add_tile(commands) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        'tile', help='cut large images and their annotations into tiles',
+        description='Cut large images and their annotations into tiles.')
+    command.add_argument('source', help='a COCO annotation file')
+    _add_images(command)
+    command.add_argument('--out', required=True, metavar='DIR', help='folder '
+                         f'to write: images/ and {TILES}')
+    command.add_argument('--tile-size', type=int, default=512, metavar='N',
+                         help='side of a tile in pixels (default: '
+                         '%(default)s)')
+    command.add_argument('--overlap-ratio', type=float, default=0.25,
+                         metavar='F', help='overlap of neighboring tiles, '
+                         'relative to their size (default: %(default)s)')
+    command.add_argument('--min-visible', type=float, default=0.3,
+                         metavar='F', help='boxes of which a tile holds less '
+                         'are ignored there (default: %(default)s)')
+    command.add_argument('--negatives', type=float, default=1., metavar='F',
+                         help='tiles without boxes to keep, per tile with '
+                         'boxes (default: %(default)s)')
+    _add_seed(command)
+    rename_option(command, '--size', '--tile-size')
+    rename_option(command, '--overlap', '--overlap-ratio')
+    return command
+
+
+def _add_split(commands) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        'split', help='split images into training, validation and test',
+        description='Write train and val (and test): lists of images and, for '
+        'a COCO annotation file, annotation files. Images stay where they '
+        'are.')
+    command.add_argument('source', help='a COCO annotation file, a folder of '
+                         'images, or a folder with a folder per class')
+    _add_images(command)
+    command.add_argument('--val', type=float, default=0.2, metavar='F',
+                         help='fraction for validation (default: %(default)s)')
+    command.add_argument('--test', type=float, metavar='F',
+                         help='fraction for test (default: no test split)')
+    command.add_argument('--group', metavar='REGEX', help='keep images '
+                         "together whose names match alike: '^[^_]+' for the "
+                         'part before the first _ (default: tiles of an '
+                         'image)')
+    command.add_argument('--out', metavar='DIR', help='folder to write to '
+                         '(default: the folder of the source)')
+    _add_seed(command)
+    return command
+
+
+def _add_seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--seed', type=int, default=0, metavar='N',
+                         help='seed of the random choice (default: '
+                         '%(default)s)')
+
+
+def _add_config(commands) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        'config', help='write a config beside the data',
+        description='Write a plain config for training on custom data. If '
+        'the file exists, show the differences and keep it.')
+    command.add_argument('kind', choices=sorted(TASKS))
+    command.add_argument('folder', metavar='DIR', help='folder with the data '
+                         'and the files that split writes')
+    command.add_argument('--arch', default='b1', metavar='A',
+                         help='variant of LowFormer (default: %(default)s)')
+    command.add_argument('--size', type=_positive, nargs='+', metavar='N',
+                         help='image size, or width and height (default: 512; '
+                         'folders: 224)')
+    command.add_argument('--epochs', type=_positive, default=50, metavar='N',
+                         help='length of the training (default: %(default)s)')
+    command.add_argument('--batch-size', type=_positive, metavar='N',
+                         help='images per GPU (default: 8; folders: 32)')
+    command.add_argument('--gpus', type=_positive, default=1, metavar='N',
+                         help='number of GPUs, or processes (default: 1)')
+    command.add_argument('--weights', metavar='F', help='weights of the '
+                         'backbone to start from: a file or '
+                         'hf-hub:timm/lowformer_b1.in1k')
+    command.add_argument('--out', metavar='F', help='.py file to write '
+                         '(default: ..._custom.py in DIR)')
+    command.add_argument('--overwrite', action='store_true',
+                         help='replace an existing file')
+    return command
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, not {value}')
+    return value

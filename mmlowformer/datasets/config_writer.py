@@ -1,0 +1,226 @@
+"""Plain configs for custom data, written beside the data."""
+import difflib
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from pprint import pformat
+from string import Template
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from ..config.loading import get_config_path
+from ..errors import UserError
+from ..utils.files import replace_text
+from .anchor_fit import against_anchors
+from .annotation_errors import AnnotationErrors
+from .checks.coco_annotations import find_errors
+from .checks.coco_file import read_coco
+from .config_templates import CLASSIFICATION, DETECTION, SEGMENTATION
+from .custom_config import (
+    classification_data,
+    detection_data,
+    segmentation_data,
+)
+from .formats import AnnotatedImage, Annotation
+
+# MMEngine replaces it by the folder of the config.
+HERE = "'{{ fileDirname }}'"
+
+
+class Task(NamedTuple):
+    """How to write the config of a task."""
+
+    template: str
+    base: str  # base config
+    name: str  # written config
+    image_size: tuple[int, int]
+    batch_size: int
+    lr: float  # per image, from scratch
+    tuned_lr: float  # per image, with weights
+    layouts: tuple[dict[str, str], ...]  # where the data may be
+    look: Callable[[dict], tuple[int, tuple[str, ...]]]
+
+
+class Settings(NamedTuple):
+    """Options of ``tools/data.py config``; None stands for a default."""
+
+    arch: str
+    image_size: tuple[int, int] | None = None
+    epochs: int = 50
+    batch_size: int | None = None
+    weights: str | None = None
+    gpus: int = 1
+
+
+TASKS = dict(
+    boxes=Task(
+        DETECTION, 'retinanet_lowformer_{}_coco',
+        'retinanet_lowformer_{}_custom.py', (512, 512), 8, 1e-3 / 16,
+        1e-4 / 16, tuple(
+            dict(train_ann_file='train.json', val_ann_file='val.json',
+                 train_images=train, val_images=val)
+            for train, val in (('images', 'images'), ('train', 'val'))),
+        detection_data),
+    masks=Task(
+        SEGMENTATION, 'fpn_lowformer_{}_ade20k', 'fpn_lowformer_{}_custom.py',
+        (512, 512), 8, 1e-3 / 16, 2e-4 / 32, (
+            dict(train_images='images', train_masks='masks',
+                 train_list='train.txt', val_images='images',
+                 val_masks='masks', val_list='val.txt'),
+            dict(train_images='images/train', train_masks='masks/train',
+                 train_list='', val_images='images/val',
+                 val_masks='masks/val', val_list='')),
+        segmentation_data),
+    folders=Task(
+        CLASSIFICATION, 'lowformer_{}_in1k', 'lowformer_{}_custom.py',
+        (224, 224), 32, 3e-4 / 32, 1e-3 / 512, (
+            dict(train_images='images', train_list='train.txt',
+                 val_images='images', val_list='val.txt'),
+            dict(train_images='train', train_list='', val_images='val',
+                 val_list='')),
+        classification_data))
+
+
+def write_config(kind: str, folder: str, settings: Settings,
+                 file: str | None = None, *, overwrite: bool = False
+                 ) -> tuple[str, str]:
+    """Write the config of custom data.
+
+    An existing file that differs is only replaced with ``overwrite``.
+
+    Args:
+        kind (str): 'boxes', 'masks' or 'folders'.
+        folder (str): Folder of the data.
+        settings (Settings): Architecture, image size and schedule.
+        file (str, optional): File to write. Defaults to a name in ``folder``.
+        overwrite (bool): Whether to replace an existing file.
+
+    Returns:
+        tuple[str, str]: The file, and the differences from the existing one.
+
+    Raises:
+        UserError: If data are missing, or if the file cannot be written.
+    """
+    path = Path(file or Path(folder, TASKS[kind].name.format(settings.arch)))
+    if path.suffix != '.py':
+        raise UserError(f'--out {path} must end in .py')
+    text = config_text(kind, folder, settings, path)
+    try:
+        known = path.read_text(encoding='utf-8') if path.exists() else None
+        diff = '' if known is None else ''.join(difflib.unified_diff(
+            known.splitlines(True), text.splitlines(True), str(path), 'new'))
+        if known is None or overwrite:
+            replace_text(path, text)
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read or written: {error}'
+                        ) from error
+    return str(path), diff
+
+
+def config_text(kind: str, folder: str, settings: Settings, file: Path
+                ) -> str:
+    """Fill in the template of a task."""
+    task = TASKS[kind]
+    try:
+        base = get_config_path(task.base.format(settings.arch))
+    except FileNotFoundError as error:
+        raise UserError(f'--arch {settings.arch}: {error}') from error
+    size = settings.image_size or task.image_size
+    batch_size = settings.batch_size or task.batch_size
+    paths = _find_data(task, folder)
+    count, classes = task.look(dict(paths, data_root=folder, classes=None))
+    iterations = -(-count // (batch_size * settings.gpus))
+    numbers = _schedule(kind, settings.epochs, iterations)
+    per_image = task.tuned_lr if settings.weights else task.lr
+    values: dict[str, Any] = dict(
+        paths, base=_base_path(base, file), classes=classes, image_size=size,
+        data_root=os.path.abspath(folder), epochs=settings.epochs,
+        batch_size=batch_size, count=count, weights=settings.weights,
+        lr=batch_size * per_image, iterations=iterations, **numbers)
+    texts = dict(kind=kind, arch=settings.arch, warm_up_scheduler=(
+        _warm_up(kind) if numbers['warm_up'] else ''))
+    if file.resolve().parent == Path(folder).resolve():
+        texts['data_root'] = HERE
+    if kind == 'boxes':
+        cfg = Config.fromfile(base)
+        anchors = cfg.model.bbox_head.anchor_generator
+        values.update(
+            anchor_scale=anchors.octave_base_scale,
+            anchor_ratios=anchors.ratios, anchor_strides=anchors.strides,
+            tta_scales=[tuple(round(side * factor) for side in size)
+                        for factor in (0.75, 1, 1.25)])
+        texts['anchor_fit'] = _anchor_fit(
+            cfg, os.path.join(folder, paths['train_ann_file']), size)
+    elif kind == 'folders':
+        values.update(short_edge=round(max(size) / 0.95),
+                      topk=(1, 5) if len(classes) >= 10 else (1, ))
+    return Template(task.template).substitute(
+        {name: literal(value) for name, value in values.items()} | texts)
+
+
+def literal(value: object) -> str:
+    """Write a value of the data or the user, which MMEngine never evaluates.
+
+    MMEngine substitutes ``{{ ... }}`` in the text of a config.
+    """
+    text = pformat(value, width=68, compact=True)
+    return text.replace('{{', r'{\x7b').replace('\n', f'\n{" " * 10}')
+
+
+def _find_data(task: Task, folder: str) -> dict[str, str]:
+    """The first layout whose files exist."""
+    for layout in task.layouts:
+        missing = [path for path in layout.values()
+                   if not os.path.exists(os.path.join(folder, path))]
+        if not missing:
+            return layout
+    expected = ' or '.join(
+        ', '.join(dict.fromkeys(filter(None, layout.values())))
+        for layout in task.layouts)
+    raise UserError(f'{folder} must hold {expected}. tools/data.py split '
+                    'writes the files for training and validation')
+
+
+def _base_path(base: str, file: Path) -> str:
+    """Path of a base config: relative within the checkout, else absolute."""
+    inside = file.resolve().is_relative_to(Path(base).parents[1])
+    return os.path.relpath(base, file.resolve().parent) if inside else base
+
+
+def _schedule(kind: str, epochs: int, iterations: int) -> dict[str, int]:
+    total = epochs * iterations
+    every = max(1, epochs // 10)
+    if kind == 'masks':
+        return dict(max_iters=total, warm_up=min(500, total // 10),
+                    val_interval=every * iterations,
+                    log_interval=max(1, min(50, total // 10)))
+    return dict(
+        warm_up=total // 10 if kind == 'folders' else min(500, total // 10),
+        val_interval=every, log_interval=max(1, min(50, iterations // 5)))
+
+
+def _warm_up(kind: str) -> str:
+    factor = 0.001 if kind == 'boxes' else 0.01
+    return (f"    dict(type='LinearLR', start_factor={factor}, by_epoch=False,"
+            ' begin=0,\n         end=warm_up),\n')
+
+
+def _anchor_fit(cfg: Config, file: str, size: tuple[int, int]) -> str:
+    """Comment on how well the anchors fit the boxes for training."""
+    content = read_coco(file)
+    AnnotationErrors(find_errors(content, masks=False)).check(file)
+    boxes: dict = {image['id']: [] for image in content['image_records']}
+    for item in content['annotations']:
+        left, top, width, height = item['bbox']
+        boxes[item['image_id']].append(Annotation(
+            '', (left, top, left + width, top + height),
+            ignored=bool(item.get('iscrowd'))))
+    cfg.test_pipeline = [dict(type='Resize', scale=size)]
+    fit = dict(against_anchors([
+        AnnotatedImage('', image['width'], image['height'],
+                       boxes[image['id']])
+        for image in content['image_records']], cfg))
+    return ''.join(f'\n# {line}' for line in textwrap.wrap(
+        fit.get('Anchors', 'No box to compare them with.'), 76))

@@ -1,0 +1,170 @@
+"""Configs that tools/data.py writes beside the data."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmlowformer import get_config_path
+from mmlowformer.config.loading import read_config
+from mmlowformer.datasets.config_writer import Settings, literal, write_config
+from mmlowformer.engine.data_root import follow_data_root
+from mmlowformer.errors import UserError
+
+from ..helpers import ROOT
+
+TOOL = ROOT / 'tools/data.py'
+OLD = dict(boxes='retinanet_lowformer_b0_custom',
+           masks='fpn_lowformer_b0_custom', folders='lowformer_b0_custom')
+
+
+@pytest.fixture
+def mine(tmp_path, shapes):
+    """A folder with the data of all three tasks."""
+    folder = tmp_path / 'mine'
+    shutil.copytree(shapes / 'ade/images/training', folder / 'images')
+    shutil.copytree(shapes / 'ade/annotations/training', folder / 'masks')
+    (folder / 'images/circle').mkdir()
+    (folder / 'images/square').mkdir()
+    (folder / 'masks/classes.txt').write_text('ground\ncircle\n')
+    for name in ('train', 'val'):
+        (folder / f'{name}.txt').write_text('000000.jpg\n' * 40)
+        shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
+                    folder / f'{name}.json')
+    return folder
+
+
+def write(kind, folder, file=None, *, overwrite=False, **settings):
+    return write_config(kind, str(folder), Settings(
+        **dict(dict(arch='b0'), **settings)), file, overwrite=overwrite)
+
+
+@pytest.mark.parametrize('kind', OLD)
+@pytest.mark.parametrize('options', [
+    {}, dict(epochs=3, batch_size=2, image_size=(96, 64), weights='a.pth'),
+    dict(epochs=1), dict(epochs=100, batch_size=64, image_size=(64, 64)),
+    dict(arch='b15', epochs=30)])
+def test_equals_the_old_config(kind, options, mine):
+    """Every setting of it, and of a variant with other base settings."""
+    settings = dict(options)
+    arch = settings.get('arch', 'b0')
+    old = mine / f'old_{kind}.py'
+    old.write_text(Path(get_config_path(OLD[kind])).read_text().replace(
+        'lowformer_b0', f'lowformer_{arch}'))
+    expected = read_config(str(old), {
+        key: value for key, value in options.items() if key != 'arch'})
+    file, _ = write(kind, mine, **settings)
+    found = Config.fromfile(file)
+    base = Config.fromfile(get_config_path(
+        f'lowformer_{arch}_in1k' if kind == 'folders' else
+        f'fpn_lowformer_{arch}_ade20k' if kind == 'masks' else
+        f'retinanet_lowformer_{arch}_coco'))
+    names = {'train_dataloader', 'custom_hooks', 'tta_pipeline', *base}
+    for name in sorted(names - {'crop_size'}):
+        assert found.get(name) == expected.get(name), name
+
+
+@pytest.mark.parametrize('kind', OLD)
+def test_is_plain(kind, mine):
+    """Nothing in it is executed but names, numbers and comprehensions."""
+    text = Path(write(kind, mine)[0]).read_text()
+    assert all(len(line) < 80 for line in text.splitlines()
+               if not line.startswith('_base_'))
+    assert 'import' not in text
+    assert 'globals' not in text
+
+
+@pytest.mark.parametrize('kind', OLD)
+def test_data_root_moves_it(kind, mine):
+    cfg = read_config(write(kind, mine)[0])
+    follow_data_root(cfg, dict(data_root='/elsewhere'))
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert cfg[name].dataset.data_root.rstrip('/') == '/elsewhere'
+    if kind == 'boxes':
+        assert cfg.val_evaluator.ann_file == '/elsewhere/val.json'
+
+
+def test_an_existing_config_is_kept(run_here, mine, tmp_path):
+    command = TOOL, 'config', 'boxes', 'mine', '--arch', 'b0'
+    assert 'Written' in run_here(*command, cwd=tmp_path).stdout
+    file = mine / 'retinanet_lowformer_b0_custom.py'
+    written = file.read_text()
+    assert 'lr = 0.0005\n' in written
+    file.write_text(written.replace('lr = 0.0005', 'lr = 0.001'))
+    shown = run_here(*command, cwd=tmp_path).stdout
+    assert '-lr = 0.001\n+lr = 0.0005\n' in shown
+    assert '--overwrite' in shown
+    assert 'lr = 0.001\n' in file.read_text()
+    run_here(*command, '--overwrite', cwd=tmp_path)
+    assert file.read_text() == written
+    assert 'overwrite' not in run_here(*command, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize('name', [
+    "'); raise SystemExit #", '{{ fileDirname }}', '{{_base_.model.type}}',
+    "{{'$HOME:x'}}", '\\{{ fileDirname }}', '"""', 'a' * 300, '\u2028$lr'])
+def test_names_are_never_evaluated(name, mine, tmp_path):
+    for part in ('train', 'val'):
+        content = json.loads((mine / f'{part}.json').read_text())
+        content['categories'][0]['name'] = name.replace('\u2028', '')
+        (mine / f'{part}.json').write_text(json.dumps(content))
+    folder = mine.rename(tmp_path / name.replace('/', '')[:99])
+    file, _ = write('boxes', folder, str(tmp_path / 'config.py'))
+    cfg = Config.fromfile(file)
+    assert cfg.classes[0] == name.replace('\u2028', '')
+    assert cfg.data_root == str(folder)
+    assert cfg.lr == 0.0005
+
+
+def test_literals():
+    for value in ('{{x}}', '{{{{', ('a', ), tuple('abc' * 90), 5e-4, None):
+        text = literal(value)
+        assert '{{' not in text
+        assert eval(text) == value
+
+
+def test_other_folders(mine):
+    """Images in a folder for each part need no lists."""
+    for part in ('train', 'val'):
+        (mine / f'{part}.txt').unlink()
+    shutil.copytree(mine / 'images', mine / 'train')
+    shutil.copytree(mine / 'images', mine / 'val')
+    cfg = Config.fromfile(write('folders', mine)[0])
+    assert cfg.train_dataloader.dataset.data_prefix == 'train'
+    assert cfg.val_dataloader.dataset.ann_file == ''
+
+
+def test_several_gpus_have_fewer_iterations(mine):
+    one, two = (Config.fromfile(write(
+        'masks', mine, overwrite=True, gpus=gpus)[0]) for gpus in (1, 2))
+    assert one.max_iters == 5 * 50
+    assert two.max_iters == 3 * 50
+
+
+@pytest.mark.parametrize(('kind', 'change', 'settings', 'message'), [
+    ('boxes', lambda mine: (mine / 'val.json').unlink(), {},
+     'must hold train.json, val.json, images or .* tools/data.py split'),
+    ('masks', lambda mine: (mine / 'masks/classes.txt').unlink(), {},
+     'classes.txt not found'),
+    ('folders', lambda mine: None, dict(arch='b9'), '--arch b9: .*Did you'),
+    ('boxes', lambda mine: (mine / 'train.json').write_text(json.dumps(dict(
+        images=[dict(id=1, file_name='a', width=1, height=1)],
+        categories=[dict(id=1, name='a')], annotations=[dict(
+            id=1, image_id=1, category_id=1, bbox=[1])]))), {},
+     'train.json: 1 x box that is not four')])
+def test_what_is_refused(kind, change, settings, message, mine):
+    change(mine)
+    with pytest.raises(UserError, match=message):
+        write(kind, mine, **settings)
+    assert not list(mine.glob('*.py'))
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('--size', '1', '2', '3'), '--size'), (('--epochs', '0'), '--epochs'),
+    (('--out', 'x.txt'), 'must end in .py')])
+def test_wrong_options(arguments, message, run_here, mine, tmp_path):
+    result = run_here(TOOL, 'config', 'boxes', 'mine', *arguments,
+                      cwd=tmp_path)
+    assert result.returncode
+    assert message in result.stdout + (result.stderr or '')
