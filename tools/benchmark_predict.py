@@ -17,18 +17,21 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmlowformer import Predictor, engine
 from mmlowformer.datasets.synthetic.shapes import make_dataset
-from mmlowformer.engine import UserError, dicts_in, find_config, read_config
-from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.predict.writer import CocoIdMapper, Writer
-from mmlowformer.utils.timing import (
+from mmlowformer.engine import (
     WIDE_SPREAD,
     Candidate,
+    UserError,
+    dicts_in,
+    find_config,
     interleave,
     median,
+    read_config,
     relative_iqr,
     timer_for,
     warm_up,
 )
+from mmlowformer.predict.pipeline import Pipeline
+from mmlowformer.predict.writer import CocoIdMapper, Writer
 
 
 def parse_args() -> argparse.Namespace:

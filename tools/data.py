@@ -8,7 +8,6 @@ import _ctrl_c  # noqa: F401
 from PIL import Image
 
 from mmlowformer import engine
-from mmlowformer.config.loading import find_config, read_config
 from mmlowformer.datasets.annotation_errors import AnnotationErrors
 from mmlowformer.datasets.arguments import PREVIEW, TILES, add_commands
 from mmlowformer.datasets.checks.check_datasets import datasets_in
@@ -39,16 +38,19 @@ from mmlowformer.datasets.splitting import (
     split_images,
 )
 from mmlowformer.datasets.tiling import slice_images
-from mmlowformer.engine import UserError
-from mmlowformer.errors import shown, some_of
-from mmlowformer.utils.files import (
+from mmlowformer.engine import (
+    UserError,
     check_new,
     check_new_folder,
+    check_tiling,
+    find_config,
     new_folder,
+    read_config,
+    shown,
+    some_of,
     write_json,
     write_lines,
 )
-from mmlowformer.utils.tiles import check_tiling
 
 # A large image, which Pillow would take for a decompression bomb.
 MAX_PIXELS = 2**31
@@ -182,7 +184,7 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def training_errors(args: argparse.Namespace) -> list[str]:
-    """What only a training refuses."""
+    """Find errors that only a training refuses."""
     if os.path.isdir(args.source):
         return []
     loader = config_of(args).get('train_dataloader') if args.config else None

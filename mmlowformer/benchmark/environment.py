@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..utils.cpu import cpu_name
+from ..utils.device import cpu_name
 
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
             'mmsegmentation', 'mmpretrain', 'timm', 'onnxruntime', 'openvino')

@@ -42,7 +42,7 @@ PEAK_SECONDS = 0.5
 
 @dataclass
 class Settings:
-    """What is measured, and for how long."""
+    """The measured quantity, and the duration."""
 
     # Height and width of the images.
     shape: tuple[int, int] = (512, 512)

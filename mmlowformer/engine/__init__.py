@@ -4,8 +4,6 @@ A tool loads only the modules of the names that it uses.
 """
 from importlib import import_module
 
-from ..utils.deprecation import warn_renamed
-
 _NAMES = {
     '..checkpoint.compatibility':
         'check_fits check_pretrained fitting_state_dict',
@@ -21,15 +19,23 @@ _NAMES = {
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings print_compile_note',
-    '..errors': 'UserError damage_errors first_line one_line_errors printable',
+    '..errors':
+        'UserError damage_errors first_line one_line_errors printable shown '
+        'some_of',
     '..utils.console': 'exit_on_interrupt quiet_screen show warn',
     '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
-    '..utils.files': 'check_new check_outputs replace_text write_text',
+    '..utils.files':
+        'check_new check_new_folder check_outputs new_folder replace_text '
+        'write_json write_lines write_text',
     '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.text': 'command line short wrapped',
+    '..utils.tiles': 'check_tiling',
+    '..utils.timing':
+        'WIDE_SPREAD Candidate interleave median relative_iqr timer_for '
+        'warm_up',
     '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
@@ -57,6 +63,7 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str):
     if name in _RENAMED:
+        from ..utils.deprecation import warn_renamed
         warn_renamed(f'{__name__}.{name}', _RENAMED[name])
         name = _RENAMED[name]
     if name not in _HOMES:

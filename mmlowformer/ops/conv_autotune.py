@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..errors import first_line
-from ..utils.cpu import cpu_name
+from ..utils.device import cpu_name
 from ..utils.files import atomic_write
 from ..utils.timing import Timer
 from .conv_heuristics import ConvSize, use_winograd_by_heuristic

@@ -1,27 +1,25 @@
 """Checks of a config's data sets before anything is built."""
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ...errors import UserError, is_first_process, shown
 from ..paths import check_paths, read_lines
-from .class_folders import check_folders, numbers_of
-from .coco import check_coco, check_coco_boxes
-from .masks import check_masks
-from .mot import check_mot
-from .sot import check_sot
 
-# By the method that reads a data set's annotations; subclasses inherit it.
+# Module and function of a check, by the method that reads a data set's
+# annotations; subclasses inherit it. Imported when needed.
 CHECKS = {
-    'CocoDataset.load_data_list': check_coco,
-    'CustomDataset.load_data_list': check_folders,
-    'BaseSegDataset.load_data_list': check_masks,
-    'CustomSegDataset.load_data_list': check_masks,
-    'BaseSOTDataset.load_data_list': check_sot,
-    'CocoObjects.load_data_list': check_coco_boxes,
-    'BaseVideoDataset.load_data_list': check_mot,
+    'CocoDataset.load_data_list': ('.coco', 'check_coco'),
+    'CustomDataset.load_data_list': ('.class_folders', 'check_folders'),
+    'BaseSegDataset.load_data_list': ('.masks', 'check_masks'),
+    'CustomSegDataset.load_data_list': ('.masks', 'check_masks'),
+    'BaseSOTDataset.load_data_list': ('.sot', 'check_sot'),
+    'CocoObjects.load_data_list': ('.coco', 'check_coco_boxes'),
+    'BaseVideoDataset.load_data_list': ('.mot', 'check_mot'),
 }
 
 
@@ -54,6 +52,13 @@ def check_order(names: Sequence[str], where: str, others: Sequence[str],
                 f'{shown(name)} is class {numbers[name]} of {where}, but '
                 f'class {number} of {elsewhere}: names and labels would not '
                 'match. Give both the same classes, in the same order')
+
+
+def numbers_of(classes: Sequence[str]) -> dict[str, int]:
+    """Number of each class whose name is unique."""
+    times = Counter(classes)
+    return {name: number for number, name in enumerate(classes)
+            if times[name] == 1}
 
 
 def names_in(value: object) -> list[str]:
@@ -100,4 +105,5 @@ def _class_of(dataset: dict, cfg: Config) -> type | None:
 
 def _check_for(cls: type | None) -> Callable | None:
     loader = getattr(cls, 'load_data_list', None)
-    return CHECKS.get(getattr(loader, '__qualname__', ''))
+    found = CHECKS.get(getattr(loader, '__qualname__', ''))
+    return found and getattr(import_module(found[0], __package__), found[1])

@@ -1,7 +1,6 @@
 """Checks of data sets with a folder per class, or a list of images."""
 import logging
 import os
-from collections import Counter
 from collections.abc import Sequence
 
 from mmengine.config import Config
@@ -10,6 +9,7 @@ from mmengine.logging import print_log
 from ...config.loading import kind_of
 from ...errors import UserError, printable, shown, some_of
 from ..paths import check_distinct, check_names, paths_of, read_text
+from .check_datasets import numbers_of
 
 # The existence of so many images is checked; of more, evenly spaced ones.
 MOST_IMAGES = 25_000
@@ -107,13 +107,6 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
         return
     print_log(f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
               'classes cannot be learned.', 'current', logging.WARNING)
-
-
-def numbers_of(classes: Sequence[str]) -> dict[str, int]:
-    """Number of each class whose name is unique."""
-    times = Counter(classes)
-    return {name: number for number, name in enumerate(classes)
-            if times[name] == 1}
 
 
 def read_labels(path: str) -> dict[str, int]:

@@ -171,7 +171,7 @@ class VisualizationHook(Hook):
 
 
 class _Truth:
-    """What is in the images, in their own pixels.
+    """Ground truth in pixels of the original images.
 
     That of a data sample may have been resized with the image.
     """
