@@ -98,8 +98,9 @@ class BenchmarkedModel:
     failure: str | None = None
 
 
-def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
-            progress: BenchmarkProgress | None = None) -> dict:
+def benchmark(specs: list[Spec], settings: Settings,
+              timer: Timer | None = None,
+              progress: BenchmarkProgress | None = None) -> dict:
     """Measure models in turns.
 
     If memory runs out, all models are measured again with half the batch
