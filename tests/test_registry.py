@@ -92,7 +92,7 @@ def test_an_old_name_still_builds(monkeypatch):
         assert type(hook).__name__ == 'DeployHook'
 
 
-@pytest.mark.parametrize('old,new', [
+@pytest.mark.parametrize(('old', 'new'), [
     ('datasets.listed_masks.ListedMasks', 'CustomSegDataset'),
     ('tracking.template_tracker.Follower', 'SOTState')])
 def test_old_modules_still_import(old, new):
