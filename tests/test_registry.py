@@ -100,3 +100,12 @@ def test_old_modules_still_import(old, new):
     with pytest.warns(DeprecationWarning, match=f'called {new} now'):
         found = getattr(import_module(module), name)
     assert found.__name__ == new
+
+
+def test_public_names_are_imported_when_asked_for():
+    import mmlowformer
+    for name in mmlowformer.__all__:
+        assert getattr(mmlowformer, name) is not None
+    for package in ('benchmark', 'export'):
+        entry = getattr(import_module(f'mmlowformer.{package}'), package)
+        assert callable(entry)
