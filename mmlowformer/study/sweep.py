@@ -48,7 +48,10 @@ class Measurement:
 def read(path: str | Path, kind: str | None = None) -> dict:
     """Read a study of a kind, or of any."""
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        text = Path(path).read_text(encoding='utf-8')
+        # Older files name block types so.
+        content = json.loads(text.replace('"design"', '"block_type"').replace(
+            '"designs"', '"block_types"'))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} cannot be read: {first_line(error)}') \
             from error

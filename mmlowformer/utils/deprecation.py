@@ -5,6 +5,8 @@ from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .text import wrapped
+
 
 def warn_renamed(old: str, new: str) -> None:
     """Warn the caller's caller of an old name."""
@@ -44,6 +46,7 @@ class _OldOption(Action):
                  values: str | Sequence | None,
                  option_string: str | None = None) -> None:
         new = self.target.option_strings[0]
-        print(f'{parser.prog}: {option_string} is called {new} now; the old '
-              'name works until the next release', file=sys.stderr)
+        print(wrapped(f'{parser.prog}: {option_string} is called {new} now; '
+                      'the old name works until the next release'),
+              file=sys.stderr)
         self.target(parser, namespace, values, new)

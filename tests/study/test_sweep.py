@@ -110,6 +110,16 @@ def test_a_file_that_is_no_study(content, tmp_path):
     assert path.read_text() == content
 
 
+def test_old_names_are_read(tmp_path):
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(dict(
+        opened(path, designs=['MLP']),
+        cells=[dict(key={}, rows=[dict(design='MLP')])])))
+    known = sweep.read(path)
+    assert known['settings']['block_types'] == ['MLP']
+    assert known['cells'][0]['rows'] == [dict(block_type='MLP')]
+
+
 def test_out_of_memory_is_noted(monkeypatch):
     def measure(*arguments):
         raise UserError('out of memory with a single image')

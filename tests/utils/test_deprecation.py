@@ -13,11 +13,13 @@ from mmlowformer.utils.deprecation import rename_option
     (dict(action=BooleanOptionalAction), [], True)])
 def test_an_old_option_does_what_the_new_does(kwargs, values, expected,
                                               capsys):
-    parser = ArgumentParser()
+    parser = ArgumentParser(prog='long_name_of_a_tool.py')
     parser.add_argument('--new', **kwargs)
     rename_option(parser, '--old', '--new')
     assert parser.parse_args(['--old', *values]).new == expected
-    assert '--new' in capsys.readouterr().err
+    notice = capsys.readouterr().err
+    assert '--new' in notice
+    assert max(map(len, notice.splitlines())) <= 80
     assert parser.parse_args([]).new == kwargs.get(
         'default', False if kwargs.get('action') == 'store_true' else None)
     assert not capsys.readouterr().err
