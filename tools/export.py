@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     nms.add_argument('--no-nms', action='store_false', dest='nms',
                      default=None,
                      help='a detector outputs the feature maps of its head')
-    engine.rename_option(parser, '--raw', '--no-nms')
+    engine.rename_option(nms, '--raw', '--no-nms')
     parser.add_argument('--backbone', action='store_true',
                         help='export the backbone alone')
     parser.add_argument('--score-thr', type=float, metavar='S',

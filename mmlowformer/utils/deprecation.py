@@ -1,7 +1,13 @@
 """Old names that keep working for one release."""
 import sys
 import warnings
-from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentParser,
+    Namespace,
+    _ActionsContainer,
+)
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,8 +32,11 @@ def old_names(module: str, **names: str) -> Callable[[str], Any]:
     return __getattr__
 
 
-def rename_option(parser: ArgumentParser, old: str, new: str) -> None:
-    """Let ``old`` do what the option ``new`` does, with a warning."""
+def rename_option(parser: _ActionsContainer, old: str, new: str) -> None:
+    """Let ``old`` do what the option ``new`` does, with a warning.
+
+    ``parser`` may be a group of mutually exclusive options.
+    """
     action = parser._option_string_actions[new]
     alike: Any = {name: getattr(action, name)
                   for name in ('dest', 'nargs', 'type', 'choices')}

@@ -24,3 +24,15 @@ def test_an_old_option_does_what_the_new_does(kwargs, values, expected,
         'default', False if kwargs.get('action') == 'store_true' else None)
     assert not capsys.readouterr().err
     assert '--old' not in parser.format_help()
+
+
+def test_an_old_option_excludes_what_the_new_does(capsys):
+    parser = ArgumentParser(prog='tool.py')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--boxes', action='store_true')
+    group.add_argument('--new', action='store_true')
+    rename_option(group, '--old', '--new')
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--boxes', '--old'])
+    assert 'not allowed with' in capsys.readouterr().err
+    assert '[--boxes | --new]' in parser.format_usage()
