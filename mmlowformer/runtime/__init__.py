@@ -17,9 +17,9 @@ __all__ = ['Classification', 'Detections', 'ExportedPredictor', 'Features',
 
 def __getattr__(name: str):
     if name == 'Predictor':
-        warnings.warn('mmlowformer.runtime.ExportedPredictor is now called '
-                      'ExportedPredictor; the old name works until the next '
-                      'release', DeprecationWarning, stacklevel=2)
+        warnings.warn('mmlowformer.runtime.Predictor is called '
+                      'ExportedPredictor now; the old name works until the '
+                      'next release', DeprecationWarning, stacklevel=2)
         name = 'ExportedPredictor'
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
