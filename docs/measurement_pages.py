@@ -26,7 +26,7 @@ def _page(file: Path) -> str:
     record = json.loads(file.read_text(encoding='utf-8'))
     pictures = [f'![{path.stem}]({path.name})\n'
                 for path in sorted(file.parent.glob(f'{file.stem}*.png'))]
-    parts = [f'---\norphan: true\n---\n\n# {file.stem}\n',
+    parts = [f'---\norphan: true\n---\n\n# Measurements in {file.name}\n',
              _tables(record, file), _environment(record), *pictures,
              f'All values: {{download}}`{file.name}`.\n']
     return '\n'.join(filter(None, parts))

@@ -8,10 +8,15 @@ from .version import __version__
 # Imported on first use: mmlowformer.runtime needs neither torch nor MMEngine.
 _PUBLIC = {
     'LowFormer': '.models',
+    'ExportedPredictor': '.runtime',
+    'LowFormerTracker': '.tracking',
     'Predictor': '.predict',
+    'convert': '.checkpoint.conversion',
     'deploy': '.deployment.deploy',
     'get_config': '.config.loading',
-    'get_config_path': '.config.loading'}
+    'get_config_path': '.config.loading',
+    'track_object': '.tracking',
+    'track_objects': '.tracking'}
 # setup.py does not require mmengine and mmcv, as several distributions provide
 # them.
 _INSTALL = dict(

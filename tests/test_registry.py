@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 
 LIBRARIES = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
@@ -88,3 +90,13 @@ def test_an_old_name_still_builds(monkeypatch):
                            match='mmlowformer.DeployHook')):
             hook = hooks.build(dict(type=name))
         assert type(hook).__name__ == 'DeployHook'
+
+
+def test_public_names_are_imported_when_asked_for():
+    import mmlowformer
+    for name in mmlowformer.__all__:
+        assert getattr(mmlowformer, name) is not None
+    for package in ('benchmark', 'export'):
+        entry = getattr(importlib.import_module(f'mmlowformer.{package}'),
+                        package)
+        assert callable(entry)

@@ -26,7 +26,7 @@ from mmlowformer.benchmark.arguments import (
 )
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import MODES, Settings, measure
+from mmlowformer.benchmark.run import MODES, Settings, benchmark
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,
     make_console,
@@ -295,7 +295,7 @@ def measure_and_show(specs: list[Spec], settings: Settings,
     """Measure, show and write, with the suffix in names of files."""
     progress = ProgressBar()
     with progress.bar:
-        record = measure(specs, settings, progress=progress)
+        record = benchmark(specs, settings, progress=progress)
     show(record, args.wide)
     write(record, args, suffix)
     return record

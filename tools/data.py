@@ -80,7 +80,7 @@ def convert(args: argparse.Namespace) -> None:
     images, errors = images_of(args), AnnotationErrors()
     annotated, known = read_annotations(
         args.format, args.source, images, errors,
-        classes_file=args.classes_file, labelled_only=args.labelled_only,
+        classes_file=args.classes_file, labeled_only=args.labeled_only,
         zero_based=args.zero_based, polygons=args.polygons)
     classes = args.classes or known
     annotated, dropped = check_annotations(annotated, classes, errors,
@@ -184,7 +184,7 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def training_errors(args: argparse.Namespace) -> list[str]:
-    """What only a training refuses."""
+    """Find errors that only a training refuses."""
     if os.path.isdir(args.source):
         return []
     loader = config_of(args).get('train_dataloader') if args.config else None

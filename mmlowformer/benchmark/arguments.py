@@ -57,6 +57,6 @@ def check_execution_options(args: argparse.Namespace) -> None:
 
 
 def execution_options(args: argparse.Namespace) -> Options:
-    """The options as :func:`mmlowformer.benchmark.run.measure` takes them."""
+    """The options as :func:`mmlowformer.benchmark.benchmark` takes them."""
     return Options(**{item.name: getattr(args, item.name)
                       for item in fields(Options)})

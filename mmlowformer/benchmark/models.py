@@ -45,7 +45,7 @@ class Spec:
 
 @dataclass
 class ModelInfo:
-    """What can be known about a model without timing it."""
+    """Properties of a model that need no timing."""
 
     parameters: int
     # Multiply-accumulates per image.

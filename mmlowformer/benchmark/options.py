@@ -1,4 +1,4 @@
-"""How a model is executed: options of the command line, for each model."""
+"""Options of the execution of a model, from the command line."""
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ TOLERANCES = dict(fp32=1e-3, tf32=2e-2, fp16=5e-2, bf16=3e-1)
 
 @dataclass
 class Options:
-    """How a model is executed; fields are in the order of the steps."""
+    """Options of the execution, in the order of the steps."""
 
     # By LowFormer's own fusions, timm's reparameterization, or a model's
     # switch_to_deploy; a full model of OpenMMLab by mmlowformer.deploy.

@@ -42,7 +42,7 @@ PEAK_SECONDS = 0.5
 
 @dataclass
 class Settings:
-    """What is measured, and for how long."""
+    """The measured quantity, and the duration."""
 
     # Height and width of the images.
     shape: tuple[int, int] = (512, 512)
@@ -98,8 +98,9 @@ class BenchmarkedModel:
     failure: str | None = None
 
 
-def measure(specs: list[Spec], settings: Settings, timer: Timer | None = None,
-            progress: BenchmarkProgress | None = None) -> dict:
+def benchmark(specs: list[Spec], settings: Settings,
+              timer: Timer | None = None,
+              progress: BenchmarkProgress | None = None) -> dict:
     """Measure models in turns.
 
     If memory runs out, all models are measured again with half the batch

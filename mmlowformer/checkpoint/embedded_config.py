@@ -1,6 +1,7 @@
 """The config in a checkpoint, read as data and never executed."""
 import ast
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -68,7 +69,8 @@ def _executed(text: str, source: str) -> Config:
 
 def _as_data(text: str, source: str) -> Config:
     try:
-        return Config(_for_predicting(_read(text, PARTS)))
+        return Config({**_for_predicting(_read(text, PARTS)),
+                       **_hooks_for_predicting(text)})
     except NotAllowed as error:
         raise UserError(
             f'the config in checkpoint {source} wants {error}, which is not '
@@ -93,6 +95,17 @@ def _for_predicting(values: dict) -> dict:
         parts['test_dataloader'] = dict(dataset=allowed_dataset(
             next(datasets_in(loader)), 'test_dataloader.dataset'))
     return parts
+
+
+def _hooks_for_predicting(text: str) -> dict:
+    """The score threshold of drawn boxes, if the config sets one."""
+    with suppress(*UNREADABLE, KeyError):
+        hooks = _read(text, ('default_hooks', ))['default_hooks']
+        threshold = hooks['visualization']['score_thr']
+        if type(threshold) in (int, float) and 0 <= threshold <= 1:
+            return dict(default_hooks=dict(
+                visualization=dict(score_thr=threshold)))
+    return {}
 
 
 def _read(text: str, names: tuple[str, ...]) -> dict:

@@ -1,4 +1,4 @@
-"""What kind of model a config describes."""
+"""The kind of model in a config."""
 
 from mmengine.config import Config
 

@@ -1,4 +1,4 @@
-"""How well a model's anchors fit the boxes of a data set."""
+"""Compare a model's anchors with the boxes of a data set."""
 from collections.abc import Iterator, Sequence
 
 import torch

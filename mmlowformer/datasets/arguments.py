@@ -64,9 +64,10 @@ def _add_convert(commands) -> argparse.ArgumentParser:
                          'or a file with a class per line')
     command.add_argument('--polygons', action='store_true', help='YOLO: read '
                          'lines that may be a box with key points as polygons')
-    command.add_argument('--labelled-only', action='store_true',
+    command.add_argument('--labeled-only', action='store_true',
                          help='leave out images without annotations '
                          '(default: they are negatives)')
+    rename_option(command, '--labelled-only', '--labeled-only')
     command.add_argument('--clip', action='store_true', help='clip boxes to '
                          'their images, and leave out those outside')
     command.add_argument('--zero-based', action='store_true',

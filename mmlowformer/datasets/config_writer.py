@@ -30,7 +30,7 @@ HERE = "'{{ fileDirname }}'"
 
 
 class Task(NamedTuple):
-    """How to write the config of a task."""
+    """The template of a task and its values."""
 
     template: str
     base: str  # base config

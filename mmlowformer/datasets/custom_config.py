@@ -1,4 +1,4 @@
-"""What a config of custom data needs to know about the data.
+"""Read what a config of custom data needs from the data.
 
 The functions without underscore complete the variables of the deprecated
 ``configs/*_custom.py``; ``tools/data.py config`` writes plain configs instead.

@@ -104,7 +104,7 @@ def _paths_of(record: object) -> Iterator[str]:
 
 
 def _problem(path: str, error: Exception) -> str | None:
-    """What is wrong with a local image, if anything."""
+    """Describe the error of a local image, if it has one."""
     if not os.path.exists(path):
         return None if '://' in path else 'no longer exists'
     if not os.path.getsize(path):

@@ -144,8 +144,8 @@ def inspect_masks(folder: str, images: ImageFolder,
     for index, label in enumerate(classes):
         if not pixels[index]:
             errors.add('class without a pixel', label)
-    labelled = max(1, sum(pixels.values()) - pixels[IGNORED])
-    fractions = some_of([f'{shown(name, 40)} {pixels[index] / labelled:.1%}'
+    labeled = max(1, sum(pixels.values()) - pixels[IGNORED])
+    fractions = some_of([f'{shown(name, 40)} {pixels[index] / labeled:.1%}'
                          for index, name in enumerate(classes)])
     if panels:
         # The first panel carries the legend.

@@ -91,20 +91,20 @@ def split_images(images: ImageFolder, fractions: dict[str, float],
     """Split a folder of images; lines of class folders get class numbers."""
     folder = images.folder
     check_names(images.names, folder)
-    labelled = all('/' in name for name in images.names)
+    labeled = all('/' in name for name in images.names)
     # Folders without images are classes, too, as in a training.
-    classes = class_folders(folder) if labelled else ['']
+    classes = class_folders(folder) if labeled else ['']
     group = group_by(pattern)
     parts: dict[str, list[str]] = {part: [] for part in ('train', *fractions)}
     for number, label in enumerate(classes):
         names = [name for name in images.names
-                 if not labelled or name.split('/')[0] == label]
+                 if not labeled or name.split('/')[0] == label]
         try:
             indices = group_split([group(name) for name in names], fractions,
                                   seed)
         except UserError as error:
             raise UserError(f'{folder}/{label}: {error}') from error
-        suffix = f' {number}' if labelled else ''
+        suffix = f' {number}' if labeled else ''
         for part, chosen in indices.items():
             parts[part] += [names[index] + suffix for index in chosen]
     return parts

@@ -1,4 +1,4 @@
-"""What the probes find in an environment."""
+"""Probe an environment."""
 import json
 import os
 import re
@@ -21,7 +21,7 @@ TIME_LIMIT = 120
 
 @dataclass
 class Step:
-    """How a step of a probe ended."""
+    """The result of a step of a probe."""
 
     value: Any = None
     error: str = ''
@@ -46,7 +46,7 @@ class Environment:
                               or names & {'mmdet', 'mmsegmentation'})
 
     def __getitem__(self, step: str) -> Any:
-        """What a step found; None if it failed or did not run."""
+        """The value of a step; None if it failed or did not run."""
         return self.steps[step].value if step in self.steps else None
 
     def error(self, step: str) -> str:
@@ -73,7 +73,7 @@ class Environment:
 
 
 class CheckResult(NamedTuple):
-    """What a check found, the error that users see, and the command to run."""
+    """A finding, the error that users see, and the command that fixes it."""
 
     status: str
     text: str

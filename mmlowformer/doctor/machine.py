@@ -72,7 +72,7 @@ def unused_gpu(gpu: dict, driver: dict[str, str] | None) -> CheckResult:
 
 
 def compiler(env: Environment) -> CheckResult | None:
-    """What compiling mmcv needs, if it has to be compiled."""
+    """The tools that compiling mmcv needs, if it must be compiled."""
     if (not env.error('mmcv._ext') or env.error('torch')
             or not env.needs_ops):
         return None

@@ -1,4 +1,4 @@
-"""What the tools share that run a checkpoint on a test set."""
+"""Prepare the test of a checkpoint or an exported model."""
 import argparse
 import os
 

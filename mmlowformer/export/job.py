@@ -1,4 +1,4 @@
-"""What the writers of all formats share."""
+"""Settings and state that the writers of all formats share."""
 import io
 import json
 import logging

@@ -20,7 +20,7 @@ WITHOUT_EFFECT = ('LoadAnnotations', 'PackInputs', 'PackDetInputs',
 
 @dataclass(frozen=True)
 class InputRule:
-    """What a data preprocessor does to an image."""
+    """The operations of a data preprocessor."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -146,7 +146,7 @@ class Verifier:
 
     @property
     def steps(self) -> int:
-        """How often :meth:`rows` calls ``step``, besides once per image."""
+        """Calls of ``step`` by :meth:`rows`, besides one per image."""
         return len(self.sizes) * len(self.batches)
 
     def _outputs(self, files: Sequence[str], step: Callable[[], None]

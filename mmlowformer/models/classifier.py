@@ -32,7 +32,7 @@ class Classifier(BaseModule):
         zeros_(self.classifier.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """What is classified: ``(N, C, H, W)`` to ``(N, hidden)``."""
+        """Compute the hidden features: ``(N, C, H, W)`` to ``(N, hidden)``."""
         return self.pre_classifier(self.in_conv(x).mean((2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:

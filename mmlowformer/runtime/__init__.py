@@ -3,9 +3,10 @@
 Requires numpy, the runtime of the format, and the library that the model's
 test pipeline reads images with: OpenCV or Pillow.
 """
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..utils.deprecation import warn_renamed
 
 if TYPE_CHECKING:
     from .predictor import ExportedPredictor
@@ -17,9 +18,7 @@ __all__ = ['Classification', 'Detections', 'ExportedPredictor', 'Features',
 
 def __getattr__(name: str):
     if name == 'Predictor':
-        warnings.warn('mmlowformer.runtime.Predictor is called '
-                      'ExportedPredictor now; the old name works until the '
-                      'next release', DeprecationWarning, stacklevel=2)
+        warn_renamed(f'{__name__}.{name}', 'ExportedPredictor')
         name = 'ExportedPredictor'
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -10,7 +10,7 @@ from .results import Classification, Detections, Features, Result, Segmentation
 
 
 class Geometry(NamedTuple):
-    """How an image was resized, see ``PreprocessedImage``."""
+    """The resizing of an image, see ``PreprocessedImage``."""
 
     original: tuple[int, int]
     scale: tuple[float, float]

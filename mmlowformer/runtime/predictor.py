@@ -134,7 +134,7 @@ def _name_of(source) -> str:
 
 
 def letterbox_params(description: Description) -> dict:
-    """How images are made to fit a model, for :func:`.images.prepare`."""
+    """Arguments of :func:`.preprocess.prepare` for a model."""
     return dict(size=description.size, multiple=description.multiple,
                 padding=_padding(description))
 
@@ -142,8 +142,8 @@ def letterbox_params(description: Description) -> dict:
 def _padding(description: Description) -> tuple[float, ...]:
     """The color that the model's own padding stands for, BGR."""
     mean, std = description.input['mean'], description.input['std']
-    color = [centre + description.padding['value'] * width
-              for centre, width in zip(mean, std)]
+    color = [center + description.padding['value'] * width
+              for center, width in zip(mean, std)]
     return tuple(_in_order(color, description))
 
 
@@ -154,7 +154,7 @@ def _in_order(channels: list, description: Description) -> list:
 
 
 def tensor(description: Description, *images: np.ndarray) -> np.ndarray:
-    """What the network takes."""
+    """Convert an image to the input of the network."""
     return as_tensor(description.input['channel_order'], *images)
 
 

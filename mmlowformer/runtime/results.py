@@ -1,4 +1,4 @@
-"""What models predict for an image, without torch and OpenMMLab."""
+"""Results of a model for an image, without torch and OpenMMLab."""
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

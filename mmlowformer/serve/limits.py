@@ -1,4 +1,4 @@
-"""What a stranger may send."""
+"""Limits of what clients may send."""
 import io
 import ipaddress
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
-from ..benchmark.run import BenchmarkProgress, Settings, measure
+from ..benchmark.run import BenchmarkProgress, Settings, benchmark
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
@@ -105,7 +105,7 @@ def final_measurement(budget: float, names: Sequence[str],
 def _measurement(key: dict, specs: list[Spec], settings: Settings,
                  timer: Timer | None) -> Measurement:
     def run(progress: BenchmarkProgress) -> dict:
-        record = measure(specs, settings, timer, progress)
+        record = benchmark(specs, settings, timer, progress)
         return dict(complete=record['complete'], peak=record['peak'],
                     rows=record['rows'])
 

@@ -96,13 +96,13 @@ def _draw_equal_rates(axes: Axes) -> None:
     fastest = int(np.ceil(np.log10(high / bottom)))
     for exponent in range(-2, fastest + 1):
         rate = 10.**exponent
-        axes.plot([low, high], [low / rate, high / rate], color='grey',
+        axes.plot([low, high], [low / rate, high / rate], color='gray',
                   linewidth=0.7, zorder=0)
         # The label is at the right or upper end of the line.
         x = min(0.93 * high, 0.75 * top * rate)
         if low < x and bottom < x / rate < top:
             axes.text(x, x / rate, f'{rate:g} GMAC/s', fontsize=7,
-                      color='grey', ha='right', va='bottom')
+                      color='gray', ha='right', va='bottom')
     axes.set(xlim=(low, high), ylim=(bottom, top))
 
 
@@ -157,7 +157,7 @@ def _draw_fusing(study: dict, figure: Figure) -> None:
                   linestyle='-' if gain.batch_size == 1 else '--',
                   label=f'{gain.size}x{gain.size}, batch size '
                   f'{gain.batch_size}', **_style(index))
-    axes.axhline(1, color='grey', linewidth=0.8)
+    axes.axhline(1, color='gray', linewidth=0.8)
     axes.set(xlabel='channels', ylabel='rate of fused over unfused MBConv\n'
              '(at equal work; above 1 fusing pays)')
     axes.set_ylim(bottom=0)
@@ -295,7 +295,7 @@ def _draw_predictions(comparison: dict, figure: Figure) -> None:
             axes.plot([row['milliseconds'] for row in members],
                       [row[key] for row in members], linestyle='',
                       label=family, **_style(index))
-        axes.plot(ends, ends, color='grey', linewidth=0.8)
+        axes.plot(ends, ends, color='gray', linewidth=0.8)
         _log_axes(axes, xlabel='measured (ms)',
                   title=f'{title}: {comparison[key]:.1%} off')
         axes.grid(which='both', alpha=0.25)

@@ -14,7 +14,7 @@ from ..benchmark.report import (
     flatten,
     rounded,
 )
-from ..benchmark.run import BenchmarkProgress, Settings, measure
+from ..benchmark.run import BenchmarkProgress, Settings, benchmark
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text
 from ..utils.timing import Timer
@@ -146,7 +146,7 @@ def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: BenchmarkProgress) -> dict:
     """Measure models, or note in their rows why that fails."""
     try:
-        record = measure(specs, settings, timer, progress)
+        record = benchmark(specs, settings, timer, progress)
         return {key: record[key] for key in ('complete', 'peak', 'rows')}
     except UserError as error:
         return dict(complete=True, peak={}, rows=[

@@ -1,1 +1,1 @@
-"""What several folders use: files, console, timing, safe reading."""
+"""Shared helpers: files, console, timing, safe loading."""

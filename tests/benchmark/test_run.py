@@ -12,7 +12,7 @@ from mmlowformer.benchmark import report, run
 from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
 from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import BenchmarkProgress, Settings, measure
+from mmlowformer.benchmark.run import BenchmarkProgress, Settings, benchmark
 from mmlowformer.benchmark.terminal_report import make_console, make_table
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
@@ -71,7 +71,7 @@ def record(clock, models, **settings):
              for name, model in models.items()]
     settings = dict(shape=SHAPE, batch_size=4, min_time=1., repeats=3,
                     **settings)
-    return measure(specs, Settings(**settings), Timer(clock))
+    return benchmark(specs, Settings(**settings), Timer(clock))
 
 
 def test_numbers(clock):
@@ -121,8 +121,8 @@ class RecordedProgress(BenchmarkProgress):
 def test_progress(clock):
     said = RecordedProgress()
     specs = [Spec(name, 'test', lambda: Costly(clock, 0.1)) for name in 'ab']
-    measure(specs, Settings(shape=SHAPE, batch_size=1, min_time=1., repeats=3),
-            Timer(clock), said)
+    benchmark(specs, Settings(shape=SHAPE, batch_size=1, min_time=1.,
+                              repeats=3), Timer(clock), said)
     # Two to build; then three turns of two models and of the multiplication.
     assert said.steps == said.announced == 2 + 3 * 3
     assert said.messages == []
@@ -133,7 +133,7 @@ def test_out_of_memory_halves_the_batch_for_all(clock):
     models = dict(small=Costly(clock, 0.1), big=Costly(clock, 0.1, fits=1))
     specs = [Spec(name, 'test', lambda model=model: model)
              for name, model in models.items()]
-    result = measure(
+    result = benchmark(
         specs, Settings(shape=SHAPE, batch_size=4, min_time=1., repeats=3),
         Timer(clock), said)
     assert [row['batch_size'] for row in result['rows']] == [1, 1]
@@ -193,7 +193,7 @@ def test_unsteady(clock):
 
 def test_options_are_applied_in_order():
     spec = Spec('small', 'LowFormer', lambda: LowFormer(SMALL))
-    result = measure(
+    result = benchmark(
         [spec], Settings(
             shape=(64, 96), batch_size=1, min_time=0.02, repeats=2,
             warm_up_calls=1, warm_up_time=0,
@@ -213,7 +213,7 @@ def test_options_of_a_single_model():
     specs = [Spec('plain', 'LowFormer', build, options='eager'),
              Spec('low', 'LowFormer', build, options='channels_last,bf16'),
              Spec('common', 'LowFormer', build)]
-    result = measure(
+    result = benchmark(
         specs, Settings(
             shape=(64, 64), batch_size=1, min_time=0.02, repeats=1,
             warm_up_calls=1, warm_up_time=0, options=Options(deploy=True)))
@@ -231,7 +231,7 @@ def test_exported_and_compiled(option):
         pytest.importorskip(option, reason='not made for this Python')
     spec = Spec('small', 'LowFormer', partial(LowFormer, SMALL),
                 options=f'deploy,{option}')
-    row, = measure([spec], Settings(
+    row, = benchmark([spec], Settings(
         shape=(33, 64), batch_size=2, min_time=0.02, repeats=1,
         warm_up_calls=1, warm_up_time=0))['rows']
     assert row['failure'] is None
@@ -246,13 +246,13 @@ def test_a_full_model():
         full_model=True)
     settings = dict(shape=(64, 64), batch_size=1, min_time=0.02, repeats=1,
                     warm_up_calls=1, warm_up_time=0)
-    row, = measure([spec], Settings(**settings))['rows']
+    row, = benchmark([spec], Settings(**settings))['rows']
     assert row['failure'] is None
     assert row['kind'] == 'full model'
     assert row['steps'] == ['build', 'deploy (full model)']
     assert 0 < max(row['errors']) <= 1e-5
     spec.options = 'deploy,openvino'
-    row, = measure([spec], Settings(**settings))['rows']
+    row, = benchmark([spec], Settings(**settings))['rows']
     assert 'is not exported' in row['failure']
 
 
@@ -264,7 +264,7 @@ def test_seconds_of_the_processor():
             return super().forward(x)
 
     spec = Spec('idle', 'mine', partial(Idle, 3, 2, 1))
-    record = measure([spec], Settings(
+    record = benchmark([spec], Settings(
         shape=(8, 8), batch_size=1, min_time=0.001, repeats=1,
         warm_up_calls=1, warm_up_time=0, cpu_time=True))
     assert record['rows'][0]['milliseconds']['p50'] < 40
@@ -309,7 +309,7 @@ def test_training(clock):
 def test_training_updates_the_weights():
     model = LowFormer(SMALL)
     before = model.stem[0].conv.weight.clone()
-    measure([Spec('small', 'LowFormer', lambda: model)],
+    benchmark([Spec('small', 'LowFormer', lambda: model)],
             Settings(shape=(32, 32), batch_size=2, mode='train',
                      min_time=0.02, repeats=1, warm_up_calls=1,
                      warm_up_time=0))
@@ -343,7 +343,7 @@ def test_profile(convolution):
         def forward(self, x):
             return self.grouped(self.deep(self.wide(x))).relu_()
 
-    result = measure([Spec('two', 'test', Two)], Settings(
+    result = benchmark([Spec('two', 'test', Two)], Settings(
         shape=(64, 64), batch_size=2, min_time=0.02, repeats=1,
         warm_up_calls=1, warm_up_time=0, profiled_calls=3))
     shares = {share['operator']: share

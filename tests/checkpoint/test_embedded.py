@@ -65,3 +65,17 @@ def test_whole_names_are_shortened():
         'type="torch.nn.modules.activation.ReLU"))'), 'a.pth')
     assert cfg.model.type == 'mmdet.RetinaNet'
     assert cfg.model.neck.type == 'ReLU'
+
+
+@pytest.mark.parametrize(('hooks', 'threshold'), [
+    ('dict(visualization=dict(type="X", score_thr=0.5))', 0.5),
+    ('dict(visualization=dict(type="X"))', None),
+    ('dict(visualization=dict(score_thr="evil"))', None),
+    ('dict(visualization=dict(score_thr=nan))', None),
+    ('evil()', None), ('5', None)])
+def test_the_score_threshold_is_kept(hooks, threshold):
+    cfg = embedded_config(content(
+        f'model = dict(type="mmdet.RetinaNet")\ndefault_hooks = {hooks}'),
+        'a.pth')
+    assert cfg.get('default_hooks') == (threshold and dict(
+        visualization=dict(score_thr=threshold)))

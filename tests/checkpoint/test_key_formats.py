@@ -72,7 +72,7 @@ def save(tmp_path, content):
     return str(tmp_path / 'weights.pth')
 
 
-def initialise(file, **kwargs):
+def initialize(file, **kwargs):
     model = LowFormer(init_cfg=dict(type='Pretrained', checkpoint=file),
                       **kwargs)
     model.init_weights()
@@ -97,14 +97,14 @@ def test_every_layout_gives_the_same_outputs(arch):
 def test_every_kind_of_file(tmp_path):
     state, x, expected = published('b0')
     authors = {authors_name(key, 'b0'): value for key, value in state.items()}
-    own = initialise(save(tmp_path, state), arch='b0').state_dict()
+    own = initialize(save(tmp_path, state), arch='b0').state_dict()
     for content in (
             dict(state_dict=authors, epoch=3, best_val=1.5),
             dict(state_dict=own),
             {f'module.{key}': value for key, value in authors.items()},
             {**{f'backbone.{key}': value for key, value in own.items()},
              'neck.weight': torch.ones(1)}):
-        model = initialise(save(tmp_path, content), arch='b0')
+        model = initialize(save(tmp_path, content), arch='b0')
         assert_same_outputs(model, x, expected)
     model = LowFormer('b0')
     load_checkpoint(model, save(tmp_path, authors))
@@ -193,7 +193,7 @@ def log(caplog):
 
 def test_says_how_much_was_loaded(tmp_path, log):
     file = save(tmp_path, timm.create_model('lowformer_b0').state_dict())
-    model = initialise(file, arch='b0')
+    model = initialize(file, arch='b0')
     count = len(model.state_dict())
     assert (f'LowFormer-b0: {count}/{count} tensors from {file} '
             "(timm's key format)") in log.text
@@ -202,7 +202,7 @@ def test_says_how_much_was_loaded(tmp_path, log):
 
 def test_fewer_stages_need_fewer_tensors(tmp_path):
     whole = LowFormer(SMALL)
-    model = initialise(save(tmp_path, whole.state_dict()), arch=SMALL,
+    model = initialize(save(tmp_path, whole.state_dict()), arch=SMALL,
                        out_indices=(0, 1))
     x = images()
     torch.testing.assert_close(model.eval()(x)[1], whole.eval()(x)[1])
@@ -212,7 +212,7 @@ def test_other_variant_is_named(tmp_path):
     file = save(tmp_path, timm.create_model('lowformer_e2').state_dict())
     with pytest.raises(ValueError, match='LowFormer-b1: .*The file is e2: set '
                        "arch='e2'") as error:
-        initialise(file, arch='b1')
+        initialize(file, arch='b1')
     assert file in str(error.value)
     assert 'stem.0.conv.weight' in str(error.value)
 
@@ -234,7 +234,7 @@ def test_incomplete_and_foreign_files(tmp_path):
     incomplete = {key: value for key, value in state.items() if key != first}
     for content in (incomplete, timm.create_model('resnet18').state_dict()):
         with pytest.raises(ValueError, match='none of the published'):
-            initialise(save(tmp_path, content), arch=SMALL)
+            initialize(save(tmp_path, content), arch=SMALL)
 
 
 def test_strict_false_of_torch_is_respected():
@@ -279,7 +279,7 @@ def test_code_is_refused(tmp_path, monkeypatch, loader):
         monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     environ, loaders = dict(os.environ), CheckpointLoader._schemes
     with pytest.raises(pickle.UnpicklingError):
-        initialise(file, arch=SMALL)
+        initialize(file, arch=SMALL)
     assert not (tmp_path / 'trace').exists()
     # All is as it was for whatever else this process loads.
     assert dict(os.environ) == environ
@@ -293,7 +293,7 @@ def test_safetensors(tmp_path):
     file = str(tmp_path / 'model.safetensors')
     state = timm.create_model('lowformer_b0').state_dict()
     save_file(state, file)
-    model = initialise(file, arch='b0')
+    model = initialize(file, arch='b0')
     torch.testing.assert_close(model.stem[0].conv.weight,
                                state['stem.0.conv.weight'])
 
@@ -304,7 +304,7 @@ def test_hub(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(huggingface_hub, 'hf_hub_download',
                         lambda *names: (asked.append(names), file)[1])
-    initialise('hf-hub:timm/lowformer_b1.in1k', arch=SMALL)
+    initialize('hf-hub:timm/lowformer_b1.in1k', arch=SMALL)
     assert asked == [('timm/lowformer_b1.in1k', 'model.safetensors')]
 
 
@@ -318,4 +318,4 @@ def test_hub_out_of_reach(monkeypatch, error, remedy):
 
     monkeypatch.setattr(huggingface_hub, 'hf_hub_download', fail)
     with pytest.raises(RuntimeError, match=remedy):
-        initialise('hf-hub:timm/lowformer_b1.in1k')
+        initialize('hf-hub:timm/lowformer_b1.in1k')

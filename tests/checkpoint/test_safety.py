@@ -120,12 +120,12 @@ def resume_the_last(file, source, tmp_path):
     run(file, None, tmp_path, resume=True)
 
 
-def initialise(file, source, tmp_path):
+def initialize(file, source, tmp_path):
     LowFormer(SMALL, init_cfg=dict(
         type='Pretrained', checkpoint=source)).init_weights()
 
 
-def initialise_a_part(file, source, tmp_path):
+def initialize_a_part(file, source, tmp_path):
     LowFormer(SMALL, init_cfg=dict(
         type='Pretrained', checkpoint=source, prefix='backbone.')
               ).init_weights()
@@ -137,12 +137,12 @@ WAYS = dict(
         source),
     convert=lambda file, source, tmp_path: convert(
         source, str(tmp_path / 'target.pth')),
-    initialise=initialise,
-    initialise_a_part=initialise_a_part,
+    initialize=initialize,
+    initialize_a_part=initialize_a_part,
     load_from=run,
     resume=partial(run, resume=True),
     resume_the_last=resume_the_last)
-OF_A_URL = ('initialise', 'initialise_a_part', 'load_from', 'resume')
+OF_A_URL = ('initialize', 'initialize_a_part', 'load_from', 'resume')
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_python_config(attempt, tmp_path, way, by_url):
     """MMEngine executes it on resuming; it is dropped wherever it is read."""
     error = attempt(way, by_url, meta=dict(
         config=f"open({str(tmp_path / 'trace')!r}, 'w')\n"))
-    if way in ('load_from', 'initialise', 'check'):
+    if way in ('load_from', 'initialize', 'check'):
         assert error is None, repr(error)
 
 

@@ -69,7 +69,7 @@ def test_voc_counts_from_1(images, tmp_path):
     assert (dog.ignored, cat.ignored) == (False, True)
     # Nothing is marked in the other one, which is kept.
     assert annotations['b/c.PNG'] == []
-    annotations, *_ = read('voc', source, images, labelled_only=True)
+    annotations, *_ = read('voc', source, images, labeled_only=True)
     assert list(annotations) == ['a.jpg']
 
 
@@ -209,7 +209,7 @@ def test_csv(text, images, tmp_path):
 def test_csv_with_empty_images(images, tmp_path):
     file = tmp_path / 'boxes.csv'
     file.write_text('filename,class,xmin,ymin,xmax,ymax\nc.PNG,,,,,\n')
-    assert read('csv', file, images, labelled_only=True)[0] == {'b/c.PNG': []}
+    assert read('csv', file, images, labeled_only=True)[0] == {'b/c.PNG': []}
 
 
 @pytest.mark.parametrize(('text', 'error'), [

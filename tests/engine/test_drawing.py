@@ -91,8 +91,8 @@ def test_score_threshold(draw):
         0.4, pred_instances=found)[0]
 
 
-def share(picture, colour):
-    return (np.asarray(picture) == colour).all(2).mean()
+def share(picture, color):
+    return (np.asarray(picture) == color).all(2).mean()
 
 
 def test_false_alarms_are_dashed(draw):
@@ -148,8 +148,8 @@ def test_classification(draw, label, words, tmp_path):
         pred_score=torch.tensor([0.75, 0.25]), gt_label=torch.tensor([0]))
     assert line == f'a.png  {words}'
     assert picture.width >= drawing.SMALLEST_SIDE
-    colour = drawing.WRONG if label else drawing.RIGHT
-    assert share(picture, colour) > 0
+    color = drawing.WRONG if label else drawing.RIGHT
+    assert share(picture, color) > 0
     assert (tmp_path / 'out' / 'confusion_matrix.png').is_file()
     assert (tmp_path / 'out' / 'accuracy_by_class.png').is_file()
 

@@ -114,7 +114,7 @@ def test_out_of_memory_is_noted(monkeypatch):
     def measure(*arguments):
         raise UserError('out of memory with a single image')
 
-    monkeypatch.setattr(sweep, 'measure', measure)
+    monkeypatch.setattr(sweep, 'benchmark', measure)
     record = sweep.measure_or_note(
         [Spec('large', 'test', None)], Settings(), None, BenchmarkProgress())
     assert record['complete']

@@ -193,7 +193,7 @@ def odd_images(folder, photo):
     cv2.imwrite(str(folder / '16bit.png'), gray.astype(np.uint16) * 257)
     photo.convert('CMYK').save(folder / 'cmyk.jpg')
     photo.convert('RGBA').save(folder / 'alpha.png')
-    photo.convert('LA').save(folder / 'grey_alpha.png')
+    photo.convert('LA').save(folder / 'gray_alpha.png')
     photo.convert('P').save(folder / 'palette.png')
     photo.convert('1').save(folder / 'bits.png')
     photo.save(folder / 'turned.jpg', exif=exif)
@@ -203,7 +203,7 @@ def odd_images(folder, photo):
     photo.resize((1, 1)).save(folder / 'pixel.png')
     return dict.fromkeys((
         'good.JPG', 'grey.png', '16bit.png', 'cmyk.jpg', 'alpha.png',
-        'grey_alpha.png', 'palette.png', 'bits.png', 'animated.gif',
+        'gray_alpha.png', 'palette.png', 'bits.png', 'animated.gif',
         'modern.webp'), '60x40') | {
         'turned.jpg': '40x60', 'pixel.png': '1x1'}
 
@@ -229,7 +229,7 @@ def test_odd_images_are_read_right(detector, photo, tmp_path):
         expected = small.convert(
             'L' if name.startswith(('grey', '16')) else 'RGB').convert('RGB')
         if name == 'palette.png':
-            # Of few colours, as the file has them.
+            # Of few colors, as the file has them.
             expected = Image.open(tmp_path / 'in' / name).convert('RGB')
         if name == 'turned.jpg':
             expected = expected.transpose(Image.Transpose.ROTATE_270)

@@ -119,8 +119,8 @@ def identified(**changes):
 
 
 def test_drawn():
-    def has(picture, colour):
-        return (np.asarray(picture) == colour).all(-1).any()
+    def has(picture, color):
+        return (np.asarray(picture) == color).all(-1).any()
 
     assert has(identified().draw(), PALETTE[7])
     alone = dict(boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0),

@@ -25,11 +25,11 @@ __all__ = ['FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
 
 
 def read_annotations(kind: str, source: str, images: ImageFolder,
-                     errors: AnnotationErrors, *, labelled_only: bool = False,
+                     errors: AnnotationErrors, *, labeled_only: bool = False,
                      **options
                      ) -> tuple[list[AnnotatedImage], list[str] | None]:
     """Read annotations; the classes are None if the format has no order."""
     found, classes = FORMATS[kind](source, images, errors, **options)
     if isinstance(found, dict):
-        found = collect_images(found, images, errors, labelled_only)
+        found = collect_images(found, images, errors, labeled_only)
     return found, classes

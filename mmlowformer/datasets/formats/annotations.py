@@ -57,12 +57,12 @@ def number(text: object) -> float:
 
 
 def collect_images(annotations: Annotations, images: ImageFolder,
-                   errors: AnnotationErrors, labelled_only: bool
+                   errors: AnnotationErrors, labeled_only: bool
                    ) -> list[AnnotatedImage]:
     """List the images of a folder with their annotations, if any."""
     return [AnnotatedImage(name, *size, annotations.get(name, []))
             for name in images.names
-            if (name in annotations or not labelled_only)
+            if (name in annotations or not labeled_only)
             and (size := images.size(name, errors))]
 
 

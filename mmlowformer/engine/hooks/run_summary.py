@@ -147,7 +147,7 @@ def _length(runner: Runner) -> str:
 
 
 def hint_at_weights(runner: Runner) -> str:
-    """How to start from weights, where a LowFormer starts from none."""
+    """Say how to load weights if a LowFormer starts from random ones."""
     cfg = runner.cfg
     inside = cfg.model.get('detector')
     model = inside or cfg.model

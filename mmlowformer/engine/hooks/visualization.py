@@ -130,16 +130,16 @@ class VisualizationHook(Hook):
         there, counts = np.unique(found), 'no mask to compare with'
         truth = _mask_of(sample)
         if truth is not None and truth.shape == found.shape:
-            labelled = truth != IGNORED
-            wrong = labelled & (truth != found)
-            share = 1 - wrong.sum() / max(1, labelled.sum())
+            labeled = truth != IGNORED
+            wrong = labeled & (truth != found)
+            share = 1 - wrong.sum() / max(1, labeled.sum())
             counts = f'{share:.1%} of the pixels right' + self._unseen(
-                truth[labelled], found[labelled])
+                truth[labeled], found[labeled])
             panels.insert(0, ('truth', draw_mask(image, truth,
                                                  self._palette)))
             panels.append((f'right {share:.1%}, wrong in red', draw_mask(
-                image, np.where(labelled, wrong, 2), [RIGHT, WRONG])))
-            there = np.union1d(there, np.unique(truth[labelled]))
+                image, np.where(labeled, wrong, 2), [RIGHT, WRONG])))
+            there = np.union1d(there, np.unique(truth[labeled]))
         legend = [(self._classes[label], self._palette[label])
                   for label in there if label < len(self._classes)]
         return captioned(panels, legend), counts
@@ -165,13 +165,13 @@ class VisualizationHook(Hook):
         if len(truth) == 1:
             self._classified[name] = (truth[0], label)
         names = ', '.join(self._classes[item] for item in truth)
-        verdict = ('right' if right else 'wrong') if truth else 'not labelled'
+        verdict = ('right' if right else 'wrong') if truth else 'not labeled'
         return (draw_class(image, names or 'not known', found, right),
                 f'{names} predicted as {found}, {verdict}')
 
 
 class _Truth:
-    """What is in the images, in their own pixels.
+    """Ground truth in pixels of the original images.
 
     That of a data sample may have been resized with the image.
     """
