@@ -185,7 +185,7 @@ def main():
     except SetupError as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:
-        sys.exit('\nsetup: interrupted; run it again to go on')
+        sys.exit('\nsetup: interrupted; run it again to continue')
 
 
 if __name__ == '__main__':

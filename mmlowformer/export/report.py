@@ -51,4 +51,4 @@ def print_usage(results: list[ExportResult]) -> None:
     runnable = [result for result in usable if result.rows]
     if runnable:
         show('Use it, without OpenMMLab:\n  python -m mmlowformer.runtime '
-             f'{short(runnable[0].folder)} PHOTO')
+             f'{short(runnable[0].folder)} IMAGE')

@@ -38,7 +38,7 @@ def test_a_verified_classifier(run_here, tiny, shapes, tmp_path):
     assert re.search(r'Metric accuracy/top1 (\S+), exported \1 ', shown)
     assert 'ms an image, ONNX Runtime' in shown
     assert 'verified: out/onnx' in shown
-    assert 'python -m mmlowformer.runtime out/onnx PHOTO' in shown
+    assert 'python -m mmlowformer.runtime out/onnx IMAGE' in shown
     assert (folder / 'out/onnx/comparison.png').is_file()
     description = json.loads((folder / 'out/onnx/model.json').read_text())
     assert description['classes'] == ['circle', 'square', 'star', 'triangle']
