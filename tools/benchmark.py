@@ -187,7 +187,7 @@ def show(record: dict, wide: bool) -> None:
 
 
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
-    """Write the wanted files, with the suffix in their names."""
+    """Write the requested files, with the suffix in their names."""
     texts = dict(
         json=report.as_json(record),
         csv=report.as_csv(record),

@@ -124,7 +124,7 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
-    """Print both rates; return the percentage of the model alone."""
+    """Print both rates; return their ratio in percent."""
     predictor, files = untrained(args, folder), files_of(args, folder)
     pair = {
         'the bare model': Candidate(bare(predictor, predictor.pipeline,

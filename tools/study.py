@@ -213,7 +213,7 @@ def with_bar(work: Callable) -> None:
 
 
 def without(settings: Settings, *names: str, **more) -> dict:
-    """Settings as the file has them, without those that vary in the study."""
+    """Settings as in the file, without the ones that vary in the study."""
     return {name: value for name, value in asdict(settings).items()
             if name not in names} | more
 

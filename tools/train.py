@@ -96,7 +96,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
-    """Whether to scale the learning rate, which MMEngine must not do again."""
+    """Whether to scale the learning rate here instead of in MMEngine."""
     wanted = flag or (cfg.get('auto_scale_lr') or {}).get('enable', False)
     if cfg.get('auto_scale_lr'):
         cfg.auto_scale_lr.enable = False

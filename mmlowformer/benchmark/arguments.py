@@ -1,4 +1,4 @@
-"""Options that several benchmarking tools have."""
+"""Options that several benchmarking tools share."""
 import argparse
 from dataclasses import fields
 
@@ -9,7 +9,7 @@ from .options import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
-    """Add how the models run, and on which device."""
+    """Add the options of execution: device, type, backend and so on."""
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='(default: cuda if available)')
@@ -32,7 +32,7 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
 
 def add_timing_options(parser: argparse.ArgumentParser, min_time: float,
                repeats: int) -> None:
-    """Add how long to measure."""
+    """Add the options of timing."""
     parser.add_argument('--threads', type=int, metavar='N',
                         help="CPU threads (default: torch's choice)")
     parser.add_argument('--cpu-time', action='store_true',
