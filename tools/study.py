@@ -1,6 +1,6 @@
 """Study which designs are fast on your device, beyond counting MACs.
 
-  layers      building blocks of equal work, over channels and resolutions
+  layers      building blocks of equal MACs, over channels and resolutions
   network     the time of each layer while a network runs
   resolution  latency over the size of the images
   choose      the best network within a budget of milliseconds
@@ -80,7 +80,7 @@ def parse_args() -> argparse.Namespace:
 
 def add_layers(commands) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        'layers', help='building blocks of equal work')
+        'layers', help='building blocks of equal MACs')
     command.set_defaults(run=run_layers)
     command.add_argument('--channels', type=int, nargs='+', metavar='C',
                          default=list(block_sweep.CHANNELS),

@@ -1,4 +1,4 @@
-"""Measure blocks of equal work over channels, resolutions and batch sizes."""
+"""Measure blocks of equal MACs over channels, resolutions and batch sizes."""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
