@@ -174,8 +174,8 @@ def tables_of(study: dict) -> list[Table]:
 def lines_of(study: dict) -> list[str]:
     """The text below the tables."""
     gains = fusion_gains(study) if study['study'] == 'layers' else []
-    return ['When to fuse an MBConv, at equal MACs (in brackets: rate of fused '
-            'relative to unfused):', *(gain.advice for gain in gains)
+    return ['When to fuse an MBConv, at equal MACs (in brackets: rate fused '
+            'over unfused):', *(gain.advice for gain in gains)
             ] if gains else []
 
 
