@@ -2,9 +2,9 @@
 
 A tool loads only the modules of the names that it uses.
 """
-from importlib import import_module
+from ..utils.imports import lazy_names
 
-_NAMES = {
+__getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility':
         'check_fits check_pretrained fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
@@ -51,21 +51,5 @@ _NAMES = {
     '.runner': 'QuietRunner',
     '.testing': 'build_test_runner prepare_test use_deploy_hook',
     '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
-}
-_HOMES = {name: module for module, names in _NAMES.items()
-          for name in names.split()}
-_RENAMED = dict(
-    SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',
+}, SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',
     load_safely='enable_safe_loading')
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name in _RENAMED:
-        from ..utils.deprecation import warn_renamed
-        warn_renamed(f'{__name__}.{name}', _RENAMED[name])
-        name = _RENAMED[name]
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(_HOMES[name], __name__), name)

@@ -1,15 +1,4 @@
 """Exporting models to other formats, with a numerical verification."""
-from typing import TYPE_CHECKING
+from ..utils.imports import lazy_names
 
-if TYPE_CHECKING:
-    from .exporter import export
-
-__all__ = ['export']
-
-
-def __getattr__(name: str):
-    # The doctor imports this package without torch.
-    if name not in __all__:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from .exporter import export
-    return export
+__getattr__ = lazy_names(__name__, {'.exporter': 'export'})

@@ -1,13 +1,37 @@
-"""Optional packages, and the versions that ``requirements/`` states."""
+"""Lazy imports, optional packages, and the versions in ``requirements/``."""
 import importlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def lazy_names(package: str, modules: dict[str, str], **renamed: str
+               ) -> Callable[[str], Any]:
+    """A package's ``__getattr__``, which imports modules on first use.
+
+    ``modules`` has the names of each module, ``renamed`` has old names.
+    """
+    homes = {name: module for module, names in modules.items()
+             for name in names.split()}
+
+    def __getattr__(name: str) -> Any:
+        if name in renamed:
+            from .deprecation import warn_renamed
+            warn_renamed(f'{package}.{name}', renamed[name])
+            name = renamed[name]
+        if name not in homes:
+            raise AttributeError(
+                f'module {package!r} has no attribute {name!r}')
+        return getattr(importlib.import_module(homes[name], package), name)
+
+    return __getattr__
 
 
 def need(module: str, packages: str) -> ModuleType:

@@ -67,10 +67,10 @@ class RunSummaryHook(SwitchableHook):
                      describe_data(runner.val_dataloader.dataset)))
         text, warning = describe_batch(
             runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper))
-        if warning:
-            warn(warning)
         say(line('Steps', text))
         say(line('Length', _length(runner)))
+        if warning:
+            warn(warning)
         if runner.iter >= runner.max_iters:
             say(wrapped(FINISHED))
 
