@@ -36,7 +36,7 @@ def print_result(result: ExportResult) -> None:
 def _worst(rows: list[Comparison]) -> str:
     worst = max(rows, key=lambda row: (row.share, row.error))
     limit = '' if worst.limit is None else f' (allowed {worst.limit:g})'
-    return (f'{worst.check} differs by at most {worst.error:.1e}{limit}, on '
+    return (f'{worst.check}: largest difference {worst.error:.1e}{limit}, on '
             f'{", ".join(dict.fromkeys(row.where for row in rows))}')
 
 
