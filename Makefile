@@ -1,4 +1,4 @@
-# `make demo` and `make test` bring the environment up first (.venv).
+# `make demo` and `make test` first create the environment (.venv).
 SHELL := /bin/sh
 # openmmlab, or onedl for the maintained forks in .venv-onedl.
 STACK := openmmlab

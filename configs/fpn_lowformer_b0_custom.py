@@ -15,7 +15,7 @@ epochs = 50
 batch_size = 8
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# The rest follows these variables, also those of --cfg-options.
+# The rest depends on these variables, also if --cfg-options sets them.
 from mmlowformer.datasets.custom_config import custom_segmentation
 
 globals().update(custom_segmentation(globals()))

@@ -13,7 +13,7 @@ epochs = 50
 batch_size = 32
 weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
 
-# The rest follows these variables, also those of --cfg-options.
+# The rest depends on these variables, also if --cfg-options sets them.
 from mmlowformer.datasets.custom_config import custom_classification
 
 globals().update(custom_classification(globals()))

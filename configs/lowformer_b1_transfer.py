@@ -1,4 +1,4 @@
-# Fine-tuning on images of one's own: a folder for each class, below train/
+# Fine-tuning on custom images: a folder for each class, below train/
 # and val/. Copy this file, and set data_root and classes.
 #
 # --cfg-options model.backbone.init_cfg.checkpoint=PATH names the weights to

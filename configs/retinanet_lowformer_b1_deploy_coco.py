@@ -1,5 +1,5 @@
 # Validated and tested with a deployed copy of the model, whose outputs are the
-# same. Checkpoints are those of the plain network.
+# same. Checkpoints contain the plain network.
 _base_ = 'retinanet_lowformer_b1_coco.py'
 
 custom_hooks = [

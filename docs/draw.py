@@ -39,7 +39,7 @@ STAGES = (
 
 
 class Sheet:
-    """An SVG that grows downwards."""
+    """An SVG that grows downward."""
 
     def __init__(self, title: str):
         self.root = ElementTree.Element(

@@ -21,7 +21,7 @@ def test_features_with_mmpretrain(run_python):
     assert listed.split('\n')[:2] == [
         'from mmpretrain import ModelHub, get_model', features.split('\n')[2]]
     result = run_python('-c', features + 'print(*(tuple(map_.shape) for map_ '
-                        'in maps), tuple(features.shape))', cwd=ROOT)
+                        'in feature_maps), tuple(features.shape))', cwd=ROOT)
     # MMPreTrain logs to stdout, too.
     assert result.stdout.splitlines()[-1] == '(1, 256, 7, 7) (1, 1600)', \
         result.stderr

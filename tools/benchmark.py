@@ -65,15 +65,19 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('models', nargs='*', metavar='MODEL')
+    parser.add_argument('models', nargs='*', metavar='MODEL',
+                        help='models to measure, see above')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'),
-                        help='of the images (default: 512 512)')
+                        help='height and width of the images (default: 512 '
+                        '512)')
     parser.add_argument('--batch-size', nargs='+', default=['auto'],
                         metavar='N', help='images in a call; several '
                         'are measured one after the other (default: auto, '
                         'which is 2 on a CPU, 64 on a GPU, 1 for latency, 200 '
                         'for --preset paper)')
-    parser.add_argument('--mode', choices=MODES, default='throughput')
+    parser.add_argument('--mode', choices=MODES, default='throughput',
+                        help='images per second, time of each call, or '
+                        'training steps (default: throughput)')
     add_execution_options(parser)
     parser.add_argument('--preset', choices=PRESETS,
                         help='paper: TorchScript, frozen and optimized, '
@@ -183,7 +187,7 @@ def show(record: dict, wide: bool) -> None:
 
 
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
-    """Write the wanted files, with the suffix in their names."""
+    """Write the requested files, with the suffix in their names."""
     texts = dict(
         json=report.as_json(record),
         csv=report.as_csv(record),

@@ -110,7 +110,7 @@ def through(predictor: Predictor, files: list[str], folder: Path,
 
 
 def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
-    """The number of images in each call of the model."""
+    """Number of images in each call of the model."""
     counts, step = [], predictor.module.test_step
 
     def counting(data):
@@ -124,11 +124,10 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
-    """Print both rates; return the percentage of the model alone."""
+    """Print both rates; return their ratio in percent."""
     predictor, files = untrained(args, folder), files_of(args, folder)
     pair = {
-        'the bare model': Candidate(bare(predictor, predictor.pipeline,
-                                         files)),
+        'model alone': Candidate(bare(predictor, predictor.pipeline, files)),
         'from files': Candidate(through(predictor, files, folder / 'out',
                                         args.pictures))}
     counts = calls_in(predictor, pair['from files'].call)

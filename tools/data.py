@@ -127,7 +127,7 @@ def check_convert_outputs(args: argparse.Namespace) -> None:
 
 
 def training_error(parts: dict, source: str, *options) -> str | None:
-    """The error with which a training would refuse annotations."""
+    """The error that a training would raise for annotations."""
     try:
         check_trainable(parts, source, *options)
     except UserError as error:

@@ -30,7 +30,7 @@ OPS = 'mmcv/ops/csrc/pytorch'
 
 
 class SetupError(Exception):
-    """A step failed; the message says which, and what to do."""
+    """A failed step; the message names it and the remedy."""
 
 
 def output_of(python, code):
@@ -61,7 +61,7 @@ def has_cuda(python):
 
 
 def wheel_folder(python, package, with_cuda):
-    """Cache folder of the wheel, whose name says what the ops work with."""
+    """Cache folder of the wheel, named after what the ops depend on."""
     torch_version = output_of(python, 'import torch; print(torch.__version__)')
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     recipe = f'{RECIPE} {compile_flags()} {os.environ.get("CXX", "")}'
@@ -92,7 +92,7 @@ def unite(folder, units):
 
 
 def speed_up_roi_align(source):
-    """Search for the largest sample only in max pooling; same outputs.
+    """Skip the search for the largest sample unless max pooling needs it.
 
     A processor cannot predict the branch, which doubles the time of averages.
     """

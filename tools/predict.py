@@ -283,8 +283,8 @@ def describe_track(steps: Track) -> None:
         number = len({identity for step in steps
                       for identity in step.identities.tolist()})
         text = f'{number} {"object" if number == 1 else "objects"}'
-    engine.show(f'\n{len(steps)} frames, the model took {rate:.1f} per '
-                f'second; {text}.')
+    engine.show(f'\n{len(steps)} frames, {rate:.1f} per second in the '
+                f'model; {text}.')
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ TASKS = ('detection', 'segmentation', 'classification', 'train', 'benchmark')
 
 
 def check_machine():
-    """Refuse early, and name what is missing and how to get it."""
+    """Refuse early, and name missing programs and their packages."""
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
         raise SetupError(f'Python 3.10 to 3.12 is needed, this is {VERSION}. '
                          'Name another with: make setup PYTHON=python3.11')
@@ -55,7 +55,7 @@ def read_pin(file, package):
 
 
 def fingerprint(stack):
-    """Changes whenever the environment has to be brought up again."""
+    """A digest that changes when the environment must be updated."""
     digest = hashlib.sha256(f'{ROOT}\n{sys.version}\n{stack}\n'.encode())
     for path in [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py',
                  Path(__file__), Path(mmcv_wheel.__file__)]:
@@ -153,7 +153,7 @@ def bring_up_extra(venv, base, extra):
 
 
 def once(venv, state, bring_up, *arguments):
-    """Bring an environment up unless that was done in the same state."""
+    """Install an environment unless its fingerprint is unchanged."""
     stamp = venv / 'mmlowformer-setup'
     if stamp.exists() and stamp.read_text() == state:
         return
@@ -185,7 +185,7 @@ def main():
     except SetupError as error:
         sys.exit(f'setup: {error}')
     except KeyboardInterrupt:
-        sys.exit('\nsetup: interrupted; run it again to go on')
+        sys.exit('\nsetup: interrupted; run it again to continue')
 
 
 if __name__ == '__main__':

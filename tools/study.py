@@ -1,6 +1,6 @@
 """Study which designs are fast on your device, beyond counting MACs.
 
-  layers      building blocks of equal work, over channels and resolutions
+  layers      building blocks of equal MACs, over channels and resolutions
   network     the time of each layer while a network runs
   resolution  latency over the size of the images
   choose      the best network within a budget of milliseconds
@@ -70,24 +70,27 @@ def parse_args() -> argparse.Namespace:
                              'files; an OUT.json of the same study is '
                              'resumed (default: study_ and the command)')
         command.add_argument('--debug', action=engine.Debug, nargs=0,
-                             help='show the tracebacks of errors, too')
+                             help='show tracebacks of errors')
     show = commands.add_parser('show', help='tables and charts of a file')
     show.set_defaults(run=run_show)
-    show.add_argument('file', metavar='OUT.json')
+    show.add_argument('file', metavar='OUT.json',
+                      help='file that a study has written')
     return parser.parse_args()
 
 
 def add_layers(commands) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        'layers', help='building blocks of equal work')
+        'layers', help='building blocks of equal MACs')
     command.set_defaults(run=run_layers)
     command.add_argument('--channels', type=int, nargs='+', metavar='C',
-                         default=list(block_sweep.CHANNELS))
+                         default=list(block_sweep.CHANNELS),
+                         help='channels of the feature maps')
     command.add_argument('--sizes', type=int, nargs='+', metavar='S',
                          default=list(block_sweep.SIZES),
                          help='heights and widths of the feature maps')
     command.add_argument('--batch-size', type=int, nargs='+', metavar='N',
-                         default=list(block_sweep.BATCH_SIZES))
+                         default=list(block_sweep.BATCH_SIZES),
+                         help='images in a call')
     command.add_argument('--block-types', nargs='+', metavar='B',
                          default=list(BLOCK_TYPES), help='building blocks '
                          f'(default: {", ".join(BLOCK_TYPES)})')
@@ -118,7 +121,8 @@ def add_images(command: argparse.ArgumentParser, sizes: list[int]) -> None:
     command.add_argument('--sizes', type=int, nargs='+', default=sizes,
                          metavar='S', help='heights and widths of images '
                          f'(default: {" ".join(map(str, sizes))})')
-    command.add_argument('--batch-size', type=int, default=1, metavar='N')
+    command.add_argument('--batch-size', type=int, default=1, metavar='N',
+                         help='images in a call (default: 1)')
 
 
 def add_resolution(commands) -> argparse.ArgumentParser:
@@ -139,7 +143,8 @@ def add_choose(commands) -> argparse.ArgumentParser:
         'choose', help='the best network within a budget of milliseconds')
     command.set_defaults(run=run_choose)
     command.add_argument('--budget-ms', type=float, nargs='+', required=True,
-                         metavar='T', help='milliseconds of a call')
+                         metavar='T', help='latency budgets in milliseconds '
+                         'per call')
     command.add_argument('--shape', type=int, nargs=2, default=[512, 512],
                          metavar=('H', 'W'),
                          help='height and width of images (default: 512 512)')
@@ -208,7 +213,7 @@ def with_bar(work: Callable) -> None:
 
 
 def without(settings: Settings, *names: str, **more) -> dict:
-    """Settings as the file has them, without those that vary in the study."""
+    """Settings as in the file, without the ones that vary in the study."""
     return {name: value for name, value in asdict(settings).items()
             if name not in names} | more
 

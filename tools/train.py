@@ -16,8 +16,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     engine.add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
-                        help='go on from a checkpoint; without a path, or '
-                        'with "auto", from the latest in the work dir')
+                        help='resume from a checkpoint; without PATH, from '
+                        'the latest one in the work dir')
     parser.add_argument('--amp', nargs='?', const='fp16',
                         choices=['fp16', 'bf16'],
                         help='automatic mixed precision (fp16 if no type is '
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Go on from a checkpoint, or make sure that none is overwritten."""
+    """Resume from a checkpoint, or make sure that none is overwritten."""
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     if resume is None:
@@ -38,7 +38,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         if saved:
             raise UserError(
                 f'{cfg.work_dir} holds checkpoints of an earlier training '
-                f'({saved[0].name}). Add --resume to go on with it, name '
+                f'({saved[0].name}). Add --resume to continue it, name '
                 'another folder with --work-dir, or delete it.')
         return
     cfg.resume = True
@@ -64,12 +64,12 @@ def set_amp(cfg: Config, dtype: str) -> None:
     wrapper = cfg.optim_wrapper
     wrapper.type = 'AmpOptimWrapper'
     wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]
-    # bfloat16 has float32's range, there is nothing to scale.
+    # bfloat16 has the range of float32 and needs no loss scaling.
     wrapper.loss_scale = 'dynamic' if dtype == 'fp16' else 1.
 
 
 def prepare(args: argparse.Namespace) -> Config:
-    """Everything that can be wrong is found here, before work starts."""
+    """Check all that can be wrong before work starts."""
     if args.seed is not None:
         args.cfg_options['randomness.seed'] = args.seed
     cfg = engine.load_config(args)
@@ -96,7 +96,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def takes_over_lr_scaling(cfg: Config, flag: bool) -> bool:
-    """Whether to scale the learning rate, which MMEngine must not do again."""
+    """Whether to scale the learning rate here instead of in MMEngine."""
     wanted = flag or (cfg.get('auto_scale_lr') or {}).get('enable', False)
     if cfg.get('auto_scale_lr'):
         cfg.auto_scale_lr.enable = False
@@ -123,12 +123,12 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def interrupted(work_dir: str) -> str:
-    """Say whether there is a checkpoint to go on from."""
+    """Describe whether a checkpoint can be resumed."""
     latest = engine.latest_checkpoint(work_dir)
     if latest is None:
         return ('Interrupted before the first checkpoint: there is nothing '
-                'to go on from, the same command starts again.')
-    return (f'Interrupted. The same command with --resume goes on from '
+                'to resume, the same command starts again.')
+    return (f'Interrupted. The same command with --resume continues from '
             f'{latest}.')
 
 

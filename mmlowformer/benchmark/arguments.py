@@ -1,4 +1,4 @@
-"""Options that several benchmarking tools have."""
+"""Options that several benchmarking tools share."""
 import argparse
 from dataclasses import fields
 
@@ -9,25 +9,32 @@ from .options import BACKENDS, DTYPES, Options, check_backend
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
-    """Add how the models run, and on which device."""
+    """Add the options of execution: device, type, backend and so on."""
     parser.add_argument('--device', choices=['cpu', 'cuda'],
-                        default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--dtype', choices=DTYPES, default='fp32')
+                        default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='(default: cuda if available)')
+    parser.add_argument('--dtype', choices=DTYPES, default='fp32',
+                        help='data type of weights and images (default: '
+                        'fp32)')
     parser.add_argument('--amp', action='store_true',
                         help='autocast instead of casting the weights')
-    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--channels-last', action='store_true',
+                        help='use the channels-last memory format')
     parser.add_argument('--deploy', action='store_true',
-                        help='fuse the models for inference')
+                        help='rewrite the models for inference: fuse layers')
     parser.add_argument('--compile', nargs='?', const='default',
                         metavar='MODE', help='torch.compile, with freezing')
-    parser.add_argument('--cuda-graph', action='store_true')
-    parser.add_argument('--backend', choices=BACKENDS, default='torch')
+    parser.add_argument('--cuda-graph', action='store_true',
+                        help='replay a CUDA graph, on a GPU')
+    parser.add_argument('--backend', choices=BACKENDS, default='torch',
+                        help='runtime (default: torch)')
 
 
 def add_timing_options(parser: argparse.ArgumentParser, min_time: float,
                repeats: int) -> None:
-    """Add how long to measure."""
-    parser.add_argument('--threads', type=int, metavar='N')
+    """Add the options of timing."""
+    parser.add_argument('--threads', type=int, metavar='N',
+                        help="CPU threads (default: torch's choice)")
     parser.add_argument('--cpu-time', action='store_true',
                         help='count processor seconds instead of elapsed '
                         'time, for a shared machine; needs --threads 1')
@@ -35,7 +42,8 @@ def add_timing_options(parser: argparse.ArgumentParser, min_time: float,
                         metavar='S', help='seconds of timing for each model '
                         f'(default: {min_time:g})')
     parser.add_argument('--repeats', type=int, default=repeats, metavar='N',
-                        help=f'turns of each model (default: {repeats})')
+                        help='turns of each model, interleaved (default: '
+                        f'{repeats})')
 
 
 def check_execution_options(args: argparse.Namespace) -> None:

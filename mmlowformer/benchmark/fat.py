@@ -1,4 +1,4 @@
-"""FAT, a peer of LowFormer that no library has; to be measured, not trained.
+"""FAT, a peer of LowFormer that no library has; for benchmarks only.
 
 Source: Lightweight Vision Transformer with Bidirectional Interaction, 2023,
 https://arxiv.org/abs/2306.00396, and its authors' code, github.com/qhfan/FAT.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 KERNELS = (3, 5, 7, 9)
-# Of the keys and values there are as many fewer along each axis.
+# Factors by which keys and values are downsampled along each axis.
 WINDOWS = (8, 4, 2, 1)
 FFN_KERNEL = 5
 FFN_RATIO = 4
@@ -44,7 +44,7 @@ class DepthwiseConv(nn.Module):
         return self.norm(output + x if self.residual else output)
 
     def fold_residual(self) -> None:
-        """Make the sum part of the kernels, whose middle looks at ``x``."""
+        """Fold the residual into the center of the kernels."""
         if self.residual:
             middle = self.conv.kernel_size[0] // 2
             self.conv.weight.data[:, :, middle, middle] += 1
@@ -99,7 +99,7 @@ class ConvFFN(nn.Sequential):
 
 
 class FATBlock(nn.Module):
-    """Position, attention and FFN, each added to its input."""
+    """Position encoding, attention and FFN, each with a residual."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int,
                  num_heads: int, window: int, stride: int):
@@ -134,7 +134,7 @@ def _stem(width: int) -> nn.Sequential:
 
 
 class FAT(nn.Module):
-    """FAT's backbone: a map at stride 32, as it is pooled and classified."""
+    """FAT's backbone, whose output is a feature map at stride 32."""
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int],
                  heads: Sequence[int]):

@@ -36,7 +36,7 @@ class Spec:
     # Models of a family have the same color in charts.
     family: str
     build: Callable[[], nn.Module]
-    # What it outputs.
+    # Kind of its outputs.
     kind: str = PYRAMID
     # What follows an ``@`` in its name.
     options: str | None = None

@@ -59,7 +59,7 @@ def options_for(options: Options, text: str | None) -> Options:
 
 
 def check_backend(options: Options) -> None:
-    """Refuse what a backend cannot do before anything is built."""
+    """Refuse options that a backend does not support."""
     backend = options.backend
     if backend == 'torch':
         return

@@ -1,4 +1,4 @@
-"""Compare the outputs of a model with those of eager float32."""
+"""Compare the outputs of a model with eager float32."""
 import math
 
 from ..errors import UserError
@@ -12,7 +12,7 @@ def checked_errors(outputs, reference, dtype: str) -> list[float]:
     if not all(map(math.isfinite, errors)):
         raise UserError(f'outputs are not finite in {dtype}')
     if max(errors) > TOLERANCES[dtype]:
-        raise UserError('outputs differ from those of eager float32 by '
+        raise UserError('outputs differ from eager float32 by '
                         f'{max(errors):.1e}')
     return errors
 

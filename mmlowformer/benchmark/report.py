@@ -203,13 +203,13 @@ def _batch_size(record: dict) -> str:
 
 
 def rounded(content: Any) -> Any:
-    """Plain values as a file holds them: lists, and seven digits a number."""
+    """Plain values for a file: lists, and numbers of seven digits."""
     return json.loads(json.dumps(content),
                       parse_float=lambda digits: float(f'{float(digits):.7g}'))
 
 
 def as_json(content: dict) -> str:
-    """JSON with one row a line, so that a change of a row shows as one."""
+    """JSON with one row per line, for readable diffs."""
     return _json_lines(rounded(content)) + '\n'
 
 
@@ -228,7 +228,7 @@ def _json_lines(value: Any, indent: str = '') -> str:
 
 
 def _has_rows(value: Any) -> bool:
-    """Whether a list of dicts is in it."""
+    """Whether a value contains a list of dicts."""
     if isinstance(value, dict):
         return any(map(_has_rows, value.values()))
     return isinstance(value, list) and any(
@@ -353,7 +353,7 @@ SIDES = [(distance * right, distance * up, HORIZONTAL[right], VERTICAL[up])
 
 
 def _label(axis, rows: list[dict], points: list[tuple]) -> None:
-    """Label points where the names cover neither each other nor a point."""
+    """Place labels so that they overlap neither each other nor a point."""
     from matplotlib.transforms import Bbox
 
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6)

@@ -42,7 +42,7 @@ PEAK_SECONDS = 0.5
 
 @dataclass
 class Settings:
-    """The measured quantity, and the duration."""
+    """What to measure, and for how long."""
 
     # Height and width of the images.
     shape: tuple[int, int] = (512, 512)
@@ -65,10 +65,10 @@ class Settings:
 
 
 class BenchmarkProgress:
-    """Callbacks of a measurement; these ignore all calls."""
+    """Callbacks of a measurement; this base class ignores all calls."""
 
     def message(self, text: str) -> None:
-        """Show something that a user has to know."""
+        """Show a message to the user."""
 
     def start_series(self, total_cost: float) -> None:
         """Start a series of measurements."""
@@ -85,7 +85,7 @@ class BenchmarkProgress:
 
 @dataclass
 class BenchmarkedModel:
-    """A model and what is measured of it."""
+    """A model and its measurements."""
 
     spec: Spec
     options: Options
@@ -109,7 +109,7 @@ def benchmark(specs: list[Spec], settings: Settings,
     Args:
         specs (list[Spec]): The models.
         settings (Settings): What is measured, and for how long.
-        timer (Timer, optional): Defaults to that of the device.
+        timer (Timer, optional): Defaults to the device's timer.
         progress (BenchmarkProgress, optional): Callbacks.
 
     Returns:
@@ -205,7 +205,7 @@ def _profile(entries: list[BenchmarkedModel], settings: Settings,
 
 def _prepare_entry(entry: BenchmarkedModel, settings: Settings,
                    timer: Timer) -> None:
-    """Prepare a model, or note why it fails: the others are measured."""
+    """Prepare a model, or record why it fails; others are still measured."""
     try:
         memory = PeakMemory(settings.options.device)
         entry.candidate = _build(entry, settings)

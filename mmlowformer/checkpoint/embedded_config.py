@@ -185,8 +185,8 @@ def _warn_of_other_sizes(cfg: Config, content: dict, source: str) -> None:
         return
     beside = next(iter(sorted(Path(source).parent.glob('*.py'))), None)
     print_log(
-        f'{source} was trained for other sizes of images than this config '
-        f'tests it at, which costs accuracy: {shown(", ".join(trained))}; '
+        f'{source} was trained for other image sizes than this config tests '
+        f'at, which costs accuracy: {shown(", ".join(trained))}; '
         f'here {shown(", ".join(now))}. Test it with '
         f'{beside or "the config that trained it"}.', 'current',
         logging.WARNING)

@@ -1,4 +1,4 @@
-"""Explain mistakes in a config, and tell them from bugs."""
+"""Explain mistakes in a config, and distinguish them from bugs."""
 import difflib
 import inspect
 import re

@@ -1,1 +1,1 @@
-"""Data sets: checked before use, and generated."""
+"""Custom, checked and generated data sets."""

@@ -47,7 +47,8 @@ def _add_convert(commands) -> argparse.ArgumentParser:
         'convert', help="convert annotations to COCO's format or to masks",
         description="Convert annotations to COCO's format, or polygons to "
         'masks. Images stay where they are.')
-    command.add_argument('format', choices=sorted(FORMATS))
+    command.add_argument('format', choices=sorted(FORMATS),
+                         help='format of the annotations')
     command.add_argument('source', help='file or folder of annotations')
     _add_images(command)
     command.add_argument('--out', metavar='F', help='.json file to write')
@@ -135,7 +136,8 @@ def _add_config(commands) -> argparse.ArgumentParser:
         'config', help='write a config beside the data',
         description='Write a plain config for training on custom data. If '
         'the file exists, show the differences and keep it.')
-    command.add_argument('kind', choices=sorted(TASKS))
+    command.add_argument('kind', choices=sorted(TASKS), help='detection, '
+                         'classification, or segmentation data')
     command.add_argument('folder', metavar='DIR', help='folder with the data '
                          'and the files that split writes')
     command.add_argument('--arch', default='b1', metavar='A',

@@ -1,4 +1,4 @@
-"""Errors that name the broken image, and one way to decode images."""
+"""Errors that name the damaged image, and one decoder for all images."""
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,7 +49,7 @@ class LoadCheckedImage(LoadImageFromFile):
 
 
 def use_checked_loader(step: object) -> None:
-    """Let the loaders in a pipeline read 16 bits, and refuse odd files."""
+    """Let loaders in a pipeline read 16 bits and refuse unusual files."""
     if isinstance(step, LoadImageFromFile):
         # Subclasses may read in other ways.
         if (type(step) is LoadImageFromFile and step.color_type == 'color'

@@ -1,4 +1,4 @@
-"""Segmentation masks, drawn from polygons."""
+"""Draw segmentation masks from polygons."""
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -38,10 +38,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         help='override settings of the config, for example '
                         'data_root=/data/coco train_dataloader.batch_size=4')
     parser.add_argument('--allow-nan', action='store_true',
-                        help='go on although weights or losses are NaN or '
+                        help='continue if weights or losses are NaN or '
                         'infinite')
     parser.add_argument('--debug', action=Debug, nargs=0,
-                        help='show the tracebacks of errors, too')
+                        help='show tracebacks of errors')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)

@@ -36,7 +36,7 @@ def print_result(result: ExportResult) -> None:
 def _worst(rows: list[Comparison]) -> str:
     worst = max(rows, key=lambda row: (row.share, row.error))
     limit = '' if worst.limit is None else f' (allowed {worst.limit:g})'
-    return (f'{worst.check} differs by at most {worst.error:.1e}{limit}, on '
+    return (f'{worst.check}: largest difference {worst.error:.1e}{limit}, on '
             f'{", ".join(dict.fromkeys(row.where for row in rows))}')
 
 
@@ -51,4 +51,4 @@ def print_usage(results: list[ExportResult]) -> None:
     runnable = [result for result in usable if result.rows]
     if runnable:
         show('Use it, without OpenMMLab:\n  python -m mmlowformer.runtime '
-             f'{short(runnable[0].folder)} PHOTO')
+             f'{short(runnable[0].folder)} IMAGE')

@@ -1,6 +1,6 @@
 """LowFormer's classifier as a head of MMPreTrain.
 
-The only module of this package that imports a host library; the registry
+The only module of this package that imports MMPreTrain; the registry
 imports it when a config names the head.
 """
 from mmpretrain.models.heads import ClsHead

@@ -1,4 +1,4 @@
-"""An exported model in the place of a model of a host library."""
+"""An exported model that replaces a model of an OpenMMLab library."""
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,9 @@ from ..runtime.sessions import open_session
 
 @MODELS.register_module()
 class ExportedModel(BaseModel):
-    """Predicts with a runtime what a host's test pipeline has prepared.
+    """Predicts with a runtime on inputs of a library's test pipeline.
 
-    So the host's loops, metrics and pictures work on it.
+    So the library's loops, metrics and visualizers work with it.
 
     Args:
         folder (str | Path): What ``tools/export.py`` wrote for a format.

@@ -1,6 +1,6 @@
 """MMPreTrain's classifier, taking weights in the published key formats.
 
-It imports a host library; the registry imports it when a config names it.
+It imports MMPreTrain; the registry imports it when a config names it.
 """
 from mmpretrain.models.classifiers import ImageClassifier
 

@@ -1,4 +1,4 @@
-"""Names of results that tell files apart and suit file systems."""
+"""Unique names of result files that are valid in file systems."""
 import hashlib
 import os
 import re
@@ -19,7 +19,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def video_names(sources: Sequence[str]) -> list[str]:
-    """Names that tell videos apart."""
+    """Unique names of videos."""
     files = [source for source in sources if Path(source).is_file()]
     names = dict(zip(files, short_names(files)))
     return [names.get(source) or (

@@ -58,7 +58,7 @@ def read_archs(path: str) -> dict[str, dict]:
 
 
 def random_archs(count: int, seed: int = 0) -> dict[str, dict]:
-    """Random networks between and beside the published ones."""
+    """Random networks that resemble the published ones."""
     pick = random.Random(seed)
     return {f'random_{index}': _random_arch(pick) for index in range(count)}
 
@@ -121,7 +121,7 @@ def times_of(rows: Sequence[dict]) -> dict[str, float]:
 
 def compare_latency_models(rows: Sequence[dict], shape: tuple[int, int],
                            batch_size: int) -> dict:
-    """Leave-one-out errors of the latency model and of a line of MACs.
+    """Leave-one-out errors of the latency model and of a linear fit.
 
     Each variant and ablation is predicted by a model that was fitted on all
     other networks, the random ones included.
@@ -172,7 +172,7 @@ class Choice:
 
     # Milliseconds of a call.
     budget: float
-    # The best first; all kept the budget when they were measured again.
+    # The best first; all met the budget when they were measured again.
     names: list[str]
     milliseconds: dict[str, float]
     # Candidates that exceeded the budget then.
@@ -214,7 +214,7 @@ def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
         settings (Settings): What is measured, and for how long.
         path (Path): The file of the study.
         progress (BenchmarkProgress, optional): Callbacks.
-        timer (Timer, optional): Defaults to that of the device.
+        timer (Timer, optional): Defaults to the device's timer.
 
     Returns:
         list[Choice]: One for each budget that was measured; none after

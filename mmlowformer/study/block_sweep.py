@@ -1,4 +1,4 @@
-"""Measure blocks of equal work over channels, resolutions and batch sizes."""
+"""Measure blocks of equal MACs over channels, resolutions and batch sizes."""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,18 +92,18 @@ class FusionGain:
 
     size: int
     batch_size: int
-    # By channels, the rate of fused over that of unfused blocks.
+    # By channels, the rate of fused relative to unfused blocks.
     ratios: dict[int, float]
 
     @property
     def below(self) -> int | None:
-        """Channels from which on fusing is slower; None if it never is."""
+        """Number of channels from which fusing is slower, or None."""
         return min((channels for channels, ratio in self.ratios.items()
                     if ratio <= 1), default=None)
 
     @property
     def advice(self) -> str:
-        """When to fuse, in words."""
+        """Describe when fusing is faster."""
         channels = sorted(self.ratios)
         if self.below is None:
             advice = f'fuse, up to {channels[-1]} channels at least'
@@ -117,7 +117,7 @@ class FusionGain:
 
 
 def fusion_gains(study: dict) -> list[FusionGain]:
-    """The gain by fusing for each batch size and size of feature maps."""
+    """The speedup by fusing for each batch size and feature map size."""
     ratios: dict[tuple[int, int], dict[int, float]] = {}
     for cell in study['cells']:
         rates = {row['block_type']: row['gmacs_per_second']

@@ -24,9 +24,9 @@ from ..models.blocks import (
 from ..models.reparameterize import fuse_for_inference
 from .op_counter import Work, count_operators
 
-# The common work in 1x1 convolutions.
+# The common MACs, in 1x1 convolutions.
 BUDGET = 100
-# How much of the work a stack may miss, and how much may be filled.
+# Fractions of the MACs that a stack may miss, and that fillers may add.
 TOLERANCE = 0.01
 MAX_FILLED = 0.15
 EXPAND_RATIO = 5
@@ -34,7 +34,7 @@ EXPAND_RATIO = 5
 MAX_BLOCKS = 128
 # How many blocks without multiply-accumulates are stacked.
 COPIES = 8
-# A single block with more work than so many budgets is not timed.
+# A single block with more than so many times the MACs is not timed.
 TOO_LARGE = 4
 # Kernels are an identity with so much noise: in a long stack values neither
 # vanish nor explode.
@@ -140,7 +140,7 @@ class Stack(Sequential):
 
 @dataclass(frozen=True)
 class StackPlan:
-    """A stack of blocks that has the common work."""
+    """A stack of blocks with the common number of MACs."""
 
     block_type: str
     channels: int
@@ -171,12 +171,12 @@ def _stack(block_type: str, channels: int, blocks: int, filled: int) -> Stack:
 
 
 def common_work(channels: int, size: int) -> int:
-    """Multiply-accumulates that all stacks have, for one image."""
+    """Multiply-accumulates of each stack, for one image."""
     return BUDGET * channels**2 * size**2
 
 
 def plan(block_type: str, channels: int, size: int) -> StackPlan | None:
-    """Plan a stack with the common work; None if a block is too large."""
+    """Plan a stack with the common MACs; None if a block is too large."""
     one = _count(block_type, channels, size, 1, 0)
     macs, budget = sum(one.macs.values()), common_work(channels, size)
     if macs > TOO_LARGE * budget:

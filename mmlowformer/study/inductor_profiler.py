@@ -21,7 +21,7 @@ PRODUCTS = re.compile(
     r'conv|^b?(add)?b?mm\.|^(_mkl)?_?linear|scaled_dot_product|attention')
 # In the code that inductor writes: kernel and number, and the call.
 CALLS = re.compile(r'\[Provenance debug handles\] (\S+:\d+)\n(.*)')
-# Loops that inductor wrote itself: they prepare what others multiply.
+# Loops that inductor wrote itself: they prepare inputs of products.
 LOOPS = 'cpp_fused'
 
 
@@ -54,7 +54,7 @@ class _Origins:
         for node in graph.nodes:
             weight = _weight(node)
             layer = self._owners.get(weight) or _layer(node)
-            # Layers share what is a constant.
+            # Layers share constants.
             if layer is not None and node.all_input_nodes:
                 self._layers[node.name] = layer
             if weight in self._owners or _is_product(node):
@@ -75,7 +75,7 @@ class _Origins:
 
 
 def _weight(node: fx.Node) -> str:
-    """The constant that comes first, which of convolutions is the weight."""
+    """The first constant, which is the weight of a convolution."""
     return next((str(source.target) for source in node.all_input_nodes
                  if source.op == 'get_attr'), '')
 

@@ -87,7 +87,7 @@ def rows_of(kernels: list[Kernel], macs: Mapping[str, int],
 
 def _placed(macs: Mapping[str, int],
             blocks: Collection[str]) -> dict[str, int]:
-    """Assign the MACs of layers without kernels to the layer around."""
+    """Assign the MACs of layers without kernels to the enclosing layer."""
     work: dict[str, int] = {}
     for layer, count in macs.items():
         name = layer
@@ -115,7 +115,7 @@ def _row(layers: tuple[str, ...], kernels: list[Kernel],
 
 
 def _title(layers: tuple[str, ...]) -> str:
-    """Names of layers with their common prefix once."""
+    """Names of layers, with their common prefix only once."""
     if len(layers) == 1:
         return layers[0] or WHOLE
     shared = os.path.commonprefix([name.split('.') for name in layers])

@@ -29,7 +29,7 @@ def costs_of(work: Work, batch_size: int = 1) -> np.ndarray:
 
 
 def line_costs(work: Work, batch_size: int = 1) -> np.ndarray:
-    """The inputs of a line through the MACs: their number, and 1."""
+    """The inputs of a linear fit to the MACs: their number, and 1."""
     return np.array([batch_size * sum(work.macs.values()), 1.])
 
 
@@ -41,13 +41,13 @@ class LatencyModel:
     seconds: np.ndarray
 
     def __call__(self, costs: np.ndarray) -> float:
-        """Predict seconds; show them with the error of the model only."""
+        """Predict seconds; show them only with the error of the model."""
         return float(costs @ self.seconds)
 
 
 def fit(costs: Sequence[np.ndarray], seconds: Sequence[float],
         ridge: float = RIDGE) -> LatencyModel:
-    """Fit rates that are not negative, with small relative errors."""
+    """Fit non-negative rates that minimize the relative errors."""
     optimize = need('scipy.optimize', 'scipy')
     # A network of 5 ms counts as much as one of 500 ms.
     shares = np.array(costs) / np.array(seconds)[:, None]

@@ -189,7 +189,7 @@ def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
         raise UserError('an exported file does not name its layers; name the '
                         'model, with --backend onnxruntime or openvino')
     reference = reference_outputs(model, images)
-    # Layers are those of the network without a compiler or an exporter.
+    # The layers of the network before compilation or export.
     eager = replace(options, compile=None, backend='torch')
     network = copy.deepcopy(model)
     with torch.no_grad():
@@ -198,7 +198,7 @@ def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
         layers = _TimedLayers(network, partial(prepared.run, cast), timer,
                               _macs_placement(model, network, images, cast))
         if options != eager:
-            # One call finds the layers.
+            # One call detects the layers.
             layers()
             prepared = prepare(copy.deepcopy(model), options, images)
         checked_errors(prepared.call(cast), reference, options.dtype)

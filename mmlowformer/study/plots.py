@@ -159,7 +159,7 @@ def _draw_fusing(study: dict, figure: Figure) -> None:
                   f'{gain.batch_size}', **_style(index))
     axes.axhline(1, color='gray', linewidth=0.8)
     axes.set(xlabel='channels', ylabel='rate of fused over unfused MBConv\n'
-             '(at equal work; above 1 fusing pays)')
+             '(at equal MACs; above 1 fusing is faster)')
     axes.set_ylim(bottom=0)
     _log_x_ticks(axes, sorted({c for gain in gains for c in gain.ratios}))
     axes.legend(fontsize=8)

@@ -182,6 +182,6 @@ def _layers(sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def _reader(op: Any) -> Any:
-    """The kernel that reads the output of another one."""
+    """The kernel that reads the output of another kernel."""
     readers = op.output(0).get_target_inputs() if op.get_output_size() else ()
     return next(iter(readers)).get_node() if readers else None

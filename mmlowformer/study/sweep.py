@@ -118,7 +118,7 @@ def run(study: dict, measurements: list[Measurement], path: Path,
     done = [cell['key'] for cell in study['cells']]
     left = [item for item in measurements if rounded(item.key) not in done]
     if final and not left and not study['complete']:
-        # Fewer measurements are wanted than before.
+        # Fewer measurements are requested than before.
         write(path, dict(study, complete=True))
     study['complete'] = final and not left
     progress.start_series(sum(item.cost for item in left))
@@ -147,7 +147,7 @@ def describe(study: dict) -> str:
 
 def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: BenchmarkProgress) -> dict:
-    """Measure models, or note in their rows why that fails."""
+    """Measure models, or record the reason of a failure in their rows."""
     try:
         record = benchmark(specs, settings, timer, progress)
         return {key: record[key] for key in ('complete', 'peak', 'rows')}

@@ -30,7 +30,7 @@ def _tables_of_layers(study: dict) -> list[Table]:
     for batch in dict.fromkeys(row['batch_size'] for row in rows):
         here = [row for row in rows if row['batch_size'] == batch]
         found.append(_matrix(
-            f'GMAC/s, batch size {batch} (* a single block, of other work)',
+            f'GMAC/s, batch size {batch} (* a single block with other MACs)',
             [row for row in here if row['macs']], _rate))
         found.append(_matrix(
             f'ms of one block, with its share of fillers, batch size {batch}',
@@ -174,8 +174,8 @@ def tables_of(study: dict) -> list[Table]:
 def lines_of(study: dict) -> list[str]:
     """The text below the tables."""
     gains = fusion_gains(study) if study['study'] == 'layers' else []
-    return ['MBConv, fused or not, at equal work (in brackets the rate of '
-            'fused over unfused):', *(gain.advice for gain in gains)
+    return ['When to fuse an MBConv, at equal MACs (in brackets: rate fused '
+            'over unfused):', *(gain.advice for gain in gains)
             ] if gains else []
 
 

@@ -1,4 +1,4 @@
-"""Where fusing pays, and which places of a grid are measured."""
+"""Where fused blocks are faster, and which places of a grid are measured."""
 import pytest
 
 from mmlowformer.study import block_sweep as layers

@@ -1,4 +1,4 @@
-"""Stacks of equal work."""
+"""Stacks of equal MACs."""
 import pytest
 import torch
 

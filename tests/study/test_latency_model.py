@@ -5,7 +5,7 @@ import pytest
 
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import Settings, measure
+from mmlowformer.benchmark.run import Settings, benchmark
 from mmlowformer.study.latency_model import (
     COSTS,
     costs_of,
@@ -46,7 +46,7 @@ def test_fit_recovers_known_rates_from_a_fake_clock(clock,  # noqa: F811
     specs = [Spec(str(index), 'test',
                   lambda work=work: Costly(clock, seconds_of(work)))
              for index, work in enumerate(networks)]
-    record = measure(specs, Settings(
+    record = benchmark(specs, Settings(
         shape=(32, 32), batch_size=1, min_time=1., repeats=3), Timer(clock))
     latency_model = fit(
         [costs_of(work) for work in networks],

@@ -174,8 +174,8 @@ def test_another_size_than_trained_for(trained, config, options, run_here,
     told = [on_one_line(run_here(
         TEST, config, trained[0], *options, *more, cwd=tmp_path).stdout)
         for more in ([], [size])]
-    assert 'other sizes' not in told[0]
-    assert 'other sizes of images' in told[1]
+    assert 'other image sizes' not in told[0]
+    assert 'other image sizes' in told[1]
     assert 'Resize 64x64; here Resize 32x32' in told[1]
     assert 'run/tiny.py' in told[1]
 

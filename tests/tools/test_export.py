@@ -34,11 +34,11 @@ def test_a_verified_classifier(run_here, tiny, shapes, tmp_path):
                       '--trust-config', '--out', 'out', cwd=folder)
     assert result.returncode == 0, result.stdout
     shown = ' '.join(result.stdout.split())
-    assert 'top-1 differs by at most 0.0e+00' in shown
+    assert 'top-1: largest difference 0.0e+00' in shown
     assert re.search(r'Metric accuracy/top1 (\S+), exported \1 ', shown)
     assert 'ms an image, ONNX Runtime' in shown
     assert 'verified: out/onnx' in shown
-    assert 'python -m mmlowformer.runtime out/onnx PHOTO' in shown
+    assert 'python -m mmlowformer.runtime out/onnx IMAGE' in shown
     assert (folder / 'out/onnx/comparison.png').is_file()
     description = json.loads((folder / 'out/onnx/model.json').read_text())
     assert description['classes'] == ['circle', 'square', 'star', 'triangle']

@@ -168,8 +168,8 @@ def press_ctrl_c(monkeypatch):
 
 @pytest.mark.parametrize(('stage', 'words'), [
     ('before_train_iter', 'Interrupted before the first checkpoint: there '
-     'is nothing to go on from'),
-    ('before_val_iter', 'The same command with --resume goes on from '
+     'is nothing to resume'),
+    ('before_val_iter', 'The same command with --resume continues from '
      'run/epoch_1.pth.'),
 ])
 def test_interrupted(stage, words, press_ctrl_c, shapes, tmp_path):

@@ -11,7 +11,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-    # After resizing, because the drawn boxes are those of the original.
+    # After resizing, because boxes are drawn on the original image.
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-# Of frames, the metric's truth among them.
+# Keys of frames, with the metric's ground truth.
 test_pipeline = [
     dict(
         type='TransformBroadcaster',

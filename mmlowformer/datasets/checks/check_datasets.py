@@ -44,7 +44,7 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
 
 def check_order(names: Sequence[str], where: str, others: Sequence[str],
                 elsewhere: str) -> None:
-    """Make sure that both places number the classes alike."""
+    """Make sure that both sources number the classes in the same order."""
     numbers = numbers_of(names)
     for name, number in numbers_of(others).items():
         if numbers.get(name, number) != number:
@@ -62,7 +62,7 @@ def numbers_of(classes: Sequence[str]) -> dict[str, int]:
 
 
 def names_in(value: object) -> list[str]:
-    """Names of classes in a value of a config or file, if it holds any."""
+    """Class names in a value of a config or file, if any."""
     if not isinstance(value, (list, tuple)):
         return []
     return [item for item in value if isinstance(item, str)]
@@ -83,7 +83,7 @@ def _leaves(dataset: dict) -> Iterator[dict]:
 
 
 def class_names(dataset: dict, cfg: Config) -> object:
-    """The names of classes that a data set is going to use."""
+    """The class names that a data set will use."""
     classes = dataset.get('classes')  # of MMPreTrain
     metainfo = {**getattr(_class_of(dataset, cfg), 'METAINFO', {}),
                 **({'classes': classes} if classes else {}),

@@ -100,7 +100,7 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
 
 def warn_of_unused(found: set[int], classes: Sequence[str], what: str
                    ) -> None:
-    """Warn of classes that cannot be learned."""
+    """Warn of classes without images."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
     if not unused:
@@ -134,7 +134,7 @@ def _lines(path: str) -> list[str]:
 
 
 def label_mismatch(labels: dict[str, int], classes: Sequence[str]) -> str:
-    """Describe an image whose number is not that of its class folder."""
+    """Describe an image whose label differs from its class folder."""
     numbers = numbers_of(classes)
     for name, label in labels.items():
         label_of_folder = numbers.get(name.split('/')[0], label)

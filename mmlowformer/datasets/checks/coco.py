@@ -131,7 +131,7 @@ def _has_masks(dataset: dict) -> bool:
 
 
 def _missing_keys(content: dict) -> Iterator[tuple[str, str]]:
-    """Keys that MMDetection and its metric need, and a conversion does not."""
+    """Keys that only MMDetection and its metric require."""
     for annotation in content['annotations']:
         for key in ('id', 'area'):
             if not is_number(annotation.get(key)):
@@ -171,7 +171,7 @@ def _check_usable(content: dict, classes: Iterable[str], dataset: dict,
 
 def _unused(annotation: dict, image: dict, known: set, min_size: float
             ) -> str | None:
-    """Why MMDetection leaves a box out, or ignores it."""
+    """Why MMDetection drops or ignores a box."""
     left, top, width, height = annotation['bbox']
     if annotation['category_id'] not in known:
         return 'of other classes'

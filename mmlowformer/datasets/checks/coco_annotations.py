@@ -11,7 +11,7 @@ LARGEST = 1e9
 
 def find_errors(content: dict, *, masks: bool = True) -> Iterator[
         tuple[str, str]]:
-    """Kinds and examples of what would silently change a training."""
+    """Kinds and examples of errors that would silently change a training."""
     yield from _image_errors(content)
     yield from _box_errors(content)
     if masks:

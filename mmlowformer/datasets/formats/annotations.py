@@ -1,4 +1,4 @@
-"""Annotated images, whatever format the annotations came in."""
+"""Annotated images, independent of the annotation format."""
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -167,7 +167,7 @@ def annotation_files(source: str, suffix: str) -> Iterator[tuple[Path, Path]]:
 
 def check_same_image(named: str | None, own: str | None, file: Path,
                      errors: AnnotationErrors) -> str | None:
-    """The image of an annotation file, by its content or by its name."""
+    """Find the image of an annotation file by its content or its name."""
     if named and own and named != own:
         errors.add('file that is named like one image and refers to another',
                    f'{file}: {named}')

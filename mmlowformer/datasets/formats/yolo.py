@@ -130,7 +130,7 @@ def _names(content: dict) -> list[str]:
             isinstance(name, (str, int, float)) for name in names):
         raise ValueError('names is not a list of names')
     if any(isinstance(name, bool) for name in names):
-        raise ValueError('YAML reads yes, no, on and off as truth values: '
+        raise ValueError('YAML reads yes, no, on and off as booleans: '
                          'quote such names')
     if content.get('nc', len(names)) != len(names):
         raise ValueError(f'nc is {shown(content["nc"], 40)}, names has '

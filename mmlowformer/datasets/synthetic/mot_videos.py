@@ -1,6 +1,6 @@
 """Synthetic videos of many shapes in MOT17's format.
 
-The shapes look like those of :mod:`mmlowformer.datasets.synthetic.shapes`, so
+The shapes look like in :mod:`mmlowformer.datasets.synthetic.shapes`, so
 that a detector trained on these images detects them.
 """
 import json

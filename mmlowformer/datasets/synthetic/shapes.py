@@ -120,7 +120,7 @@ def _segmentation(shapes: list, size: int) -> np.ndarray:
 
 
 def _generator(seed: int, split: str, *index: int) -> np.random.Generator:
-    """Independent of the number of images and of the other split."""
+    """A random generator that depends on seed, split and index only."""
     return np.random.default_rng([seed, list(SPLITS).index(split), *index])
 
 

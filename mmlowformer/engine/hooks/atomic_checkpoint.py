@@ -166,7 +166,7 @@ def _way_out(work_dir: str | Path) -> str:
                 'disk with --work-dir, and start again.')
     return (f'The checkpoint before, {latest} '
             f'({_megabytes(latest.stat().st_size)}), is intact: free space, '
-            'and go on with the same command and --resume.')
+            'and repeat the command with --resume.')
 
 
 def _megabytes(size: int) -> str:

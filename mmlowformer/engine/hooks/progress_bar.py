@@ -79,7 +79,7 @@ class ProgressBarHook(SwitchableHook):
         set_bar(None)
         show(wrapped(f'Validation: {shown_metrics(runner, metrics or {})}',
                      '  '))
-        # An iteration-based training goes on within its only epoch.
+        # An iteration-based training resumes within its only epoch.
         if runner.iter < runner.max_iters and by_iteration(runner):
             self._start()
 

@@ -54,7 +54,7 @@ def _is_due(runner: Runner) -> bool:
 
 
 def _validated(runner: Runner) -> int:
-    """The iteration of the last complete validation, 0 if there is none."""
+    """The iteration of the last complete validation, or 0."""
     folder = Path(runner.cfg.get('load_from') or runner.work_dir).parent
     for record in (folder / RECORD, Path(runner.work_dir, RECORD)):
         if record.is_file():

@@ -36,7 +36,7 @@ async function take(files) {
       throw new Error('the file is too large: ' +
         `${model.limits.megabytes} MB is the limit`);
     }
-    say(`Looking at ${name} …`);
+    say(`Predicting ${name} …`);
     canvas.classList.add('old');
     const answer = await fetch('predict', {
       method: 'POST', body: file, signal: mine.signal,
@@ -102,13 +102,13 @@ function draw() {
 
 function title(objects) {
   if (!shown.objects) {
-    return {segmentation: 'Share of the pixels', retrieval: 'Most similar',
+    return {segmentation: 'Share of pixels', retrieval: 'Most similar',
             classification: 'Most likely'}[shown.task];
   }
   const counts = new Map();
   for (const {name} of objects) counts.set(name, (counts.get(name) || 0) + 1);
   return [...counts].map(([name, count]) => `${count} ${name}`).join(', ') ||
-    `Nothing of this score (${shown.objects.length} below)`;
+    `No objects above this score (${shown.objects.length} below)`;
 }
 
 function paint(objects, opacity) {
