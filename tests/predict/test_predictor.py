@@ -107,8 +107,8 @@ def test_paths_arrays_and_pictures(find_boxes, photos, tmp_path):
     for source in (str(lossless), lossless.read_bytes(), array,
                    Image.open(lossless)):
         same(find_boxes(source), expected)
-    grey = find_boxes(array[..., 0])
-    same(grey, find_boxes(array[..., :1].repeat(3, 2)))
+    gray = find_boxes(array[..., 0])
+    same(gray, find_boxes(array[..., :1].repeat(3, 2)))
 
 
 @pytest.fixture

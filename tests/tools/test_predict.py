@@ -189,7 +189,7 @@ def odd_images(folder, photo):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     photo.save(folder / 'good.JPG')
-    photo.convert('L').save(folder / 'grey.png')
+    photo.convert('L').save(folder / 'gray.png')
     cv2.imwrite(str(folder / '16bit.png'), gray.astype(np.uint16) * 257)
     photo.convert('CMYK').save(folder / 'cmyk.jpg')
     photo.convert('RGBA').save(folder / 'alpha.png')
@@ -202,7 +202,7 @@ def odd_images(folder, photo):
     photo.save(folder / 'modern.webp')
     photo.resize((1, 1)).save(folder / 'pixel.png')
     return dict.fromkeys((
-        'good.JPG', 'grey.png', '16bit.png', 'cmyk.jpg', 'alpha.png',
+        'good.JPG', 'gray.png', '16bit.png', 'cmyk.jpg', 'alpha.png',
         'gray_alpha.png', 'palette.png', 'bits.png', 'animated.gif',
         'modern.webp'), '60x40') | {
         'turned.jpg': '40x60', 'pixel.png': '1x1'}
@@ -227,7 +227,7 @@ def test_odd_images_are_read_right(detector, photo, tmp_path):
     pipeline = Predictor(detector, device='cpu').pipeline
     for name in set(sizes) - {'pixel.png', 'bits.png'}:
         expected = small.convert(
-            'L' if name.startswith(('grey', '16')) else 'RGB').convert('RGB')
+            'L' if name.startswith(('gray', '16')) else 'RGB').convert('RGB')
         if name == 'palette.png':
             # Of few colors, as the file has them.
             expected = Image.open(tmp_path / 'in' / name).convert('RGB')

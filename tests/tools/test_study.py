@@ -49,7 +49,7 @@ def test_layers(run_here, tmp_path, monkeypatch):
     assert row['steps'] == ['build', 'deploy (own)']
     assert len((tmp_path / 'a.csv').read_text().splitlines()) == 1 + 2 * 4
     # Complete: shown again, not measured again.
-    monkeypatch.setattr(sweep, 'measure', None)
+    monkeypatch.setattr(sweep, 'benchmark', None)
     content = (tmp_path / 'a.json').read_bytes()
     assert run_here(STUDY, *GRID, *QUICK, '--deploy', '--out', 'a',
                     cwd=tmp_path).returncode == 0
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_not_gone_on_with(error_here, tmp_path):
 
 def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
                                            monkeypatch):
-    measure, calls = sweep.measure, []
+    measure, calls = sweep.benchmark, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -143,7 +143,7 @@ def test_ctrl_c_and_the_same_command_again(run_here, error_here, tmp_path,
             raise KeyboardInterrupt
         return measure(*arguments)
 
-    monkeypatch.setattr(sweep, 'measure', interrupted)
+    monkeypatch.setattr(sweep, 'benchmark', interrupted)
     result = run_here(STUDY, *GRID, *QUICK, '--out', 'a', cwd=tmp_path)
     assert result.returncode == 130
     assert 'INCOMPLETE' in result.stdout
