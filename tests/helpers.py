@@ -3,6 +3,7 @@ import contextlib
 import io
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,3 +164,16 @@ def forget_runs(kind=ManagerMixin):
                 handler.close()
         child._instance_dict.clear()
         forget_runs(child)
+
+
+def write_custom_data(folder, shapes):
+    """Boxes, masks and class folders, where configs of custom data look."""
+    shutil.copytree(shapes / 'ade/images/training', folder / 'images')
+    shutil.copytree(shapes / 'ade/annotations/training', folder / 'masks')
+    (folder / 'images/circle').mkdir()
+    (folder / 'images/square').mkdir()
+    (folder / 'masks/classes.txt').write_text('ground\ncircle\n')
+    for name in ('train', 'val'):
+        (folder / f'{name}.txt').write_text('000000.jpg\n' * 40)
+        shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
+                    folder / f'{name}.json')

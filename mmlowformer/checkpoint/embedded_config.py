@@ -69,8 +69,9 @@ def _executed(text: str, source: str) -> Config:
 
 def _as_data(text: str, source: str) -> Config:
     try:
-        return Config({**_for_predicting(_read(text, PARTS)),
-                       **_hooks_for_predicting(text)})
+        tree = ast.parse(text)
+        return Config({**_for_predicting(_read(tree, PARTS)),
+                       **_hooks_for_predicting(tree)})
     except NotAllowed as error:
         raise UserError(
             f'the config in checkpoint {source} wants {error}, which is not '
@@ -97,10 +98,10 @@ def _for_predicting(values: dict) -> dict:
     return parts
 
 
-def _hooks_for_predicting(text: str) -> dict:
+def _hooks_for_predicting(tree: ast.Module) -> dict:
     """The score threshold of drawn boxes, if the config sets one."""
     with suppress(*UNREADABLE, KeyError):
-        hooks = _read(text, ('default_hooks', ))['default_hooks']
+        hooks = _read(tree, ('default_hooks', ))['default_hooks']
         threshold = hooks['visualization']['score_thr']
         if type(threshold) in (int, float) and 0 <= threshold <= 1:
             return dict(default_hooks=dict(
@@ -108,10 +109,10 @@ def _hooks_for_predicting(text: str) -> dict:
     return {}
 
 
-def _read(text: str, names: tuple[str, ...]) -> dict:
+def _read(tree: ast.Module, names: tuple[str, ...]) -> dict:
     """Values of variables in Python source that only assigns values."""
     values = {}
-    for statement in ast.parse(text).body:
+    for statement in tree.body:
         if not isinstance(statement, ast.Assign):
             raise ValueError(f'line {statement.lineno} is no assignment')
         for target in statement.targets:
@@ -176,7 +177,7 @@ def _warn_of_other_sizes(cfg: Config, content: dict, source: str) -> None:
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     try:
-        own = _read(str(text), ('test_dataloader', ))
+        own = _read(ast.parse(str(text)), ('test_dataloader', ))
         trained = _sizes(own.get('test_dataloader'))
     except UNREADABLE:
         return

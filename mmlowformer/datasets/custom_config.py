@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
-from ..utils.deprecation import old_names
+from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
 from .checks.coco_file import read_coco
 from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
@@ -18,7 +18,7 @@ from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
 UNKNOWN = ('object', )
 
 # Copies of ``*_custom.py`` import them.
-__getattr__ = old_names(
+__getattr__ = lazy_names(
     __name__, own_boxes='custom_detection', own_masks='custom_segmentation',
     own_folders='custom_classification')
 

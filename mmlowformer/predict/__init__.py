@@ -5,7 +5,7 @@ from ..runtime.results import (
     Result,
     Segmentation,
 )
-from ..utils.deprecation import old_names
+from ..utils.imports import lazy_names
 from .arguments import (
     add_model_arguments,
     add_trust_argument,
@@ -25,4 +25,4 @@ __all__ = ['Classification', 'CocoIdMapper', 'Detections', 'Inputs',
            'add_trust_argument', 'build_predictor', 'collect_inputs',
            'load_model', 'output_folder', 'short_names', 'video_names']
 
-__getattr__ = old_names(__name__, Neighbours='RetrievalResult')
+__getattr__ = lazy_names(__name__, Neighbours='RetrievalResult')

@@ -14,7 +14,7 @@ from ..config.mot_requirements import require_packages
 from ..errors import UserError
 from ..predict.predictor import Predictor
 from ..runtime.results import Detections, left_top_width_height
-from ..utils.deprecation import old_names
+from ..utils.imports import lazy_names
 from ..visualization.drawing import Boxes, class_colors, draw_boxes
 
 # A file in MOTChallenge's format, with a line for each object of a frame.
@@ -26,7 +26,7 @@ TRACE = 40
 # Lowest score of a box that continues a track.
 LOW_SCORE = 0.1
 
-__getattr__ = old_names(__name__, Identified='MOTResult',
+__getattr__ = lazy_names(__name__, Identified='MOTResult',
                         identify='track_objects')
 
 

@@ -1,7 +1,7 @@
 """The old name of :mod:`mmlowformer.tracking.tracker`."""
-from ..utils.deprecation import old_names
+from ..utils.imports import lazy_names
 from .tracker import SOTState
 
 __all__ = ['SOTState']
 
-__getattr__ = old_names(__name__, Follower='SOTState')
+__getattr__ = lazy_names(__name__, Follower='SOTState')

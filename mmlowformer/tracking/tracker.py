@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models import LowFormer
 from ..registry import MODELS
-from ..utils.deprecation import old_names
+from ..utils.imports import lazy_names
 from .correlation import PixelCorrelation
 from .crop_region import Region, check_box, clip
 from .datasets.frames import read_frames
@@ -24,7 +24,7 @@ LOSS_WEIGHTS = dict(giou=2., l1=5., focal=1.)
 # Positions whose predicted box is compared with the true one.
 BOX_CELLS = ('predicted', 'true')
 
-__getattr__ = old_names(__name__, Follower='SOTState')
+__getattr__ = lazy_names(__name__, Follower='SOTState')
 
 
 @MODELS.register_module()

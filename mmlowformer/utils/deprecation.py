@@ -8,7 +8,7 @@ from argparse import (
     Namespace,
     _ActionsContainer,
 )
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .text import wrapped
@@ -18,18 +18,6 @@ def warn_renamed(old: str, new: str) -> None:
     """Warn the caller's caller of an old name."""
     warnings.warn(f'{old} is called {new} now; the old name works until the '
                   'next release', DeprecationWarning, stacklevel=3)
-
-
-def old_names(module: str, **names: str) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` that finds old names under their new ones."""
-    def __getattr__(name: str) -> Any:
-        if name not in names:
-            raise AttributeError(
-                f'module {module!r} has no attribute {name!r}')
-        warn_renamed(f'{module}.{name}', names[name])
-        return getattr(sys.modules[module], names[name])
-
-    return __getattr__
 
 
 def rename_option(parser: _ActionsContainer, old: str, new: str) -> None:

@@ -12,14 +12,16 @@ from ..errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def lazy_names(package: str, modules: dict[str, str], **renamed: str
-               ) -> Callable[[str], Any]:
-    """A package's ``__getattr__``, which imports modules on first use.
+def lazy_names(package: str, modules: dict[str, str] | None = None,
+               **renamed: str) -> Callable[[str], Any]:
+    """A module's ``__getattr__``, which imports other modules on first use.
 
-    ``modules`` has the names of each module, ``renamed`` has old names.
+    ``modules`` has the names of each module, ``renamed`` has old names; new
+    ones that no module has are the module's own.
     """
-    homes = {name: module for module, names in modules.items()
-             for name in names.split()}
+    homes = dict.fromkeys(renamed.values(), package)
+    homes.update((name, module) for module, names in (modules or {}).items()
+                 for name in names.split())
 
     def __getattr__(name: str) -> Any:
         if name in renamed:

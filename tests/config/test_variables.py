@@ -13,6 +13,8 @@ from mmlowformer.datasets.custom_config import custom_detection
 from mmlowformer.engine.config_overrides import apply_options
 from mmlowformer.errors import UserError
 
+from ..helpers import write_custom_data
+
 NAMES = ('retinanet_lowformer_b0_custom', 'fpn_lowformer_b0_custom',
          'lowformer_b0_custom')
 CHILD = """
@@ -27,15 +29,7 @@ epochs = 5
 def mine(tmp_path_factory, shapes):
     """A folder with data, and copies of the configs."""
     folder = tmp_path_factory.mktemp('variables') / 'mine'
-    shutil.copytree(shapes / 'ade/images/training', folder / 'images')
-    shutil.copytree(shapes / 'ade/annotations/training', folder / 'masks')
-    (folder / 'images/circle').mkdir()
-    (folder / 'images/square').mkdir()
-    (folder / 'masks/classes.txt').write_text('ground\ncircle\n')
-    for name in ('train', 'val'):
-        (folder / f'{name}.txt').write_text('000000.jpg\n' * 40)
-        shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
-                    folder / f'{name}.json')
+    write_custom_data(folder, shapes)
     for name in NAMES:
         shutil.copy(get_config_path(name), folder)
         (folder.parent / f'{name}_child.py').write_text(

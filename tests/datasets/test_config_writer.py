@@ -12,7 +12,7 @@ from mmlowformer.datasets.config_writer import Settings, literal, write_config
 from mmlowformer.engine.data_root import follow_data_root
 from mmlowformer.errors import UserError
 
-from ..helpers import ROOT
+from ..helpers import ROOT, write_custom_data
 
 TOOL = ROOT / 'tools/data.py'
 OLD = dict(boxes='retinanet_lowformer_b0_custom',
@@ -23,15 +23,7 @@ OLD = dict(boxes='retinanet_lowformer_b0_custom',
 def mine(tmp_path, shapes):
     """A folder with the data of all three tasks."""
     folder = tmp_path / 'mine'
-    shutil.copytree(shapes / 'ade/images/training', folder / 'images')
-    shutil.copytree(shapes / 'ade/annotations/training', folder / 'masks')
-    (folder / 'images/circle').mkdir()
-    (folder / 'images/square').mkdir()
-    (folder / 'masks/classes.txt').write_text('ground\ncircle\n')
-    for name in ('train', 'val'):
-        (folder / f'{name}.txt').write_text('000000.jpg\n' * 40)
-        shutil.copy(shapes / 'coco/annotations/instances_train2017.json',
-                    folder / f'{name}.json')
+    write_custom_data(folder, shapes)
     return folder
 
 
