@@ -14,11 +14,14 @@ from mmlowformer.utils import file_lock
 HOLDER = """
 import multiprocessing, sys, time
 from mmlowformer.utils.file_lock import work_dir_lock
-with work_dir_lock(sys.argv[1]):
-    # As the workers of a data loader.
-    multiprocessing.get_context('fork').Process(
-        target=time.sleep, args=[60]).start()
+
+def work():
+    # A worker of a data loader, which has closed the lock by now.
     print('locked', flush=True)
+    time.sleep(60)
+
+with work_dir_lock(sys.argv[1]):
+    multiprocessing.get_context('fork').Process(target=work).start()
     time.sleep(60)
 """
 
