@@ -13,7 +13,10 @@ default_hooks = dict(
     run_summary=dict(type='mmlowformer.RunSummaryHook'),
     config_warnings=dict(type='mmlowformer.ConfigWarningHook'),
     progress_bar=dict(type='mmlowformer.ProgressBarHook'),
+    resume_order=dict(type='mmlowformer.ResumeOrderHook'),
     resume_validation=dict(type='mmlowformer.ResumeValidationHook'),
+    early_stopping_record=dict(type='mmlowformer.EarlyStoppingRecordHook'),
+    log_history=dict(type='mmlowformer.LogHistoryHook'),
     atomic_checkpoint=dict(type='mmlowformer.AtomicCheckpointHook'))
 
 env_cfg = dict(

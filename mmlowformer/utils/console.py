@@ -39,6 +39,8 @@ SUPPRESSED_WARNINGS = re.compile('|'.join((
     'Default ``avg_non_ignore`` is False',
     'The draw is False',
     'The prefix is not set in metric class',
+    # ResumeOrderHook skips them without loading.
+    r'Advance dataloader \d+ steps',
     # Done a moment later.
     'backend is not initialized because save_dir is None',
     'Failed to search registry with scope',

@@ -15,13 +15,13 @@ from ...checkpoint.resume import latest_checkpoint
 from ...errors import UserError
 from ...registry import HOOKS
 from ...utils.files import atomic_write
-from .resume_validation import RECORD
+from .resume_validation import RECORD, STOPPED
 from .switchable import SwitchableHook
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'
-# Files that MMEngine and ResumeValidationHook replace.
-RECORDS = ('last_checkpoint', RECORD)
+# Files that MMEngine and hooks replace.
+RECORDS = ('last_checkpoint', RECORD, STOPPED)
 CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -12,6 +12,8 @@ from .switchable import SwitchableHook
 
 # Beside MMEngine's own "last_checkpoint".
 RECORD = 'last_validation'
+# Written by EarlyStoppingRecordHook.
+STOPPED = 'stopped_early.json'
 
 
 @HOOKS.register_module()
