@@ -113,7 +113,7 @@ def main() -> None:
     engine.enable_safe_loading(os.environ)
     with (engine.destroy_process_group(),
           engine.one_line_errors('test.py'),
-          engine.quiet_screen(tables=True),
+          engine.quiet_screen(tables=True), engine.parse_once(),
           engine.exit_on_interrupt(lambda: 'Interrupted: no metrics.')):
         cfg = prepare(args)
         with (engine.exit_on_interrupt(lambda: interrupted(cfg)),

@@ -136,7 +136,7 @@ def main() -> None:
     args = parse_args()
     engine.enable_safe_loading(os.environ)
     with (engine.destroy_process_group(), engine.one_line_errors('train.py'),
-          engine.quiet_screen()):
+          engine.quiet_screen(), engine.parse_once()):
         cfg = prepare(args)
         with (engine.exit_on_interrupt(lambda: interrupted(cfg.work_dir)),
               engine.work_dir_lock(cfg.work_dir),

@@ -6,12 +6,14 @@ The functions without underscore complete the variables of the deprecated
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
-from .checks.coco_file import read_coco
+from .checks.coco_file import read_to_load
+from .checks.remembered import Result, remembered
 from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
 
 # Replaces classes that are not known yet.
@@ -96,11 +98,18 @@ def _checked_size(size: object) -> tuple[int, int]:
 
 def detection_data(values: dict) -> tuple[int, tuple[str, ...]]:
     """Number of training images, and the classes of an annotation file."""
-    path = os.path.join(values['data_root'], values['train_ann_file'])
-    content = read_coco(_existing(path))
+    path = _existing(os.path.join(values['data_root'],
+                                  values['train_ann_file']))
+    count, classes = remembered(['detection_data', os.path.abspath(path)],
+                                partial(_images_and_classes, path))
+    return count, tuple(classes)
+
+
+def _images_and_classes(path: str) -> Result:
+    content = read_to_load(path)
     if not content['categories']:
         raise UserError(f'{path} has no categories, so there are no classes')
-    return len(content['images']), tuple(content['categories'])
+    return (len(content['images']), content['categories']), [path]
 
 
 def segmentation_data(values: dict) -> tuple[int, tuple[str, ...]]:

@@ -17,6 +17,7 @@ __getattr__ = lazy_names(__name__, {
     '..config.mot_requirements': 'require_packages',
     '..config.scope': 'require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
+    '..datasets.checks.coco_file': 'parse_once',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings print_compile_note',
     '..errors':

@@ -3,7 +3,9 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
+from ..utils.allocator import without_garbage_collection
 from ..utils.console import install_screen_handler
 
 
@@ -18,6 +20,12 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         install_screen_handler(logger)
         return logger
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        """Build a data loader; annotations are millions of objects."""
+        with without_garbage_collection():
+            return Runner.build_dataloader(*args, **kwargs)
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
                             ) -> OptimWrapper:

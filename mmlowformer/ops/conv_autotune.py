@@ -5,7 +5,6 @@ threads. So both algorithms are timed once for each kind of convolution, and
 the times are kept in a file.
 """
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from torch import nn
 
 from ..errors import first_line
 from ..utils.device import cpu_name
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, cache_file
 from ..utils.timing import Timer
 from .conv_heuristics import ConvSize, use_winograd_by_heuristic
 from .module_utils import to_channels_last
@@ -64,7 +63,7 @@ def use_winograd_by_measurement(*size) -> bool:
 
 @cache
 def _was_faster(conv: ConvSize, threads: int) -> bool:
-    machine, kind, file = _machine(), _kind(conv), cache_file()
+    machine, kind, file = _machine(), _kind(conv), cache_file(FILE)
     times = _load(file).setdefault(machine, {})
     if kind not in times:
         if not _is_writable(file):
@@ -86,16 +85,6 @@ def _kind(conv: ConvSize) -> str:
     return (f'{conv.in_channels} to {conv.out_channels} channels, '
             f'{2**(conv.tiles.bit_length() - 1)} tiles, '
             f'{str(conv.dtype).removeprefix("torch.")}')
-
-
-def cache_file() -> Path:
-    """The file that keeps the times."""
-    folder = os.environ.get('XDG_CACHE_HOME')
-    try:
-        return Path(folder or Path.home() / '.cache', 'mmlowformer', FILE)
-    # In containers, for users that the system does not know.
-    except RuntimeError:
-        return Path(os.devnull, FILE)  # Cannot be written.
 
 
 @cache

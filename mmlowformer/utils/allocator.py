@@ -1,7 +1,9 @@
-"""Tell glibc what to do with freed memory."""
+"""Tell glibc and Python what to do with freed memory."""
 import contextlib
 import ctypes
+import gc
 import os
+from collections.abc import Iterator
 
 # Constants of malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -32,3 +34,18 @@ def return_free_memory() -> None:
     # Other C libraries do not have it.
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles again and again.
+
+    It takes 40 % of the time in which millions of objects are created.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -55,6 +55,16 @@ def folder_problem(folder: Path) -> str | None:
     return None
 
 
+def cache_file(name: str) -> Path:
+    """A file in the user's cache folder, which may not be writable."""
+    folder = os.environ.get('XDG_CACHE_HOME')
+    try:
+        return Path(folder or Path.home() / '.cache', 'mmlowformer', name)
+    # In containers, for users that the system does not know.
+    except RuntimeError:
+        return Path(os.devnull, name)
+
+
 @contextmanager
 def atomic_write(path: str | Path, suffix: str = '.part') -> Iterator[Path]:
     """Yield a file beside ``path`` that replaces it on success.

@@ -14,6 +14,7 @@ from mmlowformer.ops.conv_autotune import (
 from mmlowformer.ops.conv_heuristics import (
     use_winograd_by_heuristic as by_heuristic,
 )
+from mmlowformer.utils.files import cache_file
 
 LARGE = (128, 64, 1, 32, 32)
 
@@ -56,7 +57,7 @@ def test_timed_once(timed):
 def test_what_is_kept(timed):
     by_measurement(*LARGE)
     (machine, times), = json.loads(
-        conv_autotune.cache_file().read_text()).items()
+        cache_file(conv_autotune.FILE).read_text()).items()
     assert f'torch {torch.__version__}' in machine
     assert f'{torch.get_num_threads()} threads' in machine
     assert times == {'128 to 64 channels, 64 tiles, float32':
@@ -94,7 +95,7 @@ def test_threads_are_told_apart(timed):
 
 def test_other_processes_are_not_forgotten(timed):
     by_measurement(*LARGE)
-    file = conv_autotune.cache_file()
+    file = cache_file(conv_autotune.FILE)
     content = json.loads(file.read_text())
     content['another machine'] = {'some': dict(direct=1., winograd=2.)}
     file.write_text(json.dumps(content))
@@ -108,7 +109,7 @@ def test_other_processes_are_not_forgotten(timed):
                                      '"\\ud800"', '[' * 100_000, '1' * 9999,
                                      '{"x":' * 100_000])
 def test_a_broken_file(timed, content):
-    file = conv_autotune.cache_file()
+    file = cache_file(conv_autotune.FILE)
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert by_measurement(*LARGE)
@@ -127,7 +128,7 @@ def loop(file):
     lambda file: file.write_bytes(b'\xff')])
 def test_no_file_in_its_place(timed, make):
     """It is replaced, not followed, but for a folder, which stays."""
-    file = conv_autotune.cache_file()
+    file = cache_file(conv_autotune.FILE)
     file.parent.mkdir(parents=True)
     make(file)
     with (pytest.warns(UserWarning, match='Is a directory')
@@ -140,7 +141,7 @@ def test_no_file_in_its_place(timed, make):
 
 
 def test_a_link_is_replaced(timed, tmp_path):
-    file, other = conv_autotune.cache_file(), tmp_path / 'precious.json'
+    file, other = cache_file(conv_autotune.FILE), tmp_path / 'precious.json'
     file.parent.mkdir(parents=True)
     other.write_text('{"precious": {}}')
     file.symlink_to(other)
@@ -158,7 +159,7 @@ def test_nothing_is_left_of_what_cannot_be_written(timed, monkeypatch, error):
     with (pytest.warns(UserWarning, match='XDG_CACHE_HOME')
           if error is OSError else pytest.raises(KeyboardInterrupt)):
         assert by_measurement(*LARGE)
-    assert not os.listdir(conv_autotune.cache_file().parent)
+    assert not os.listdir(cache_file(conv_autotune.FILE).parent)
 
 
 def test_without_a_home(timed, monkeypatch):

@@ -1,14 +1,19 @@
 """Checks of a config's data sets before anything is built."""
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from ...config.loading import dicts_in, kind_of
 from ...errors import UserError, is_first_process, shown
 from ..paths import check_paths, read_lines
+from .remembered import remembered
 
 # Module and function of a check, by the method that reads a data set's
 # annotations; subclasses inherit it. Imported when needed.
@@ -34,12 +39,28 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
             classes = class_names(dataset, cfg)
             if not dataset.get('backend_args'):
                 check_paths(dataset, name, cfg.get('data_root'))
-                check = _check_for(_class_of(dataset, cfg))
-                if check:
-                    check(dataset, classes, cfg, name)
+                for text in _warnings(dataset, classes, cfg, name):
+                    print_log(text, 'current', logging.WARNING)
             if names_in(classes):
                 check_order(*known, names_in(classes), name)
                 known = known if known[0] else (names_in(classes), name)
+
+
+def _warnings(dataset: dict, classes: object, cfg: Config, name: str
+              ) -> list[str]:
+    """Check a data set that was not checked before, or has changed."""
+    cls = _class_of(dataset, cfg)
+    check = _check_for(cls)
+    if check is None:
+        return []
+    # Other transforms and models do not matter.
+    steps = [step for _, step in dicts_in(dataset.get('pipeline'))
+             if str(kind_of(step)).startswith('Load')]
+    counts = [part['num_classes'] for _, part in dicts_in(cfg.model)
+              if 'num_classes' in part]
+    question = (cls, name, classes, dict(dataset, pipeline=steps), counts,
+                os.getcwd())
+    return remembered(question, partial(check, dataset, classes, cfg, name))
 
 
 def check_order(names: Sequence[str], where: str, others: Sequence[str],

@@ -1,32 +1,36 @@
 """Checks of data sets with a folder per class, or a list of images."""
-import logging
 import os
 from collections.abc import Sequence
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from ...config.loading import kind_of
 from ...errors import UserError, printable, shown, some_of
 from ..paths import check_distinct, check_names, paths_of, read_text
 from .check_datasets import numbers_of
+from .remembered import Result
 
 # The existence of so many images is checked; of more, evenly spaced ones.
 MOST_IMAGES = 25_000
 
 
 def check_folders(dataset: dict, classes: tuple | None,
-                  cfg: Config, dataloader: str) -> None:
+                  cfg: Config, dataloader: str) -> Result:
     """Make sure that the folders or labels match the classes."""
     folder = paths_of(dataset).get('data_prefix.img_path')
     listed = _list_of(dataset)
     # ImageNet's test split has no labels.
     if not dataset.get('with_label', True) or dataset.get('split') == 'test':
-        return
+        return [], ()
     if listed:
-        _check_list(listed, folder, classes, cfg, dataloader)
-    if listed or folder is None:
-        return
+        return _check_list(listed, folder, classes, cfg, dataloader), ()
+    if folder is not None:
+        _check_class_folders(dataset, folder, classes, cfg)
+    return [], ()
+
+
+def _check_class_folders(dataset: dict, folder: str, classes: tuple | None,
+                         cfg: Config) -> None:
     names = class_folders(folder)
     where = os.path.abspath(folder)
     if not names:
@@ -74,7 +78,7 @@ def _list_of(dataset: dict) -> str | None:
 
 
 def _check_list(path: str, folder: str | None, classes: tuple | None,
-                cfg: Config, dataloader: str) -> None:
+                cfg: Config, dataloader: str) -> list[str]:
     count = len(classes) if classes else (cfg.model.get('head') or {}).get(
         'num_classes')
     labels = read_labels(path)
@@ -93,20 +97,20 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
         raise UserError(f'{len(missing)} of {len(some)} images in {path} are '
                         f'not in {os.path.abspath(str(folder))}, first '
                         f'{shown(missing[0])}')
-    if dataloader.startswith('train'):
-        warn_of_unused(set(labels.values()), classes or (),
-                       f'{path} lists no image')
+    return unused_classes(
+        set(labels.values()), classes or (), f'{path} lists no image',
+        dataloader)
 
 
-def warn_of_unused(found: set[int], classes: Sequence[str], what: str
-                   ) -> None:
-    """Warn of classes without images."""
+def unused_classes(found: set[int], classes: Sequence[str], what: str,
+                   dataloader: str) -> list[str]:
+    """Warnings of classes that a training cannot learn."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
-    if not unused:
-        return
-    print_log(f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
-              'classes cannot be learned.', 'current', logging.WARNING)
+    if not unused or not dataloader.startswith('train'):
+        return []
+    return [f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
+            'classes cannot be learned.']
 
 
 def read_labels(path: str) -> dict[str, int]:

@@ -8,11 +8,13 @@ from functools import partial
 from mmengine.config import Config
 
 from ...errors import UserError, shown
+from ...utils.allocator import without_garbage_collection
 from ..annotation_errors import AnnotationErrors
 from ..paths import paths_of
 from .coco_annotations import find_errors, is_number
-from .coco_file import read_coco
+from .coco_file import read_coco, read_to_load
 from .masks import upright_size
+from .remembered import Result
 
 # The sizes of so many images are compared; of more, evenly spaced ones.
 MOST_READ = 25_000
@@ -20,14 +22,16 @@ FIX = 'Fix the file, or remove these from it'
 
 
 def check_coco(dataset: dict, classes: tuple,
-               cfg: Config, dataloader: str) -> None:
+               cfg: Config, dataloader: str) -> Result:
     """Make sure that categories are the classes, and that images exist."""
-    check_content(read_coco(paths_of(dataset)['ann_file']), classes, dataset,
-                  'data_prefix.img', dataloader)
+    return check_content(
+        read_to_load(paths_of(dataset)['ann_file']), classes, dataset,
+        'data_prefix.img', dataloader)
 
 
+@without_garbage_collection()
 def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
-                  dataloader: str) -> None:
+                  dataloader: str) -> Result:
     """Do what :func:`check_coco` does, for a file that was read."""
     paths = paths_of(dataset)
     path = paths['ann_file']
@@ -37,6 +41,14 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
     _check_images(content, paths.get(prefix), path)
     if not dataset.get('test_mode') or not dataloader.startswith('test'):
         _check_usable(content, classes, dataset, path)
+    return [], _paths(content, paths.get(prefix), path)
+
+
+def _paths(content: dict, folder: str | None, path: str) -> set[str]:
+    """The annotation file and the folders of its images."""
+    folders = {os.path.dirname(name) for name in content['images']}
+    return {path} | {os.path.join(folder, name) for name in folders
+                     if folder is not None}
 
 
 def check_trainable(content: dict, path: str, folder: str | None = None,
@@ -50,7 +62,7 @@ def check_trainable(content: dict, path: str, folder: str | None = None,
 
 
 def check_coco_boxes(dataset: dict, classes: tuple | None,
-                     cfg: Config, dataloader: str) -> None:
+                     cfg: Config, dataloader: str) -> Result:
     """Do what :func:`check_coco` does, whatever the categories are."""
     paths = paths_of(dataset)
     content = read_coco(paths['ann_file'])
@@ -58,6 +70,8 @@ def check_coco_boxes(dataset: dict, classes: tuple | None,
         paths['ann_file'], FIX)
     _check_images(content, paths.get('data_prefix.img'), paths['ann_file'])
     _check_usable(content, content['categories'], dataset, paths['ann_file'])
+    return [], _paths(content, paths.get('data_prefix.img'),
+                      paths['ann_file'])
 
 
 def _check_categories(content: dict, classes, path: str) -> None:

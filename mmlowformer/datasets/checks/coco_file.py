@@ -1,21 +1,76 @@
 """Reading COCO's annotation files."""
+import gc
 import json
+import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
 
 from ...errors import UserError, first_line, is_printable, shown
+from ...utils.allocator import without_garbage_collection
 from ..paths import check_distinct, check_regular
+
+# Contents that MMDetection is going to load.
+_PARSED: ContextVar[dict[tuple, object] | None] = ContextVar(
+    'parsed', default=None)
+
+
+@contextmanager
+def parse_once() -> Iterator[None]:
+    """Within it, MMDetection loads what :func:`read_to_load` has parsed."""
+    token = _PARSED.set({})
+    try:
+        yield
+    finally:
+        _PARSED.reset(token)
+        gc.unfreeze()
+
+
+def read_to_load(path: str) -> dict:
+    """Read an annotation file that MMDetection is going to load."""
+    parsed = _PARSED.get()
+    if parsed is None or not os.path.isfile(path):
+        return read_coco(path)
+    key = _state(path)
+    if key not in parsed:
+        parsed[key] = _parse(path)
+        # Until it is loaded, no collection looks at its millions of objects.
+        gc.freeze()
+        import_module('.coco_api', __package__).use_parsed()
+    return parts_of(parsed[key], path)
+
+
+def take_parsed(path: str) -> object | None:
+    """The content of a file that was read to be loaded, only once."""
+    parsed = _PARSED.get() or {}
+    content = parsed.pop(_state(path), None)
+    if not parsed:
+        gc.unfreeze()
+    return content
+
+
+def _state(path: str) -> tuple:
+    info = os.stat(path)
+    return (os.path.realpath(path), info.st_size, info.st_mtime_ns,
+            info.st_ctime_ns)
 
 
 def read_coco(path: str) -> dict:
     """Read an annotation file, see :func:`parts_of`."""
     check_regular(path)
+    return parts_of(_parse(path), path)
+
+
+def _parse(path: str) -> object:
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        with (open(path, encoding='utf-8') as file,
+              without_garbage_collection()):
+            return json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} is not a COCO annotation file, or truncated: '
                         f'{first_line(error)}') from error
-    return parts_of(content, path)
 
 
 def parts_of(content: object, path: str) -> dict:

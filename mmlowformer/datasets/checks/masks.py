@@ -1,9 +1,10 @@
 """Checks of segmentation masks, read as MMSegmentation reads them."""
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
@@ -15,7 +16,8 @@ from ...config.loading import kind_of
 from ...errors import UserError, first_line, shown, some_of
 from ...utils.images import check_depth
 from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
-from .class_folders import warn_of_unused
+from .class_folders import unused_classes
+from .remembered import Result
 
 IGNORED = 255
 # So many masks are decoded (half a minute); of more, evenly spaced ones.
@@ -27,7 +29,7 @@ EXIF_ORIENTATION = 0x0112
 
 
 def check_masks(dataset: dict, classes: tuple | None,
-                cfg: Config, dataloader: str) -> None:
+                cfg: Config, dataloader: str) -> Result:
     """Make sure that each image has a mask that fits it and the classes."""
     _check_num_classes(classes, cfg)
     _check_classes_file(dataset, classes)
@@ -41,7 +43,7 @@ def check_masks(dataset: dict, classes: tuple | None,
                         f'{built.img_suffix}')
     load = _loader(dataset, cfg)
     if load is None:
-        return
+        return [], ()
     some = range(0, len(built), -(-len(built) // MOST_MASKS))
     check = partial(_check_mask, load=load, classes=classes)
     with ThreadPoolExecutor() as pool:
@@ -54,9 +56,22 @@ def check_masks(dataset: dict, classes: tuple | None,
                         'or to evaluate')
     if only_first_and_ignored(found, len(classes or ())):
         raise UserError(f'the masks of {folder} {TWO_VALUES}')
-    if dataloader.startswith('train'):
-        warn_of_unused(found, classes or (), f'The {len(some)} masks of '
-                       f'{folder} hold no pixel')
+    infos = map(built.get_data_info, range(len(built)))
+    return unused_classes(
+        found, classes or (), f'The {len(some)} masks of {folder} hold no '
+        'pixel', dataloader), _paths(dataset, infos)
+
+
+def _paths(dataset: dict, infos: Iterable[dict]) -> set[str]:
+    """The lists and folders in which images and masks are found."""
+    roots = tuple(map(os.path.abspath, paths_of(dataset).values()))
+    folders = {os.path.dirname(os.path.abspath(info[key])) for info in infos
+               for key in ('img_path', 'seg_map_path')}
+    parents = {str(parent) for folder in folders
+               for parent in Path(folder).parents}
+    # New folders between a root and the images may hold images, too.
+    return {*roots, *folders, *(
+        parent for parent in parents if parent.startswith(roots))}
 
 
 def _folder(dataset: dict) -> str:

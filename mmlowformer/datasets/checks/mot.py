@@ -15,6 +15,7 @@ from ..paths import paths_of
 from .coco import FIX, check_content
 from .coco_annotations import is_number
 from .coco_file import read_coco
+from .remembered import Result
 
 # The only category that the metrics of MOTChallenge count.
 COUNTED = 1
@@ -23,15 +24,16 @@ KEYS = ('instance_id', 'mot_conf', 'visibility')
 
 
 def check_mot(dataset: dict, classes: tuple, cfg: Config, dataloader: str
-              ) -> None:
+              ) -> Result:
     """Make sure that videos can be tracked and evaluated."""
     path = paths_of(dataset)['ann_file']
     content = read_coco(path)
-    check_content(content, classes, dataset, 'data_prefix.img_path',
-                  dataloader)
+    result = check_content(content, classes, dataset, 'data_prefix.img_path',
+                           dataloader)
     # Other video data sets of MMDetection have no such metrics.
     if kind_of(dataset) == 'MOTChallengeDataset':
         AnnotationErrors(_find_errors(content)).check(path, FIX)
+    return result
 
 
 def _find_errors(content: dict) -> Iterator[tuple[str, str]]:

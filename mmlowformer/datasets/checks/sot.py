@@ -10,13 +10,14 @@ from rich.progress import track
 
 from ...config.loading import kind_of
 from ...errors import UserError
+from .remembered import Result
 
 # So many problems are named.
 SHOWN = 3
 
 
 def check_sot(dataset: dict, classes: tuple | None, cfg: Config,
-              dataloader: str) -> None:
+              dataloader: str) -> Result:
     """Make sure that each box has a frame and that boxes are usable."""
     with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as \
             registry:
@@ -30,6 +31,7 @@ def check_sot(dataset: dict, classes: tuple | None, cfg: Config,
         raise UserError(f'{os.path.abspath(videos.data_root)}: ' + '; '.join(
             islice(problems, SHOWN)) + (
                 f'; and {more} more' if more > 0 else ''))
+    return [], ()
 
 
 def _problems(record: dict, tracked: bool) -> Iterator[str]:
