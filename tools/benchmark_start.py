@@ -120,7 +120,7 @@ def write_config(cfg: Config, root: Path) -> Path:
         model=dict(backbone=dict(init_cfg=None)),
         default_hooks=dict(
             checkpoint=dict(by_epoch=False), logger=dict(interval=1))))
-    del cfg.train_cfg['max_epochs']
+    cfg.train_cfg.pop('max_epochs', None)
     for _, step in dicts_in(cfg.train_dataloader):
         if 'scale' in step:
             step['scale'] = (64, 64)

@@ -136,13 +136,10 @@ def test_a_warning_is_repeated(data, log):
     root, cfg = data
     for mask in root.glob('annotations/training/*'):
         Image.new('L', (64, 64), 1).save(mask)
-    texts = []
     for _ in range(2):
         log.clear()
         check(cfg)
-        texts.append(log.text)
-    assert texts[0] == texts[1]
-    assert 'cannot be learned' in texts[0]
+        assert '4 of 5 classes cannot be learned' in log.text
 
 
 def records():
