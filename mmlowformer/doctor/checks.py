@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from ..export.requirements import INT8_PACKAGES, PACKAGES
 from . import machine, software
-from .environment import NOT_REACHED, CheckResult, Environment, skipped
+from .environment import (
+    NOT_REACHED,
+    OPS_TASKS,
+    CheckResult,
+    Environment,
+    skipped,
+)
 from .software import LIBRARIES
 
 TASKS = dict(
@@ -20,7 +26,6 @@ TASKS = dict(
 ALL = tuple(TASKS)
 LIBRARY_OF = dict(detection='mmdet', segmentation='mmseg',
                   classification='mmpretrain', mot='mmdet')
-OPS = ('detection', 'segmentation', 'mot')
 TRACKERS = ('lap', 'motmetrics', 'trackeval')
 PEERS = ('timm', 'onnx', 'onnxruntime', 'openvino')
 
@@ -52,9 +57,9 @@ CHECKS = (
     Check('GPU', machine.gpu, ('train', 'benchmark'), ALL, ('torch', )),
     Check('mmengine', partial(software.imports, 'mmengine')),
     Check('mmcv', software.mmcv, after=STACK[:2]),
-    Check('compiler', machine.compiler, OPS),
-    Check('mmcv ops', software.ops, OPS, ('train', ), STACK),
-    Check('mmcv on GPU', software.ops_on_gpu, OPS, ('train', )),
+    Check('compiler', machine.compiler, OPS_TASKS),
+    Check('mmcv ops', software.ops, OPS_TASKS, ('train', ), STACK),
+    Check('mmcv on GPU', software.ops_on_gpu, OPS_TASKS, ('train', )),
     Check('mmlowformer', software.installed),
     Check('backbone', software.backbone, after=STACK),
     Check('weights', software.weights, after=(*STACK, 'mmlowformer')),

@@ -14,7 +14,6 @@ from .environment import (
     skipped,
     warning,
 )
-from .machine import has_gpu
 
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain')
 # mmcv's nms takes at most 1.8 times as long as torchvision's if compiled with
@@ -62,8 +61,7 @@ def families(env: Environment) -> CheckResult | None:
         return None
     if not doubled and not (forks and others):
         return ok('the maintained forks (onedl-*)' if forks else "OpenMMLab's")
-    fix = fixes.keep_family(
-        forks if len(forks) > len(others) else others, env)
+    fix = fixes.keep_family(max(others, forks, key=len), installed, env)
     symptom = WRONG_MMCV.format(env['mmcv'] or '...')
     if not doubled:
         return warning(f'{forks[0]} beside {others[0]}: both families in one '
@@ -152,7 +150,7 @@ def ops(env: Environment) -> CheckResult:
 
 
 def ops_on_gpu(env: Environment) -> CheckResult | None:
-    if not has_gpu(env) or env.error('ops'):
+    if not env.has_gpu or env.error('ops'):
         return None
     if error := env.error('ops on gpu'):
         text = ('the ops were compiled for the CPU only'
@@ -189,7 +187,7 @@ def backbone(env: Environment) -> CheckResult:
                       "KeyError: 'mmlowformer.LowFormer is not in the "
                       "mmdet::model registry'; the reason, which MMEngine "
                       f'hides, is {error}',
-                      fixes.fix_import(env, failed, again))
+                      fixes.fix_import(env, failed))
     if failed == 'forward':
         return broken('b0 cannot be built or computed', error,
                       fixes.TORCH_AGAIN)
@@ -203,7 +201,7 @@ def weights(env: Environment) -> CheckResult:
                       'export TMPDIR=/path/on/a/larger/disk')
     if error:
         return broken('init_cfg does not load weights as it should', error,
-                      fixes.install(env, 'mmengine', again=True))
+                      fixes.reinstall(env, 'mmengine'))
     text = 'loaded; those of another network are refused'
     if {'huggingface-hub', 'safetensors'} <= set(env.versions):
         return ok(text)
@@ -223,12 +221,12 @@ def library(name: str, env: Environment) -> CheckResult:
                 step.crashed or 'mmcv' in f'{step.error} {step.modules}'):
             return skipped('mmcv._ext')
         return broken(f'importing {failed} fails', step.error,
-                      fixes.fix_library(env, failed))
+                      fixes.fix_import(env, failed))
     if error := env.error(f'{name} look-up'):
         if env.error('mmlowformer'):
             return skipped('mmlowformer')
         return broken('does not find mmlowformer.LowFormer', error,
-                      fixes.install(env, 'mmengine', again=True))
+                      fixes.reinstall(env, 'mmengine'))
     base = env.error(f'{name} base')
     text = f'{env[name]}, finds mmlowformer.LowFormer'
     # Without pkg_resources all fail, which another check reports.
