@@ -84,6 +84,8 @@ def fix_import(env: Environment, module: str) -> str:
         return f'pip install {pinned(OTHER_NAMES.get(name, name))}'
     if module == 'mmlowformer':
         return install_mmlowformer('--force-reinstall')
+    if module == 'torchvision':
+        return _install_torchvision(env)
     return reinstall(env, module.partition('.')[0])
 
 

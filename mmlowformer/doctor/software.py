@@ -15,14 +15,17 @@ from .environment import (
     warning,
 )
 
-LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain')
+# The libraries, and the tasks that need them.
+LIBRARIES = dict(mmdet=('detection', 'mot'), mmseg=('segmentation', ),
+                 mmpretrain=('classification', ))
 # mmcv's nms takes at most 1.8 times as long as torchvision's if compiled with
 # -O2 or -O3, and 8 to 16 times as long without optimization.
 SLOW = 2.5
 WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
 
 
-def imports(module: str, env: Environment) -> CheckResult:
+def imports(module: str, env: Environment,
+            text: str = 'importing it fails') -> CheckResult:
     error = env.error(module)
     if env.absent(module):
         if module in ('mmengine', 'mmcv'):
@@ -30,8 +33,7 @@ def imports(module: str, env: Environment) -> CheckResult:
                      'installed')
         return missing('not installed', error, fixes.install(env, module))
     if error:
-        return broken('importing it fails', error,
-                      fixes.fix_import(env, module))
+        return broken(text, error, fixes.fix_import(env, module))
     return ok(env[module])
 
 
@@ -109,11 +111,8 @@ def numpy(env: Environment) -> CheckResult:
 
 
 def torchvision(env: Environment) -> CheckResult:
-    error = env.error('torchvision')
-    if not error or env.absent('torchvision'):
-        return imports('torchvision', env)
-    return broken(f'{env.versions.get("torchvision")} is not that of torch '
-                  f'{env["torch"]}', error, fixes.install(env, 'torchvision'))
+    return imports('torchvision', env, f'{env.versions.get("torchvision")} is '
+                   f'not that of torch {env["torch"]}')
 
 
 def mmcv(env: Environment) -> CheckResult:
@@ -128,17 +127,18 @@ def mmcv(env: Environment) -> CheckResult:
 
 def ops(env: Environment) -> CheckResult:
     ratio = env['ops']
-    build = fixes.build_mmcv(env)
     if error := env.error('mmcv._ext') or env.error('ops'):
-        if 'undefined symbol' in error:
-            return broken(f'compiled for another torch than {env["torch"]}',
-                          error, build)
-        if not env.absent('mmcv._ext'):
-            return broken('they do not run', error, build)
-        if 'mmcv-lite' not in env.versions:
-            return broken('mmcv was installed without them', error, build)
-        return (broken if env.needs_ops else missing)(
-            'none, this is mmcv-lite', error, build)
+        lite = env.absent('mmcv._ext') and 'mmcv-lite' in env.versions
+        if lite:
+            text = 'none, this is mmcv-lite'
+        elif env.absent('mmcv._ext'):
+            text = 'mmcv was installed without them'
+        elif 'undefined symbol' in error:
+            text = f'compiled for another torch than {env["torch"]}'
+        else:
+            text = 'they do not run'
+        return (missing if lite and not env.needs_ops else broken)(
+            text, error, fixes.build_mmcv(env))
     if ratio is None:
         return ok('nms runs; not timed, torchvision does not work')
     text = f"nms takes {ratio:.1f} x torchvision's time"
