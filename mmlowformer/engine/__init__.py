@@ -22,15 +22,15 @@ __getattr__ = lazy_names(__name__, {
     '..errors':
         'UserError damage_errors first_line one_line_errors printable shown '
         'some_of',
-    '..utils.console': 'exit_on_interrupt quiet_screen show warn',
+    '..utils.console': 'quiet_screen show warn',
     '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':
         'check_new check_new_folder check_outputs new_folder replace_text '
         'write_json write_lines write_text',
-    '..utils.progress_bar': 'counting_bar format_duration',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
+    '..utils.terminal': 'counting_bar format_duration',
     '..utils.text': 'command line short wrapped',
     '..utils.tiles': 'check_tiling',
     '..utils.timing':
@@ -39,7 +39,7 @@ __getattr__ = lazy_names(__name__, {
     '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
-        'destroy_process_group load_config use_tta',
+        'destroy_process_group exit_on_interrupt load_config use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint':
