@@ -18,7 +18,7 @@ from ..checkpoint.embedded_config import (
 )
 from ..config.build_errors import explain_build_errors
 from ..config.loading import dicts_in, find_config, kind_of, read_config
-from ..config.scope import require_scope
+from ..config.requirements import require_scope
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
