@@ -1,4 +1,5 @@
 """Errors that a user can fix, and signals: exits without a traceback."""
+import difflib
 import os
 import reprlib
 import signal
@@ -99,6 +100,12 @@ def some_of(names: Collection[str], most: int = 10) -> str:
     text = ', '.join(shown(name, 60) for name in islice(names, most))
     more = len(names) - most
     return f'{text}, and {more} more' if more > 0 else text
+
+
+def similar(name: str, names: Iterable[str]) -> str:
+    """Suggest a similar name, as the end of a sentence."""
+    close = difflib.get_close_matches(name, set(names), n=1)
+    return f'. Did you mean {close[0]}?' if close else ''
 
 
 class AnnotationErrors:

@@ -11,8 +11,8 @@ __getattr__ = lazy_names(__name__, {
     '..checkpoint.work_dir':
         'check_places check_resumable full_disk_errors latest_checkpoint '
         'saved_checkpoints',
-    '..config.build_errors': 'explain_build_errors',
-    '..config.loading': 'dicts_in find_config read_config',
+    '..config.loading':
+        'dicts_in explain_build_errors find_config read_config',
     '..config.model_kind': 'is_tracker',
     '..config.requirements': 'require_packages require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
@@ -38,7 +38,8 @@ __getattr__ = lazy_names(__name__, {
     '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
-        'destroy_process_group exit_on_interrupt load_config use_tta',
+        'destroy_process_group exit_on_interrupt load_config names_weights '
+        'use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',

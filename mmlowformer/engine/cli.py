@@ -12,7 +12,13 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from torch import distributed
 
-from ..config.loading import config_folder, find_config, read_config
+from ..config.loading import (
+    config_folder,
+    dicts_in,
+    find_config,
+    kind_of,
+    read_config,
+)
 from ..datasets.checks.check_datasets import datasets_in
 from ..errors import DEBUG, UserError, exit_interrupted, is_interrupt
 from ..utils.allocator import keep_freed_memory
@@ -109,6 +115,12 @@ def add_hooks(cfg: Config) -> None:
                 if hooks[name] is None:
                     del hooks[name]
         cfg.default_hooks = hooks
+
+
+def names_weights(cfg: Config) -> bool:
+    """Whether a config names a checkpoint, for the model or a part of it."""
+    return bool(cfg.get('load_from')) or any(
+        kind_of(part) == 'Pretrained' for _, part in dicts_in(cfg.model))
 
 
 def use_tta(cfg: Config) -> None:
