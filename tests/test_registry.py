@@ -86,7 +86,7 @@ def test_an_old_name_still_builds(monkeypatch):
                         (registry.HOOKS, 'FormerHook')):
         # Other tests leave a scope behind.
         with (DefaultScope.overwrite_default_scope('mmlowformer'),
-              pytest.warns(DeprecationWarning,
+              pytest.warns(FutureWarning,
                            match='mmlowformer.DeployHook')):
             hook = hooks.build(dict(type=name))
         assert type(hook).__name__ == 'DeployHook'
@@ -97,7 +97,7 @@ def test_an_old_name_still_builds(monkeypatch):
     ('tracking.template_tracker.Follower', 'SOTState')])
 def test_old_modules_still_import(old, new):
     module, _, name = f'mmlowformer.{old}'.rpartition('.')
-    with pytest.warns(DeprecationWarning, match=f'called {new} now'):
+    with pytest.warns(FutureWarning, match=f'called {new} now'):
         found = getattr(import_module(module), name)
     assert found.__name__ == new
 
