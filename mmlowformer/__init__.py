@@ -50,4 +50,4 @@ __all__ = ['__version__', *_PUBLIC]
 
 # A config that imports mmlowformer may name the backbone without its scope.
 if 'mmengine.registry' in sys.modules:
-    import_module('.models', __name__)
+    __getattr__('LowFormer')

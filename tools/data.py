@@ -171,8 +171,8 @@ def inspect(args: argparse.Namespace) -> None:
         engine.show(f'  {text}')
     if findings.panels:
         write_preview(findings.panels, preview)
-        engine.show(engine.line('Preview', f'{len(findings.panels)} images in '
-                                f'{preview}'))
+        images = engine.counted(len(findings.panels), 'image')
+        engine.show(engine.line('Preview', f'{images} in {preview}'))
     lines = findings.errors.lines() or training_errors(args)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
@@ -274,12 +274,14 @@ def split(args: argparse.Namespace) -> None:
     elif os.path.isdir(args.source):
         images = ImageFolder(args.source)
         if images.hidden:
-            engine.warn(f'{images.hidden} hidden images are left out')
+            engine.warn('left out: '
+                        + engine.counted(images.hidden, 'hidden image'))
         for part, lines in split_images(images, fractions, args.group,
                                         args.seed).items():
             write_lines(folder / f'{part}.txt', lines)
-            engine.show(engine.line(part, f'{len(lines)} images in '
-                                    f'{folder / part}.txt'))
+            engine.show(engine.line(
+                part, f'{engine.counted(len(lines), "image")} in '
+                f'{folder / part}.txt'))
     else:
         raise UserError(f'{args.source} does not exist')
 
@@ -304,9 +306,9 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
         write_lines(folder / f'{part}.txt',
                     [image['file_name'] for image in content['images']])
         engine.show(engine.line(
-            part, f'{len(content["images"])} images, '
-            f'{len(content["annotations"])} objects in {folder / part}.json, '
-            f'names in {part}.txt'))
+            part, f'{engine.counted(len(content["images"]), "image")}, '
+            f'{engine.counted(len(content["annotations"]), "object")} in '
+            f'{folder / part}.json, names in {part}.txt'))
         missing = missing_classes(content)
         if missing:
             engine.warn(f'{part} has no {some_of(missing)}: try another '

@@ -41,7 +41,7 @@ def custom_classification(variables: Mapping) -> dict:
 def _completed(variables: Mapping, look: Callable, kind: str) -> dict:
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  DeprecationWarning, stacklevel=3)
+                  FutureWarning, stacklevel=3)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)

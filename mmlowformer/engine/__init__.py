@@ -30,7 +30,7 @@ __getattr__ = lazy_names(__name__, {
         'write_json write_lines write_text',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
     '..utils.terminal': 'counting_bar format_duration',
-    '..utils.text': 'command line short wrapped',
+    '..utils.text': 'command counted line short wrapped',
     '..utils.tiles': 'check_tiling',
     '..utils.timing':
         'WIDE_SPREAD Candidate interleave median relative_iqr timer_for '

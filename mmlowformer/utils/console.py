@@ -71,7 +71,7 @@ class ScreenHandler(logging.StreamHandler):
         super().__init__(console().file)
         self.setLevel(level)
         self.addFilter(_belongs_on_screen)
-        self.addFilter(FilterDuplicateWarning())
+        self.addFilter(_Settings.shown)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record in lines that fit the terminal."""
@@ -87,6 +87,7 @@ class ScreenHandler(logging.StreamHandler):
 class _Settings:
     tables = False  # Whether to show results by class.
     early = MemoryHandler(0)  # Records from before the log file exists.
+    shown = FilterDuplicateWarning()
 
 
 def show(text: str, style: str = '') -> None:
@@ -186,6 +187,7 @@ def _torch_logs_here() -> Iterator[None]:
 def quiet_screen(*, tables: bool = False) -> Iterator[None]:
     """Show what a person needs; log what else libraries say and print."""
     _Settings.tables = tables
+    _Settings.shown = FilterDuplicateWarning()
     _Settings.early = MemoryHandler(10_000, flushLevel=sys.maxsize)
     with (terminal_of(sys.stdout), _PrintedLines() as lines,
           redirect_stdout(lines), _silent_opencv(), _torch_logs_here(),

@@ -47,5 +47,5 @@ def visible(text: str) -> str:
 
 
 def counted(number: int, word: str, plural: str = '') -> str:
-    """``1 class``, ``2 classes``."""
-    return f'{number:,} ' + (word if number == 1 else plural or f'{word}s')
+    """A number and its noun: ``1 image``, ``2 images``."""
+    return f'{number} {word if number == 1 else plural or word + "s"}'

@@ -14,6 +14,7 @@ from rich.progress import track
 from ...config.loading import kind_of
 from ...errors import UserError, first_line, shown, some_of
 from ...utils.images import opened, upright_size
+from ...utils.text import counted
 from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
 from .class_folders import warn_of_unused
 
@@ -71,7 +72,8 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
-                f'{len(classes)} classes: {some_of(classes, 5)}')
+                f'{counted(len(classes), "class", "classes")}: '
+                f'{some_of(classes, 5)}')
 
 
 def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
@@ -125,7 +127,8 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
         shift = 1 if info['reduce_zero_label'] else 0
         raise UserError(
             f'mask {path} holds the value {beyond[0] + shift}; with '
-            f'{count} classes it may hold {shift} to {count - 1 + shift}, and '
+            f'{counted(count, "class", "classes")} it may hold {shift} to '
+            f'{count - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
     return values
 
