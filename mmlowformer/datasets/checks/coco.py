@@ -7,13 +7,11 @@ from functools import partial
 
 from mmengine.config import Config
 
-from ...errors import UserError, shown
+from ...errors import AnnotationErrors, UserError, shown
 from ...utils.allocator import without_garbage_collection
-from ..annotation_errors import AnnotationErrors
+from ...utils.images import upright_size
 from ..paths import paths_of
-from .coco_annotations import find_errors, is_number
-from .coco_file import read_coco, read_to_load
-from .masks import upright_size
+from .coco_annotations import find_errors, is_number, read_coco, read_to_load
 from .remembered import Result
 
 # The sizes of so many images are compared; of more, evenly spaced ones.

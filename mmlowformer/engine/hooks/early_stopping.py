@@ -6,13 +6,12 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 
-from ...checkpoint.resume import saved_checkpoints
+from ...checkpoint.work_dir import STOPPING_RECORD, saved_checkpoints
 from ...config.loading import dicts_in, kind_of
 from ...registry import HOOKS
 from ...utils.console import say
 from ...utils.files import replace_text
 from ...utils.text import wrapped
-from .resume_validation import STOPPED
 from .switchable import SwitchableHook
 
 # What EarlyStoppingHook counts; all else are its settings.
@@ -37,7 +36,7 @@ class EarlyStoppingRecordHook(SwitchableHook):
 
     def before_train(self, runner: Runner) -> None:
         """Stop again, unless the settings have changed."""
-        record = Path(runner.work_dir, STOPPED)
+        record = Path(runner.work_dir, STOPPING_RECORD)
         source = runner.cfg.get('load_from') or _newest(runner)
         if runner.iter and _read(record) == _description(runner, source):
             say(wrapped(f'{record}: this training was stopped early. '
@@ -52,7 +51,7 @@ class EarlyStoppingRecordHook(SwitchableHook):
         if (runner.train_loop.stop_training and is_main_process()
                 and runner.iter < runner.max_iters):
             source = self._resumed_from or _newest(runner)
-            replace_text(Path(runner.work_dir, STOPPED),
+            replace_text(Path(runner.work_dir, STOPPING_RECORD),
                          json.dumps(_description(runner, source)))
 
 
