@@ -125,7 +125,8 @@ def write_config(cfg: Config, root: Path) -> Path:
         if 'scale' in step:
             step['scale'] = (64, 64)
     for name in ('train_dataloader', 'val_dataloader'):
-        cfg[name].update(num_workers=0, persistent_workers=False)
+        cfg[name].update(
+            batch_size=1, num_workers=0, persistent_workers=False)
         cfg[name].dataset.data_root = f'{root}/'
     cfg.dump(root / 'config.py')
     return root / 'config.py'

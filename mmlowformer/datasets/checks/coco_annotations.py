@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
+from typing import Any
 
 from ...errors import UserError, first_line, is_printable, shown
 from ...utils.allocator import without_garbage_collection
@@ -48,7 +49,7 @@ def read_to_load(path: str) -> dict:
 def _hand_over() -> None:
     """Let MMDetection's data sets take what was parsed."""
     mmdet = import_module('mmdet.datasets')
-    library = import_module('mmdet.datasets.api_wrappers').COCO
+    library: Any = import_module('mmdet.datasets.api_wrappers').COCO
 
     class ParsedCOCO(library):
         def __init__(self, annotation_file: str | None = None):
