@@ -5,6 +5,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..datasets.checks.coco_annotations import forget_parsed
 from ..utils.allocator import without_garbage_collection
 from ..utils.console import install_screen_handler
 
@@ -26,6 +27,11 @@ class QuietRunner(Runner):
         """Build a data loader; annotations are millions of objects."""
         with without_garbage_collection():
             return Runner.build_dataloader(*args, **kwargs)
+
+    def load_or_resume(self) -> None:
+        """Load a checkpoint; by now all data sets are built."""
+        forget_parsed()
+        super().load_or_resume()
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
                             ) -> OptimWrapper:

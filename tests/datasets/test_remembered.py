@@ -1,5 +1,6 @@
 """Annotation files are parsed once, and checked only when they change."""
 import builtins
+import gc
 import json
 import os
 import shutil
@@ -262,6 +263,22 @@ def test_nothing_is_kept_after_a_tool(data, parsed):
     with engine.parse_once():
         check(cfg)
     start(cfg)
+    assert parsed == {TRAIN: 2, VAL: 2}
+
+
+@pytest.mark.parametrize('data', ['coco'], indirect=True)
+def test_nothing_is_kept_while_a_training_runs(data, parsed):
+    """As for data sets that have a parser of their own."""
+    _, cfg = data
+    with engine.parse_once():
+        check(cfg)
+        assert not gc.isenabled()
+        with pytest.raises(AttributeError):  # No Runner was made.
+            engine.QuietRunner.load_or_resume(object.__new__(
+                engine.QuietRunner))
+        assert gc.isenabled()
+        start(cfg)
+    assert gc.isenabled()
     assert parsed == {TRAIN: 2, VAL: 2}
 
 

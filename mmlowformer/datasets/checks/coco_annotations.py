@@ -28,8 +28,16 @@ def parse_once() -> Iterator[None]:
     try:
         yield
     finally:
+        forget_parsed()
         _PARSED.reset(token)
-        gc.unfreeze()
+
+
+def forget_parsed() -> None:
+    """Free what was parsed for data sets that load it in another way."""
+    parsed = _PARSED.get()
+    if parsed is not None:
+        parsed.clear()
+        gc.enable()
 
 
 def read_to_load(path: str) -> dict:
@@ -41,7 +49,7 @@ def read_to_load(path: str) -> dict:
     if key not in parsed:
         parsed[key] = _parse(path)
         # Until it is loaded, no collection looks at its millions of objects.
-        gc.freeze()
+        gc.disable()
         _hand_over()
     return parts_of(parsed[key], path)
 
@@ -67,11 +75,7 @@ def _hand_over() -> None:
 
 def _take(path: str) -> object | None:
     """The content of a file that was read to be loaded, only once."""
-    parsed = _PARSED.get() or {}
-    content = parsed.pop(_state(path), None)
-    if not parsed:
-        gc.unfreeze()
-    return content
+    return (_PARSED.get() or {}).pop(_state(path), None)
 
 
 def _state(path: str) -> tuple:
