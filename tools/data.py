@@ -46,8 +46,10 @@ from mmlowformer.engine import (
     find_config,
     new_folder,
     read_config,
+    show_line,
     shown,
     some_of,
+    unused,
     write_json,
     write_lines,
 )
@@ -102,12 +104,11 @@ def convert(args: argparse.Namespace) -> None:
                                 args.background, step)
     describe(content, dropped, hidden_note(images))
     if args.masks:
-        engine.show(engine.line('Masks', f'{len(annotated)} in {args.masks}, '
-                                f'values 0 to {len(names) - 1} are '
-                                f'{some_of(names)}'))
+        show_line('Masks', f'{len(annotated)} in {args.masks}, values 0 to '
+                  f'{len(names) - 1} are {some_of(names)}')
     if args.out:
         write_json(args.out, content)
-        engine.show(engine.line('Written', args.out))
+        show_line('Written', args.out)
         if refusal:
             engine.warn(f'a training would refuse it: {refusal}')
     suggest('Inspect it', 'inspect', args.masks or args.out, '--images',
@@ -118,9 +119,9 @@ def check_convert_outputs(args: argparse.Namespace) -> None:
     if not args.out and not args.masks:
         raise UserError('nothing to write: name a file with --out, or a '
                         'folder with --masks')
-    if args.out and not args.out.endswith('.json'):
-        raise UserError(f'--out {args.out} must end in .json')
     if args.out:
+        if not args.out.endswith('.json'):
+            raise UserError(f'--out {args.out} must end in .json')
         check_new(args.out)
     if args.masks:
         check_new_folder(args.masks)
@@ -135,12 +136,12 @@ def training_error(parts: dict, source: str, *options) -> str | None:
     return None
 
 
-def require_trainable(content: dict, source: str, remedy: str = '',
-                      *options) -> None:
+def require_trainable(parts: dict, source: str, *options, remedy: str = ''
+                      ) -> None:
     """Write nothing that a training would refuse."""
-    refusal = training_error(parts_of(content, source), source, *options)
+    refusal = training_error(parts, source, *options)
     if refusal:
-        raise UserError(f'{refusal}. {remedy}' if remedy else refusal)
+        raise UserError(refusal + remedy)
 
 
 def describe(content: dict, dropped: int, note: str = '') -> None:
@@ -148,31 +149,30 @@ def describe(content: dict, dropped: int, note: str = '') -> None:
     empty = len(images) - len({item['image_id'] for item in annotations})
     ignored = sum(item['iscrowd'] for item in annotations)
     names = [category['name'] for category in content['categories']]
-    engine.show(engine.line(
-        'Images', f'{len(images)}, {empty} without annotations{note}'))
-    engine.show(engine.line(
-        'Objects', f'{len(annotations)}, {ignored} of them ignored; {dropped} '
-        'without an area left out'))
-    engine.show(engine.line('Classes', f'{len(names)}: {some_of(names)}'))
+    show_line('Images', f'{len(images)}, {empty} without annotations{note}')
+    show_line('Objects', f'{len(annotations)}, {ignored} of them ignored; '
+              f'{dropped} without an area left out')
+    show_line('Classes', f'{len(names)}: {some_of(names)}')
 
 
-def suggest(what: str, *words: str) -> None:
-    program = engine.short(Path(sys.argv[0]).resolve())
+def suggest(what: str, *words: str, tool: str = 'data.py') -> None:
+    program = engine.short(Path(__file__).resolve().with_name(tool))
     engine.show(f'{what}:\n  ' + engine.command('python', program, *words))
 
 
 def inspect(args: argparse.Namespace) -> None:
-    preview = new_preview(args.preview)
+    if args.preview:
+        check_new(args.preview)
+    preview = args.preview or str(unused(PREVIEW))
     findings = find(args)
     for label, text in findings.lines:
-        engine.show(engine.line(label, text))
+        show_line(label, text)
     engine.show('Classes')
     for text in class_lines(findings.counts):
         engine.show(f'  {text}')
     if findings.panels:
         write_preview(findings.panels, preview)
-        engine.show(engine.line('Preview', f'{len(findings.panels)} images in '
-                                f'{preview}'))
+        show_line('Preview', f'{len(findings.panels)} images in {preview}')
     lines = findings.errors.lines() or training_errors(args)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
@@ -192,17 +192,6 @@ def training_errors(args: argparse.Namespace) -> list[str]:
     refusal = training_error(read_coco(args.source), args.source,
                              images_of(args).folder, dataset.get('filter_cfg'))
     return [refusal] if refusal else []
-
-
-def new_preview(named: str | None) -> str:
-    if named:
-        check_new(named)
-        return named
-    path, number = Path(PREVIEW), 1
-    while path.exists():
-        number += 1
-        path = Path(PREVIEW).with_stem(f'{Path(PREVIEW).stem}-{number}')
-    return str(path)
 
 
 def find(args: argparse.Namespace) -> Findings:
@@ -242,7 +231,8 @@ def tile(args: argparse.Namespace) -> None:
                         'at least 0')
     images, errors, annotated, classes = read_source(args)
     errors.check(args.source, REMEDY)
-    require_trainable(as_coco(annotated, classes), args.source)
+    require_trainable(parts_of(as_coco(annotated, classes), args.source),
+                      args.source)
     with (new_folder(args.out) as folder,
           engine.counting_bar('Images', len(annotated)) as step):
         tiles = slice_images(
@@ -250,13 +240,14 @@ def tile(args: argparse.Namespace) -> None:
             overlap=args.overlap_ratio, min_visible=args.min_visible,
             negatives=args.negatives, seed=args.seed, step=step)
         content = as_coco(tiles, classes)
-        require_trainable(content, f'{args.source}, tiled',
-                          'Try another --min-visible')
+        name = f'{args.source}, tiled'
+        require_trainable(parts_of(content, name), name,
+                          remedy='. Try another --min-visible')
         write_json(folder / TILES, content)
     file = Path(args.out, TILES)
-    engine.show(engine.line('Originals', f'{len(annotated)}'))
+    show_line('Originals', f'{len(annotated)}')
     describe(content, 0)
-    engine.show(engine.line('Written', f'{file}, and images beside it'))
+    show_line('Written', f'{file}, and images beside it')
     suggest('Split it, image by image', 'split', str(file))
 
 
@@ -278,8 +269,7 @@ def split(args: argparse.Namespace) -> None:
         for part, lines in split_images(images, fractions, args.group,
                                         args.seed).items():
             write_lines(folder / f'{part}.txt', lines)
-            engine.show(engine.line(part, f'{len(lines)} images in '
-                                    f'{folder / part}.txt'))
+            show_line(part, f'{len(lines)} images in {folder / part}.txt')
     else:
         raise UserError(f'{args.source} does not exist')
 
@@ -291,26 +281,23 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
     if args.images or (Path(args.source).resolve().parent / 'images').is_dir():
         images, errors, *_ = read_source(args)
         errors.check(args.source, REMEDY)
-    refusal = training_error(known, args.source, images and images.folder)
-    if refusal:
-        raise UserError(refusal)
+    require_trainable(known, args.source, images and images.folder)
     parts = split_content(args.source, known['annotations'], fractions,
                           args.group, args.seed)
+    remedy = 'another --seed, or a larger fraction'
     for part in ('train', 'val'):
-        require_trainable(parts[part], f'{part} of {args.source}',
-                          'Try another --seed, or a larger fraction')
+        name = f'{part} of {args.source}'
+        require_trainable(parts_of(parts[part], name), name,
+                          remedy=f'. Try {remedy}')
     for part, content in parts.items():
         write_json(folder / f'{part}.json', content)
         write_lines(folder / f'{part}.txt',
                     [image['file_name'] for image in content['images']])
-        engine.show(engine.line(
-            part, f'{len(content["images"])} images, '
-            f'{len(content["annotations"])} objects in {folder / part}.json, '
-            f'names in {part}.txt'))
-        missing = missing_classes(content)
-        if missing:
-            engine.warn(f'{part} has no {some_of(missing)}: try another '
-                        '--seed, or a larger fraction')
+        show_line(part, f'{len(content["images"])} images, '
+                  f'{len(content["annotations"])} objects in '
+                  f'{folder / part}.json, names in {part}.txt')
+        if missing := missing_classes(content):
+            engine.warn(f'{part} has no {some_of(missing)}: try {remedy}')
 
 
 def config(args: argparse.Namespace) -> None:
@@ -326,10 +313,8 @@ def config(args: argparse.Namespace) -> None:
     if diff and not args.overwrite:
         engine.show(f'{file} is kept; replace it with --overwrite')
         return
-    engine.show(engine.line('Written', file))
-    train = Path(sys.argv[0]).resolve().with_name('train.py')
-    engine.show('Train:\n  ' + engine.command('python', engine.short(train),
-                                              file))
+    show_line('Written', file)
+    suggest('Train', file, tool='train.py')
 
 
 COMMANDS = dict(inspect=inspect, convert=convert, tile=tile, split=split,

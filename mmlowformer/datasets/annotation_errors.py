@@ -1,8 +1,9 @@
 """Errors in annotations, collected so that one message names all of them."""
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from ..errors import UserError, shown
+from ..errors import UserError, first_line, shown
 
 
 class AnnotationErrors:
@@ -18,6 +19,16 @@ class AnnotationErrors:
         """Count an error."""
         self.counts[kind] += 1
         self.examples.setdefault(kind, shown(example))
+
+    @contextmanager
+    def collect(self, kind: str, where: str,
+                *others: type[Exception]) -> Iterator[None]:
+        """Count a ValueError, or another error, that is raised inside."""
+        kinds: tuple[type[Exception], ...] = (ValueError, *others)
+        try:
+            yield
+        except kinds as error:
+            self.add(kind, f'{where}, {first_line(error)}')
 
     def lines(self) -> list[str]:
         """Describe each kind in a line."""

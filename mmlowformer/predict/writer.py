@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..runtime.results import Detections, Result, Segmentation
-from ..utils.files import check_new_folder, replace_text
+from ..utils.files import check_new_folder, replace_text, unused
 from .file_names import file_name, short_path
 from .inputs import RECORDS
 from .video import FORMAT, VideoWriter
@@ -23,12 +23,8 @@ def output_folder(named: str | None, default: str) -> Path:
     if named:
         check_new_folder(named)
         return Path(named)
-    folder, number = Path(default), 1
-    while os.path.lexists(folder) and (
-            not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = Path(f'{default}-{number}')
-    return folder
+    return unused(default, lambda folder: os.path.lexists(folder) and (
+        not folder.is_dir() or any(folder.iterdir())))
 
 
 class CocoIdMapper:
@@ -148,12 +144,9 @@ class Writer:
 
     def free(self, kind: str, name: str) -> Path:
         """Choose a file that no other result has."""
-        wanted = file = self.folder / kind / short_path(name)
-        number = 1
         # Some file systems ignore case.
-        while str(file).lower() in self._taken:
-            number += 1
-            file = wanted.with_stem(f'{wanted.stem}-{number}')
+        file = unused(self.folder / kind / short_path(name),
+                      lambda file: str(file).lower() in self._taken)
         self._taken.add(str(file).lower())
         return file
 

@@ -23,7 +23,7 @@ from ..errors import (
     is_interrupt,
     printable,
 )
-from .text import wrapped
+from .text import line, wrapped
 
 # Warnings that the user can do nothing about.
 SUPPRESSED_WARNINGS = re.compile('|'.join((
@@ -142,6 +142,11 @@ def show(text: str, style: str = '') -> None:
         console().print(Text(_visible(text), style), soft_wrap=True)
 
 
+def show_line(label: str, text: str) -> None:
+    """Write a labeled entry to the screen alone."""
+    show(line(label, text))
+
+
 def say(text: str) -> None:
     """Write to the screen and to the log file."""
     MMLogger.get_current_instance().info(
@@ -184,12 +189,13 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self.line = (self.line + text).split('\n')
         author = sys._getframe(1).f_globals.get('__name__', '')
-        for line in lines:
-            if LIBRARY_OUTPUT.match(line) or author.startswith('trackeval.'):
-                MMLogger.get_current_instance().info(line)
+        for printed in lines:
+            if LIBRARY_OUTPUT.match(printed) or author.startswith(
+                    'trackeval.'):
+                MMLogger.get_current_instance().info(printed)
             else:
                 # The last state of a library's progress bar.
-                show(line.rstrip('\r').rpartition('\r')[2])
+                show(printed.rstrip('\r').rpartition('\r')[2])
         return len(text)
 
 

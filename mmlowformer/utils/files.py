@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ..errors import UserError, first_line
@@ -25,6 +26,17 @@ def check_new_folder(path: str | Path) -> None:
     elif any(path.iterdir()):
         raise UserError(f'{path} exists already and is not empty: delete it, '
                         'or choose another name')
+
+
+def unused(path: str | Path,
+           is_taken: Callable[[Path], bool] = os.path.lexists) -> Path:
+    """The path itself, or else with -2, -3 and so on behind its stem."""
+    wanted = file = Path(path)
+    for number in count(2):
+        if not is_taken(file):
+            break
+        file = wanted.with_stem(f'{wanted.stem}-{number}')
+    return file
 
 
 def check_outputs(out: str | None, show_dir: str | None,

@@ -140,11 +140,9 @@ def _names(content: dict) -> list[str]:
 
 def _annotations(path: Path, size: tuple[int, int], classes: list[str],
                  errors: AnnotationErrors) -> Iterator[Annotation]:
-    try:
+    lines: list[str] = []
+    with errors.collect('file that cannot be read', str(path), OSError):
         lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, ValueError) as error:
-        errors.add('file that cannot be read', f'{path}, {first_line(error)}')
-        return
     for index, line in enumerate(lines, 1):
         item = line.strip() and _annotation(
             line.split(), f'{path}, line {index}', size, classes, errors)
