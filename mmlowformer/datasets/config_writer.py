@@ -86,23 +86,7 @@ TASKS = dict(
 def write_config(kind: str, folder: str, settings: Settings,
                  file: str | None = None, *, overwrite: bool = False
                  ) -> tuple[str, str]:
-    """Write the config of custom data.
-
-    An existing file that differs is only replaced with ``overwrite``.
-
-    Args:
-        kind (str): 'boxes', 'masks' or 'folders'.
-        folder (str): Folder of the data.
-        settings (Settings): Architecture, image size and schedule.
-        file (str, optional): File to write. Defaults to a name in ``folder``.
-        overwrite (bool): Whether to replace an existing file.
-
-    Returns:
-        tuple[str, str]: The file, and the differences from the existing one.
-
-    Raises:
-        UserError: If data are missing, or if the file cannot be written.
-    """
+    """Write a config, but replace another one only with ``overwrite``."""
     path = Path(file or Path(folder, TASKS[kind].name.format(settings.arch)))
     if path.suffix != '.py':
         raise UserError(f'--out {path} must end in .py')

@@ -62,8 +62,14 @@ def _checked(values: dict) -> dict:
     if not isinstance(values['data_root'], str):
         raise UserError('data_root must be a folder, not '
                         f'{values["data_root"]!r}')
+    size = values['image_size']
+    pair = (size, size) if isinstance(size, int) else size
+    if not (isinstance(pair, (list, tuple)) and len(pair) == 2
+            and all(map(_is_positive, pair))):
+        raise UserError('image_size must be width and height in pixels, such '
+                        f'as (512, 512), not {size!r}')
     return dict(values, classes=_checked_classes(values['classes']),
-                image_size=_checked_size(values['image_size']))
+                image_size=tuple(pair))
 
 
 def _is_positive(value: object) -> bool:
@@ -85,19 +91,10 @@ def _checked_classes(classes: object) -> tuple[str, ...] | None:
     return names
 
 
-def _checked_size(size: object) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else size
-    if not (isinstance(pair, (list, tuple)) and len(pair) == 2
-            and all(map(_is_positive, pair))):
-        raise UserError('image_size must be width and height in pixels, such '
-                        f'as (512, 512), not {size!r}')
-    return pair[0], pair[1]
-
-
 def detection_data(values: dict) -> tuple[int, tuple[str, ...]]:
     """Number of training images, and the classes of an annotation file."""
-    path = os.path.join(values['data_root'], values['train_ann_file'])
-    content = read_coco(_existing(path))
+    path = _existing(values, 'train_ann_file')
+    content = read_coco(path)
     if not content['categories']:
         raise UserError(f'{path} has no categories, so there are no classes')
     return len(content['images']), tuple(content['categories'])
@@ -120,28 +117,22 @@ def segmentation_data(values: dict) -> tuple[int, tuple[str, ...]]:
 
 def classification_data(values: dict) -> tuple[int, tuple[str, ...]]:
     """Number of training images, and the folders, which are the classes."""
-    folder = _existing(os.path.join(values['data_root'],
-                                    values['train_images']))
-    names = class_folders(folder)
-    if not names:
-        raise UserError(f'{os.path.abspath(folder)} holds no folders: put the '
-                        'images of each class into a folder')
-    return _count_images(values), tuple(names)
+    folder = _existing(values, 'train_images')
+    return _count_images(values), tuple(class_folders(folder))
 
 
 def _count_images(values: dict) -> int:
-    root = values['data_root']
     if values['train_list']:
-        return len(read_lines(_existing(os.path.join(
-            root, values['train_list']))))
-    folder = _existing(os.path.join(root, values['train_images']))
+        return len(read_lines(_existing(values, 'train_list')))
+    folder = _existing(values, 'train_images')
     count = len(images_below(folder))
     if not count:
         raise UserError(f'{os.path.abspath(folder)} holds no images')
     return count
 
 
-def _existing(path: str) -> str:
+def _existing(values: dict, name: str) -> str:
+    path = os.path.join(values['data_root'], values[name])
     if not os.path.exists(path):
         raise UserError(
             f'data not found: {os.path.abspath(path)}. Set data_root, or move '

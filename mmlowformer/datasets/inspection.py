@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from ..errors import UserError, first_line, printable, shown, some_of
+from ..errors import UserError, printable, shown, some_of
 from ..visualization.drawing import (
     Boxes,
     captioned,
@@ -100,9 +100,9 @@ def hidden_note(images: ImageFolder) -> str:
 def _sizes(annotated: Sequence[AnnotatedImage]) -> str:
     if not annotated:
         return 'none readable'
-    sizes = sorted(annotated, key=lambda image: image.width * image.height)
-    low, high = (f'{image.width}x{image.height}'
-                 for image in (sizes[0], sizes[-1]))
+    low, high = (f'{image.width}x{image.height}' for image in (
+        choose(annotated, key=lambda image: image.width * image.height)
+        for choose in (min, max)))
     return low if low == high else f'{low} to {high}'
 
 
@@ -165,19 +165,17 @@ def _checked_mask(path: str, name: str, images: ImageFolder,
     if not os.path.exists(path):
         errors.add('image without a mask', name)
         return None
-    try:
-        problem = invalid_value(path)
-        mask = read_mask(path)
-    except OSError as error:
-        errors.add('mask that cannot be read', f'{path}, {first_line(error)}')
-        return None
-    if problem:
-        errors.add('mask with a value that is not a class number',
-                   f'{path}, {problem}')
+    mask, problem = None, None
+    with errors.collect('mask that cannot be read', path, OSError):
+        problem, mask = invalid_value(path), read_mask(path)
+    if mask is None:
         return None
     mask = mask.astype(np.uint8)
     beyond = mask[(mask >= count) & (mask != IGNORED)]
-    if mask.ndim != 2:
+    if problem:
+        errors.add('mask with a value that is not a class number',
+                   f'{path}, {problem}')
+    elif mask.ndim != 2:
         errors.add('mask with several channels', path)
     elif size and mask.shape != size[::-1]:
         errors.add('mask with another size than its image', path)
@@ -193,9 +191,6 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
     """Inspect a folder of images per class."""
     images, errors = ImageFolder(folder), AnnotationErrors()
     classes = class_folders(folder)
-    if not classes:
-        raise UserError(f'{folder} holds no folders: put the images of each '
-                        'class into a folder')
     counts: Counter[str] = Counter()
     annotated = []
     for name in images.names:

@@ -25,13 +25,10 @@ def check_folders(dataset: dict, classes: tuple | None,
         return
     if listed:
         _check_list(listed, folder, classes, cfg, dataloader)
-    if listed or folder is None:
         return
-    names = class_folders(folder)
-    where = os.path.abspath(folder)
-    if not names:
-        raise UserError(f'{where} holds no folders: put the images of each '
-                        'class into a folder')
+    if folder is None:
+        return
+    names, where = class_folders(folder), os.path.abspath(folder)
     num_classes = (cfg.model.get('head') or {}).get('num_classes')
     for count, what in ((classes and len(classes), 'classes'),
                         (num_classes, "the head's num_classes")):
@@ -60,6 +57,9 @@ def class_folders(folder: str) -> list[str]:
                 raise UserError(
                     f'{os.path.join(where, inner, entry.name)} is a hidden '
                     'folder, but MMPreTrain would train on it: delete it')
+    if not names:
+        raise UserError(f'{where} holds no folders: put the images of each '
+                        'class into a folder')
     check_distinct(names, where)
     return names
 
@@ -103,10 +103,10 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
     """Warn of classes without images."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
-    if not unused:
-        return
-    print_log(f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
-              'classes cannot be learned.', 'current', logging.WARNING)
+    if unused:
+        print_log(f'{what} of {some_of(unused)}: {len(unused)} of '
+                  f'{len(classes)} classes cannot be learned.', 'current',
+                  logging.WARNING)
 
 
 def read_labels(path: str) -> dict[str, int]:

@@ -35,7 +35,9 @@ def check_masks(dataset: dict, classes: tuple | None,
             registry:
         built = registry.build(
             dict(dataset, pipeline=[], serialize_data=False))
-    folder = _folder(dataset)
+    prefix = dataset.get('data_prefix') or {}
+    folder = os.path.abspath(os.path.join(
+        dataset.get('data_root') or '', prefix.get('img_path') or ''))
     if not len(built):
         raise UserError(f'no images in {folder}: names must end in '
                         f'{built.img_suffix}')
@@ -59,16 +61,10 @@ def check_masks(dataset: dict, classes: tuple | None,
                        f'{folder} hold no pixel')
 
 
-def _folder(dataset: dict) -> str:
-    prefix = dataset.get('data_prefix') or {}
-    return os.path.abspath(os.path.join(
-        dataset.get('data_root') or '', prefix.get('img_path') or ''))
-
-
 def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
     head = cfg.model.get('decode_head') or {}
-    heads = head if isinstance(head, list) else [head]
-    for count in (item.get('num_classes') for item in heads):
+    for item in head if isinstance(head, list) else [head]:
+        count = item.get('num_classes')
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
@@ -172,13 +168,9 @@ def _name_in_errors(kind: str, path: str) -> Iterator[None]:
         raise
     # Decoders raise anything for damaged files.
     except Exception as error:
-        if os.path.isfile(path) and not os.path.getsize(path):
-            reason = 'it is empty (0 bytes)'
-        elif isinstance(error, OSError) and not isinstance(
-                error, UnidentifiedImageError):
-            reason = first_line(error)
-        else:
-            reason = 'damaged or not an image'
+        known = isinstance(error, OSError) and not isinstance(
+            error, UnidentifiedImageError)
+        reason = first_line(error) if known else 'damaged or not an image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
 
 
@@ -196,6 +188,8 @@ def _opened(path: str) -> Iterator[Image.Image]:
     """Open an image; any error of a damaged file becomes an OSError."""
     if not os.path.isfile(path):  # Opening a pipe would wait.
         raise FileNotFoundError(f'{path} is not a file')
+    if not os.path.getsize(path):
+        raise OSError('it is empty (0 bytes)')
     try:
         with Image.open(path) as image:
             yield image

@@ -83,10 +83,9 @@ class ImageFolder:
         try:
             height, width = upright_size(path)
         except (OSError, UserError) as error:
-            reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
-                      else first_line(error).replace(repr(path), 'it')
-                      .replace(f'image {path}', 'it'))
             if errors:
+                reason = first_line(error).replace(repr(path), 'it').replace(
+                    f'image {path}', 'it')
                 errors.add('image that cannot be read', f'{path}, {reason}')
             return None
         return width, height
