@@ -14,7 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
-from ..predict import Predictor, Result
+from ..predict.predictor import Predictor
+from ..runtime.results import Result
 from .limits import Limits, check_image, host_of, is_own_host
 from .responses import response_data
 
@@ -89,10 +90,9 @@ class HostCheck:
             await send(message)
 
         app = self.app
-        if scope['type'] == 'http':
-            problem = self._problem(Request(scope))
-            if problem:
-                app = JSONResponse(dict(error=problem), 403)
+        problem = scope['type'] == 'http' and self._problem(Request(scope))
+        if problem:
+            app = JSONResponse(dict(error=problem), 403)
         await app(scope, receive, send_with_headers)
 
     def _problem(self, request: Request) -> str | None:
