@@ -10,19 +10,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from PIL import Image
 
 from ..errors import UserError, printable, shown, some_of
-from ..visualization.drawing import (
-    Boxes,
-    captioned,
-    class_colors,
-    contact_sheet,
-    draw_boxes,
-    draw_mask,
-)
+from ..visualization import drawing
 from .anchor_fit import against_anchors
 from .annotation_errors import AnnotationErrors
 from .checks.class_folders import class_folders, label_mismatch, read_labels
@@ -79,7 +71,7 @@ def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
          f'them ignored; median {median(per_image):g} per image, at most '
          f'{max(per_image)}'),
         *against_anchors(annotated, cfg)]
-    palette = class_colors(len(classes))
+    palette = drawing.class_colors(len(classes))
     panels = []
     for image in _evenly_spaced(annotated):
         panels.append((image.name, _draw(image, classes, images, palette)))
@@ -109,11 +101,12 @@ def _sizes(annotated: Sequence[AnnotatedImage]) -> str:
 def _draw(image: AnnotatedImage, classes: Sequence[str], images: ImageFolder,
           palette: list[tuple]) -> Image.Image:
     items = image.annotations
-    return draw_boxes(read_scene(images.path(image.name)), Boxes(
-        torch.tensor([item.box for item in items]).reshape(-1, 4),
-        [list(classes).index(item.label) for item in items],
-        [item.label for item in items],
-        [not item.ignored for item in items]), palette)
+    return drawing.draw_boxes(
+        read_scene(images.path(image.name)), drawing.Boxes(
+            np.array([item.box for item in items]).reshape(-1, 4),
+            [list(classes).index(item.label) for item in items],
+            [item.label for item in items],
+            [not item.ignored for item in items]), palette)
 
 
 def inspect_masks(folder: str, images: ImageFolder,
@@ -122,7 +115,7 @@ def inspect_masks(folder: str, images: ImageFolder,
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_distinct(classes, file)
-    errors, palette = AnnotationErrors(), class_colors(len(classes))
+    errors, palette = AnnotationErrors(), drawing.class_colors(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
     previewed, panels = set(_evenly_spaced(images.names)), []
@@ -134,7 +127,7 @@ def inspect_masks(folder: str, images: ImageFolder,
             pixels.update(dict(zip(values.tolist(), numbers.tolist())))
             holders.update(values.tolist())
             if name in previewed:
-                panels.append((name, draw_mask(
+                panels.append((name, drawing.draw_mask(
                     read_scene(images.path(name)), mask, palette)))
         step()
     for path, first, second in shared_masks(folder, images.names):
@@ -149,8 +142,8 @@ def inspect_masks(folder: str, images: ImageFolder,
                          for index, name in enumerate(classes)])
     if panels:
         # The first panel carries the legend.
-        panels[0] = (panels[0][0], captioned([('', panels[0][1])],
-                                             list(zip(classes, palette))))
+        panels[0] = (panels[0][0], drawing.captioned(
+            [('', panels[0][1])], list(zip(classes, palette))))
     return Findings(
         [('Images', f'{len(images.names)} in {images.folder}'
           f'{hidden_note(images)}'),
@@ -262,7 +255,7 @@ def class_lines(counts: dict[str, int]) -> list[str]:
 def write_preview(panels: list, path: str) -> None:
     """Write the images of an inspection."""
     try:
-        contact_sheet(panels).save(path)
+        drawing.contact_sheet(panels).save(path)
     except (OSError, ValueError) as error:
         raise UserError(f'--preview {path} cannot be written: {error}'
                         ) from error
