@@ -20,15 +20,13 @@ SUM = '.sum'
 
 @dataclass(frozen=True)
 class BlockError:
-    """The error of a block in low precision.
-
-    Errors are relative: the norm of the difference from float32 over the norm
-    in float32, both over all images.
-    """
+    """The error of a block in low precision."""
 
     name: str
     # The largest magnitude of an output of its layers in float32.
     largest: float
+    # The norm of the difference from float32 over the norm in float32, both
+    # over all images:
     # When the backbone runs in low precision.
     accumulated: float
     # When only this block does: its input is that of float32, in the type

@@ -12,7 +12,7 @@ from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
 from .checks.coco_file import read_coco
-from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
+from .paths import CLASSES_FILE, check_distinct, files_below, read_lines
 
 # Replaces classes that are not known yet.
 UNKNOWN = ('object', )
@@ -125,7 +125,7 @@ def _count_images(values: dict) -> int:
     if values['train_list']:
         return len(read_lines(_existing(values, 'train_list')))
     folder = _existing(values, 'train_images')
-    count = len(images_below(folder))
+    count = len(files_below(folder)[0])
     if not count:
         raise UserError(f'{os.path.abspath(folder)} holds no images')
     return count

@@ -22,6 +22,7 @@ from .checks.masks import (
     IGNORED,
     TWO_VALUES,
     invalid_value,
+    mask_error,
     only_first_and_ignored,
     read_mask,
 )
@@ -164,20 +165,11 @@ def _checked_mask(path: str, name: str, images: ImageFolder,
     if mask is None:
         return None
     mask = mask.astype(np.uint8)
-    beyond = mask[(mask >= count) & (mask != IGNORED)]
-    if problem:
-        errors.add('mask with a value that is not a class number',
-                   f'{path}, {problem}')
-    elif mask.ndim != 2:
-        errors.add('mask with several channels', path)
-    elif size and mask.shape != size[::-1]:
-        errors.add('mask with another size than its image', path)
-    elif beyond.size:
-        errors.add(f'mask with a value beyond the {count} classes',
-                   f'{path}, {int(beyond[0])}')
-    else:
-        return mask
-    return None
+    error = ('has a value that is not a class number', problem) if problem \
+        else mask_error(mask, size[::-1] if size else mask.shape[:2], count)
+    if error:
+        errors.add(f'mask that {error[0]}', f'{path}, {error[1]}')
+    return None if error else mask
 
 
 def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
@@ -217,8 +209,7 @@ def _label_mismatches(folder: str, classes: list[str]) -> Iterator[str]:
                             f'{part}.txt')
         # A list may be missing, or of another kind.
         with suppress(UserError):
-            mismatch = label_mismatch(read_labels(path), classes)
-            if mismatch:
+            if mismatch := label_mismatch(read_labels(path), classes):
                 yield f'{path}: {mismatch}'
 
 

@@ -87,16 +87,13 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
         if not recursive:
             closed = len(folders)
             break
-    if ignored:
-        inputs.notes.append(f'{folder}: ignored {len(ignored)} file(s) '
-                            'without a suffix of images or videos, such as '
-                            f'{ignored[0]}')
-    if earlier:
-        inputs.notes.append(f'{folder}: ignored {earlier} sub-folder(s) with '
-                            'results of earlier runs')
-    if closed:
-        inputs.notes.append(f'{folder}: ignored {closed} sub-folder(s); -r '
-                            'includes them')
+    for number, what in (
+            (len(ignored), 'file(s) without a suffix of images or videos, '
+             f'such as {"".join(ignored[:1])}'),
+            (earlier, 'sub-folder(s) with results of earlier runs'),
+            (closed, 'sub-folder(s); -r includes them')):
+        if number:
+            inputs.notes.append(f'{folder}: ignored {number} {what}')
 
 
 def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..datasets.checks.coco_file import read_coco
 from ..errors import UserError
 from ..runtime.results import Detections, Result, Segmentation
 from ..utils.files import check_new_folder, replace_text, unused
@@ -37,15 +38,11 @@ class CocoIdMapper:
         self._categories: dict[str, int] = {}
         if ann_file is None:
             return
-        try:
-            content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
-            self._images = {image['file_name']: image['id']
-                            for image in content['images']}
-            self._categories = {category['name']: category['id']
-                                for category in content['categories']}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'--ann-file {ann_file} cannot be read as COCO '
-                            f'annotations: {error!r}') from error
+        content = read_coco(ann_file)
+        self._images = {image['file_name']: image['id']
+                        for image in content['image_records']}
+        self._categories = dict(zip(content['categories'],
+                                    content['category_ids']))
         missing = [name for name in classes if name not in self._categories]
         if missing:
             raise UserError(f'--ann-file {ann_file} has no category '

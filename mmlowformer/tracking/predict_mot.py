@@ -117,6 +117,17 @@ class Traces:
                 for identity, centers in self._centers.items()}
 
 
+def mot_result(tracked: InstanceData, traces: Traces, **common) -> MOTResult:
+    """Convert MMDetection's objects of a frame to a result."""
+    tracked = tracked.cpu().numpy()
+    # MMDetection counts identities from 0.
+    identities = tracked.instances_id.astype(int) + 1
+    return MOTResult(
+        boxes=tracked.bboxes, scores=tracked.scores, labels=tracked.labels,
+        identities=identities,
+        traces=traces(identities.tolist(), tracked.bboxes), **common)
+
+
 def tracker_settings(score_thr: float) -> dict:
     """ByteTrack's config for a detector of any classes."""
     return dict(
@@ -145,17 +156,13 @@ class MultiObjectTracker:
             bboxes=torch.from_numpy(detections.boxes),
             labels=torch.from_numpy(detections.labels),
             scores=torch.from_numpy(detections.scores))
-        tracked = self._tracker.track(data_sample=sample).numpy()
+        tracked = self._tracker.track(data_sample=sample)
         self._frame += 1
-        # MMDetection counts identities from 0.
-        identities = tracked.instances_id.astype(int) + 1
-        return MOTResult(
-            name=detections.name, image=detections.image,
-            classes=detections.classes, palette=detections.palette,
-            seconds=detections.seconds + time.perf_counter() - started,
-            boxes=tracked.bboxes, scores=tracked.scores,
-            labels=tracked.labels, identities=identities,
-            traces=self._traces(identities.tolist(), tracked.bboxes))
+        return mot_result(
+            tracked, self._traces, name=detections.name,
+            image=detections.image, classes=detections.classes,
+            palette=detections.palette,
+            seconds=detections.seconds + time.perf_counter() - started)
 
 
 def track_objects(predictor: Predictor, frames: Iterable[np.ndarray],

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from ..models import LowFormer
 from ..registry import MODELS
@@ -15,7 +16,7 @@ from ..utils.imports import lazy_names
 from .correlation import PixelCorrelation
 from .crop_region import Region, check_box, clip
 from .datasets.frames import read_frames
-from .decoding import Maps, boxes_at, corners, hann_window, peak_positions
+from .decoding import Maps, boxes_at, hann_window, peak_positions
 from .losses import box_losses, center_cells, focal_loss, heat_maps
 from .state_dict_keys import tracker_name
 
@@ -166,7 +167,8 @@ class LowFormerTracker(BaseModel):
         else:
             columns, rows = center_cells(targets, size).unbind(1)
             positions = rows * size + columns
-        giou, l1 = box_losses(corners(boxes_at(positions, maps)), targets)
+        boxes = box_convert(boxes_at(positions, maps), 'cxcywh', 'xyxy')
+        giou, l1 = box_losses(boxes, targets)
         focal = focal_loss(maps[0], heat_maps(targets, size))
         return {f'loss_{name}': self.loss_weights[name] * loss for name, loss
                 in dict(giou=giou, l1=l1, focal=focal).items()}

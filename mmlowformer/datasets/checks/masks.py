@@ -108,23 +108,30 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
         mask = load(info)['gt_seg_map']
     with _name_in_errors('image', info['img_path']):
         size = upright_size(info['img_path'])
+    error = mask_error(mask, size, len(classes) if classes else IGNORED,
+                       int(bool(info['reduce_zero_label'])))
+    if error:
+        raise UserError(f'mask {path} of {info["img_path"]} '
+                        + ': '.join(error))
+    return set(np.unique(mask).tolist())
+
+
+def mask_error(mask: np.ndarray, size: tuple[int, int], count: int,
+               shift: int = 0) -> tuple[str, str] | None:
+    """The kind and the details of an error in a mask, if any."""
     if mask.ndim != 2:
-        raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
-                        'single channel of class numbers')
+        return ('has several channels',
+                'it needs a single channel of class numbers')
     if mask.shape != size:
-        raise UserError(
-            f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
-            f'image {info["img_path"]} has {size[1]}x{size[0]}')
-    values = set(np.unique(mask).tolist())
-    count = len(classes) if classes else IGNORED
-    beyond = sorted(value for value in values - {IGNORED} if value >= count)
-    if beyond:
-        shift = 1 if info['reduce_zero_label'] else 0
-        raise UserError(
-            f'mask {path} holds the value {beyond[0] + shift}; with '
-            f'{count} classes it may hold {shift} to {count - 1 + shift}, and '
-            + ('0 or ' if shift else '') + f'{IGNORED} for no class')
-    return values
+        return ('has another size than its image',
+                f'{mask.shape[1]}x{mask.shape[0]}, not {size[1]}x{size[0]}')
+    beyond = mask[(mask >= count) & (mask != IGNORED)]
+    if not beyond.size:
+        return None
+    return (f'has a value beyond the {count} classes',
+            f'{beyond.min() + shift}; it may hold {shift} to '
+            f'{count - 1 + shift}, and {"0 or " if shift else ""}{IGNORED} '
+            'for no class')
 
 
 def invalid_value(path: str) -> str | None:

@@ -6,21 +6,17 @@ from pathlib import PurePosixPath
 from ...errors import UserError, first_line, shown
 from ..annotation_errors import AnnotationErrors
 from ..checks.masks import upright_size
-from ..paths import IMAGES, files_below
+from ..paths import files_below
 
 
 class ImageFolder:
-    """Finds the images of a folder by the names that annotations use.
-
-    A name with folders is a path below the folder, or one that ends in such a
-    path. A bare name matches an image in any sub-folder.
-    """
+    """Finds the images of a folder by the names that annotations use."""
 
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
             raise UserError(f'{folder} is not a folder of images')
         self.folder = folder
-        self.names, self.hidden = files_below(folder, IMAGES)
+        self.names, self.hidden = files_below(folder)
         if not self.names:
             raise UserError(f'{folder} holds no images')
         self._known = set(self.names)
@@ -60,6 +56,7 @@ class ImageFolder:
             # What is missing in train/ is not the image of val/.
             if parts[start] in self._folders:
                 return []
+        # A bare name may be in any sub-folder.
         return [] if len(parts) > 1 else self._by_basename.get(called, [])
 
     def knows_folder_of(self, called: str) -> bool:

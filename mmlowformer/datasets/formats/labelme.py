@@ -21,10 +21,7 @@ CORNERS = 64
 
 def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
                  **_) -> tuple[Annotations, None]:
-    """Read polygons, rectangles and circles of LabelMe's JSON files.
-
-    Shapes of one class that share a ``group_id`` are parts of one object.
-    """
+    """Read polygons, rectangles and circles of LabelMe's JSON files."""
     annotations: Annotations = {}
     for file, stem in annotation_files(source, '.json'):
         content = _read(file, errors)
@@ -67,6 +64,7 @@ def _objects(shapes: list, file: Path, errors: AnnotationErrors
             label, group = shape.get('label') or '', shape.get('group_id')
             if not isinstance(label, str):
                 raise ValueError(f'its label is {shown(repr(label), 60)}')
+            # Shapes of a class that share a group are parts of an object.
             key = (label.strip(), *((None, index) if group is None else
                                     (shown(group), )))
             polygon = _polygon(shape)

@@ -17,11 +17,7 @@ CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
              zero_based: bool = False, **_) -> tuple[Annotations, None]:
-    """Read VOC's XML files.
-
-    VOC counts pixels from 1 and includes the last one: its box from 1 to 10
-    has its edges at 0 and 10. ``difficult`` objects become COCO's crowds.
-    """
+    """Read VOC's XML files; ``difficult`` objects become COCO's crowds."""
     annotations: Annotations = {}
     for file, stem in annotation_files(source, '.xml'):
         root = _root(file, errors)
@@ -32,6 +28,8 @@ def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
         if name in annotations:
             errors.add('image with a second file', f'{name} ({file})')
         _check_size(root, file, name, images, errors)
+        # VOC counts pixels from 1 and includes the last one: its box from 1 to
+        # 10 has its edges at 0 and 10.
         annotations[name] = [
             item for index, node in enumerate(root.findall('object'), 1)
             if (item := _annotation(node, f'{file}, object {index}', errors,

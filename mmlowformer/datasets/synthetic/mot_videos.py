@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from rich.progress import track
 
-from .shapes import CLASSES, generate, generator_for
+from .shapes import CLASSES, generate, generator_for, write_image
 from .sot_videos import Background, MovingShape, visible_fraction
 
 # Folders of the videos for training and validation.
 SPLITS = dict(train='train', val='test')
-LAYOUTS = ['mot17']
 # Radius of a shape, relative to the height of the image.
 RADIUS = (0.11, 0.2)
 # Number of shapes that stay in the image, and that cross it at a time.
@@ -162,8 +160,7 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
     truth: Frames = []
     for image, seen in draw_mot_video(rng, frames, height, width):
         truth.append(seen)
-        cv2.imwrite(str(folder / _image_name(len(truth))), image,
-                    [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_image(folder / _image_name(len(truth)), image)
     (folder / 'gt' / 'gt.txt').write_text(''.join(
         f'{number},{item.identity},{",".join(map(str, item.box))},1,1,'
         f'{item.visible:.5f}\n'
@@ -250,6 +247,6 @@ def make_mot_videos(out: str | Path, train: int = 20, val: int = 10,
                            height=height, width=width)
 
     return generate(
-        out, 'videos.json', LAYOUTS, least=dict(frames=4, size=64),
+        out, 'videos.json', ['mot17'], least=dict(frames=4, size=64),
         write=write, arguments=dict(
             train=train, val=val, frames=frames, size=size, seed=seed))

@@ -23,7 +23,6 @@ MAX_SHAPES = 3
 RADIUS = (0.13, 0.26)
 RADIUS_OF_A_SINGLE_SHAPE = (0.3, 0.45)
 SPLITS = dict(train='training', val='validation')
-LAYOUTS = ['coco', 'ade', 'folders']
 
 
 def mix_colors(rng: np.random.Generator, colors: np.ndarray,
@@ -143,7 +142,8 @@ def generate(out: str | Path, record: str, layouts: list[str], *,
                                fill)
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a JPEG file."""
     cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
@@ -158,7 +158,7 @@ def _write_folders(root: Path, split: str, count: int, size: int,
         image, _ = make_scene(generator_for(seed, split, index, 1), size,
                               labels=[label], max_shapes=1,
                               radius_range=RADIUS_OF_A_SINGLE_SHAPE)
-        _write_image(folders[label] / f'{index:06d}.jpg', image)
+        write_image(folders[label] / f'{index:06d}.jpg', image)
 
 
 def _write_scenes(root: Path, split: str, count: int, size: int,
@@ -175,7 +175,7 @@ def _write_scenes(root: Path, split: str, count: int, size: int,
     for index in track(range(count), f'{split} images'):
         image, shapes = make_scene(generator_for(seed, split, index), size)
         name = f'{index:06d}.jpg'
-        _write_image(coco / name, image)
+        write_image(coco / name, image)
         shutil.copyfile(coco / name, images / name)
         cv2.imwrite(str((masks / name).with_suffix('.png')),
                     _segmentation(shapes, size))
@@ -216,5 +216,6 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
         _write_folders(root, split, count, size, seed)
 
     return generate(
-        out, 'shapes.json', LAYOUTS, least=dict(size=32), write=write,
+        out, 'shapes.json', ['coco', 'ade', 'folders'], write=write,
+        least=dict(size=32),
         arguments=dict(train=train, val=val, size=size, seed=seed))

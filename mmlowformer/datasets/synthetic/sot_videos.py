@@ -18,7 +18,6 @@ MAX_DISTRACTORS = 3
 SPEED, TURN, GROWTH = 0.25, 0.12, 0.04
 # GOT-10k counts the visible part of an object in eighths.
 EIGHTHS = 8
-LAYOUTS = ['got10k']
 # Fractional bits of cv2.fillPoly's coordinates.
 SHIFT = 4
 
@@ -208,6 +207,6 @@ def make_sot_videos(out: str | Path, train: int = 240, val: int = 20,
         (folder / 'list.txt').write_text('\n'.join(names) + '\n')
 
     return generate(
-        out, 'videos.json', LAYOUTS, least=dict(frames=2, size=64),
+        out, 'videos.json', ['got10k'], least=dict(frames=2, size=64),
         write=write, arguments=dict(
             train=train, val=val, frames=frames, size=size, seed=seed))

@@ -80,7 +80,6 @@ class SOTVisualizationHook(Hook):
 def write_video(file: Path, frames: FrameFiles, boxes: np.ndarray,
                 truth: np.ndarray) -> None:
     """Write an annotated copy of a video."""
-    size = None
     with closing(VideoWriter(file, FRAMES_PER_SECOND)) as writer:
         for frame, predicted, true in zip(read_frames(frames), boxes, truth):
             for box, color in ((true, RIGHT), (predicted, WRONG)):
@@ -88,9 +87,6 @@ def write_video(file: Path, frames: FrameFiles, boxes: np.ndarray,
                     start, end = np.round([box[:2], box[:2] + box[2:]]).astype(
                         int).tolist()
                     cv2.rectangle(frame, start, end, color[::-1], 2)
-            size = size or frame.shape[1::-1]
-            if frame.shape[1::-1] != size:
-                frame = cv2.resize(frame, size)
             writer.write(Image.fromarray(frame[..., ::-1]))
 
 
