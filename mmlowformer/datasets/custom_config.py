@@ -1,11 +1,12 @@
 """Read what a config of custom data needs from the data.
 
-The functions without underscore complete the variables of the deprecated
-``configs/*_custom.py``; ``tools/data.py config`` writes plain configs instead.
+``custom_*`` complete the variables of the deprecated ``configs/*_custom.py``;
+``tools/data.py config`` writes plain configs instead.
 """
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
@@ -23,25 +24,11 @@ __getattr__ = lazy_names(
     own_folders='custom_classification')
 
 
-def custom_detection(variables: Mapping) -> dict:
-    """Complete the variables of a config for boxes."""
-    return _completed(variables, detection_data, 'boxes')
-
-
-def custom_segmentation(variables: Mapping) -> dict:
-    """Complete the variables of a config for masks."""
-    return _completed(variables, segmentation_data, 'masks')
-
-
-def custom_classification(variables: Mapping) -> dict:
-    """Complete the variables of a config for a folder per class."""
-    return _completed(variables, classification_data, 'folders')
-
-
-def _completed(variables: Mapping, look: Callable, kind: str) -> dict:
+def _completed(look: Callable, kind: str, variables: Mapping) -> dict:
+    """Complete the variables of a config."""
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  DeprecationWarning, stacklevel=3)
+                  DeprecationWarning, stacklevel=2)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)
@@ -138,3 +125,8 @@ def _existing(values: dict, name: str) -> str:
             f'data not found: {os.path.abspath(path)}. Set data_root, or move '
             'the config into the folder of the data')
     return path
+
+
+custom_detection = partial(_completed, detection_data, 'boxes')
+custom_segmentation = partial(_completed, segmentation_data, 'masks')
+custom_classification = partial(_completed, classification_data, 'folders')

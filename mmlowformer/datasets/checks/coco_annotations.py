@@ -58,7 +58,8 @@ def _box_errors(content: dict) -> Iterator[tuple[str, str]]:
         if annotation.get('iscrowd') not in (None, 0, 1):
             yield 'iscrowd that is neither 0 nor 1', name
         box = annotation.get('bbox')
-        if not _is_box(box):
+        if not (isinstance(box, list) and len(box) == 4
+                and all(map(is_number, box)) and min(box[2:]) >= 0):
             yield ('box that is not four numbers x, y, width and height',
                    f'{name}, {shown(box, 80)}')
 
@@ -72,11 +73,6 @@ def is_number(value: object) -> bool:
     # Comparing is also safe for integers that are too large for a float.
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and -LARGEST < value < LARGEST)
-
-
-def _is_box(box: object) -> bool:
-    return (isinstance(box, list) and len(box) == 4
-            and all(map(is_number, box)) and min(box[2:]) >= 0)
 
 
 def _segmentation_errors(content: dict) -> Iterator[tuple[str, str]]:

@@ -34,11 +34,10 @@ def _parts(content: object, path: str) -> dict:
     images, categories, annotations = (
         _records(content.get(key) or [], key)
         for key in ('images', 'categories', 'annotations'))
-    names = [_text(item, 'name', 'categories') for item in categories]
-    files = [_text(item, 'file_name', 'images') for item in images]
-    ids = [_id(item, 'categories') for item in categories]
-    for image in images:
-        _id(image, 'images')
+    names = _values(categories, 'categories', 'name')
+    files = _values(images, 'images', 'file_name')
+    ids = _values(categories, 'categories', 'id')
+    _values(images, 'images', 'id')
     if len(set(ids)) < len(ids):
         twice = next(key for key, count in Counter(ids).items() if count > 1)
         shared = [shown(repr(name), 60) for key, name in zip(ids, names)
@@ -61,24 +60,20 @@ def _records(items: object, key: str) -> list[dict]:
     return items
 
 
-def _text(record: dict, key: str, where: str) -> str:
-    text = _entry(record, key, where)
-    if not isinstance(text, str) or not text.strip() \
-            or not is_printable(text):
-        raise ValueError(f'{key} is not printable text: '
-                         + shown(json.dumps(text)))
-    return text
-
-
-def _id(record: dict, where: str) -> int | str:
-    value = _entry(record, 'id', where)
-    if type(value) not in (int, str):
-        raise ValueError(f'id of {where} is {shown(json.dumps(value))}, it '
-                         'must be an integer')
-    return value
-
-
-def _entry(record: dict, key: str, where: str):
-    if key not in record:
-        raise ValueError(f'one of {where} has no {key}: {shown(record, 80)}')
-    return record[key]
+def _values(records: list[dict], where: str, key: str) -> list:
+    """The value of an id or a name in each record."""
+    for record in records:
+        if key not in record:
+            raise ValueError(f'one of {where} has no {key}: '
+                             + shown(record, 80))
+        value = record[key]
+        if key == 'id':
+            valid, wanted = type(value) in (int, str), 'an integer'
+        else:
+            valid = (isinstance(value, str) and bool(value.strip())
+                     and is_printable(value))
+            wanted = 'printable text'
+        if not valid:
+            raise ValueError(f'{where}: {key} is not {wanted}: '
+                             + shown(json.dumps(value)))
+    return [record[key] for record in records]
