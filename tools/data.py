@@ -35,7 +35,7 @@ def images_of(args: argparse.Namespace) -> datasets.ImageFolder:
 
 def convert(args: argparse.Namespace) -> None:
     check_convert_outputs(args)
-    images, errors = images_of(args), datasets.AnnotationErrors()
+    images, errors = images_of(args), engine.AnnotationErrors()
     annotated, known = datasets.read_annotations(
         args.format, args.source, images, errors,
         classes_file=args.classes_file, labeled_only=args.labeled_only,
@@ -129,7 +129,8 @@ def inspect(args: argparse.Namespace) -> None:
         engine.show(f'  {text}')
     if findings.panels:
         datasets.write_preview(findings.panels, preview)
-        show_line('Preview', f'{len(findings.panels)} images in {preview}')
+        images = engine.counted(len(findings.panels), 'image')
+        show_line('Preview', f'{images} in {preview}')
     lines = findings.errors.lines() or training_errors(args)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
@@ -174,7 +175,7 @@ def config_of(args: argparse.Namespace):
 
 
 def read_source(args: argparse.Namespace):
-    images, errors = images_of(args), datasets.AnnotationErrors()
+    images, errors = images_of(args), engine.AnnotationErrors()
     annotated, classes = datasets.read_annotations(
         'coco', args.source, images, errors)
     annotated, _ = datasets.check_annotations(annotated, classes, errors)
@@ -224,11 +225,13 @@ def split(args: argparse.Namespace) -> None:
     elif os.path.isdir(args.source):
         images = datasets.ImageFolder(args.source)
         if images.hidden:
-            engine.warn(f'{images.hidden} hidden images are left out')
+            engine.warn('left out: '
+                        + engine.counted(images.hidden, 'hidden image'))
         for part, lines in datasets.split_images(
                 images, fractions, args.group, args.seed).items():
             engine.write_lines(folder / f'{part}.txt', lines)
-            show_line(part, f'{len(lines)} images in {folder / part}.txt')
+            show_line(part, f'{engine.counted(len(lines), "image")} in '
+                      f'{folder / part}.txt')
     else:
         raise UserError(f'{args.source} does not exist')
 
@@ -252,9 +255,9 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
         engine.write_json(folder / f'{part}.json', content)
         engine.write_lines(folder / f'{part}.txt', [
             image['file_name'] for image in content['images']])
-        show_line(part, f'{len(content["images"])} images, '
-                  f'{len(content["annotations"])} objects in '
-                  f'{folder / part}.json, names in {part}.txt')
+        show_line(part, f'{engine.counted(len(content["images"]), "image")}, '
+                  f'{engine.counted(len(content["annotations"]), "object")} '
+                  f'in {folder / part}.json, names in {part}.txt')
         if missing := datasets.missing_classes(content):
             engine.warn(f'{part} has no {some_of(missing)}: try {remedy}')
 

@@ -2,11 +2,10 @@
 from ..utils.imports import lazy_names
 
 __getattr__ = lazy_names(__name__, {
-    '.annotation_errors': 'AnnotationErrors',
     '.arguments': 'PREVIEW TILES add_commands',
     '.checks.check_datasets': 'datasets_in',
     '.checks.coco': 'check_trainable',
-    '.checks.coco_file': 'parts_of read_coco',
+    '.checks.coco_annotations': 'parts_of read_coco',
     '.config_writer': 'Settings write_config',
     '.formats':
         'BEYOND ImageFolder as_coco check_annotations read_annotations',

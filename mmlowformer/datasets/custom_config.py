@@ -12,7 +12,7 @@ from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
-from .checks.coco_file import read_coco
+from .checks.coco_annotations import read_coco
 from .paths import CLASSES_FILE, check_distinct, files_below, read_lines
 
 # Replaces classes that are not known yet.
@@ -28,7 +28,7 @@ def _completed(look: Callable, kind: str, variables: Mapping) -> dict:
     """Complete the variables of a config."""
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  DeprecationWarning, stacklevel=2)
+                  FutureWarning, stacklevel=2)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)

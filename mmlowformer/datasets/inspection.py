@@ -13,10 +13,15 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from ..errors import UserError, printable, shown, some_of
+from ..errors import (
+    AnnotationErrors,
+    UserError,
+    printable,
+    shown,
+    some_of,
+)
 from ..visualization import drawing
 from .anchor_fit import against_anchors
-from .annotation_errors import AnnotationErrors
 from .checks.class_folders import class_folders, label_mismatch, read_labels
 from .checks.masks import (
     IGNORED,

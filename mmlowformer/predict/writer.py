@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..datasets.checks.coco_file import read_coco
+from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError
 from ..runtime.results import Detections, Result, Segmentation
 from ..utils.files import check_new_folder, replace_text, unused

@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS
 from rich.progress import track
 
 from ...config.loading import kind_of
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors
 
 
 def check_sot(dataset: dict, classes: tuple | None, cfg: Config,

@@ -3,8 +3,7 @@ import json
 import math
 from pathlib import Path
 
-from ...errors import shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, shown
 from .annotations import (
     Annotation,
     Annotations,

@@ -2,7 +2,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors
 from .annotations import (
     Annotation,
     Annotations,

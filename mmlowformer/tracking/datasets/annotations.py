@@ -3,10 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.annotation_errors import AnnotationErrors
 from ...datasets.formats.annotations import number
 from ...datasets.paths import check_names, read_lines, read_text
-from ...errors import UserError
+from ...errors import AnnotationErrors, UserError
 
 
 def read_boxes(path: str | Path) -> np.ndarray:

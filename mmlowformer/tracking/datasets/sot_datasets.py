@@ -18,6 +18,7 @@ from ...datasets.checks.coco import read_boxes as read_coco_boxes
 from ...datasets.paths import read_lines
 from ...errors import UserError, shown
 from ...registry import DATASETS
+from ...utils.text import counted
 from .annotations import read_boxes, read_labels, read_names
 from .frames import FrameFiles, images_in
 
@@ -47,7 +48,8 @@ class BaseSOTDataset(BaseDataset):
         """Count videos and frames."""
         frames = sum(len(self.get_data_info(index)['boxes'])
                      for index in range(len(self)))
-        return f'{len(self)} videos of {frames} frames'
+        return (f'{counted(len(self), "video")} of '
+                f'{counted(frames, "frame")}')
 
 
 def record_of(name: str, frames: FrameFiles, boxes: np.ndarray,
