@@ -142,9 +142,9 @@ COMMANDS = dict(
     inspect=(_add_inspect, 'count images, classes and boxes, compare the '
              'boxes with the anchors, find errors, and draw a preview'),
     convert=(_add_convert, "convert annotations to COCO's format, or polygons "
-             'to masks'),
+             'to masks; images stay where they are'),
     tile=(_add_tile, 'cut large images and their annotations into tiles'),
     split=(_add_split, 'list the images for training, validation and test, '
-           'and split a COCO annotation file'),
+           'and split a COCO annotation file; images stay where they are'),
     config=(_add_config, 'write a config for training on custom data beside '
             'it; an existing file is compared and kept'))

@@ -1,5 +1,4 @@
 """Find the images and videos named on a command line."""
-import difflib
 import glob
 import os
 import sys
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ..datasets.paths import IMAGES
-from ..errors import UserError
+from ..errors import UserError, similar
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
@@ -114,5 +113,4 @@ def _hint(path: str) -> str:
     parent, name = os.path.split(path)
     if not os.path.isdir(parent or '.'):
         return f' (folder {parent} does not exist)'
-    close = difflib.get_close_matches(name, os.listdir(parent or '.'), n=2)
-    return f'. Did you mean {" or ".join(close)}?' if close else ''
+    return similar(name, os.listdir(parent or '.'))

@@ -42,8 +42,8 @@ class VideoReader:
         """Yield frames ``(h, w, 3)`` in BGR, resized to the first one."""
         size = None
         with contextlib.closing(self):
-            # read() returns whether it succeeded, and the frame.
-            while (frame := self._capture.read()[1]) is not None:
+            while (found := self._capture.read())[0]:
+                frame = found[1]
                 size = size or frame.shape[1::-1]
                 if frame.shape[1::-1] != size:
                     frame = cv2.resize(frame, size)
