@@ -164,17 +164,17 @@ def _checked_mask(path: str, name: str, images: ImageFolder,
     if not os.path.exists(path):
         errors.add('image without a mask', name)
         return None
-    mask, problem = None, None
     with errors.collect('mask that cannot be read', path, OSError):
-        problem, mask = invalid_value(path), read_mask(path)
-    if mask is None:
-        return None
-    mask = mask.astype(np.uint8)
-    error = ('has a value that is not a class number', problem) if problem \
-        else mask_error(mask, size[::-1] if size else mask.shape[:2], count)
-    if error:
+        if problem := invalid_value(path):
+            errors.add('mask with a value that is not a class number',
+                       f'{path}, {problem}')
+            return None
+        mask = read_mask(path).astype(np.uint8)
+        error = mask_error(mask, size[::-1] if size else mask.shape[:2], count)
+        if not error:
+            return mask
         errors.add(f'mask that {error[0]}', f'{path}, {error[1]}')
-    return None if error else mask
+    return None
 
 
 def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
