@@ -145,12 +145,23 @@ def describe(study: dict) -> str:
             f'{describe_machine(study["environment"])}')
 
 
+def steps_of(models: int, settings: Settings) -> int:
+    """Steps of measuring models: build each, time each, and the peak."""
+    return models * (1 + settings.repeats) + settings.repeats
+
+
+def measure_models(specs: list[Spec], settings: Settings,
+                   timer: Timer | None, progress: BenchmarkProgress) -> dict:
+    """Measure models, as a measurement of a series."""
+    record = benchmark(specs, settings, timer, progress)
+    return {key: record[key] for key in ('complete', 'peak', 'rows')}
+
+
 def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: BenchmarkProgress) -> dict:
     """Measure models, or record the reason of a failure in their rows."""
     try:
-        record = benchmark(specs, settings, timer, progress)
-        return {key: record[key] for key in ('complete', 'peak', 'rows')}
+        return measure_models(specs, settings, timer, progress)
     except UserError as error:
         return dict(complete=True, peak={}, rows=[
             dict(name=spec.name, failure=str(error)) for spec in specs])
