@@ -1,6 +1,6 @@
 """Series of measurements that are saved one by one and can be resumed."""
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..benchmark.report import (
 )
 from ..benchmark.run import BenchmarkProgress, Settings, benchmark
 from ..errors import UserError, damage_errors, first_line
-from ..utils.files import replace_text
+from ..utils.files import replace_text, write_errors
 from ..utils.timing import Timer
 
 SCHEMA = 1
@@ -67,12 +67,8 @@ def read(path: str | Path, kind: str | None = None) -> dict:
 
 def write(path: Path, content: dict) -> None:
     """Write a study atomically."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_errors(path):
         replace_text(path, as_json(content))
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {first_line(error)}') \
-            from error
 
 
 def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
@@ -165,6 +161,14 @@ def measure_or_note(specs: list[Spec], settings: Settings,
     except UserError as error:
         return dict(complete=True, peak={}, rows=[
             dict(name=spec.name, failure=str(error)) for spec in specs])
+
+
+def grouped(rows: Iterable[dict], key: str) -> dict[str, list[dict]]:
+    """Rows by one of their values, in the order of its first row."""
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
 
 
 def rows_of(study: dict) -> list[dict]:

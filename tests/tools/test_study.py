@@ -196,7 +196,8 @@ def test_choose(run_here, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (('layers', '--block-types', 'conv'), "--block-types: 'conv' is none of"),
+    (('layers', '--block-types', 'conv'),
+     "--block-types: invalid choice: 'conv' (choose from "),
     (('layers', '--channels', 512, '--sizes', 224), 'nothing is left'),
     (('layers', '--cpu-time', '--device', 'cpu'), '--cpu-time adds up'),
     (('network', 'lowformer_b9'), 'LowFormer has no model'),
