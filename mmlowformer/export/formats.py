@@ -1,5 +1,4 @@
 """The export formats: what each supports, and its writer."""
-import difflib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..config.build_errors import similar
 from ..errors import UserError
 from ..utils.imports import pinned
 from .comparison import EDGE_MAP_ERROR, MAP_ERROR
@@ -170,10 +170,8 @@ def find_formats(names: str) -> list[Format]:
     found: dict[str, Format] = {}
     for name in filter(None, map(str.strip, names.lower().split(','))):
         if name not in FORMATS:
-            close = difflib.get_close_matches(name, FORMATS, n=1)
-            hint = f'. Did you mean {close[0]}?' if close else ''
             raise UserError(f'--format {name}: choose from '
-                            f'{", ".join(FORMATS)}{hint}')
+                            f'{", ".join(FORMATS)}{similar(name, FORMATS)}')
         found[name] = FORMATS[name]
     if not found:
         raise UserError(f'--format: name some of {", ".join(FORMATS)}')

@@ -19,9 +19,8 @@ def time_models(folders: Sequence[Path], model: ExportWrapper,
                 size: tuple[int, int]) -> list[dict]:
     """Time torch, and each runtime in float32 and in its own precision.
 
-    All take turns, with the same images and as many threads as torch has.
-    Returns name, precision of the weights ('' of the checkpoint) and
-    milliseconds per image of each.
+    All take the same images, and as many threads as torch has. The
+    ``weights`` of the checkpoint are ''.
     """
     count = read_description(folders[0]).batch or 1
     images = np.full((count, 3, *size), 127, np.float32)

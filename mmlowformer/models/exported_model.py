@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..registry import MODELS
 from ..runtime.model_spec import read_description
-from ..runtime.postprocess import Geometry, postprocess
+from ..runtime.postprocess import postprocess
 from ..runtime.predictor import compute, letterbox, tensor
 from ..runtime.results import Classification, Detections, Result, Segmentation
 from ..runtime.sessions import open_session
@@ -81,8 +81,9 @@ class ExportedModel(BaseModel):
         return postprocess(
             self.description,
             {name: value[0] for name, value in outputs.items()},
-            Geometry(sample.get('ori_shape', image.shape[:2]), scale,
-                     prepared.size))
+            prepared._replace(
+                original=sample.get('ori_shape', image.shape[:2]),
+                scale=scale))
 
     @staticmethod
     def _fill(sample: BaseDataElement, found: Result) -> BaseDataElement:

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..utils.images import read
 from .model_spec import Description, read_description
-from .postprocess import Geometry, postprocess
+from .postprocess import postprocess
 from .preprocess import PreprocessedImage, prepare
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
@@ -94,8 +94,7 @@ class ExportedPredictor:
         seconds = time.perf_counter() - started
         result = postprocess(
             self.description,
-            {name: value[0] for name, value in outputs.items()},
-            Geometry(*prepared[1:]))
+            {name: value[0] for name, value in outputs.items()}, prepared)
         if isinstance(result, Detections):
             result = result.above(self.score_thr)
         return replace(
@@ -104,18 +103,7 @@ class ExportedPredictor:
             seconds=seconds)
 
     def prepare(self, source: 'Source', name: str = '') -> PreprocessedImage:
-        """Read and resize an image for :func:`tensor`.
-
-        Args:
-            source (Source): The image.
-            name (str): Its name in errors. Defaults to its path.
-
-        Returns:
-            PreprocessedImage: The resized image.
-
-        Raises:
-            UserError: If it cannot be read, or is too small.
-        """
+        """Read and resize an image, whose name is for errors."""
         first, *steps = self.description.prepare
         prepared = letterbox(self.description, read(source, first['library']),
                              steps)

@@ -196,22 +196,10 @@ def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
            count: int, settings: Settings, path: Path,
            progress: BenchmarkProgress | None = None,
            timer: Timer | None = None) -> list[Choice]:
-    """Choose networks for budgets: measure, predict, and measure again.
+    """Choose networks for budgets in milliseconds, and save the study.
 
-    Args:
-        study (dict): As :func:`.sweep.opened` returns it; it is extended.
-        budgets (Sequence[float]): Milliseconds of a call.
-        archs (dict[str, dict]): A user's networks, by name.
-        count (int): How many variants, and how many of the user's networks,
-            to measure again for each budget.
-        settings (Settings): What is measured, and for how long.
-        path (Path): The file of the study.
-        progress (BenchmarkProgress, optional): Callbacks.
-        timer (Timer, optional): Defaults to the device's timer.
-
-    Returns:
-        list[Choice]: One for each budget that was measured; none after
-        Ctrl-C in the first measurement.
+    For each budget, ``count`` variants and as many of the user's ``archs`` are
+    measured again. Ctrl-C leaves the budgets that were not measured.
     """
     first = first_measurement(settings, timer)
     # The networks to measure again depend on the first measurement.

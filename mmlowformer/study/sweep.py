@@ -98,17 +98,9 @@ def _differences(known: dict, fresh: dict) -> list[str]:
 
 def run(study: dict, measurements: list[Measurement], path: Path,
         progress: BenchmarkProgress | None = None, final: bool = True) -> dict:
-    """Take the measurements that a study lacks, and save each at once.
+    """Add the measurements that a study lacks, and save each at once.
 
-    Args:
-        study (dict): As :func:`opened` returns it; measurements are added.
-        measurements (list[Measurement]): All that the study should have.
-        path (Path): The file of the study.
-        progress (BenchmarkProgress, optional): Callbacks.
-        final (bool): Whether the study is complete with these.
-
-    Returns:
-        dict: The study; incomplete after Ctrl-C.
+    It is incomplete after Ctrl-C, and without its ``final`` measurements.
     """
     progress = progress or BenchmarkProgress()
     done = [cell['key'] for cell in study['cells']]
