@@ -4,7 +4,6 @@ The model of CONFIG has random weights; the files are generated. 100 % means
 that reading, preprocessing and writing happen while the network computes.
 """
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from itertools import islice
@@ -74,11 +73,6 @@ def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
     return Predictor(file, device=args.device, batch_size=args.batch_size)
 
 
-def files_of(args: argparse.Namespace, folder: Path) -> list[str]:
-    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
-    return sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
-
-
 def bare(predictor: Predictor, pipeline: Pipeline, files: list[str]
          ) -> Callable[[], None]:
     """A function that calls the model alone on prepared tensors."""
@@ -125,7 +119,9 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
     """Print both rates; return their ratio in percent."""
-    predictor, files = untrained(args, folder), files_of(args, folder)
+    predictor = untrained(args, folder)
+    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
+    files = sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
     pair = {
         'model alone': Candidate(bare(predictor, predictor.pipeline, files)),
         'from files': Candidate(through(predictor, files, folder / 'out',
@@ -159,9 +155,8 @@ def main() -> None:
                 raise UserError(f'--{name.replace("_", "-")} has to be at '
                                 'least 1')
         share = measure(args, Path(folder))
-    if args.min_share and share < args.min_share:
-        sys.exit(f'benchmark_predict.py: {share:.1f} % is less than '
-                 f'{args.min_share:g} %')
+        if args.min_share and share < args.min_share:
+            raise UserError(f'{share:.1f} % is less than {args.min_share:g} %')
 
 
 if __name__ == '__main__':
