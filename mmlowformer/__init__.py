@@ -3,7 +3,8 @@ import sys
 from importlib import import_module
 
 from .utils.imports import pinned
-from .version import __version__
+
+__version__ = '0.1.0'
 
 # Imported on first use: mmlowformer.runtime needs neither torch nor MMEngine.
 _PUBLIC = {

@@ -8,11 +8,10 @@ import _ctrl_c  # noqa: F401
 from PIL import Image
 
 from mmlowformer import engine
-from mmlowformer.datasets.annotation_errors import AnnotationErrors
 from mmlowformer.datasets.arguments import PREVIEW, TILES, add_commands
 from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.datasets.checks.coco import check_trainable
-from mmlowformer.datasets.checks.coco_file import parts_of, read_coco
+from mmlowformer.datasets.checks.coco_annotations import parts_of, read_coco
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.formats import (
     ImageFolder,
@@ -39,6 +38,7 @@ from mmlowformer.datasets.splitting import (
 )
 from mmlowformer.datasets.tiling import slice_images
 from mmlowformer.engine import (
+    AnnotationErrors,
     UserError,
     check_new,
     check_new_folder,

@@ -11,7 +11,7 @@ from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
-from .checks.coco_file import read_coco
+from .checks.coco_annotations import read_coco
 from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
 
 # Replaces classes that are not known yet.

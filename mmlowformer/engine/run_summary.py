@@ -16,7 +16,7 @@ from ..models import find_lowformers, unwrap_model
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
-from ..utils.progress_bar import format_duration
+from ..utils.terminal import format_duration
 from ..utils.text import command, line, short, wrapped
 from .best_metrics import best_scores, format_metric
 from .hooks.progress_bar import by_iteration

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
-from ..config.mot_requirements import require_packages
+from ..config.requirements import require_packages
 from ..errors import UserError
 from ..predict.predictor import Predictor
 from ..runtime.results import Detections, left_top_width_height

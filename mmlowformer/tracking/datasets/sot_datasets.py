@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...datasets.annotation_errors import AnnotationErrors
-from ...datasets.checks.coco_annotations import find_errors
-from ...datasets.checks.coco_file import read_coco
+from ...datasets.checks.coco_annotations import find_errors, read_coco
 from ...datasets.paths import read_lines
-from ...errors import UserError, shown
+from ...errors import AnnotationErrors, UserError, shown
 from ...registry import DATASETS
 from .annotations import read_boxes, read_labels, read_names
 from .frames import FrameFiles, images_in
