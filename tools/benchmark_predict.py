@@ -31,6 +31,7 @@ from mmlowformer.engine import (
 )
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.predict.writer import CocoIdMapper, Writer
+from mmlowformer.utils.arguments import at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,11 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=512, metavar='N',
                         help='height and width of the files and of the inputs '
                         '(default: 512)')
-    parser.add_argument('--images', type=int, default=16, metavar='N',
+    parser.add_argument('--images', type=at_least(1), default=16, metavar='N',
                         help='files in a turn (default: 16)')
-    parser.add_argument('--batch-size', type=int, default=2, metavar='N',
-                        help='images in a call (default: 2)')
-    parser.add_argument('--repeats', type=int, default=5, metavar='N',
+    parser.add_argument('--batch-size', type=at_least(1), default=2,
+                        metavar='N', help='images in a call (default: 2)')
+    parser.add_argument('--repeats', type=at_least(1), default=5, metavar='N',
                         help='turns of each (default: 5)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -150,10 +151,6 @@ def main() -> None:
     with engine.one_line_errors('benchmark_predict.py'), \
             engine.quiet_screen(), \
             tempfile.TemporaryDirectory() as folder:
-        for name in ('images', 'batch_size', 'repeats'):
-            if getattr(args, name) < 1:
-                raise UserError(f'--{name.replace("_", "-")} has to be at '
-                                'least 1')
         share = measure(args, Path(folder))
         if args.min_share and share < args.min_share:
             raise UserError(f'{share:.1f} % is less than {args.min_share:g} %')

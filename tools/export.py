@@ -12,6 +12,7 @@ from mmlowformer.export import export
 from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.formats import FORMATS, PRECISIONS
 from mmlowformer.predict import add_trust_argument
+from mmlowformer.utils.arguments import at_least
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -67,7 +68,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help="minimum score of a box (default: the config's "
                         'for tests)')
-    parser.add_argument('--max-dets', type=int, metavar='N',
+    parser.add_argument('--max-dets', type=at_least(1), metavar='N',
                         help='maximum number of boxes in an image (default: '
                         "the config's)")
     parser.add_argument('--quantize', dest='bits', type=int, default=32,
@@ -76,7 +77,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--calibration', nargs='+', metavar='IMAGES',
                         help='images or folders to calibrate 8 bits with '
                         '(default: training images of the config)')
-    parser.add_argument('--calibration-images', type=int, default=300,
+    parser.add_argument('--calibration-images', type=at_least(1), default=300,
                         metavar='N', help='maximum number of calibration '
                         'images (default: %(default)s)')
     parser.add_argument('--max-metric-drop', type=float, default=0.005,
@@ -97,11 +98,6 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> bool:
     """Export, and return whether a format failed."""
-    for option in ('max_dets', 'calibration_images'):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise UserError(f'--{option.replace("_", "-")} has to be '
-                            'positive')
     if args.calibration and args.bits != 8:
         raise UserError('--calibration is for --quantize 8')
     results = export(

@@ -53,6 +53,7 @@ from mmlowformer.study import (
 )
 from mmlowformer.study.block_types import BLOCK_TYPES
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
+from mmlowformer.utils.arguments import at_least, positive
 from mmlowformer.utils.files import write_errors
 
 MIN_SIZE = 32
@@ -87,20 +88,20 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_layers(command: argparse.ArgumentParser) -> None:
-    command.add_argument('--channels', type=int, nargs='+', metavar='C',
-                         default=list(block_sweep.CHANNELS),
+    command.add_argument('--channels', type=at_least(8), nargs='+',
+                         metavar='C', default=list(block_sweep.CHANNELS),
                          help='channels of the feature maps')
-    command.add_argument('--sizes', type=int, nargs='+', metavar='S',
+    command.add_argument('--sizes', type=at_least(1), nargs='+', metavar='S',
                          default=list(block_sweep.SIZES),
                          help='heights and widths of the feature maps')
-    command.add_argument('--batch-size', type=int, nargs='+', metavar='N',
-                         default=list(block_sweep.BATCH_SIZES),
+    command.add_argument('--batch-size', type=at_least(1), nargs='+',
+                         metavar='N', default=list(block_sweep.BATCH_SIZES),
                          help='images in a call')
     command.add_argument('--block-types', nargs='+', metavar='B',
                          choices=BLOCK_TYPES, default=list(BLOCK_TYPES),
                          help='building blocks (default: '
                          f'{", ".join(BLOCK_TYPES)})')
-    command.add_argument('--max-gmacs', type=float, metavar='G',
+    command.add_argument('--max-gmacs', type=positive, metavar='G',
                          default=block_sweep.MAX_MACS / 1e9, help='leave out '
                          'stacks with more multiply-accumulates in a call '
                          '(default: %(default)s)')
@@ -113,21 +114,22 @@ def add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument('model', metavar='MODEL', nargs='+',
                          help='as in tools/benchmark.py')
     add_sizes(command, [512])
-    command.add_argument('--calls', type=int, default=25, metavar='N',
+    command.add_argument('--calls', type=at_least(1), default=25, metavar='N',
                          help='calls whose layers are timed (default: 25)')
     add_timing_options(command, min_time=2, repeats=5)
 
 
 def add_sizes(command: argparse.ArgumentParser, sizes: list[int]) -> None:
-    command.add_argument('--sizes', type=int, nargs='+', default=sizes,
-                         metavar='S', help='heights and widths of images '
-                         f'(default: {" ".join(map(str, sizes))})')
+    command.add_argument('--sizes', type=at_least(MIN_SIZE), nargs='+',
+                         default=sizes, metavar='S',
+                         help='heights and widths of images (default: '
+                         f'{" ".join(map(str, sizes))})')
     add_batch_size(command)
 
 
 def add_batch_size(command: argparse.ArgumentParser) -> None:
-    command.add_argument('--batch-size', type=int, default=1, metavar='N',
-                         help='images in a call (default: 1)')
+    command.add_argument('--batch-size', type=at_least(1), default=1,
+                         metavar='N', help='images in a call (default: 1)')
 
 
 def add_resolution(command: argparse.ArgumentParser) -> None:
@@ -140,32 +142,19 @@ def add_resolution(command: argparse.ArgumentParser) -> None:
 
 
 def add_choose(command: argparse.ArgumentParser) -> None:
-    command.add_argument('--budget-ms', type=float, nargs='+', required=True,
-                         metavar='T', help='latency budgets in milliseconds '
-                         'per call')
-    command.add_argument('--shape', type=int, nargs=2, default=[512, 512],
-                         metavar=('H', 'W'),
+    command.add_argument('--budget-ms', type=positive, nargs='+',
+                         required=True, metavar='T',
+                         help='latency budgets in milliseconds per call')
+    command.add_argument('--shape', type=at_least(MIN_SIZE), nargs=2,
+                         default=[512, 512], metavar=('H', 'W'),
                          help='height and width of images (default: 512 512)')
     add_batch_size(command)
     command.add_argument('--archs', metavar='F', help='JSON file of your own '
                          'networks: names with arch dicts')
-    command.add_argument('--top', type=int, default=3, metavar='K',
+    command.add_argument('--top', type=at_least(1), default=3, metavar='K',
                          help='how many variants, and how many of your own '
                          'networks, to measure again (default: 3)')
     add_timing_options(command, min_time=1, repeats=7)
-
-
-def check(args: argparse.Namespace) -> None:
-    check_execution_options(args)
-    smallest = 1 if args.command == 'layers' else MIN_SIZE
-    for name, least in (('batch_size', 1), ('channels', 8), ('top', 1),
-                        ('calls', 1), ('shape', MIN_SIZE),
-                        ('sizes', smallest), ('budget_ms', 1e-9),
-                        ('max_gmacs', 1e-9)):
-        values = getattr(args, name, least)
-        if min(values if isinstance(values, list) else [values]) < least:
-            needed = f'at least {least:g}' if least >= 1 else 'positive'
-            raise UserError(f'--{name.replace("_", "-")} has to be {needed}')
 
 
 def settings_of(args: argparse.Namespace, **more) -> Settings:
@@ -292,7 +281,7 @@ def finish(study: dict, stem: str) -> None:
 def run(args: argparse.Namespace) -> None:
     showing = args.command == 'show'
     if not showing:
-        check(args)
+        check_execution_options(args)
     study = args.run(args)
     with (damage_errors(f'{args.file} is damaged') if showing else
           nullcontext()):

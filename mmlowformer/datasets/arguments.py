@@ -1,11 +1,13 @@
 """Options of ``tools/data.py``."""
 import argparse
 
+from ..utils.arguments import at_least
 from ..utils.deprecation import rename_option
 from .config_writer import TASKS
 from .formats import FORMATS
 from .paths import CLASSES_FILE
 
+_positive = at_least(1)
 PREVIEW = 'preview.png'
 TILES = 'annotations.json'
 
@@ -159,10 +161,3 @@ def _add_config(commands) -> argparse.ArgumentParser:
     command.add_argument('--overwrite', action='store_true',
                          help='replace an existing file')
     return command
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, not {value}')
-    return value
