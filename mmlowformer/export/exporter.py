@@ -210,7 +210,6 @@ class Exporter:
             description.sha256 = dict(
                 checkpoint=sha256(self.checkpoint),
                 **{name: sha256(folder / name) for name in description.files})
-            description.check()
             description.write(folder)
         except BaseException as error:
             shutil.rmtree(folder)
