@@ -50,10 +50,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['boxes', 'masks'], default='boxes')
-    parser.add_argument('--images', type=int, metavar='N',
+    parser.add_argument('--images', type=engine.at_least(10), metavar='N',
                         help='training images (default: a tenth of COCO or '
                         'ADE20K); a tenth of them validates')
-    parser.add_argument('--repeats', type=int, default=3, metavar='N',
+    parser.add_argument('--repeats', type=engine.at_least(1), default=3,
+                        metavar='N',
                         help='interleaved starts of each (default: 3)')
     return parser.parse_args()
 
@@ -168,9 +169,6 @@ def main() -> None:
         make, real = dict(boxes=(make_boxes, COCO),
                           masks=(make_masks, ADE20K))[args.task]
         count = real // 10 if args.images is None else args.images
-        if count < 10 or args.repeats < 1:
-            raise UserError('--images has to be at least 10, and --repeats '
-                            'at least 1')
         root = Path(folder)
         config = write_config(
             make(root, dict(train=count, val=count // 10)), root)
