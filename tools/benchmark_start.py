@@ -16,7 +16,6 @@ from typing import NamedTuple
 import _ctrl_c  # noqa: F401
 import numpy as np
 from mmengine.config import Config
-from mmengine.fileio import dump
 from PIL import Image
 
 from mmlowformer import engine, get_config
@@ -71,6 +70,7 @@ def link_images(image: Path, folder: Path, count: int) -> list[str]:
 def make_boxes(root: Path, parts: dict[str, int]) -> Config:
     """Generate annotations as long as COCO's."""
     cfg, random = get_config('retinanet_lowformer_b0_coco'), Random(0)
+    classes = tuple(f'class {number}' for number in range(80))
     Image.new('RGB', (WIDTH, HEIGHT)).save(root / 'image.jpg')
     for part, count in parts.items():
         names = link_images(root / 'image.jpg', root / f'{part}2017', count)
@@ -79,18 +79,20 @@ def make_boxes(root: Path, parts: dict[str, int]) -> Config:
         annotations = [
             annotation(number, int(number / BOXES), random)
             for number in range(round(count * BOXES))]
-        dump(dict(images=images, annotations=annotations, categories=[
-            dict(id=number, name=f'class {number}') for number in range(80)]),
-            root / f'annotations/instances_{part}2017.json')
+        engine.write_json(
+            root / f'annotations/instances_{part}2017.json',
+            dict(images=images, annotations=annotations, categories=[
+                dict(id=number, name=name)
+                for number, name in enumerate(classes)]))
     cfg.val_evaluator.ann_file = f'{root}/annotations/instances_val2017.json'
-    classes = tuple(f'class {number}' for number in range(80))
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].dataset.metainfo = dict(classes=classes)
     return cfg
 
 
 def annotation(number: int, image: int, random: Random) -> dict:
-    polygon = [round(random.uniform(0, HEIGHT), 2) for _ in range(2 * POINTS)]
+    polygon = [random.randrange(100 * HEIGHT) / 100
+               for _ in range(2 * POINTS)]
     left, top = random.randrange(WIDTH - 100), random.randrange(HEIGHT - 100)
     return dict(id=number, image_id=image, category_id=random.randrange(80),
                 bbox=[left, top, 50.25, 60.75], area=3052.69, iscrowd=0,

@@ -107,9 +107,9 @@ CHANGES = [
         first_in(root, 'images/training'), root / 'images/training/new.jpg'),
      'mask not found'),
     ('ade', lambda root: resize(first_in(root, 'images/validation')),
-     'pixels, its image'),
+     'another size than its image'),
     ('ade', lambda root: Image.new('L', (64, 64), 77).save(
-        first_in(root, 'annotations/validation')), 'holds the value')]
+        first_in(root, 'annotations/validation')), 'a value beyond')]
 
 
 @pytest.mark.parametrize(('data', 'change', 'error'), CHANGES,
