@@ -6,6 +6,7 @@ tools/train.py checks the data, later ones remember the result.
 """
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from mmlowformer.engine import UserError, dicts_in, median
 COCO, ADE20K = 118_287, 20_210
 BOXES, POINTS = 7.27, 25
 WIDTH, HEIGHT = 640, 480
+# File systems limit the names of a file.
+LINKS = 1000
 LIBRARIES = """
 import sys
 from mmengine.config import Config
@@ -62,8 +65,11 @@ def link_images(image: Path, folder: Path, count: int) -> list[str]:
     """Give an image many names."""
     folder.mkdir(parents=True)
     names = [f'{number:08}{image.suffix}' for number in range(count)]
-    for name in names:
-        os.link(image, folder / name)
+    for number, name in enumerate(names):
+        if number % LINKS == 0:
+            image = Path(shutil.copy(image, folder / name))
+        else:
+            os.link(image, folder / name)
     return names
 
 
