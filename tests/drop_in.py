@@ -70,9 +70,9 @@ def user_config(folder, base, old='', new=''):
 
 
 # What a model computes on an image, and how often.
-AMOUNTS = dict(num_queries=50, num_dn_queries=10, num_points=64, max_per_img=50,
-               max_per_image=20, nms_pre=50, num=50, num_layers=1,
-               queue_len=64)
+AMOUNTS = dict(
+    num_queries=50, num_dn_queries=10, num_points=64, max_per_img=50,
+    max_per_image=20, nms_pre=50, num=50, num_layers=1, queue_len=64)
 SIDES = ('size', 'random_size_range')
 
 

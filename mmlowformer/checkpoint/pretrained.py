@@ -3,6 +3,7 @@ from mmengine.config import Config
 
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
+from ..models.state_dict_keys import lowformer_prefixes
 from ..utils.console import warn
 from ..utils.safe_load import check_checkpoint, state_dict_of
 from .download import local_checkpoint
@@ -47,7 +48,8 @@ def _check_prefix(init: dict, path: str) -> None:
     names = state_dict_of(content)
     if any(name.startswith(f'{prefix}.') for name in names):
         return
-    first = sorted({name.split('.')[0] for name in names})
+    first = (lowformer_prefixes(names)
+             or sorted({name.split('.')[0] for name in names}))
     raise UserError(
         f'{path}.prefix is {prefix!r}, but no tensor of '
         f'{init["checkpoint"]} is below it. Their names begin with '

@@ -14,10 +14,14 @@ PYRAMIDS = ('FPN', 'PAFPN', 'FPN_CARAFE', 'NASFPN')
 # Necks that keep the strides of their inputs, and halve the last one on.
 NECKS = (*PYRAMIDS, 'ChannelMapper', 'CSPNeXtPAFPN', 'YOLOXPAFPN',
          'DilatedEncoder', 'BFP', 'DyHead')
+# Necks whose in_channels begin with the last feature map.
+REVERSED = ('YOLOV3Neck', )
+# Those of SOLO resize their feature maps first.
 STRIDED_HEADS = (
     'FCOSHead', 'YOLOXHead', 'CenterNetUpdateHead', 'VFNetHead', 'FoveaHead',
-    'SOLOHead', 'SOLOV2Head', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead',
     'CondInstBboxHead', 'FSAFHead', 'FreeAnchorRetinaHead', 'NASFCOSHead')
+# The semantic branch of HTC and SCNet outputs a feature map of its own.
+OWN_FEATURE_MAP = 'semantic_roi_extractor'
 
 
 def check_channels(model: dict, path: str = 'model') -> None:
@@ -27,8 +31,11 @@ def check_channels(model: dict, path: str = 'model') -> None:
         return
     given = _out_channels(backbone, path)
     wanted = _in_channels(model, 'neck')
-    if isinstance(wanted, (list, tuple)) and list(wanted) != given:
-        _refuse(f'{path}.neck', wanted, given, str(given).replace(' ', ''))
+    if isinstance(wanted, (list, tuple)):
+        order = -1 if kind_of(model['neck']) in REVERSED else 1
+        if list(wanted) != given[::order]:
+            _refuse(f'{path}.neck', wanted, given,
+                    str(given[::order]).replace(' ', ''))
     wanted = _in_channels(model, 'head')
     if (wanted not in (None, given[-1])
             and kind_of(model.get('neck') or {}) in KEEPING_CHANNELS):
@@ -87,6 +94,8 @@ def _neck_strides(neck: object, given: list[int]) -> list[int]:
 def _strides(node: dict, where: str) -> tuple[str, list[int]]:
     """The strides that a part of a head expects, and its argument."""
     kind = kind_of(node)
+    if where.endswith(OWN_FEATURE_MAP):
+        return '', []
     for key in ('featmap_strides', 'strides'):
         value = node.get(key)
         if (key == 'strides' and not where.endswith('generator')
