@@ -4,6 +4,8 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from mmlowformer import engine
 
 from .helpers import ROOT
@@ -38,6 +40,11 @@ SNIPPETS = {(library, base): lines for heading in
             for base, (library, lines) in snippets(heading).items()}
 OF_VIDEOS = {(library, base): lines for base, (library, lines) in
              snippets('mmdet for videos').items()}
+
+
+def named(bases):
+    """Parameters of a test: all base configs."""
+    return pytest.mark.parametrize('base', bases, ids='/'.join)
 
 
 def base_named(family):

@@ -2,8 +2,9 @@
 import json
 import re
 import traceback
+from pathlib import Path
 
-import mmcv
+import mmdet
 import numpy as np
 import pytest
 import timm
@@ -13,16 +14,16 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmlowformer import LowFormer
+from mmlowformer.engine import check_settings
 
 from .drop_in import (
-    LINES,
     OF_VIDEOS,
     PAGE,
     SIZES,
@@ -30,11 +31,13 @@ from .drop_in import (
     TOP,
     base_named,
     items,
+    named,
     user_config,
 )
 
 # Other tests run the same lines of mmlowformer, and measuring takes long.
 pytestmark = pytest.mark.no_cover
+CONFIGS = Path(mmdet.__path__[0], '.mim', 'configs')
 
 
 def build(cfg):
@@ -93,73 +96,6 @@ def norm_parameters(model):
             for parameter in module.parameters()]
 
 
-def named(bases):
-    """Parameters of a test: all base configs."""
-    return pytest.mark.parametrize('base', bases, ids='/'.join)
-
-
-def test_page_is_read_completely():
-    others = 4  # The first example, printing channels and configs, classes
-    snippets = [lines for _, lines in LINES.findall(PAGE) if lines]
-    assert PAGE.count('```python') == others + len(snippets)
-    assert {library for library, _ in SNIPPETS} == set(SIZES)
-
-
-def test_first_example():
-    base = re.search(r"'/path/to/mmdet/configs/(.*?)'", PAGE).group(1)
-    assert SNIPPETS['mmdet', base] == TOP
-
-
-def test_table_of_models():
-    """Each model in the table has lines in its section, and the reverse."""
-    table = re.search(r'^## What fits\n(.*?)^## ', PAGE, re.M | re.S).group(1)
-    listed = [re.sub(r' \(.*?\)', '', row) for row in
-              re.findall(r'^\| ([A-Z].*?) \| [\d–]', table, re.M)]
-    names = {name.strip() for row in listed for name in row.split(',')}
-    explained = {name.strip() for names in
-                 re.findall(r'^\*\*([A-Z][^*]+)\*\*:\s', PAGE, re.M)
-                 for name in names.split(',')}
-    assert names - explained == {'Faster', 'Mask and Cascade R-CNN', 'OC-SORT'}
-    assert explained - names == {'Mask R-CNN', 'Cascade R-CNN'}
-
-
-def test_table_of_channels():
-    rows = re.findall(r'^\| `(\w+)` \| ([\d, ]+) \|$', PAGE, re.M)
-    with torch.device('meta'):
-        assert rows == [
-            (arch, ', '.join(map(str, LowFormer(arch).out_channels)))
-            for arch in LowFormer.arch_settings]
-
-
-def test_channels_can_be_printed(capsys):
-    code = re.search(r'```python\n(from mmlowformer .*?)```', PAGE, re.S)
-    exec(code.group(1))
-    assert capsys.readouterr().out == '(96, 192, 384)\n'
-
-
-def test_parts_of_a_config_can_be_printed(tmp_path, capsys):
-    user_config(tmp_path, base_named('mmseg/upernet'))
-    code = re.search(r'```python\n(from mmengine.*?)```', PAGE, re.S).group(1)
-    exec(code.replace('/path/to/its_base.py', str(tmp_path / 'my_config.py')))
-    output = capsys.readouterr().out
-    assert "'in_channels': [32, 64, 128, 256]" in output
-    assert "'in_index': [0, 1, 2, 3]" in output
-
-
-@named(SNIPPETS)
-def test_base_batch_size(base, tmp_path):
-    numbers = re.search(r'_(\d+)xb(\d+)', base[1])
-    gpus, images = map(int, numbers.groups()) if numbers else (8, 2)
-    cfg = user_config(tmp_path, base)
-    if 'auto_scale_lr' not in cfg:
-        assert cfg.default_scope == 'mmseg' or cfg.model.type == 'SoftTeacher'
-        line = re.search(r'`(auto_scale_lr = .*)` for that', PAGE).group(1)
-        cfg.merge_from_dict(Config.fromstring(line, '.py').to_dict())
-        assert cfg.optim_wrapper.optimizer.lr <= 1e-4
-        gpus, images = 4, 4
-    assert cfg.auto_scale_lr.base_batch_size == gpus * images
-
-
 @named(SNIPPETS)
 def test_snippet_trains_and_predicts(base, tmp_path):
     assert len(SNIPPETS[base].splitlines()) <= 13
@@ -174,6 +110,21 @@ def test_snippet_trains_and_predicts(base, tmp_path):
     else:
         assert result.pred_instances.bboxes.shape[1] == 4
         assert result.pred_instances.scores.isfinite().all()
+
+
+@pytest.mark.slow
+@named([('mmdet', str(file.relative_to(CONFIGS))) for file in
+        sorted(CONFIGS.glob('*/*_r50_fpn_1x_coco.py'))
+        if 'libra' not in file.name])
+def test_other_configs_with_a_pyramid(base, tmp_path, monkeypatch):
+    monkeypatch.setitem(SNIPPETS, base, TOP)
+    cfg = user_config(tmp_path, base)
+    check_settings(cfg)
+    model, _ = build(cfg)
+    with torch.no_grad():
+        first, second, *_ = model.extract_feat(torch.zeros(1, 3, 64, 64))
+    stride = 4 * 2**cfg.model.neck.get('start_level', 0)
+    assert first.shape[2] * stride == second.shape[2] * 2 * stride == 64
 
 
 def frames_for(cfg, training):
@@ -251,6 +202,34 @@ def check_optimizer(cfg, backbone, optim_wrapper):
         settings.optimizer.weight_decay if custom else 0.}
 
 
+@pytest.mark.parametrize('family', ['deeplabv3', 'deeplabv3plus', 'pspnet'])
+def test_dilated_head_at_stride_32(family, tmp_path):
+    base = base_named(f'mmseg/{family}')
+    channels, first, dilations = re.search(
+        r'set only `(in_channels=256)` \(and\s`(c1_in_channels=32)`\).*?'
+        r'`(dilations=.*?)`', PAGE, re.S).groups()
+    inputs = [channels] if family == 'pspnet' else [channels, dilations]
+    inputs += [first] if family == 'deeplabv3plus' else []
+    old = re.search(r'decode_head=dict\((.*?)\),\n    aux', SNIPPETS[base],
+                    re.S).group(1)
+    cfg = user_config(tmp_path, base, old, ', '.join(inputs))
+    assert cfg.model.decode_head.in_index == 3
+    if 'dilations' in cfg.model.decode_head:
+        assert cfg.model.decode_head.dilations == (1, 3, 6, 9)
+    trained(cfg, inputs_for(cfg))
+
+
+def test_ocrnet_on_a_single_output(tmp_path):
+    base = base_named('mmseg/ocrnet')
+    inputs = re.search(r'`(inputs = .*?)`', PAGE).group(1)
+    snippet = SNIPPETS[base].replace("arch='b1'",
+                                     "arch='b1', out_indices=(3,)")
+    old = re.match(r'inputs = .*?\)\n', snippet, re.S).group()
+    new = snippet.replace(old, f'{inputs}\n')
+    cfg = user_config(tmp_path, base, SNIPPETS[base], new)
+    trained(cfg, inputs_for(cfg))
+
+
 def test_backbone_of_a_detr_from_random_weights(tmp_path):
     line = re.search(r'^`(optim_wrapper = .*custom_keys.*)`', PAGE, re.M)
     cfg = user_config(tmp_path, base_named('mmdet/detr'))
@@ -274,19 +253,6 @@ def test_weights_of_the_backbone(tmp_path):
         assert value.equal(trained[name]), name
 
 
-@named([base for base in SNIPPETS if base[0] != 'mmpretrain'])
-def test_number_of_classes(base, tmp_path):
-    library, path = base
-    row = re.search(rf'^\| {library}: .*`{path.split("/")[0]}`.* \| '
-                    r'(`model\..*) \|$', PAGE, re.M)
-    keys = re.findall('`(.+?)`', row.group(1))
-    cfg = user_config(tmp_path, base)
-    cfg.merge_from_dict(dict.fromkeys(keys, 2))
-    numbers = {path: value for path, value in items(cfg.model).items() if
-               path.endswith(('.num_classes', '.num_things_classes'))}
-    assert numbers == dict.fromkeys(keys, 2)
-
-
 @pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
 def test_mask2former_of_other_classes(library, tmp_path):
     cfg = user_config(tmp_path, base_named(f'{library}/mask2former'))
@@ -299,26 +265,6 @@ def test_mask2former_of_other_classes(library, tmp_path):
     for sample in data['data_samples'] if library == 'mmdet' else ():
         sample.gt_instances.labels.zero_()
     trained(cfg, data)
-
-
-def test_own_data_for_segmentation(tmp_path):
-    base = base_named('mmseg/upernet')
-    code = re.search(r'```python\n(mine = .*?)```', PAGE, re.S).group(1)
-    # Stripes, so that each crop of the pipeline has all values.
-    mask = np.array([0, 1, 255], np.uint8)[np.indices((30, 30)).sum(0) % 3]
-    for part in ('training', 'validation'):
-        mmcv.imwrite(mask, str(tmp_path / 'annotations' / part / 'a.png'))
-        mmcv.imwrite(mask, str(tmp_path / 'images' / part / 'a.jpg'))
-    line = SNIPPETS[base].splitlines(keepends=True)[-1]
-    cfg = user_config(tmp_path, base, line,
-                      line + code.replace('data/mine', str(tmp_path)))
-    init_default_scope(cfg.default_scope)
-    for dataloader in (cfg.train_dataloader, cfg.test_dataloader):
-        assert dataloader.dataset.data_root == str(tmp_path)
-        dataset = DATASETS.build(dataloader.dataset)
-        assert dataset.metainfo['classes'] == ('road', 'grass')
-        labels = dataset[0]['data_samples'].gt_sem_seg.data
-        assert set(labels.unique().tolist()) == {0, 1, 255}
 
 
 # By the text in the page: the config, what is changed in its snippet, and to

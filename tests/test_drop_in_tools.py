@@ -10,7 +10,9 @@ from mmlowformer import LowFormer
 from .drop_in import SNIPPETS, items, smaller, user_config
 from .helpers import run_tool
 
-pytestmark = [pytest.mark.no_cover, pytest.mark.slow]
+pytestmark = pytest.mark.no_cover
+# The fastest of each library; the others are slow.
+FAST = ('yolo/', 'ocrnet/', 'mocov2/')
 SIZE = 64
 # Larger numbers are sizes of images.
 LARGEST = 200
@@ -84,7 +86,9 @@ def tiny_config(folder, base, data):
 
 
 @pytest.mark.parametrize('base', [
-    base for base in SNIPPETS if OCRNET not in base[1]], ids='/'.join)
+    pytest.param(base, id='/'.join(base), marks=[] if base[1].startswith(FAST)
+                 else pytest.mark.slow)
+    for base in SNIPPETS if OCRNET not in base[1]])
 def test_snippet_through_the_tools(base, data, tmp_path):
     config = tiny_config(tmp_path, base, data)
     root = data / base[0]

@@ -52,6 +52,17 @@ def test_wrapped(cfg, root):
         check(cfg)
 
 
+def test_masks_of_all_classes_that_nobody_reads(cfg):
+    dataset = cfg.train_dataloader.dataset
+    dataset.data_prefix.seg = 'annotations/panoptic_train2017/'
+    check(cfg)
+    for step in (dict(type='LoadAnnotations', with_seg=True),
+                 dict(type='mmdet.LoadPanopticAnnotations')):
+        dataset.pipeline = [step]
+        with pytest.raises(UserError, match='panoptic_train2017 .*prefix.seg'):
+            check(cfg)
+
+
 def test_missing(tmp_path, cfg):
     cfg.val_dataloader.dataset.data_root = 'data/coco/'
     with pytest.raises(UserError) as error:
