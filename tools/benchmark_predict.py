@@ -136,7 +136,8 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
         warm_up(candidate, timer, 1, 0, 0)
     interleave(list(pair.values()), timer, args.repeats)
     print(f'{args.config}, {args.size}x{args.size}, {len(files)} files, '
-          f'{args.device}, {torch.get_num_threads()} threads')
+          f'{args.device}, '
+          f'{engine.counted(torch.get_num_threads(), "thread")}')
     print(f'images in each call: {min(counts)} to {max(counts)}')
     rates = [len(files) / median(candidate.seconds)
              for candidate in pair.values()]

@@ -8,11 +8,10 @@ import _ctrl_c  # noqa: F401
 from PIL import Image
 
 from mmlowformer import engine
-from mmlowformer.datasets.annotation_errors import AnnotationErrors
 from mmlowformer.datasets.arguments import PREVIEW, TILES, add_commands
 from mmlowformer.datasets.checks.check_datasets import datasets_in
 from mmlowformer.datasets.checks.coco import check_trainable
-from mmlowformer.datasets.checks.coco_file import parts_of, read_coco
+from mmlowformer.datasets.checks.coco_annotations import parts_of, read_coco
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.formats import (
     ImageFolder,
@@ -39,6 +38,7 @@ from mmlowformer.datasets.splitting import (
 )
 from mmlowformer.datasets.tiling import slice_images
 from mmlowformer.engine import (
+    AnnotationErrors,
     UserError,
     check_new,
     check_new_folder,
@@ -171,8 +171,8 @@ def inspect(args: argparse.Namespace) -> None:
         engine.show(f'  {text}')
     if findings.panels:
         write_preview(findings.panels, preview)
-        engine.show(engine.line('Preview', f'{len(findings.panels)} images in '
-                                f'{preview}'))
+        images = engine.counted(len(findings.panels), 'image')
+        engine.show(engine.line('Preview', f'{images} in {preview}'))
     lines = findings.errors.lines() or training_errors(args)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
@@ -274,12 +274,14 @@ def split(args: argparse.Namespace) -> None:
     elif os.path.isdir(args.source):
         images = ImageFolder(args.source)
         if images.hidden:
-            engine.warn(f'{images.hidden} hidden images are left out')
+            engine.warn('left out: '
+                        + engine.counted(images.hidden, 'hidden image'))
         for part, lines in split_images(images, fractions, args.group,
                                         args.seed).items():
             write_lines(folder / f'{part}.txt', lines)
-            engine.show(engine.line(part, f'{len(lines)} images in '
-                                    f'{folder / part}.txt'))
+            engine.show(engine.line(
+                part, f'{engine.counted(len(lines), "image")} in '
+                f'{folder / part}.txt'))
     else:
         raise UserError(f'{args.source} does not exist')
 
@@ -304,9 +306,9 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
         write_lines(folder / f'{part}.txt',
                     [image['file_name'] for image in content['images']])
         engine.show(engine.line(
-            part, f'{len(content["images"])} images, '
-            f'{len(content["annotations"])} objects in {folder / part}.json, '
-            f'names in {part}.txt'))
+            part, f'{engine.counted(len(content["images"]), "image")}, '
+            f'{engine.counted(len(content["annotations"]), "object")} in '
+            f'{folder / part}.json, names in {part}.txt'))
         missing = missing_classes(content)
         if missing:
             engine.warn(f'{part} has no {some_of(missing)}: try another '

@@ -94,7 +94,8 @@ class Run:
                 self._frames(video, name, position)
             finally:
                 rate = video.frames / (time.perf_counter() - started)
-                show(name, f'{video.frames} frames, {rate:.1f} per second')
+                show(name, f'{engine.counted(video.frames, "frame")}, '
+                     f'{rate:.1f} per second')
             if truncated := truncation(source, video.frames, video.total):
                 raise UserError(f'{truncated}; the results until then are '
                                 'kept')

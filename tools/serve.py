@@ -5,7 +5,7 @@ import os
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine, serve
-from mmlowformer.engine import UserError
+from mmlowformer.engine import UserError, counted
 from mmlowformer.predict import Result, add_model_arguments, build_predictor
 
 
@@ -67,8 +67,8 @@ def main() -> None:
     engine.enable_safe_loading(os.environ)
     counter = Counter()
     with (engine.one_line_errors('serve.py'),
-          engine.exit_on_interrupt(
-              lambda: f'Stopped after {counter.images} image(s).'),
+          engine.exit_on_interrupt(lambda: 'Stopped after '
+                                   f'{counted(counter.images, "image")}.'),
           engine.quiet_screen()):
         run(args, counter)
 

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..config.loading import get_config_path
-from ..errors import UserError
+from ..errors import AnnotationErrors, UserError
 from ..utils.files import replace_text
 from .anchor_fit import against_anchors
-from .annotation_errors import AnnotationErrors
-from .checks.coco_annotations import find_errors
-from .checks.coco_file import read_coco
+from .checks.coco_annotations import find_errors, read_coco
 from .config_templates import CLASSIFICATION, DETECTION, SEGMENTATION
 from .custom_config import (
     classification_data,

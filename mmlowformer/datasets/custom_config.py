@@ -11,7 +11,7 @@ from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
-from .checks.coco_file import read_coco
+from .checks.coco_annotations import read_coco
 from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
 
 # Replaces classes that are not known yet.
@@ -41,7 +41,7 @@ def custom_classification(variables: Mapping) -> dict:
 def _completed(variables: Mapping, look: Callable, kind: str) -> dict:
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  DeprecationWarning, stacklevel=3)
+                  FutureWarning, stacklevel=3)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)

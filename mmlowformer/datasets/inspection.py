@@ -14,7 +14,14 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from ..errors import UserError, first_line, printable, shown, some_of
+from ..errors import (
+    AnnotationErrors,
+    UserError,
+    first_line,
+    printable,
+    shown,
+    some_of,
+)
 from ..visualization.drawing import (
     Boxes,
     captioned,
@@ -24,7 +31,6 @@ from ..visualization.drawing import (
     draw_mask,
 )
 from .anchor_fit import against_anchors
-from .annotation_errors import AnnotationErrors
 from .checks.class_folders import class_folders, label_mismatch, read_labels
 from .checks.masks import (
     IGNORED,

@@ -34,7 +34,7 @@ from ..runtime.sessions import InferenceError
 from ..utils.console import show
 from ..utils.files import check_new
 from ..utils.images import read
-from ..utils.progress_bar import counting_bar
+from ..utils.terminal import counting_bar
 from ..utils.text import line
 from .config import ExportConfig, ExportResult
 from .evaluation import Metric, primary_metric, training_images

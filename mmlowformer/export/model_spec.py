@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 
+from .. import __version__
 from ..config.loading import kind_of
 from ..errors import UserError, first_line
 from ..models import find_lowformers
 from ..predict.predictor import SCORE
 from ..predict.trained_model import TrainedModel
 from ..runtime.model_spec import Description
-from ..version import __version__
 from .formats import Format
 from .job import LEAST_SIDE, InputShape
 from .preprocessing import prepare_steps

@@ -20,6 +20,7 @@ from ..runtime import ExportedPredictor
 from ..runtime.postprocess import Geometry, postprocess
 from ..runtime.predictor import compute, tensor
 from ..utils.images import read
+from ..utils.text import counted
 from ..visualization.drawing import captioned
 from .comparison import (
     Comparison,
@@ -182,7 +183,7 @@ class Verifier:
             theirs = self.reference.prepared(file)
             errors.append(float('inf') if ours.shape != theirs.shape else
                           float(np.abs(ours.astype(int) - theirs).max()))
-        yield Comparison('prepared images', f'{len(files)} images',
+        yield Comparison('prepared images', counted(len(files), 'image'),
                          max(errors), 0.5)
 
     def _predictions(self, files: Sequence[str], step: Callable[[], None]
@@ -193,7 +194,7 @@ class Verifier:
         for ours, file in zip(self.predictor(list(files)), files):
             errors += compare_results(ours, self._expected(file))
             step()
-        yield from self._worst(f'{len(files)} images', errors)
+        yield from self._worst(counted(len(files), 'image'), errors)
 
     def _expected(self, file: str) -> Outputs:
         if self.description.size is None:

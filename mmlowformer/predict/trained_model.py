@@ -16,9 +16,14 @@ from ..checkpoint.embedded_config import (
     embedded_config,
     trained_meta,
 )
-from ..config.build_errors import explain_build_errors
-from ..config.loading import dicts_in, find_config, kind_of, read_config
-from ..config.scope import require_scope
+from ..config.loading import (
+    dicts_in,
+    explain_build_errors,
+    find_config,
+    kind_of,
+    read_config,
+)
+from ..config.requirements import require_scope
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description

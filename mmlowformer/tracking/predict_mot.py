@@ -10,11 +10,12 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
-from ..config.mot_requirements import require_packages
+from ..config.requirements import require_packages
 from ..errors import UserError
 from ..predict.predictor import Predictor
 from ..runtime.results import Detections, left_top_width_height
 from ..utils.imports import lazy_names
+from ..utils.text import counted
 from ..visualization.drawing import Boxes, class_colors, draw_boxes
 
 # A file in MOTChallenge's format, with a line for each object of a frame.
@@ -87,7 +88,7 @@ class MOTResult(Detections):
 
     def summary(self) -> str:
         """Count the objects."""
-        return f'{len(self)} objects'
+        return counted(len(self), 'object')
 
     def without_image(self) -> 'MOTResult':
         """Drop what thousands of frames have no memory for."""

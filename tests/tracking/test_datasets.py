@@ -278,20 +278,21 @@ def test_gray_and_brightness():
 def test_old_names_of_transforms():
     for old, new in (('GrayPair', 'PairRandomGrayscale'),
                      ('CutPair', 'PairCrop'), ('FlipEach', 'IndependentFlip')):
-        with pytest.warns(DeprecationWarning, match=new):
+        with pytest.warns(FutureWarning, match=new):
             built = TRANSFORMS.build(dict(type=f'mmlowformer.{old}'))
         assert type(built).__name__ == new
 
 
 def test_jitter_moves_the_region_only():
-    found = transform('JitterSearch', pair(), scale=0.25, centre=3.)
+    found = transform('JitterSearch', pair(), scale=0.25, center=3.)
     assert found['search']['box'] == [20, 10, 10, 20]
     assert 'around' not in found['template']
     x, y, width, height = found['search']['around']
     reach = 1.5 * (width * height)**0.5
     assert abs(x + width / 2 - 25) <= reach
     assert abs(y + height / 2 - 20) <= reach
-    still = transform('JitterSearch', pair(), scale=0., centre=0.)
+    with pytest.warns(FutureWarning, match='center='):
+        still = transform('JitterSearch', pair(), scale=0., centre=0.)
     assert still['search']['around'] == pytest.approx([20, 10, 10, 20])
 
 

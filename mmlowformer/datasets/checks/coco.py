@@ -7,12 +7,10 @@ from functools import partial
 
 from mmengine.config import Config
 
-from ...errors import UserError, shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, UserError, shown
+from ...utils.images import upright_size
 from ..paths import paths_of
-from .coco_annotations import find_errors, is_number
-from .coco_file import read_coco
-from .masks import upright_size
+from .coco_annotations import find_errors, is_number, read_coco
 
 # The sizes of so many images are compared; of more, evenly spaced ones.
 MOST_READ = 25_000

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from rich.progress import track
 
 from ...config.loading import kind_of
 from ...errors import UserError, first_line, shown, some_of
-from ...utils.images import check_depth
+from ...utils.images import opened, upright_size
+from ...utils.text import counted
 from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
 from .class_folders import warn_of_unused
 
@@ -23,7 +24,6 @@ MOST_MASKS = 25_000
 # Pillow's modes with 8 bits.
 NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
           'LAB', 'RGBX', 'RGBa', 'La')
-EXIF_ORIENTATION = 0x0112
 
 
 def check_masks(dataset: dict, classes: tuple | None,
@@ -72,7 +72,8 @@ def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
-                f'{len(classes)} classes: {some_of(classes, 5)}')
+                f'{counted(len(classes), "class", "classes")}: '
+                f'{some_of(classes, 5)}')
 
 
 def _check_classes_file(dataset: dict, classes: tuple | None) -> None:
@@ -126,14 +127,15 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
         shift = 1 if info['reduce_zero_label'] else 0
         raise UserError(
             f'mask {path} holds the value {beyond[0] + shift}; with '
-            f'{count} classes it may hold {shift} to {count - 1 + shift}, and '
+            f'{counted(count, "class", "classes")} it may hold {shift} to '
+            f'{count - 1 + shift}, and '
             + ('0 or ' if shift else '') + f'{IGNORED} for no class')
     return values
 
 
 def invalid_value(path: str) -> str | None:
     """A value that the 8 bits which training reads cannot hold."""
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode in NARROW:
             return None
         values = np.asarray(image)
@@ -147,7 +149,7 @@ def invalid_value(path: str) -> str | None:
 
 def read_mask(path: str) -> np.ndarray:
     """Read a mask without conversion."""
-    with _opened(path) as image:
+    with opened(path) as image:
         return np.asarray(image)
 
 
@@ -180,28 +182,3 @@ def _name_in_errors(kind: str, path: str) -> Iterator[None]:
         else:
             reason = 'damaged or not an image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error
-
-
-def upright_size(path: str) -> tuple[int, int]:
-    """Height and width of an image, as OpenCV reads it."""
-    with _opened(path) as image:
-        check_depth(image, f'image {path}')
-        # Orientations 5 to 8 swap width and height.
-        rotated = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-        return image.size if rotated else image.size[::-1]
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
-    """Open an image; any error of a damaged file becomes an OSError."""
-    if not os.path.isfile(path):  # Opening a pipe would wait.
-        raise FileNotFoundError(f'{path} is not a file')
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, UserError):
-        raise
-    except Image.DecompressionBombError as error:
-        raise OSError(first_line(error)) from error
-    except Exception as error:
-        raise OSError('damaged or not an image') from error

@@ -1,7 +1,7 @@
 """Annotations in other tools' formats, read to convert them to COCO's."""
 from collections.abc import Callable
 
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors
 from .annotations import (
     AnnotatedImage,
     Annotation,

@@ -1,9 +1,8 @@
 """COCO's format, read to check it or to draw masks."""
 from collections import defaultdict
 
-from ..annotation_errors import AnnotationErrors
-from ..checks.coco_annotations import find_errors
-from ..checks.coco_file import read_coco
+from ...errors import AnnotationErrors
+from ..checks.coco_annotations import find_errors, read_coco
 from .annotations import AnnotatedImage, Annotation
 from .image_folder import ImageFolder
 

@@ -2,8 +2,7 @@
 import csv
 from collections.abc import Iterator
 
-from ...errors import UserError, first_line, shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, UserError, first_line, shown
 from ..paths import check_regular
 from .annotations import Annotation, Annotations, number
 from .image_folder import ImageFolder

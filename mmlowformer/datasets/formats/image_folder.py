@@ -3,9 +3,8 @@ import os
 from collections import defaultdict
 from pathlib import PurePosixPath
 
-from ...errors import UserError, first_line, shown
-from ..annotation_errors import AnnotationErrors
-from ..checks.masks import upright_size
+from ...errors import AnnotationErrors, UserError, first_line, shown
+from ...utils.images import upright_size
 from ..paths import IMAGES, files_below
 
 

@@ -3,8 +3,7 @@ import json
 import math
 from pathlib import Path
 
-from ...errors import first_line, shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, first_line, shown
 from .annotations import (
     Annotation,
     Annotations,

@@ -2,8 +2,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ...errors import first_line
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, first_line
 from .annotations import (
     Annotation,
     Annotations,

@@ -7,8 +7,7 @@ from typing import cast
 import numpy as np
 import yaml
 
-from ...errors import UserError, first_line, shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, UserError, first_line, shown
 from ..paths import check_distinct, check_regular, read_lines
 from .annotations import (
     Annotation,

@@ -10,6 +10,7 @@ from mmengine.structures import BaseDataElement
 from ...predict.video import FRAMES_PER_SECOND, VideoWriter
 from ...registry import HOOKS
 from ...utils.console import say
+from ...utils.text import counted
 from ..predict_mot import MOTResult, Traces
 
 
@@ -65,5 +66,5 @@ class MOTVisualizationHook(Hook):
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            say(f'{self._name}  {self._writer.frames} frames')
+            say(f'{self._name}  {counted(self._writer.frames, "frame")}')
         self._writer = None

@@ -15,6 +15,7 @@ from PIL import Image
 from ...predict.video import FRAMES_PER_SECOND, VideoWriter
 from ...registry import HOOKS
 from ...utils.console import say
+from ...utils.text import counted
 from ...visualization.drawing import RIGHT, WRONG
 from ..datasets.frames import FrameFiles, read_frames
 from .sot_metrics import (
@@ -54,7 +55,8 @@ class SOTVisualizationHook(Hook):
         self.out_dir.mkdir(parents=True, exist_ok=True)
         for frames, sample in zip((data_batch or {}).get('inputs', ()),
                                   outputs or ()):
-            text = f'{sample.name}  {len(sample.pred_boxes)} frames'
+            text = (f'{sample.name}  '
+                    f'{counted(len(sample.pred_boxes), "frame")}')
             track = evaluate_sample(sample.to_dict())
             if track:
                 self._evaluated.append((sample.name, sample.attributes, track))
