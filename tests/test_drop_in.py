@@ -5,6 +5,7 @@ import traceback
 from pathlib import Path
 
 import mmdet
+import mmseg
 import numpy as np
 import pytest
 import timm
@@ -216,6 +217,19 @@ def test_dilated_head_at_stride_32(family, tmp_path):
     assert cfg.model.decode_head.in_index == 3
     if 'dilations' in cfg.model.decode_head:
         assert cfg.model.decode_head.dilations == (1, 3, 6, 9)
+    trained(cfg, inputs_for(cfg))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', re.findall('`(.+?)`', re.search(
+    r'lines fit the configs of ((?:`\w+`[\sand,]*)+)', PAGE).group(1)))
+def test_other_dilated_heads(family, tmp_path, monkeypatch):
+    root = Path(mmseg.__path__[0], '.mim', 'configs')
+    file, = root.glob(f'{family}/*_r50-d8_4xb4-80k_ade20k-512x512.py')
+    base = ('mmseg', str(file.relative_to(root)))
+    lines = SNIPPETS[base_named('mmseg/pspnet')]
+    monkeypatch.setitem(SNIPPETS, base, lines)
+    cfg = user_config(tmp_path, base)
     trained(cfg, inputs_for(cfg))
 
 
