@@ -217,7 +217,7 @@ def test_small_images_are_filtered(cfg):
     (lambda c: c.update(images={'a': 1}), 'images is not a list'),
     (lambda c: first_image(c).update(file_name=None), 'file_name is not'),
     (lambda c: first_image(c).update(file_name='\ud800.jpg'),
-     r'file_name is not printable text: .*ud800'),
+     r'file_name of images is .*ud800.* must be printable text'),
     (lambda c: first_image(c).update(id=None), 'id of images is null'),
     (lambda c: c['categories'][0].update(name=['x' * 10**6]),
      'name is not')])
