@@ -64,6 +64,9 @@ def _run(program, arguments, cwd, files):
         exec(compile(program, '<string>', 'exec'), {'__name__': '__main__'})
     except SystemExit as end:
         status = end.code or 0
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+            status = 1
     except BaseException:
         traceback.print_exc()
         status = 1

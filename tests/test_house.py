@@ -16,12 +16,12 @@ print(tempfile.gettempdir(), os.environ['OMP_NUM_THREADS'],
 """
 
 
-def test_temporary_files_and_threads(run_python, temporary_folder):
+def test_temporary_files_and_threads(run_forked, temporary_folder):
     """What forgotten processes leave behind goes with the session's folder."""
     assert Path(tempfile.gettempdir()) == temporary_folder
     assert Path(os.environ['TMPDIR']) == temporary_folder
     assert torch.get_num_threads() == 1
-    result = run_python('-c', PROBE)
+    result = run_forked(PROBE)
     assert result.stdout == f'{temporary_folder} 1 1\n', result.stderr
 
 

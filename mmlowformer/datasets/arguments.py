@@ -1,11 +1,13 @@
 """Options of ``tools/data.py``."""
 import argparse
 
+from ..utils.arguments import at_least
 from ..utils.deprecation import rename_option
 from .config_writer import TASKS
 from .formats import FORMATS
 from .paths import CLASSES_FILE
 
+_positive = at_least(1)
 PREVIEW = 'preview.png'
 TILES = 'annotations.json'
 
@@ -129,13 +131,6 @@ def _add_config(command: argparse.ArgumentParser) -> None:
                          '(default: ..._custom.py in DIR)')
     command.add_argument('--overwrite', action='store_true',
                          help='replace an existing file')
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, not {value}')
-    return value
 
 
 COMMANDS = dict(

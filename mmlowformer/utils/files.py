@@ -90,7 +90,7 @@ def replace_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Create the folder of a file, and name the file in errors."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a new file."""
     check_new(path)
-    with _write_errors(Path(path)):
+    with write_errors(Path(path)):
         replace_text(path, text)
 
 
@@ -125,7 +125,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield a folder that becomes ``path`` on success."""
     path = Path(path)
     check_new_folder(path)
-    with (_write_errors(path),
+    with (write_errors(path),
           tempfile.TemporaryDirectory(dir=path.parent) as scratch):
         folder = Path(scratch, path.name)
         folder.mkdir()
