@@ -21,6 +21,7 @@ __getattr__ = lazy_names(__name__, {
     '..errors':
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
+    '..utils.arguments': 'at_least positive',
     '..utils.console': 'quiet_screen show show_line warn',
     '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
