@@ -226,12 +226,13 @@ def test_small_images_are_filtered(cfg):
     (lambda c: c['annotations'].insert(3, None), 'annotations.3. is not'),
     (lambda c: c.update(annotations={'a': 1}), 'annotations is not a list'),
     (lambda c: c.update(images={'a': 1}), 'images is not a list'),
-    (lambda c: first_image(c).update(file_name=None), 'file_name is not'),
+    (lambda c: first_image(c).update(file_name=None),
+     'file_name of images is null, it must be printable'),
     (lambda c: first_image(c).update(file_name='\ud800.jpg'),
-     r'file_name is not printable text: .*ud800'),
-    (lambda c: first_image(c).update(id=None), 'id is not an integer: null'),
+     r'file_name of images is .*ud800.* must be printable text'),
+    (lambda c: first_image(c).update(id=None), 'id of images is null'),
     (lambda c: c['categories'][0].update(name=['x' * 10**6]),
-     'name is not')])
+     'name of categories is')])
 def test_records_that_would_be_misread(cfg, root, change, message):
     edit(root, change)
     with pytest.raises(UserError, match=f'(?s)val2017.json.*{message}') as \
