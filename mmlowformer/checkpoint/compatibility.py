@@ -13,6 +13,7 @@ from ..models.state_dict_loading import (
     NOTHING_THERE,
     is_deployed,
 )
+from ..utils.checkpoint_schemes import published_weights
 from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
 
 
@@ -36,7 +37,10 @@ def _check_backbone(backbone: dict, content: dict) -> None:
     try:
         model.own_tensors(state_dict_of(content))
     except ValueError as error:
-        raise UserError(str(error)) from error
+        published = published_weights(backbone.get('arch', 'b1'))
+        raise UserError(str(error) + (
+            f' --weights published takes {published}.' if published else '')
+            ) from error
 
 
 def check_fits(model: nn.Module, file: str | Path, *,

@@ -8,7 +8,7 @@ __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility':
         'check_fits check_pretrained fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
-    '..checkpoint.pretrained': 'fetch_weights',
+    '..checkpoint.pretrained': 'fetch_weights set_weights',
     '..checkpoint.resume':
         'check_resumable latest_checkpoint saved_checkpoints',
     '..config.build_errors': 'explain_build_errors',

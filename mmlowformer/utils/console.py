@@ -52,7 +52,7 @@ SUPPRESSED_WARNINGS = re.compile('|'.join((
 )))
 # Log messages of MMEngine's that a person wants to read.
 SHOWN_MESSAGES = re.compile(
-    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
+    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: |Downloading ')
 # A metric's results by class.
 TABLE = re.compile(r'per class results|\n\+-')
 # What MMEngine and pycocotools print on their way.
