@@ -9,5 +9,5 @@ _base_ = [
 model = dict(
     # No weights of b2 were published: train them with lowformer_b2_in1k,
     # and add --weights work_dirs/lowformer_b2_in1k/epoch_320.pth.
-    backbone=dict(arch='b2', drop_path_rate=0.1, init_cfg=None),
+    backbone=dict(arch='b2', drop_path_rate=0.1),
     neck=dict(in_channels=[48, 96, 192, 384]))

@@ -80,7 +80,8 @@ def local_hub(cache, patch):
     hub = Hub(cache)
     with http.server.ThreadingHTTPServer(
             ('127.0.0.1', 0), handler_of(hub)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01, ),
+                         daemon=True).start()
         hub.url = f'http://127.0.0.1:{server.server_port}'
         # The package reads its environment once.
         patch.setenv('HF_ENDPOINT', hub.url)

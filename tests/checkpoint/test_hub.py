@@ -126,7 +126,8 @@ def url(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setattr(Ranges, 'asked', [])
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Ranges) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01, ),
+                         daemon=True).start()
         yield f'http://127.0.0.1:{server.server_port}/b1.safetensors'
         server.shutdown()
 

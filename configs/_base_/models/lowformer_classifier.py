@@ -8,9 +8,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         to_rgb=True),
-    # ImageNet is trained from scratch.
-    backbone=dict(
-        type='mmlowformer.LowFormer', out_indices=(3, ), init_cfg=None),
+    backbone=dict(type='mmlowformer.LowFormer', out_indices=(3, )),
     head=dict(
         type='mmlowformer.LowFormerClsHead',
         num_classes=1000,

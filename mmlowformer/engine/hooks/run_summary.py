@@ -161,8 +161,8 @@ def describe_random_weights(runner: Runner) -> None:
         if on_imagenet or not arch:
             say(line('Weights', text))
         elif published_weights(arch):
-            say(line('Weights', f'{text} --weights published starts from '
-                     'ImageNet.'))
+            say(line('Weights', f'{text} tools/train.py --weights published '
+                     'starts from ImageNet.'))
         else:
             warn(f'{text} No weights of {arch} were published. '
                  f'{TRAIN_THEM.format(arch)}.')
