@@ -89,10 +89,8 @@ def test_without_weights_the_data_are_next(error_here, tmp_path):
 
 
 LOAD = f"""
-from mmengine.config import ConfigDict
-from mmlowformer import engine
-engine.check_pretrained(ConfigDict(type='mmlowformer.LowFormer', arch='b0',
-    init_cfg=dict(type='Pretrained', checkpoint='{HUB}')))
+from mmlowformer.utils.checkpoint_schemes import load_from_hub
+assert load_from_hub('{HUB}')
 """
 
 
