@@ -20,9 +20,9 @@ DEPLOYED_MISMATCH = {
 
 NOTHING_THERE = (
     'The weights hold nothing for the LowFormer at {0}*, which may stay '
-    'random. If they are those of a backbone alone, name them in its '
-    "init_cfg: dict(type='Pretrained', checkpoint=PATH). To load other parts "
-    'alone, load into these parts.')
+    'random. If they are those of a backbone alone, train with --weights '
+    "PATH, or set its init_cfg=dict(type='Pretrained', checkpoint=PATH). To "
+    'load other parts alone, load into these parts.')
 
 
 def is_deployed(names: Iterable[str]) -> bool:
