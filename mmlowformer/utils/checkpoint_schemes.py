@@ -198,17 +198,16 @@ def _newest(folder: Path, name: str) -> Path | None:
 
 def _current_copy(url: str, folder: Path, name: str) -> Path:
     with urlopen(url, timeout=SECONDS_WITHOUT_A_BYTE) as response:
-        headers = response.headers
-    file = folder / _version(headers) / name
-    if _is_complete(file, headers):
-        print_log(f'{url}: fetched before, taken from {file}', 'current')
-        return file
-    with _cache_errors(folder):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    with _one_process(folder.with_suffix('.lock')):
-        # Another one may have downloaded it meanwhile.
-        if not _is_complete(file, headers):
-            _download(url, file, headers)
+        file = folder / _version(response.headers) / name
+        if _is_complete(file, response.headers):
+            print_log(f'{url}: fetched before, taken from {file}', 'current')
+            return file
+        with _cache_errors(folder):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with _one_process(folder.with_suffix('.lock')):
+            # Another one may have downloaded it meanwhile.
+            if not _is_complete(file, response.headers):
+                _download(url, response, file)
     print_log(f'{url}: fetched to {file}', 'current')
     return file
 
@@ -237,15 +236,19 @@ def _is_complete(file: Path, headers: Message) -> bool:
             == (headers.get('Content-Length') or '').strip())
 
 
-def _download(url: str, file: Path, headers: Message) -> None:
+def _download(url: str, response: http.client.HTTPResponse, file: Path
+              ) -> None:
     """Download under another name, or go on with an interrupted download."""
     part = file.with_name(f'{file.name}.partial')
     keep = file.parent.name != _digest('')  # Its version is known.
     done = part.stat().st_size if keep and part.is_file() else 0
-    if done >= int(headers.get('Content-Length') or 0):
-        done = 0
     try:
-        _receive(_request(url, headers, done), part)
+        if 0 < done < int(response.headers.get('Content-Length') or 0):
+            with urlopen(_rest_of(url, response.headers, done),
+                         timeout=SECONDS_WITHOUT_A_BYTE) as rest:
+                _receive(url, rest, part)
+        else:
+            _receive(url, response, part)
         with _cache_errors(file):
             part.replace(file)
     except UserError:
@@ -256,31 +259,32 @@ def _download(url: str, file: Path, headers: Message) -> None:
             part.unlink(missing_ok=True)
 
 
-def _request(url: str, headers: Message, done: int) -> Request:
+def _rest_of(url: str, headers: Message, done: int) -> Request:
     """Ask for the rest of a file, or for all of it if it has changed."""
-    version = next((headers[name] for name in VERSION_HEADERS
-                    if name in headers), '')
-    return Request(url, headers={
-        'Range': f'bytes={done}-', 'If-Range': version} if done else {})
+    version = next(headers[name] for name in VERSION_HEADERS
+                   if name in headers)
+    return Request(url, headers={'Range': f'bytes={done}-',
+                                 'If-Range': version})
 
 
-def _receive(request: Request, part: Path) -> None:
+def _receive(url: str, response: http.client.HTTPResponse, part: Path
+             ) -> None:
     from .progress_bar import download_bar
-    with urlopen(request, timeout=SECONDS_WITHOUT_A_BYTE) as response:
-        done = part.stat().st_size if response.status == 206 else 0
-        length = response.headers.get('Content-Length')
-        total = done + int(length) if length else None
-        print_log(f'Downloading {request.full_url}{_megabytes(total)}'
-                  + (f', from byte {done} on' if done else ''), 'current')
-        with _cache_errors(part):
-            target = part.open('ab' if done else 'wb', buffering=0)
-        with target, download_bar(part.stem, total, done) as advance:
-            for chunk in iter(partial(response.read, CHUNK), b''):
-                advance(len(chunk))
-                with _cache_errors(part):
-                    # A nearly full disk writes only a part.
-                    while chunk:
-                        chunk = chunk[target.write(chunk):]
+    partial_content = response.status == http.client.PARTIAL_CONTENT
+    done = part.stat().st_size if partial_content else 0
+    length = response.headers.get('Content-Length')
+    total = done + int(length) if length else None
+    print_log(f'Downloading {url}{_megabytes(total)}'
+              + (f', from byte {done} on' if done else ''), 'current')
+    with _cache_errors(part):
+        target = part.open('ab' if done else 'wb', buffering=0)
+    with target, download_bar(part.stem, total, done) as advance:
+        for chunk in iter(partial(response.read, CHUNK), b''):
+            advance(len(chunk))
+            with _cache_errors(part):
+                # A nearly full disk writes only a part.
+                while chunk:
+                    chunk = chunk[target.write(chunk):]
     # Python does not report a connection that ends early.
     size = part.stat().st_size
     if total is not None and size != total:
