@@ -2,21 +2,21 @@
 from pathlib import Path
 from urllib.parse import urlparse
 
+import torch
 from mmengine.config import Config
 
 from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
-from ..utils.checkpoint_schemes import FetchError, published_weights
+from ..models import LowFormer
+from ..utils.checkpoint_schemes import (
+    TRAIN_THEM,
+    FetchError,
+    published_weights,
+)
 from ..utils.console import warn
 from ..utils.safe_load import check_checkpoint, state_dict_of
-from .download import local_checkpoint
-from .embedded_config import check_trained_classes, trained_classes
 
 MOST_PREFIXES = 5
-LOWFORMER = 'LowFormer'
-# How to get weights of a variant that has none.
-TRAIN_THEM = ('Train them with lowformer_{0}_in1k, then add --weights '
-              'work_dirs/lowformer_{0}_in1k/epoch_320.pth')
 
 
 def set_weights(cfg: Config, weights: str) -> None:
@@ -29,7 +29,7 @@ def set_weights(cfg: Config, weights: str) -> None:
                         'would replace them. Leave out one of the two.')
     parts = dict(dicts_in(cfg.get('model') or {}, 'model'))
     backbones = {path: part for path, part in parts.items()
-                 if kind_of(part) == LOWFORMER}
+                 if kind_of(part) == LowFormer.__name__}
     if not backbones:
         raise UserError(f'--weights {weights}: the model has no LowFormer. '
                         'Other models start from --cfg-options load_from=FILE')
@@ -77,10 +77,10 @@ def _source(weights: str, arch: object) -> str | None:
 def fetch_weights(cfg: Config) -> None:
     """Replace URLs by local files, and check all files."""
     if cfg.get('load_from'):
-        cfg.load_from = local_checkpoint(cfg.load_from)
+        cfg.load_from = _local(cfg.load_from)
         _compare_classes(cfg)
     backbones = tuple(f'{path}.' for path, part in dicts_in(cfg.model, 'model')
-                      if kind_of(part) == LOWFORMER)
+                      if kind_of(part) == LowFormer.__name__)
     for path, init in dicts_in(cfg.model, 'model'):
         if kind_of(init) != 'Pretrained':
             continue
@@ -89,7 +89,7 @@ def fetch_weights(cfg: Config) -> None:
                             f'checkpoint: {path}.checkpoint=FILE')
         if not cfg.get('resume'):
             try:
-                init['checkpoint'] = local_checkpoint(init['checkpoint'])
+                init['checkpoint'] = _local(init['checkpoint'])
             except FetchError as error:
                 if not path.startswith(backbones):
                     raise
@@ -107,8 +107,15 @@ def _length(cfg: Config) -> str:
     return 'one training'
 
 
+def _local(checkpoint: str) -> str:
+    # Loaded if a config names weights.
+    from .download import local_checkpoint
+    return local_checkpoint(checkpoint)
+
+
 def _compare_classes(cfg: Config) -> None:
     """Compare the classes of a loaded head with the data set's."""
+    from .embedded_config import check_trained_classes, trained_classes
     content = check_checkpoint(cfg.load_from) or {}
     try:
         check_trained_classes(cfg, 'train_dataloader',
@@ -133,3 +140,29 @@ def _check_prefix(init: dict, path: str) -> None:
         f'{init["checkpoint"]} is below it. Their names begin with '
         f'{", ".join(first[:MOST_PREFIXES])}'
         + (', ...' if len(first) > MOST_PREFIXES else ''))
+
+
+def check_pretrained(model: dict) -> None:
+    """Check that the weights named in ``init_cfg`` can be loaded."""
+    for _, part in dicts_in(model):
+        init = part.get('init_cfg')
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        content = check_checkpoint(init['checkpoint'])
+        is_backbone = kind_of(part) == LowFormer.__name__
+        if content and is_backbone and not init.get('prefix'):
+            _check_backbone(part, content)
+
+
+def _check_backbone(backbone: dict, content: dict) -> None:
+    arguments = {key: value for key, value in backbone.items()
+                 if key not in ('type', '_scope_')}
+    with torch.device('meta'):
+        model = LowFormer(**arguments)
+    try:
+        model.own_tensors(state_dict_of(content))
+    except ValueError as error:
+        published = published_weights(backbone.get('arch', 'b1'))
+        raise UserError(str(error) + (
+            f' --weights published takes {published}.' if published else '')
+            ) from error

@@ -25,6 +25,9 @@ HUB_PREFIX = 'hf-hub:'
 HUB_FILE = 'model.safetensors'
 # Variants whose ImageNet weights timm has on the hub.
 PUBLISHED = ('b0', 'b1', 'b15', 'b3', 'e1', 'e2', 'e3')
+# How to get weights of a variant that has none.
+TRAIN_THEM = ('Train them with lowformer_{0}_in1k, then add --weights '
+              'work_dirs/lowformer_{0}_in1k/epoch_320.pth')
 SHA256 = re.compile('[0-9a-f]{64}')
 SECONDS_WITHOUT_A_BYTE = 60
 # Headers that identify the version of a file.
@@ -50,19 +53,7 @@ def published_weights(arch: object) -> str | None:
 # MMEngine treats prefixes as regular expressions.
 @CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
 def load_from_safetensors(filename: str, map_location=None) -> dict:
-    """Load a local safetensors file.
-
-    Args:
-        filename (str): The file.
-        map_location (str, optional): Device of the tensors. Defaults to
-            the CPU.
-
-    Returns:
-        dict: The state dict.
-
-    Raises:
-        ImportError: If safetensors is not installed.
-    """
+    """Load the state dict in a local safetensors file."""
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -73,20 +64,7 @@ def load_from_safetensors(filename: str, map_location=None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes=HUB_PREFIX)
 def load_from_hub(filename: str, map_location=None) -> dict:
-    """Load timm's weights from the Hugging Face hub, or its local cache.
-
-    Args:
-        filename (str): For example ``'hf-hub:timm/lowformer_b1.in1k'``.
-        map_location (str, optional): Device of the tensors. Defaults to
-            the CPU.
-
-    Returns:
-        dict: The state dict.
-
-    Raises:
-        UserError: If it cannot be downloaded; the message names the file to
-            download by hand.
-    """
+    """Load the state dict of ``hf-hub:REPOSITORY``, or of its local copy."""
     return load_from_safetensors(hub_file(filename), map_location)
 
 
@@ -269,7 +247,7 @@ def _rest_of(url: str, headers: Message, done: int) -> Request:
 
 def _receive(url: str, response: http.client.HTTPResponse, part: Path
              ) -> None:
-    from .progress_bar import download_bar
+    from .terminal import download_bar
     partial_content = response.status == http.client.PARTIAL_CONTENT
     done = part.stat().st_size if partial_content else 0
     length = response.headers.get('Content-Length')

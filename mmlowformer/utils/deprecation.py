@@ -1,4 +1,7 @@
-"""Old names that keep working for one release."""
+"""Old names that keep working for one release.
+
+Python shows users a FutureWarning, but no DeprecationWarning.
+"""
 import sys
 import warnings
 from argparse import (
@@ -17,7 +20,7 @@ from .text import wrapped
 def warn_renamed(old: str, new: str) -> None:
     """Warn the caller's caller of an old name."""
     warnings.warn(f'{old} is called {new} now; the old name works until the '
-                  'next release', DeprecationWarning, stacklevel=3)
+                  'next release', FutureWarning, stacklevel=3)
 
 
 def rename_option(parser: _ActionsContainer, old: str, new: str) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 
+from .text import counted
+
 
 def device_name() -> str:
     """Describe the device of a Runner, for example ``cuda (NVIDIA A100)``."""
     device = get_device()
     if device == 'cuda':
         return f'cuda ({torch.cuda.get_device_name()})'
-    return f'{device} ({torch.get_num_threads()} threads)'
+    return f'{device} ({counted(torch.get_num_threads(), "thread")})'
 
 
 def cpu_name() -> str:
