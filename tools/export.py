@@ -77,8 +77,8 @@ def parse_args() -> argparse.Namespace:
                         help='images or folders to calibrate 8 bits with '
                         '(default: training images of the config)')
     parser.add_argument('--calibration-images', type=engine.at_least(1),
-                        default=300, metavar='N', help='maximum number of calibration '
-                        'images (default: %(default)s)')
+                        default=300, metavar='N', help='maximum number of '
+                        'calibration images (default: %(default)s)')
     parser.add_argument('--max-metric-drop', type=float, default=0.005,
                         metavar='D', help='maximum allowed metric drop for '
                         '16- and 8-bit exports, metric in [0, 1] (default: '
