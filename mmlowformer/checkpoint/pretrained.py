@@ -101,7 +101,7 @@ def fetch_weights(cfg: Config) -> None:
 
 def _length(cfg: Config) -> str:
     for unit in ('epochs', 'iters'):
-        count = cfg.get('train_cfg', {}).get(f'max_{unit}')
+        count = (cfg.get('train_cfg') or {}).get(f'max_{unit}')
         if count:
             return f'{count} {unit.replace("iters", "iterations")}'
     return 'one training'
