@@ -27,9 +27,9 @@ DEPLOYED_MISMATCH = {
 
 NOTHING_THERE = (
     'The weights hold nothing for the LowFormer at {0}*, which may stay '
-    'random. If they are those of a backbone alone, name them in its '
-    "init_cfg: dict(type='Pretrained', checkpoint=PATH{1}). To load other "
-    'parts alone, load into these parts.')
+    'random. If they are those of a backbone alone, train with --weights '
+    "PATH, or set its init_cfg=dict(type='Pretrained', checkpoint=PATH{1}). "
+    'To load other parts alone, load into these parts.')
 
 
 def nothing_there(at: str, names: Iterable[str]) -> str:

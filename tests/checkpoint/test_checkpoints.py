@@ -2,7 +2,6 @@ import os
 import pickle
 import zipfile
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -237,13 +236,9 @@ def test_pretrained_weights(save):
         engine.check_pretrained(pretrained('b15', file))
 
 
-def test_pretrained_weights_that_are_missing(tmp_path, monkeypatch):
+def test_pretrained_weights_that_are_missing(tmp_path):
     with pytest.raises(UserError, match='not found: .*none.pth'):
         engine.check_pretrained(pretrained('b1', tmp_path / 'none.pth'))
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', None)
-    with pytest.raises(UserError, match='get model.safetensors of https'):
-        engine.check_pretrained(
-            pretrained('b1', 'hf-hub:timm/lowformer_b1.in1k'))
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])

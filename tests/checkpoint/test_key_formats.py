@@ -1,12 +1,10 @@
 """Weights of any key format load, or it is said why not."""
 import copy
-import errno
 import logging
 import os
 import pickle
 import re
 
-import huggingface_hub
 import pytest
 import timm
 import torch
@@ -332,24 +330,8 @@ def test_safetensors(tmp_path):
                                state['stem.0.conv.weight'])
 
 
-def test_hub(tmp_path, monkeypatch):
-    file = str(tmp_path / 'model.safetensors')
+def test_hub(hub, tmp_path):
+    file = tmp_path / 'model.safetensors'
     save_file(LowFormer(SMALL).state_dict(), file)
-    asked = []
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download',
-                        lambda *names: (asked.append(names), file)[1])
+    hub.publish('b1', file.read_bytes())
     initialize('hf-hub:timm/lowformer_b1.in1k', arch=SMALL)
-    assert asked == [('timm/lowformer_b1.in1k', 'model.safetensors')]
-
-
-@pytest.mark.parametrize(('error', 'remedy'), [
-    (ConnectionError(), 'model.safetensors of https://huggingface.co/timm/'
-     'lowformer_b1.in1k by hand'),
-    (OSError(errno.EROFS, 'Read-only file system'), 'Read-only.*HF_HOME')])
-def test_hub_out_of_reach(monkeypatch, error, remedy):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', fail)
-    with pytest.raises(RuntimeError, match=remedy):
-        initialize('hf-hub:timm/lowformer_b1.in1k')
