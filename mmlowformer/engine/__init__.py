@@ -7,7 +7,7 @@ from ..utils.imports import lazy_names
 __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility': 'check_fits fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
-    '..checkpoint.pretrained': 'check_pretrained fetch_weights',
+    '..checkpoint.pretrained': 'check_pretrained fetch_weights set_weights',
     '..checkpoint.work_dir':
         'check_places check_resumable full_disk_errors latest_checkpoint '
         'saved_checkpoints',
@@ -22,8 +22,8 @@ __getattr__ = lazy_names(__name__, {
     '..errors':
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
-    '..utils.console': 'quiet_screen show show_line warn',
     '..utils.arguments': 'at_least positive rename_option',
+    '..utils.console': 'quiet_screen show show_line warn',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':

@@ -56,7 +56,7 @@ def _warnings(dataset: dict, classes: object, cfg: Config, name: str
     # Other transforms and models do not matter.
     steps = [step for _, step in dicts_in(dataset.get('pipeline'))
              if str(kind_of(step)).startswith('Load')]
-    counts = [part['num_classes'] for _, part in dicts_in(cfg.model)
+    counts = [part['num_classes'] for _, part in dicts_in(cfg.get('model'))
               if 'num_classes' in part]
     question = (cls, name, classes, dict(dataset, pipeline=steps), counts,
                 os.getcwd())
