@@ -49,6 +49,7 @@ __getattr__ = lazy_names(__name__, {
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
+    '.speed_options': 'add_speed_arguments apply_speed_options',
     '.testing': 'build_test_runner prepare_test use_deploy_hook',
     '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }, SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',
