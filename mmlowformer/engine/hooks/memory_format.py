@@ -1,9 +1,12 @@
 """Train with weights in the memory format that is faster."""
+import gc
+
 import torch
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ...ops.module_utils import to_channels_last
@@ -50,7 +53,7 @@ class MemoryFormatHook(SwitchableHook):
         if self.channels_last == 'auto':
             self.channels_last = _is_faster(runner)
         if self.channels_last:
-            to_channels_last(runner.model)
+            _convert(runner)
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):
                     to_channels_last(hook.ema_model)
@@ -81,6 +84,18 @@ def _is_faster(runner: Runner) -> bool:
             and isinstance(runner.optim_wrapper, BFloat16OptimWrapper)
             and any(isinstance(module, nn.Conv2d)
                     for module in runner.model.modules()))
+
+
+def _convert(runner: Runner) -> None:
+    to_channels_last(runner.model)
+    if isinstance(runner.model, DistributedDataParallel):
+        # It keeps the strides that the weights had when it was created, and
+        # torch would reduce wrong gradients in the first iteration.
+        runner.model = runner.model.module
+        # Its hooks on the gradients end with it.
+        gc.collect()
+        runner.model = runner.wrap_model(
+            runner.cfg.get('model_wrapper_cfg'), runner.model)
 
 
 def match_state(optimizer: Optimizer) -> None:
