@@ -9,7 +9,7 @@ from functools import partial
 from typing import cast
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
@@ -198,7 +198,7 @@ def _read_config(path: str) -> Config:
 def _build_part(cfg: Config, part: str | None) -> nn.Module:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     settings = cfg.model[part] if part else cfg.model
-    return MODELS.build(dict(settings, init_cfg=None))
+    return MODELS.build(ConfigDict(settings, init_cfg=None))
 
 
 def _find_callable(module: str, name: str) -> Spec:

@@ -96,12 +96,12 @@ def _library_step(model: BaseModel, spec: Spec, options: Options,
                   images: Tensor) -> Callable[[], None]:
     if not spec.optim_wrapper:
         raise UserError(f'{spec.name} has no optim_wrapper to train with')
+    data = training_batch(model, len(images), images.shape[2:])
     cfg = copy.deepcopy(spec.optim_wrapper)
     cfg.update(WRAPPERS.get(options.dtype, dict(type='OptimWrapper')))
     cfg['optimizer'].update(lr=LR, fused=options.fused)
     with _quiet():
         wrapper = build_optim_wrapper(model, cfg)
-    data = training_batch(model, len(images), images.shape[2:])
 
     def step() -> None:
         # The preprocessor changes samples in place.
