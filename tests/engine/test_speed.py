@@ -1,5 +1,6 @@
 """Faster trainings: bfloat16, channels-last, fused optimizers, compiler."""
 import copy
+import re
 from argparse import ArgumentParser
 
 import pytest
@@ -29,6 +30,7 @@ from mmlowformer.engine.speed_options import (
 )
 
 from ..helpers import (
+    ROOT,
     TINY,
     TINY_DETECTOR,
     forget_runs,
@@ -297,6 +299,18 @@ def test_fused_with_layer_decay(cfg):
     assert isinstance(wrapper, BFloat16OptimWrapper)
     assert all(group['fused'] for group in wrapper.param_groups)
     assert len({group['lr'] for group in wrapper.param_groups}) > 3
+
+
+def test_snippet_of_the_training_page(train, tmp_path):
+    page = (ROOT / 'docs/training.md').read_text(encoding='utf-8')
+    snippet, = re.findall(
+        r'executed by tests/engine/test_speed.py -->\n```python\n(.*?)```',
+        page, re.S)
+    names = {}
+    exec(snippet, names)
+    assert names['default_hooks']['memory_format'] == dict(type=FORMAT)
+    runner, _ = train(2, wrapper=names['optim_wrapper'])
+    assert describe_speed(runner) == 'channels-last, fused AdamW'
 
 
 def test_wrong_memory_format():
