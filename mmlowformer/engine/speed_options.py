@@ -1,9 +1,11 @@
 """Options for a faster training: data type, memory format, compiler."""
 import argparse
+import inspect
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.registry import OPTIMIZERS
 
 from ..errors import UserError
 from ..utils.device import has_instructions
@@ -27,6 +29,7 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 def apply_speed_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options into the config, for any tool to train from."""
+    _drop_fused(cfg)
     if args.amp:
         _set_amp(cfg, args.amp)
     # Where configs disable hooks of MMEngine's by None.
@@ -41,6 +44,21 @@ def apply_speed_options(cfg: Config, args: argparse.Namespace) -> None:
                             'the config the whole training step: omit one')
         hooks.compile = dict(type='mmlowformer.CompileHook',
                              mode=args.compile)
+
+
+def _drop_fused(cfg: Config) -> None:
+    """Train with optimizers that have no fused implementation, too.
+
+    The configs ask for a fused AdamW, and a user may change the type alone.
+    """
+    optimizer = cfg.optim_wrapper.get('optimizer') or {}
+    kind = optimizer.get('type')
+    if isinstance(kind, str):
+        with OPTIMIZERS.switch_scope_and_registry(
+                cfg.get('default_scope')) as registry:
+            kind = registry.get(kind)
+    if kind and 'fused' not in inspect.signature(kind).parameters:
+        optimizer.pop('fused', None)
 
 
 def _check_mode(mode: str) -> None:

@@ -58,9 +58,9 @@ def test_fast_training_with_mmdets_own_tool(train):
         'default_hooks.memory_format.channels_last=True',
         'default_hooks.compile.type=mmlowformer.CompileHook',
         'default_hooks.compile.backend=eager').stdout
-    assert 'Speed       channels-last, compiled backbone, neck, bbox_head' in \
-        output
-    assert 'fused AdamW' in output
+    steps = ' '.join(output.split())
+    assert 'channels-last, compiled backbone, neck, bbox_head' in steps
+    assert 'fused AdamW' in steps
     assert 'Epoch 1/1  2/2  loss' in output
     assert 'Compiled in 0:00:' in output
 

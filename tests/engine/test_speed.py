@@ -447,6 +447,13 @@ def test_channels_last_option(cfg, text, value):
     assert HOOKS.build(hook).channels_last == value
 
 
+@pytest.mark.parametrize(('kind', 'kept'), [
+    ('AdamW', True), ('SGD', True), ('RMSprop', False)])
+def test_fused_where_torch_has_it(cfg, kind, kept):
+    changed = applied('', cfg, **{'optim_wrapper.optimizer.type': kind})
+    assert ('fused' in changed.optim_wrapper.optimizer) == kept
+
+
 @pytest.mark.parametrize(('text', 'mode'), [
     ('--compile', 'default'), ('--compile max-autotune', 'max-autotune')])
 def test_compile_option(cfg, text, mode):

@@ -67,10 +67,9 @@ class RunSummaryHook(SwitchableHook):
                      describe_data(runner.val_dataloader.dataset)))
         text, warning = describe_batch(
             runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper))
-        say(line('Steps', text))
+        say(line('Steps', ', '.join(filter(None, (
+            text, describe_speed(runner))))))
         say(line('Length', _length(runner)))
-        if speed := describe_speed(runner):
-            say(line('Speed', speed))
         if warning:
             warn(warning)
         if runner.iter >= runner.max_iters:
