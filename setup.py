@@ -32,7 +32,8 @@ class BuildWithMim(build_py):
         shutil.copy(ROOT / 'model-index.yml', mim)
 
 
-version = (ROOT / 'mmlowformer' / 'version.py').read_text().split("'")[1]
+version = re.search(r"__version__ = '(.+)'",
+                    (ROOT / 'mmlowformer' / '__init__.py').read_text())[1]
 ftfy_regex = pins('openmmlab.txt', 'ftfy', 'regex')
 extras = dict(
     openmmlab=[*pins('openmmlab.txt', 'mmengine'), *pins('mmcv.txt')],

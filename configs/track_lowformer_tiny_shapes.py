@@ -25,7 +25,7 @@ train_pipeline = [
     dict(type='mmlowformer.SamplePair', max_gap=60),
     dict(type='mmlowformer.LoadPair'),
     dict(type='mmlowformer.PairRandomFlip', prob=0.5),
-    dict(type='mmlowformer.JitterSearch', scale=0.2, centre=2.),
+    dict(type='mmlowformer.JitterSearch', scale=0.2, center=2.),
     dict(
         type='mmlowformer.PairCrop', search_size=search_size,
         template_size=template_size),

@@ -3,7 +3,8 @@ import sys
 from importlib import import_module
 
 from .utils.imports import pinned
-from .version import __version__
+
+__version__ = '0.1.0'
 
 # Imported on first use: mmlowformer.runtime needs neither torch nor MMEngine.
 _PUBLIC = {
@@ -49,4 +50,4 @@ __all__ = ['__version__', *_PUBLIC]
 
 # A config that imports mmlowformer may name the backbone without its scope.
 if 'mmengine.registry' in sys.modules:
-    import_module('.models', __name__)
+    __getattr__('LowFormer')

@@ -1,4 +1,5 @@
 """Errors that a user can fix, and signals: exits without a traceback."""
+import difflib
 import os
 import reprlib
 import signal
@@ -6,7 +7,8 @@ import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import NoReturn
@@ -98,6 +100,47 @@ def some_of(names: Collection[str], most: int = 10) -> str:
     text = ', '.join(shown(name, 60) for name in islice(names, most))
     more = len(names) - most
     return f'{text}, and {more} more' if more > 0 else text
+
+
+def similar(name: str, names: Iterable[str]) -> str:
+    """Suggest a similar name, as the end of a sentence."""
+    close = difflib.get_close_matches(name, set(names), n=1)
+    return f'. Did you mean {close[0]}?' if close else ''
+
+
+class AnnotationErrors:
+    """Errors in annotations, counted by kind, with an example of each."""
+
+    def __init__(self, found: Iterable[tuple[str, str]] = ()) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        for kind, example in found:
+            self.add(kind, example)
+
+    def add(self, kind: str, example: str) -> None:
+        """Count an error."""
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, shown(example))
+
+    @contextmanager
+    def collect(self, kind: str, where: str,
+                *others: type[Exception]) -> Iterator[None]:
+        """Count a ValueError, or another error, that is raised inside."""
+        kinds: tuple[type[Exception], ...] = (ValueError, *others)
+        try:
+            yield
+        except kinds as error:
+            self.add(kind, f'{where}, {first_line(error)}')
+
+    def lines(self) -> list[str]:
+        """Describe each kind in a line."""
+        return [f'{count} x {kind}, first: {self.examples[kind]}'
+                for kind, count in self.counts.items()]
+
+    def check(self, source: str, remedy: str = 'Fix the file') -> None:
+        """Raise a UserError if there are errors."""
+        if self.counts:
+            raise UserError(f'{source}: {"; ".join(self.lines())}. {remedy}')
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class LazyRegistry(Registry):
             key = f'{self.scope}.{RENAMED[name]}'
             warnings.warn(f"type='{self.scope}.{name}' is called '{key}' now; "
                           'the old name works until the next release',
-                          DeprecationWarning, stacklevel=2)
+                          FutureWarning, stacklevel=2)
         module = LAZY_MODULES.get(key.split('.')[-1])
         if module:
             import_module(module)

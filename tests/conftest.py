@@ -15,8 +15,10 @@ from mmengine.runner import CheckpointLoader
 from mmlowformer import engine
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
+from .forks import ForkingPython
 from .helpers import (
     ANY_BOX,
+    ROOT,
     TOOLS,
     restored_signals,
     run_python,
@@ -210,3 +212,17 @@ def log(caplog):
 def _run_python(tmp_path):
     """Run Python as a user does, in a folder that is not the checkout."""
     return functools.partial(run_python, cwd=tmp_path)
+
+
+@pytest.fixture(scope='session')
+def _forking_python(temporary_folder):
+    server = ForkingPython(ROOT)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run_forked(_forking_python, tmp_path):
+    """Run a program as ``python -c`` does, torch and mmcv being imported."""
+    return functools.partial(_forking_python.run, cwd=tmp_path,
+                             folder=tmp_path)

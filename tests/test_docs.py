@@ -15,13 +15,13 @@ from mmlowformer.study import tables
 from .helpers import ROOT
 
 
-def test_features_with_mmpretrain(run_python):
+def test_features_with_mmpretrain(run_forked):
     page = (ROOT / 'docs' / 'classification.md').read_text(encoding='utf-8')
     listed, features = re.findall(r'```python\n(.*?)```', page, re.S)
     assert listed.split('\n')[:2] == [
         'from mmpretrain import ModelHub, get_model', features.split('\n')[2]]
-    result = run_python('-c', features + 'print(*(tuple(map_.shape) for map_ '
-                        'in feature_maps), tuple(features.shape))', cwd=ROOT)
+    result = run_forked(features + 'print(*(tuple(map_.shape) for map_ in '
+                        'feature_maps), tuple(features.shape))', cwd=ROOT)
     # MMPreTrain logs to stdout, too.
     assert result.stdout.splitlines()[-1] == '(1, 256, 7, 7) (1, 1600)', \
         result.stderr
@@ -204,8 +204,8 @@ def test_the_start_page_lists_all_pages():
     assert sorted(listed) == sorted(pages - {'index'})
 
 
-def test_the_first_example_computes_what_it_says(run_python):
+def test_the_first_example_computes_what_it_says(run_forked):
     page = (ROOT / 'docs' / 'get_started.md').read_text(encoding='utf-8')
     (example, ) = re.findall(r'```python\n(.*?)```', page, re.S)
-    result = run_python('-c', example, cwd=ROOT)
+    result = run_forked(example, cwd=ROOT)
     assert f'# {result.stdout}' == example.splitlines(True)[-1], result.stderr

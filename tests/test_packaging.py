@@ -77,10 +77,10 @@ print(mmlowformer.get_config(path.split('/')[-1]).model.backbone.arch)
 """
 
 
-def test_installed_package_finds_its_configs(wheel, tmp_path, run_python):
+def test_installed_package_finds_its_configs(wheel, tmp_path, run_forked):
     site = tmp_path / 'site'
     zipfile.ZipFile(wheel).extractall(site)
-    result = run_python('-c', FIND_CONFIG.format(site=str(site)))
+    result = run_forked(FIND_CONFIG.format(site=str(site)))
     assert result.stdout == 'b2\n', result.stderr
 
 

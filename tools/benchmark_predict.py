@@ -4,7 +4,6 @@ The model of CONFIG has random weights; the files are generated. 100 % means
 that reading, preprocessing and writing happen while the network computes.
 """
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from itertools import islice
@@ -44,12 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=512, metavar='N',
                         help='height and width of the files and of the inputs '
                         '(default: 512)')
-    parser.add_argument('--images', type=int, default=16, metavar='N',
-                        help='files in a turn (default: 16)')
-    parser.add_argument('--batch-size', type=int, default=2, metavar='N',
-                        help='images in a call (default: 2)')
-    parser.add_argument('--repeats', type=int, default=5, metavar='N',
-                        help='turns of each (default: 5)')
+    parser.add_argument('--images', type=engine.at_least(1), default=16,
+                        metavar='N', help='files in a turn (default: 16)')
+    parser.add_argument('--batch-size', type=engine.at_least(1), default=2,
+                        metavar='N', help='images in a call (default: 2)')
+    parser.add_argument('--repeats', type=engine.at_least(1), default=5,
+                        metavar='N', help='turns of each (default: 5)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--pictures', action='store_true',
@@ -72,11 +71,6 @@ def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
     file = folder / 'untrained.pth'
     torch.save(dict(state_dict=state, meta=dict(cfg=cfg.pretty_text)), file)
     return Predictor(file, device=args.device, batch_size=args.batch_size)
-
-
-def files_of(args: argparse.Namespace, folder: Path) -> list[str]:
-    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
-    return sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
 
 
 def bare(predictor: Predictor, pipeline: Pipeline, files: list[str]
@@ -125,7 +119,9 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
     """Print both rates; return their ratio in percent."""
-    predictor, files = untrained(args, folder), files_of(args, folder)
+    predictor = untrained(args, folder)
+    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
+    files = sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
     pair = {
         'model alone': Candidate(bare(predictor, predictor.pipeline, files)),
         'from files': Candidate(through(predictor, files, folder / 'out',
@@ -136,7 +132,8 @@ def measure(args: argparse.Namespace, folder: Path) -> float:
         warm_up(candidate, timer, 1, 0, 0)
     interleave(list(pair.values()), timer, args.repeats)
     print(f'{args.config}, {args.size}x{args.size}, {len(files)} files, '
-          f'{args.device}, {torch.get_num_threads()} threads')
+          f'{args.device}, '
+          f'{engine.counted(torch.get_num_threads(), "thread")}')
     print(f'images in each call: {min(counts)} to {max(counts)}')
     rates = [len(files) / median(candidate.seconds)
              for candidate in pair.values()]
@@ -154,14 +151,9 @@ def main() -> None:
     with engine.one_line_errors('benchmark_predict.py'), \
             engine.quiet_screen(), \
             tempfile.TemporaryDirectory() as folder:
-        for name in ('images', 'batch_size', 'repeats'):
-            if getattr(args, name) < 1:
-                raise UserError(f'--{name.replace("_", "-")} has to be at '
-                                'least 1')
         share = measure(args, Path(folder))
-    if args.min_share and share < args.min_share:
-        sys.exit(f'benchmark_predict.py: {share:.1f} % is less than '
-                 f'{args.min_share:g} %')
+        if args.min_share and share < args.min_share:
+            raise UserError(f'{share:.1f} % is less than {args.min_share:g} %')
 
 
 if __name__ == '__main__':

@@ -5,14 +5,13 @@ import os
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine, serve
-from mmlowformer.engine import UserError
+from mmlowformer.engine import UserError, counted
 from mmlowformer.predict import Result, add_model_arguments, build_predictor
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint of a training, with '
-                        'its config in it')
+    parser.add_argument('checkpoint', help='checkpoint with its config')
     add_model_arguments(parser)
     parser.add_argument('--host', default='127.0.0.1', metavar='H',
                         help='address to listen on (default: %(default)s, '
@@ -67,8 +66,8 @@ def main() -> None:
     engine.enable_safe_loading(os.environ)
     counter = Counter()
     with (engine.one_line_errors('serve.py'),
-          engine.exit_on_interrupt(
-              lambda: f'Stopped after {counter.images} image(s).'),
+          engine.exit_on_interrupt(lambda: 'Stopped after '
+                                   f'{counted(counter.images, "image")}.'),
           engine.quiet_screen()):
         run(args, counter)
 

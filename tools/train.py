@@ -69,9 +69,10 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.allow_nan:
         cfg.default_hooks.pop('check_nan', None)
     set_resume(cfg, args.resume)
-    engine.fetch_weights(cfg)
-    if not cfg.get('resume'):
-        engine.check_pretrained(cfg.model)
+    if engine.names_weights(cfg):
+        engine.fetch_weights(cfg)
+        if not cfg.get('resume'):
+            engine.check_pretrained(cfg.model)
     engine.check_datasets(cfg, ['train_dataloader', 'val_dataloader'])
     engine.adapt_to_device(cfg)
     return cfg

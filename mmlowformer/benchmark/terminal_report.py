@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import printable
-from ..utils.progress_bar import make_bar
+from ..utils.terminal import make_bar
 from .run import BenchmarkProgress
 
 WIDTH = 80

@@ -4,7 +4,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config.loading import dicts_in, kind_of
 from ..errors import UserError
 from ..models import LowFormer, find_lowformers, unwrap_model
 from ..models.state_dict_keys import by_model_key, own_name
@@ -14,29 +13,6 @@ from ..models.state_dict_loading import (
     is_deployed,
 )
 from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
-
-
-def check_pretrained(model: dict) -> None:
-    """Check that the weights named in ``init_cfg`` can be loaded."""
-    for _, part in dicts_in(model):
-        init = part.get('init_cfg')
-        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
-            continue
-        content = check_checkpoint(init['checkpoint'])
-        is_backbone = kind_of(part) == LowFormer.__name__
-        if content and is_backbone and not init.get('prefix'):
-            _check_backbone(part, content)
-
-
-def _check_backbone(backbone: dict, content: dict) -> None:
-    arguments = {key: value for key, value in backbone.items()
-                 if key not in ('type', '_scope_')}
-    with torch.device('meta'):
-        model = LowFormer(**arguments)
-    try:
-        model.own_tensors(state_dict_of(content))
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def check_fits(model: nn.Module, file: str | Path, *,

@@ -18,6 +18,7 @@ import torch
 from mmengine.utils import deprecated_api_warning
 from torch import Tensor, nn
 
+from .. import __version__
 from ..errors import UserError
 from ..models import LowFormer
 from ..models.classifier import Classifier
@@ -31,7 +32,6 @@ from ..models.state_dict_keys import (
     timm_names,
 )
 from ..utils.safe_load import check_checkpoint
-from ..version import __version__
 
 # A file's names of the tensors, by ours.
 KEY_FORMATS = dict(own=model_names, authors=authors_names, timm=timm_names)

@@ -1,10 +1,8 @@
 """Explain mistakes in a config, and distinguish them from bugs."""
-import difflib
 import inspect
 import re
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from itertools import chain
 
 from mmengine.config import Config
@@ -12,7 +10,7 @@ from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ..errors import UserError, first_line
+from ..errors import first_line, similar
 from .loading import dicts_in
 
 # Bugs of a programmer, who needs the traceback.
@@ -26,26 +24,7 @@ UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 NOT_REGISTERED = re.compile(r'^(\S+) is not in the .+? registry')
 
 
-@contextmanager
-def explain_build_errors(cfg: Config):
-    """Explain what is wrong with a config that cannot be built.
-
-    An error that is raised while a part of the config is built, or while a
-    checkpoint is loaded, is reported as a mistake in the config. All other
-    errors, in the training itself or in a hook, keep their traceback.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        text = _explain(error, cfg)
-        if text is None:
-            raise
-        raise UserError(f'{text} (--debug shows the traceback)') from error
-
-
-def _explain(error: Exception, cfg: Config) -> str | None:
+def explain(error: Exception, cfg: Config) -> str | None:
     """Explain an error that Runner or a registry has caused."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
               if frame.f_code.co_filename in (RUNNER_FILE, BUILDERS_FILE)]
@@ -123,12 +102,6 @@ def _reason(error: Exception) -> str:
 def _meant(error: Exception, arguments: Iterable[str]) -> str:
     unknown = UNKNOWN_ARGUMENT.search(str(error))
     return similar(unknown.group(1), arguments) if unknown else ''
-
-
-def similar(name: str, names: Iterable[str]) -> str:
-    """Suggest a similar name, as the end of a sentence."""
-    close = difflib.get_close_matches(name, set(names), n=1)
-    return f'. Did you mean {close[0]}?' if close else ''
 
 
 def arguments_of(cls: Callable | None) -> list[str]:

@@ -1,8 +1,10 @@
-"""Find the configs of mmlowformer, and read any config."""
+"""Find, read and search configs, and explain mistakes in them."""
 import difflib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -119,3 +121,36 @@ def dicts_in(node: object, path: str = '') -> Iterator[tuple[str, dict]]:
     """All dicts in a part of a config, with their paths."""
     return ((where, part) for where, part in nodes_in(node, path)
             if isinstance(part, dict))
+
+
+def node_at(node: object, path: Sequence[str]) -> Any:
+    """The part of a config at a path, None if the path ends before."""
+    for name in path:
+        if isinstance(node, (dict, Config)):
+            node = node.get(name)
+        elif (isinstance(node, (list, tuple)) and name.isdigit()
+                and int(name) < len(node)):
+            node = node[int(name)]
+        else:
+            return None
+    return node
+
+
+@contextmanager
+def explain_build_errors(cfg: Config) -> Iterator[None]:
+    """Explain what is wrong with a config that cannot be built.
+
+    An error that is raised while a part of the config is built, or while a
+    checkpoint is loaded, is reported as a mistake in the config. All other
+    errors, in the training itself or in a hook, keep their traceback.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        from .build_errors import explain
+        text = explain(error, cfg)
+        if text is None:
+            raise
+        raise UserError(f'{text} (--debug shows the traceback)') from error

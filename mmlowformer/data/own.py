@@ -12,4 +12,4 @@ __all__ = ['own_boxes', 'own_folders', 'own_masks']
 
 warnings.warn('mmlowformer.data.own is called mmlowformer.datasets.'
               'custom_config now; the old name works until the next release',
-              DeprecationWarning, stacklevel=2)
+              FutureWarning, stacklevel=2)

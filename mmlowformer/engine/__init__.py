@@ -5,33 +5,32 @@ A tool loads only the modules of the names that it uses.
 from ..utils.imports import lazy_names
 
 __getattr__ = lazy_names(__name__, {
-    '..checkpoint.compatibility':
-        'check_fits check_pretrained fitting_state_dict',
+    '..checkpoint.compatibility': 'check_fits fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
-    '..checkpoint.pretrained': 'fetch_weights',
-    '..checkpoint.resume':
-        'check_resumable latest_checkpoint saved_checkpoints',
-    '..config.build_errors': 'explain_build_errors',
-    '..config.loading': 'dicts_in find_config read_config',
+    '..checkpoint.pretrained': 'check_pretrained fetch_weights',
+    '..checkpoint.work_dir':
+        'check_places check_resumable full_disk_errors latest_checkpoint '
+        'saved_checkpoints',
+    '..config.loading':
+        'dicts_in explain_build_errors find_config read_config',
     '..config.model_kind': 'is_tracker',
-    '..config.mot_requirements': 'require_packages',
-    '..config.scope': 'require_scope',
+    '..config.requirements': 'require_packages require_scope',
     '..datasets.checks.check_datasets': 'check_datasets',
     '..deployment.arguments':
         'add_deploy_arguments deploy_settings print_compile_note',
     '..errors':
-        'UserError damage_errors first_line one_line_errors printable shown '
-        'some_of',
-    '..utils.console': 'exit_on_interrupt quiet_screen show warn',
-    '..utils.deprecation': 'rename_option',
+        'AnnotationErrors UserError damage_errors first_line one_line_errors '
+        'printable shown some_of',
+    '..utils.console': 'quiet_screen show show_line warn',
+    '..utils.arguments': 'at_least positive rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':
         'check_new check_new_folder check_outputs new_folder replace_text '
-        'write_json write_lines write_text',
-    '..utils.progress_bar': 'counting_bar format_duration',
+        'unused write_errors write_json write_lines write_text',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
-    '..utils.text': 'command line short wrapped',
+    '..utils.terminal': 'counting_bar format_duration',
+    '..utils.text': 'command counted line short wrapped',
     '..utils.tiles': 'check_tiling',
     '..utils.timing':
         'WIDE_SPREAD Candidate interleave median relative_iqr timer_for '
@@ -39,11 +38,11 @@ __getattr__ = lazy_names(__name__, {
     '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments check_work_dir '
-        'destroy_process_group load_config use_tta',
+        'destroy_process_group exit_on_interrupt load_config names_weights '
+        'use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
-    '.hooks.atomic_checkpoint':
-        'AtomicCheckpointHook check_places full_disk_errors',
+    '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',
     '.hooks.visualization': 'add_visualization_hook',
     '.lr_scaling': 'scale_learning_rate',
     '.run_summary':

@@ -3,7 +3,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +12,19 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from torch import distributed
 
-from ..config.loading import config_folder, find_config, read_config
+from ..config.loading import (
+    config_folder,
+    dicts_in,
+    find_config,
+    kind_of,
+    read_config,
+)
 from ..datasets.checks.check_datasets import datasets_in
-from ..errors import DEBUG, UserError
+from ..errors import DEBUG, UserError, exit_interrupted, is_interrupt
 from ..utils.allocator import keep_freed_memory
 from ..utils.files import folder_problem
+from ..utils.terminal import set_bar
+from ..utils.text import visible, wrapped
 from .config_checks import DATALOADERS
 from .config_overrides import OptionAction, apply_options, warn_of_misspelt
 from .data_root import follow_data_root
@@ -109,6 +117,12 @@ def add_hooks(cfg: Config) -> None:
         cfg.default_hooks = hooks
 
 
+def names_weights(cfg: Config) -> bool:
+    """Whether a config names a checkpoint, for the model or a part of it."""
+    return bool(cfg.get('load_from')) or any(
+        kind_of(part) == 'Pretrained' for _, part in dicts_in(cfg.model))
+
+
 def use_tta(cfg: Config) -> None:
     """Test with the config's test-time augmentation."""
     missing = [key for key in ('tta_model', 'tta_pipeline')
@@ -157,3 +171,22 @@ def destroy_process_group() -> Iterator[None]:
         # Models that refer to the group would keep it, and its threads.
         gc.collect()
         distributed.destroy_process_group()
+
+
+@contextmanager
+def exit_on_interrupt(words: Callable[[], str]) -> Iterator[None]:
+    """Exit with these words on Ctrl-C, SIGTERM and SIGHUP.
+
+    Signals other than Ctrl-C are interrupts only within
+    :func:`~mmlowformer.errors.one_line_errors`.
+    """
+    try:
+        yield
+    # An inner one has said its words before it exits.
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
+        set_bar(None)
+        exit_interrupted(wrapped(visible(words())))

@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ..config.loading import node_at
 from ..errors import UserError
 
 BRACKETS = {'(': ')', '[': ']'}
@@ -121,7 +122,7 @@ def warn_of_misspelt(cfg: Config) -> None:
 def _merge(cfg: Config, options: dict[str, object]) -> None:
     for key, value in options.items():
         *path, name = key.split('.')
-        node = _node(cfg, path)
+        node = node_at(cfg, path)
         if isinstance(node, list) and name.isdigit() and int(name) < len(node):
             # MMEngine accepts only a dict as an element of a list.
             node[int(name)] = value
@@ -134,23 +135,10 @@ def _merge(cfg: Config, options: dict[str, object]) -> None:
                             ) from error
 
 
-def _node(node: Config, path: list[str]) -> object:
-    """The part of a config at a path, None if the path ends before."""
-    for name in path:
-        if isinstance(node, (dict, Config)):
-            node = node.get(name)
-        elif (isinstance(node, (list, tuple)) and name.isdigit()
-                and int(name) < len(node)):
-            node = node[int(name)]
-        else:
-            return None
-    return node
-
-
 def _no_way(cfg: Config, names: list[str]) -> str:
     """Describe the part of a config where a path ends."""
     for depth, name in enumerate(names):
-        node = _node(cfg, names[:depth])
+        node = node_at(cfg, names[:depth])
         if isinstance(node, (list, tuple)) and not (
                 name.isdigit() and int(name) < len(node)):
             return (f'{".".join(names[:depth])} is a list of {len(node)}, '
@@ -164,7 +152,7 @@ def _check_spelling(cfg: Config, key: str) -> None:
     """Refuse a new key that is similar to an existing one."""
     names = key.split('.')
     for depth, name in enumerate(names):
-        node = _node(cfg, names[:depth])
+        node = node_at(cfg, names[:depth])
         if not isinstance(node, (dict, Config)) or name in node:
             continue
         # A dict with a type may take arguments that the config omits.

@@ -16,8 +16,8 @@ from ..models import find_lowformers, unwrap_model
 from ..models.exported_model import ExportedModel
 from ..utils.console import say, show
 from ..utils.device import device_name
-from ..utils.progress_bar import format_duration
-from ..utils.text import command, line, short, wrapped
+from ..utils.terminal import format_duration
+from ..utils.text import command, counted, line, short, wrapped
 from .best_metrics import best_scores, format_metric
 from .hooks.progress_bar import by_iteration
 
@@ -113,9 +113,9 @@ def _stopped(runner: Runner) -> str:
     by = ' or '.join(
         f'{type(hook).__name__} ({hook.monitor})' for hook in runner.hooks
         if isinstance(hook, EarlyStoppingHook)) or 'a hook'
-    done = (f'{runner.iter} of {runner.max_iters} iterations'
+    done = (f'{runner.iter} of {counted(runner.max_iters, "iteration")}'
             if by_iteration(runner) else
-            f'{runner.epoch} of {runner.max_epochs} epochs')
+            f'{runner.epoch} of {counted(runner.max_epochs, "epoch")}')
     return f'It was stopped early by {by}, after {done}.'
 
 

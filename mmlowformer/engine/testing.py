@@ -14,8 +14,7 @@ from ..checkpoint.embedded_config import (
 )
 from ..config.loading import kind_of
 from ..config.model_kind import follows_many
-from ..config.mot_requirements import require_packages
-from ..config.scope import require_scope
+from ..config.requirements import require_packages, require_scope
 from ..datasets.checks.check_datasets import check_datasets
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description

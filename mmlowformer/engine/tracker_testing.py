@@ -19,6 +19,7 @@ from ..tracking.evaluation.submission import (
 )
 from ..tracking.saved_tracks import check_kept, start_over
 from ..utils.console import show
+from ..utils.text import counted
 
 # MOTChallengeMetric's folder of tracks, in which TrackEval writes, too.
 METRIC_FOLDER = 'default-tracker'
@@ -78,7 +79,7 @@ def _tracks_of(cfg: Config) -> str:
 
 def _resume(cfg: Config, checkpoint: str) -> None:
     done = check_kept(_tracks_of(cfg), checkpoint)
-    show(f'{done} videos are finished already.')
+    show(f'Finished already: {counted(done, "video")}.')
     for dataset in datasets_in(cfg.test_dataloader):
         for transform in dataset['pipeline']:
             if kind_of(transform) == 'PackVideo':

@@ -17,9 +17,10 @@ from ..predict.pipeline import Pipeline
 from ..predict.results import result_of
 from ..predict.trained_model import TrainedModel
 from ..runtime import ExportedPredictor
-from ..runtime.postprocess import Geometry, postprocess
+from ..runtime.postprocess import postprocess
 from ..runtime.predictor import compute, tensor
 from ..utils.images import read
+from ..utils.text import counted
 from ..visualization.drawing import captioned
 from .comparison import (
     Comparison,
@@ -182,7 +183,7 @@ class Verifier:
             theirs = self.reference.prepared(file)
             errors.append(float('inf') if ours.shape != theirs.shape else
                           float(np.abs(ours.astype(int) - theirs).max()))
-        yield Comparison('prepared images', f'{len(files)} images',
+        yield Comparison('prepared images', counted(len(files), 'image'),
                          max(errors), 0.5)
 
     def _predictions(self, files: Sequence[str], step: Callable[[], None]
@@ -193,7 +194,7 @@ class Verifier:
         for ours, file in zip(self.predictor(list(files)), files):
             errors += compare_results(ours, self._expected(file))
             step()
-        yield from self._worst(f'{len(files)} images', errors)
+        yield from self._worst(counted(len(files), 'image'), errors)
 
     def _expected(self, file: str) -> Outputs:
         if self.description.size is None:
@@ -201,8 +202,7 @@ class Verifier:
         # Resizing to a fixed size is part of the export.
         prepared = self.predictor.prepare(file)
         outputs, = self.reference.outputs([prepared.image])
-        return vars(postprocess(self.description, outputs,
-                                Geometry(*prepared[1:])))
+        return vars(postprocess(self.description, outputs, prepared))
 
     def _worst(self, where: str, errors: Iterable[tuple[str, float, float]]
                ) -> Iterator[Comparison]:

@@ -1,6 +1,5 @@
 from ..utils import checkpoint_schemes  # registers loaders
-from .lowformer import LowFormer
-from .model_utils import find_lowformers, unwrap_model
+from .lowformer import LowFormer, find_lowformers, unwrap_model
 
 __all__ = ['LowFormer', 'checkpoint_schemes', 'find_lowformers',
            'unwrap_model']

@@ -2,7 +2,6 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .ablations import ABLATIONS
 from .blocks import CONV_BLOCKS, LowFormerBlock, Lowtention
 
 # Of the stem and of the four stages. The depth of a stage that only
@@ -29,6 +28,8 @@ def check_arch(arch: str | dict, settings: Mapping[str, dict]) -> dict:
         name = arch.lower().replace('.', '')
         if name in settings:
             return settings[name]
+        # Loaded if a config names one.
+        from .ablations import ABLATIONS
         if name not in ABLATIONS:
             raise ValueError(f'LowFormer has no arch {arch!r}. '
                              + _hint(name, [*settings, *ABLATIONS]))

@@ -3,12 +3,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import ModuleList, Sequential
+from mmengine.model import (
+    BaseTTAModel,
+    ModuleList,
+    Sequential,
+    is_model_wrapper,
+)
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .activation_checkpointing import CheckpointedSequential
 from .arch_validation import (
     ARCH_DEFAULTS,
     check_arch,
@@ -16,7 +20,7 @@ from .arch_validation import (
     check_out_indices,
     init_cfg_for,
 )
-from .base_backbone import BaseBackbone
+from .base_backbone import BaseBackbone, CheckpointedSequential
 from .blocks import CONV_BLOCKS, ConvNormAct, LowFormerBlock, Residual
 
 # Of the residual convolutional blocks in stages 1 and 2.
@@ -240,3 +244,17 @@ class LowFormer(BaseBackbone):
             if i in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
+
+
+def find_lowformers(model: nn.Module) -> dict[str, LowFormer]:
+    """The LowFormers in a model."""
+    return {f'{name}.' if name else '': module
+            for name, module in model.named_modules()
+            if isinstance(module, LowFormer)}
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model itself."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.get_submodule('module')
+    return model

@@ -46,8 +46,9 @@ class RetrievalResult(Result):
 
     def json(self, masks: bool = True) -> list[dict]:
         """One record, with the five most similar images."""
-        return [dict(file_name=self.name, neighbours=[
-            dict(file_name=path, score=score) for path, score in self.top])]
+        found = [dict(file_name=path, score=score) for path, score in self.top]
+        # The second key is the old name, for one release.
+        return [dict(file_name=self.name, neighbors=found, neighbours=found)]
 
     def summary(self) -> str:
         """The three most similar images."""

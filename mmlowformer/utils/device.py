@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 
+from .text import counted
+
 # CPU capabilities, of x86 and ARM.
 INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
                 torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16_arith')}
@@ -15,7 +17,7 @@ def device_name() -> str:
     device = get_device()
     if device == 'cuda':
         return f'cuda ({torch.cuda.get_device_name()})'
-    return f'{device} ({torch.get_num_threads()} threads)'
+    return f'{device} ({counted(torch.get_num_threads(), "thread")})'
 
 
 def cpu_name() -> str:

@@ -1,5 +1,7 @@
 """Read images in one way for training, prediction and exports."""
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +24,7 @@ PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
             PILLOW: ('PIL.Image', 'pillow')}
 # Background of gray images with alpha, as in mmcv.
 CANVAS = (124, 117, 104)
+EXIF_ORIENTATION = 0x0112
 # First bytes of files of floats: Radiance, PFM, OpenEXR.
 FLOATING = (b'#?', b'PF', b'Pf', b'v/1\x01')
 
@@ -124,3 +127,31 @@ def check_depth(image: 'Image.Image', name: str) -> None:
 def _too_deep(kind: str) -> str:
     return (f'holds floats or 32-bit numbers ({kind}) of unknown range: '
             'convert it to 8 or 16 bits')
+
+
+def upright_size(path: str) -> tuple[int, int]:
+    """Height and width of an image, as OpenCV reads it."""
+    with opened(path) as image:
+        check_depth(image, f'image {path}')
+        # Orientations 5 to 8 swap width and height.
+        rotated = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
+        return image.size if rotated else image.size[::-1]
+
+
+@contextmanager
+def opened(path: str) -> 'Iterator[Image.Image]':
+    """Open an image; any error of a damaged file becomes an OSError."""
+    from PIL import Image
+    if not Path(path).is_file():  # Opening a pipe would wait.
+        raise FileNotFoundError(f'{path} is not a file')
+    if not Path(path).stat().st_size:
+        raise OSError('it is empty (0 bytes)')
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, UserError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise OSError(first_line(error)) from error
+    except Exception as error:
+        raise OSError('damaged or not an image') from error

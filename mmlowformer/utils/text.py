@@ -1,8 +1,11 @@
 """Text for a terminal of 80 columns."""
 import os
 import shlex
+import sys
 import textwrap
 from pathlib import Path
+
+from ..errors import printable
 
 WIDTH = 80
 LABEL = 12
@@ -36,3 +39,13 @@ def wrapped(text: str, indent: str = '') -> str:
         textwrap.fill(line, WIDTH, subsequent_indent=indent,
                       break_long_words=False, break_on_hyphens=False)
         for line in text.splitlines())
+
+
+def visible(text: str) -> str:
+    """Escape control characters, but keep lines and tabs."""
+    return printable(text, '\n\t', sys.maxsize)
+
+
+def counted(number: int, word: str, plural: str = '') -> str:
+    """A number and its noun: ``1 image``, ``2 images``."""
+    return f'{number} {word if number == 1 else plural or word + "s"}'

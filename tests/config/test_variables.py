@@ -195,7 +195,7 @@ def test_files_without_classes(mine, tmp_path):
 
 def test_the_old_name_in_copied_configs():
     sys.modules.pop('mmlowformer.data.own', None)
-    with pytest.warns(DeprecationWarning, match='custom_config'):
+    with pytest.warns(FutureWarning, match='custom_config'):
         from mmlowformer.data.own import own_boxes as old
     assert old is custom_detection
 
@@ -205,6 +205,6 @@ def test_a_copied_config_imports_the_old_name(mine):
     copy = mine / 'copied_custom.py'
     copy.write_text(config.read_text().replace('custom_detection',
                                                'own_boxes'))
-    with pytest.warns(DeprecationWarning, match='called custom_detection'):
+    with pytest.warns(FutureWarning, match='called custom_detection'):
         old = read_config(str(copy))
     assert old.to_dict() == read_config(str(config)).to_dict()

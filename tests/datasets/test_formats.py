@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmlowformer.datasets.annotation_errors import AnnotationErrors
-from mmlowformer.datasets.checks.coco_file import parts_of
+from mmlowformer.datasets.checks.coco_annotations import parts_of
 from mmlowformer.datasets.formats import (
     AnnotatedImage,
     Annotation,
@@ -18,7 +17,7 @@ from mmlowformer.datasets.formats import (
     read_annotations,
 )
 from mmlowformer.datasets.polygon_masks import draw_mask_of
-from mmlowformer.errors import UserError
+from mmlowformer.errors import AnnotationErrors, UserError
 
 from ..custom_data import voc, voc_object
 from ..mutations import check_message, mutated

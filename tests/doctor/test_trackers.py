@@ -1,5 +1,5 @@
 """What trackers of many objects need."""
-from mmlowformer.config.mot_requirements import NEEDS
+from mmlowformer.config.requirements import NEEDS
 from mmlowformer.doctor.checks import TRACKERS
 from mmlowformer.utils.imports import pinned
 

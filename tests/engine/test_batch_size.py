@@ -40,7 +40,7 @@ def test_needs_a_base_batch_size():
 
 def test_says_what_is_about_to_happen():
     text, warning = describe_batch(config(accumulation=2), 4, 1e-4)
-    assert 'batch size 16 = 4 process(es) x 2 images x 2 accum' in text
+    assert 'batch size 16 = 4 processes x 2 images x 2 accum' in text
     assert 'base batch size 16' in text
     assert 'learning rate 0.0001' in text
     assert not warning

@@ -39,7 +39,7 @@ def train(shapes, run_here, tmp_path):
 def test_train_with_mmdets_own_tool(train, tmp_path):
     output = train().stdout
     assert 'Epoch 1/1  2/2  loss' in output
-    assert 'batch size 2 = 1 process(es)' in output
+    assert 'batch size 2 = 1 process x' in output
     assert 'The backbone starts from random weights' in output
     assert 'default_hooks.logger.interval=1' in output
     assert (tmp_path / 'run/last_validation').read_text() == '2'
@@ -104,5 +104,5 @@ def test_old_names_of_the_api():
     for old, new in dict(StopAtNaN='CheckNaNHook',
                          SaveSafely='AtomicCheckpointHook',
                          load_safely='enable_safe_loading').items():
-        with pytest.warns(DeprecationWarning, match=new):
+        with pytest.warns(FutureWarning, match=new):
             assert getattr(engine, old) is getattr(engine, new)

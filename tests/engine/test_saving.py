@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mmlowformer.checkpoint.work_dir import VALIDATION_RECORD
 from mmlowformer.engine import (
     UserError,
     check_places,
@@ -48,6 +49,6 @@ def test_files_that_cannot_be_written_end_in_a_line(tmp_path):
 @pytest.mark.parametrize(('text', 'iteration'), [
     (b'12', 12), (b'', 0), (b'\xff\x00', 0), (b'-1', 0), (b'9' * 9999, 0)])
 def test_record_of_a_validation(text, iteration, tmp_path):
-    (tmp_path / resume_validation.RECORD).write_bytes(text)
+    (tmp_path / VALIDATION_RECORD).write_bytes(text)
     runner = SimpleNamespace(cfg={}, work_dir=tmp_path)
     assert resume_validation._validated(runner) == iteration

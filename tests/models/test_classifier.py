@@ -117,8 +117,8 @@ print(MODELS.get('mmlowformer.LowFormerClsHead').__name__)
 """
 
 
-def test_backbone_needs_no_mmpretrain(run_python):
-    result = run_python('-c', IMPORTED_WHEN_NAMED)
+def test_backbone_needs_no_mmpretrain(run_forked):
+    result = run_forked(IMPORTED_WHEN_NAMED)
     assert result.stdout == 'False\nLowFormerClsHead\n', result.stderr
 
 

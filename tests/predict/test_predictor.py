@@ -268,10 +268,10 @@ def test_weights_that_are_no_numbers(detector, tmp_path):
 
 
 def test_old_names():
-    with pytest.warns(DeprecationWarning, match='RetrievalResult'):
+    with pytest.warns(FutureWarning, match='RetrievalResult'):
         assert predict.Neighbours is RetrievalResult
     result = Segmentation(mask=np.zeros((2, 2), int), classes=['a'])
-    with pytest.warns(DeprecationWarning, match='class_fractions'):
+    with pytest.warns(FutureWarning, match='class_fractions'):
         assert result.shares == {'a': 1.}
 
 

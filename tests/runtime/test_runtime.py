@@ -79,7 +79,7 @@ def test_names_say_what_they_need(run_python):
 
 
 def test_the_old_name_of_the_predictor():
-    with pytest.warns(DeprecationWarning,
+    with pytest.warns(FutureWarning,
                       match='runtime.Predictor is called ExportedPredictor'):
         assert runtime.Predictor is ExportedPredictor
 

@@ -616,10 +616,20 @@ def test_debug(broken):
     assert "TypeError: RetinaNet.__init__() got" in result.stdout
 
 
-def test_as_a_program(folder, run_python):
+AS_A_PROGRAM = """
+import runpy, sys
+del sys.argv[0]
+sys.path.insert(0, {folder!r})
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def test_as_a_program(folder, run_forked):
     """What tests above see within a process, from outside."""
-    result = run_python(ROOT / 'tools' / 'train.py', folder / 'tiny.py', *ON,
-                        'model.bakbone.arch=b1')
+    result = run_forked(
+        AS_A_PROGRAM.format(folder=str(ROOT / 'tools')),
+        *map(str, (ROOT / 'tools/train.py', folder / 'tiny.py', *ON,
+                   'model.bakbone.arch=b1')))
     assert result.returncode == 1
     assert 'Traceback' not in result.stderr
     assert result.stderr.splitlines()[-1].startswith('train.py: error: model')

@@ -125,7 +125,8 @@ def test_similar_images(run_here, retriever, shapes, photos,
                       shapes / 'folders/train', cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     record, = records(tmp_path / 'predictions')
-    assert len(record['neighbours']) == 4
+    assert len(record['neighbors']) == 4
+    assert record['neighbours'] == record['neighbors']
 
 
 def test_same_names(run_here, detector, photos, tmp_path):

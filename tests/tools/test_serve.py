@@ -46,7 +46,7 @@ def test_from_start_to_ctrl_c(detector, photos, tmp_path):
     assert process.returncode == 130, rest
     assert 'Traceback' not in rest
     assert '64x64' in rest
-    assert rest.strip().splitlines()[-1] == 'Stopped after 1 image(s).'
+    assert rest.strip().splitlines()[-1] == 'Stopped after 1 image.'
 
 
 def test_a_port_that_is_taken(error_here, detector, tmp_path):

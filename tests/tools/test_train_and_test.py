@@ -65,7 +65,7 @@ def test_says_what_it_does(trained):
     _, output = trained
     assert 'Device ' in output
     assert 'scope mmdet' in output
-    assert 'batch size 2 = 1 process(es) x 2 images x 1 accum' in output
+    assert 'batch size 2 = 1 process x 2 images x 1 accum' in output
     assert 'chosen for a batch size of 8, not 2' in output
     assert 'Add --auto-scale-lr to make it 0.00025' in \
         output.replace('\n  ', ' ')
@@ -152,7 +152,7 @@ def test_two_processes_train(config, options, tmp_path):
         stderr=subprocess.STDOUT,
         env=dict(os.environ, PYTHON=sys.executable))
     assert result.returncode == 0, result.stdout
-    assert 'batch size 4 = 2 process(es) x 1 images x 2 acc' in result.stdout
+    assert 'batch size 4 = 2 processes x 1 image x 2 acc' in result.stdout
     assert 'learning rate 0.0005, in the config 0.001' in \
         ' '.join(result.stdout.split())
     # 4 images on 2 processes with 1 image each are 2 iterations.

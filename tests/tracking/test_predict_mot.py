@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 
 from mmlowformer import get_config
 from mmlowformer.checkpoint.compatibility import check_fits
-from mmlowformer.config import mot_requirements as requirements
+from mmlowformer.config import requirements
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.errors import UserError
 from mmlowformer.predict.results import Detections

@@ -110,7 +110,7 @@ def test_goes_on_with_unfinished_videos(run_here, error_here, videos,
         path.write_bytes(b'')
     again, shown = metrics_of(run_here, copy, checkpoint, tmp_path,
                               '--resume')
-    assert '2 videos are finished already' in shown
+    assert 'Finished already: 2 videos' in shown
     assert again == whole
     other = tmp_path / 'other.pth'
     shutil.copy(checkpoint, other)

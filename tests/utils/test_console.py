@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmlowformer.engine import exit_on_interrupt
 from mmlowformer.engine.runner import QuietRunner
 from mmlowformer.errors import UserError, one_line_errors
 from mmlowformer.utils import console
@@ -125,16 +126,40 @@ def test_results_by_class_where_they_are_the_result(logged):
         f'{text}\n'
 
 
+# As TrackEval formats its settings, tables and times.
+TRACKEVAL = [
+    '\nMotChallenge2DBox Config:', 'USE_PARALLEL         : False',
+    '\nEvaluating 1 tracker(s) on 2 sequence(s) for 1 class(es) on it',
+    '\nEvaluating default-tracker\n',
+    f'{"HOTA: default-tracker-pedestrian":35}{"HOTA":10}{"DetA":10}',
+    f'{"COMBINED":35}{"33.33":10}{"-4":10}', '\nTiming analysis:',
+    f'1 {"eval_sequence(MOT17-02)":70} 0.1000 sec',
+    f'{"get_raw_seq_data":70} 0.2000 sec',
+    '\nAll sequences for default-tracker finished in 0.30 seconds']
+
+
 def test_chatter_is_in_the_file_and_prints_on_the_screen(logged):
     def work(logger):
         print('loading annotations into memory...')
         print('my own hook', 'was here')
+        for line in TRACKEVAL:
+            print(line)
         print('without an end', end='')
 
     screen, file = logged(work)
     assert screen == 'my own hook was here\nwithout an end\n'
-    assert 'loading annotations' in file
+    for line in ('loading annotations', *TRACKEVAL):
+        assert line.strip() in file
     assert 'my own hook' not in file
+
+
+def test_each_warning_is_shown_once(logged):
+    def work(logger):
+        torch_logger = logging.getLogger('torch.fx')
+        for text in ('one', 'two', 'one'):
+            torch_logger.warning(text)
+
+    assert logged(work)[0] == 'Warning: one\nWarning: two\n'
 
 
 def test_what_comes_before_the_file_is_in_it(logged):
@@ -216,7 +241,7 @@ def _ctrl_c():
 
 def interrupt_work(swallowed):
     with (console.quiet_screen(),
-          console.exit_on_interrupt(lambda: 'Words.')):
+          exit_on_interrupt(lambda: 'Words.')):
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
@@ -243,8 +268,8 @@ def test_the_inner_words_of_nested_interrupts_are_the_only_ones(
         number, capsys):
     before = [signal.getsignal(each) for each in SIGNALS]
     with pytest.raises(SystemExit) as status, one_line_errors('tool'), \
-            console.exit_on_interrupt(lambda: 'Nothing is done.'), \
-            console.exit_on_interrupt(lambda: 'Two are done.'):
+            exit_on_interrupt(lambda: 'Nothing is done.'), \
+            exit_on_interrupt(lambda: 'Two are done.'):
         signal.raise_signal(number)
     assert status.value.code == 128 + number
     assert capsys.readouterr().err == '\nTwo are done.\n'
@@ -346,7 +371,7 @@ def test_a_reader_that_left_does_not_end_the_work(monkeypatch):
 
 def test_other_errors_are_not_interrupts():
     with (pytest.raises(ValueError, match='real'),
-          console.exit_on_interrupt(lambda: 'Words.')):
+          exit_on_interrupt(lambda: 'Words.')):
         raise ValueError('a real one')
 
 

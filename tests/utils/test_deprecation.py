@@ -1,8 +1,41 @@
+import warnings
 from argparse import ArgumentParser, BooleanOptionalAction
 
 import pytest
 
-from mmlowformer.utils.deprecation import rename_option
+from mmlowformer import get_config_path, predict, registry
+from mmlowformer.config.loading import read_config
+from mmlowformer.errors import UserError
+from mmlowformer.utils.arguments import rename_option
+from mmlowformer.utils.console import quiet_screen
+
+
+def read_deprecated_config():
+    """It has no data beside it, which is the next thing that it says."""
+    with pytest.raises(UserError, match='data not found'):
+        read_config(get_config_path('lowformer_b0_custom'))
+
+
+@pytest.mark.parametrize(('use', 'remedy'), [
+    (lambda: predict.Neighbours, 'is called RetrievalResult now'),
+    (lambda: registry.TRANSFORMS.get('mmlowformer.FlipPair'),
+     'is called \'mmlowformer.PairRandomFlip\' now'),
+    (read_deprecated_config, 'write a plain config')])
+def test_users_of_a_tool_see_it_once(use, remedy, capsys):
+    with warnings.catch_warnings():
+        # As Python has it, other than pytest.
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning,
+                         ImportWarning, ResourceWarning):
+            warnings.simplefilter('ignore', category)
+        with quiet_screen():
+            for _ in range(2):
+                use()
+                # Has Python forget what it has shown, as libraries do.
+                with warnings.catch_warnings():
+                    pass
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert shown.count(remedy) == 1, shown
 
 
 @pytest.mark.parametrize(('kwargs', 'values', 'expected'), [

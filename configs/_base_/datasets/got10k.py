@@ -5,7 +5,7 @@ train_pipeline = [
     dict(type='mmlowformer.LoadPair'),
     dict(type='mmlowformer.PairRandomGrayscale', prob=0.05),
     dict(type='mmlowformer.PairRandomFlip', prob=0.5),
-    dict(type='mmlowformer.JitterSearch', scale=0.25, centre=3.),
+    dict(type='mmlowformer.JitterSearch', scale=0.25, center=3.),
     dict(type='mmlowformer.PairCrop', search_size=224, template_size=112),
     dict(type='mmlowformer.IndependentBrightness', low=0.8, high=1.2),
     dict(type='mmlowformer.IndependentFlip', prob=0.5),

@@ -1,12 +1,87 @@
-"""Errors in COCO's images and annotations."""
+"""Read COCO's annotation files, and find errors in them."""
+import json
 import posixpath
+from collections import Counter
 from collections.abc import Collection, Iterator
 
-from ...errors import shown
-from ..paths import has_parent_reference
+from ...errors import UserError, first_line, is_printable, shown
+from ..paths import check_distinct, check_regular, has_parent_reference
 
 # Coordinates and lengths are below so many pixels.
 LARGEST = 1e9
+
+
+def read_coco(path: str) -> dict:
+    """Read an annotation file, see :func:`parts_of`."""
+    check_regular(path)
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f'{path} is not a COCO annotation file, or truncated: '
+                        f'{first_line(error)}') from error
+    return parts_of(content, path)
+
+
+def parts_of(content: object, path: str) -> dict:
+    """Names of categories and images, and all records, of COCO's content."""
+    try:
+        return _parts(content, path)
+    except ValueError as error:
+        raise UserError(f'{path} is not a COCO annotation file: {error}'
+                        ) from error
+
+
+def _parts(content: object, path: str) -> dict:
+    if not isinstance(content, dict):
+        raise ValueError('it holds no object with images, annotations and '
+                         'categories')
+    images, categories, annotations = (
+        _records(content.get(key) or [], key)
+        for key in ('images', 'categories', 'annotations'))
+    names = _values(categories, 'categories', 'name')
+    files = _values(images, 'images', 'file_name')
+    ids = _values(categories, 'categories', 'id')
+    _values(images, 'images', 'id')
+    if len(set(ids)) < len(ids):
+        twice = next(key for key, count in Counter(ids).items() if count > 1)
+        shared = [shown(repr(name), 60) for key, name in zip(ids, names)
+                  if key == twice]
+        raise UserError(f'{path} has two categories with the id {twice}: '
+                        f'{" and ".join(shared[:2])}. Renumber them, in the '
+                        'annotations, too')
+    check_distinct(names, path)
+    return dict(categories=names, images=files, category_ids=ids,
+                image_records=images, annotations=annotations)
+
+
+def _records(items: object, key: str) -> list[dict]:
+    if not isinstance(items, list):
+        raise ValueError(f'{key} is not a list')
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise ValueError(f'{key}[{index}] is not an object: '
+                             + shown(json.dumps(item)))
+    return items
+
+
+def _values(records: list[dict], where: str, key: str) -> list:
+    """The value of an id or a name in each record."""
+    for record in records:
+        if key not in record:
+            raise ValueError(f'one of {where} has no {key}: '
+                             + shown(record, 80))
+        value = record[key]
+        if key == 'id':
+            valid, wanted = type(value) in (int, str), 'an integer'
+        else:
+            valid = (isinstance(value, str) and bool(value.strip())
+                     and is_printable(value))
+            wanted = 'printable text'
+        if not valid:
+            raise ValueError(f'{where}: {key} is not {wanted}: '
+                             + shown(json.dumps(value)))
+    return [record[key] for record in records]
 
 
 def find_errors(content: dict, *, masks: bool = True) -> Iterator[
@@ -58,7 +133,8 @@ def _box_errors(content: dict) -> Iterator[tuple[str, str]]:
         if annotation.get('iscrowd') not in (None, 0, 1):
             yield 'iscrowd that is neither 0 nor 1', name
         box = annotation.get('bbox')
-        if not _is_box(box):
+        if not (isinstance(box, list) and len(box) == 4
+                and all(map(is_number, box)) and min(box[2:]) >= 0):
             yield ('box that is not four numbers x, y, width and height',
                    f'{name}, {shown(box, 80)}')
 
@@ -72,11 +148,6 @@ def is_number(value: object) -> bool:
     # Comparing is also safe for integers that are too large for a float.
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and -LARGEST < value < LARGEST)
-
-
-def _is_box(box: object) -> bool:
-    return (isinstance(box, list) and len(box) == 4
-            and all(map(is_number, box)) and min(box[2:]) >= 0)
 
 
 def _segmentation_errors(content: dict) -> Iterator[tuple[str, str]]:

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from ...config.loading import kind_of
-from ...errors import shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, shown
 from ..paths import paths_of
 from .coco import FIX, check_content
-from .coco_annotations import is_number
-from .coco_file import read_coco
+from .coco_annotations import is_number, read_coco
 
 # The only category that the metrics of MOTChallenge count.
 COUNTED = 1

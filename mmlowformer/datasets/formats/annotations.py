@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ...errors import UserError, shown
-from ..annotation_errors import AnnotationErrors
+from ...errors import AnnotationErrors, UserError, shown
 from ..checks.coco_annotations import LARGEST, rle_counts
 from ..paths import files_below
 from .image_folder import ImageFolder
@@ -51,8 +50,7 @@ def number(text: object) -> float:
         with suppress(OverflowError, ValueError):
             value = float(text)
     if math.isnan(value) or abs(value) >= LARGEST:
-        raise ValueError(f'{shown(repr(text), 60)} is not a finite number of '
-                         'pixels')
+        raise ValueError(f'{shown(repr(text), 60)} is not a finite number')
     return value
 
 

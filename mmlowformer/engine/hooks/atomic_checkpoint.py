@@ -1,9 +1,5 @@
 """Write checkpoints so that neither a crash nor a full disk loses one."""
-import errno
 import os
-import shutil
-from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -11,33 +7,13 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ...checkpoint.resume import latest_checkpoint
-from ...errors import UserError
+from ...checkpoint.work_dir import check_places
 from ...registry import HOOKS
 from ...utils.files import atomic_write
-from .resume_validation import RECORD
 from .switchable import SwitchableHook
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'
-# Files that MMEngine and ResumeValidationHook replace.
-RECORDS = ('last_checkpoint', RECORD)
-CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def check_places(folder: str | Path) -> None:
-    """Make sure that nothing is in the way of what a training saves."""
-    folder = Path(folder)
-    records = [folder / name for name in RECORDS]
-    for file in (*records, *chain(*map(folder.glob, CHECKPOINTS))):
-        special = file in records and (
-            file.is_symlink() or file.exists() and not file.is_file())
-        if special or file.is_dir():
-            raise UserError(
-                f'{file} is in the way of what the training saves: it is no '
-                'regular file. Delete it, or name another folder with '
-                '--work-dir')
 
 
 @register_backend(BACKEND)
@@ -129,45 +105,3 @@ class AtomicCheckpointHook(SwitchableHook):
         self._backend.remove_now()
 
     after_train_epoch = after_val_epoch = after_train_iter
-
-
-@contextmanager
-def full_disk_errors(work_dir: str | Path):
-    """Tell what to do when a training cannot write."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM and not _is_in(work_dir, error):
-            raise
-        file = Path(error.filename or work_dir)
-        what = error.filename or f'A file in {work_dir}'
-        raise UserError(
-            f'{what} could not be written: {error.strerror} '
-            f'({_free_space(file)} free there). {_way_out(work_dir)}'
-        ) from error
-
-
-def _is_in(work_dir: str | Path, error: OSError) -> bool:
-    folder = Path(work_dir).absolute()
-    return (isinstance(error.filename, (str, Path))
-            and folder in Path(error.filename).absolute().parents)
-
-
-def _free_space(file: Path) -> str:
-    folder = next(folder for folder in (file, *file.absolute().parents)
-                  if folder.is_dir())
-    return _megabytes(shutil.disk_usage(folder).free)
-
-
-def _way_out(work_dir: str | Path) -> str:
-    latest = latest_checkpoint(work_dir)
-    if latest is None:
-        return ('There is no earlier checkpoint: free space, or name another '
-                'disk with --work-dir, and start again.')
-    return (f'The checkpoint before, {latest} '
-            f'({_megabytes(latest.stat().st_size)}), is intact: free space, '
-            'and repeat the command with --resume.')
-
-
-def _megabytes(size: int) -> str:
-    return f'{size / 1e6:.1f} MB'

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from ...errors import UserError
 from ...models import unwrap_model
 from ...registry import HOOKS
+from ...utils.text import counted
 from .progress_bar import by_iteration
 from .switchable import SwitchableHook
 
@@ -43,7 +44,7 @@ class BatchNormCheckHook(SwitchableHook):
             raise UserError(
                 f'{name} cannot learn from a batch of one image, whose '
                 'feature map has one position there, and such a batch comes '
-                f'up ({len(loader.dataset)} images in batches of '
+                f'up ({counted(len(loader.dataset), "image")} in batches of '
                 f'{loader.batch_sampler.batch_size}). Set --cfg-options '
                 'train_dataloader.drop_last=True, another batch size, or '
                 'larger images')

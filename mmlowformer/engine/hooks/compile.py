@@ -9,7 +9,7 @@ from ...deployment.compiled_training import compile_parts
 from ...models import unwrap_model
 from ...registry import HOOKS
 from ...utils.console import say
-from ...utils.progress_bar import format_duration
+from ...utils.terminal import format_duration
 
 
 @HOOKS.register_module()

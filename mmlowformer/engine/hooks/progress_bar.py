@@ -5,8 +5,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ...registry import HOOKS
-from ...utils.console import console, install_screen_handler, set_bar, show
-from ...utils.progress_bar import format_duration, make_bar
+from ...utils.console import install_screen_handler, show
+from ...utils.terminal import console, format_duration, make_bar, set_bar
 from ...utils.text import wrapped
 from ..best_metrics import shown_metrics
 from .switchable import SwitchableHook

@@ -4,14 +4,12 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from ...checkpoint.work_dir import VALIDATION_RECORD
 from ...registry import HOOKS
 from ...utils.console import say
 from ...utils.files import replace_text
 from .progress_bar import by_iteration
 from .switchable import SwitchableHook
-
-# Beside MMEngine's own "last_checkpoint".
-RECORD = 'last_validation'
 
 
 @HOOKS.register_module()
@@ -41,7 +39,8 @@ class ResumeValidationHook(SwitchableHook):
                         ) -> None:
         """Record that the validation is complete."""
         if is_main_process():
-            replace_text(Path(runner.work_dir, RECORD), str(runner.iter))
+            replace_text(Path(runner.work_dir, VALIDATION_RECORD),
+                         str(runner.iter))
 
 
 def _is_due(runner: Runner) -> bool:
@@ -56,7 +55,8 @@ def _is_due(runner: Runner) -> bool:
 def _validated(runner: Runner) -> int:
     """The iteration of the last complete validation, or 0."""
     folder = Path(runner.cfg.get('load_from') or runner.work_dir).parent
-    for record in (folder / RECORD, Path(runner.work_dir, RECORD)):
+    for each in (folder, Path(runner.work_dir)):
+        record = each / VALIDATION_RECORD
         if record.is_file():
             try:
                 return max(0, int(record.read_bytes()))

@@ -12,7 +12,7 @@ from ...models import find_lowformers, unwrap_model
 from ...models.exported_model import ExportedModel
 from ...registry import HOOKS
 from ...utils.console import say, warn
-from ...utils.text import line, wrapped
+from ...utils.text import counted, line, wrapped
 from ..lr_scaling import base_batch_size, effective_batch_size
 from .progress_bar import by_iteration
 from .switchable import SwitchableHook
@@ -88,16 +88,18 @@ def describe_data(dataset: BaseDataset) -> str:
     if hasattr(dataset, 'describe'):  # Of videos.
         return dataset.describe()
     frames = getattr(dataset, 'num_all_imgs', None)  # MMDetection's.
-    counts = [f'{len(dataset)} images' if frames is None else
-              f'{len(dataset)} videos of {frames} frames']
+    counts = [counted(len(dataset), 'image') if frames is None else
+              f'{counted(len(dataset), "video")} of '
+              f'{counted(frames, "frame")}']
     boxes = _count_boxes(dataset)
     if boxes is not None:
-        counts.append(f'{boxes} boxes')
+        counts.append(counted(boxes, 'box', 'boxes'))
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes:
         names = ', '.join(map(printable, classes[:SHOWN_CLASSES]))
         more = ', ...' if len(classes) > SHOWN_CLASSES else ''
-        counts.append(f'{len(classes)} classes ({names}{more})')
+        counts.append(f'{counted(len(classes), "class", "classes")} '
+                      f'({names}{more})')
     return ', '.join(counts)
 
 
@@ -117,8 +119,9 @@ def describe_batch(cfg: Config, world_size: int,
     recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     if lr is None or recipe_lr is None:
         return f'batch size {batch}', ''
-    text = (f'batch size {batch} = {world_size} process(es) x '
-            f'{cfg.train_dataloader.batch_size} images x '
+    text = (f'batch size {batch} = '
+            f'{counted(world_size, "process", "processes")} x '
+            f'{counted(cfg.train_dataloader.batch_size, "image")} x '
             f'{cfg.optim_wrapper.get("accumulative_counts", 1)} accumulation '
             f'(base batch size {base or "not in the config"}), learning '
             f'rate {lr:.4g}')
@@ -154,9 +157,11 @@ def describe_speed(runner: Runner) -> str:
 
 def _length(runner: Runner) -> str:
     if by_iteration(runner):
-        return f'{runner.iter} of {runner.max_iters} iterations done'
-    return (f'{runner.epoch} of {runner.max_epochs} epochs done, of '
-            f'{len(runner.train_dataloader)} iterations each')
+        return (f'{runner.iter} of {counted(runner.max_iters, "iteration")} '
+                'done')
+    each = counted(len(runner.train_dataloader), 'iteration')
+    return (f'{runner.epoch} of {counted(runner.max_epochs, "epoch")} done, '
+            f'of {each} each')
 
 
 def hint_at_weights(runner: Runner) -> str:

@@ -16,6 +16,7 @@ from ...config.model_kind import follows_many, is_tracker
 from ...errors import UserError, printable
 from ...registry import HOOKS
 from ...utils.console import say
+from ...utils.text import counted
 from ...visualization.confusion_matrix import draw_accuracies, draw_confusion
 from ...visualization.drawing import (
     RIGHT,
@@ -104,8 +105,8 @@ class VisualizationHook(Hook):
         corners, labels = self._truth.boxes(sample)
         found_labels = found.labels.tolist()
         seen, hits = match(corners, labels, found.bboxes, found_labels)
-        alarms = _count(len(hits) - sum(hits), 'false alarm')
-        counts = (f'{_count(len(hits), "box", "boxes")} above '
+        alarms = counted(len(hits) - sum(hits), 'false alarm')
+        counts = (f'{counted(len(hits), "box", "boxes")} above '
                   f'{self.score_thr:g} ({best})')
         texts = [f'{self._classes[label]} {score:.2f}' for label, score in
                  zip(found_labels, found.scores.tolist())]
@@ -115,12 +116,12 @@ class VisualizationHook(Hook):
         if labels:
             missed = len(seen) - sum(seen)
             panels.insert(0, (
-                f'truth: {_count(len(seen), "box", "boxes")}, {missed} missed '
-                'dashed', draw_boxes(
+                f'truth: {counted(len(seen), "box", "boxes")}, '
+                f'{missed} missed dashed', draw_boxes(
                     image, Boxes(corners, labels, [
                         self._classes[label] for label in labels], seen),
                     self._palette)))
-            counts += f': {_count(sum(hits), "hit")}, {missed} missed'
+            counts += f': {counted(sum(hits), "hit")}, {missed} missed'
         return captioned(panels), f'{counts}, {alarms}'
 
     def _draw_mask(self, image: np.ndarray, sample: BaseDataElement,
@@ -206,10 +207,6 @@ def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
     names = [printable(name) for name in
              meta.get('classes') or map(str, range(IGNORED))]
     return names, class_colors(len(names), meta.get('palette'))
-
-
-def _count(number: int, word: str, several: str = '') -> str:
-    return f'{number} {word if number == 1 else several or word + "s"}'
 
 
 def _name_below_data(dataset: BaseDataset, path: str) -> str:

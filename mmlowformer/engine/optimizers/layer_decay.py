@@ -5,7 +5,7 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
-from ...models.model_utils import find_lowformers
+from ...models import find_lowformers
 from ...registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 

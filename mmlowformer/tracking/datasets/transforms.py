@@ -11,9 +11,10 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from ...registry import TRANSFORMS
+from ...utils.images import OPENCV, read
+from ...utils.imports import warn_renamed
 from ..crop_region import Region
 from ..saved_tracks import read_track
-from .frames import read_frame
 
 PARTS = ('template', 'search')
 
@@ -59,7 +60,7 @@ class LoadPair(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         for part in _parts(results):
-            part['image'] = read_frame(part['path'])
+            part['image'] = read(part['path'], OPENCV)
         return results
 
 
@@ -110,12 +111,17 @@ class JitterSearch(BaseTransform):
     Args:
         scale (float): Standard deviation of the logarithm of each side.
             Defaults to 0.25.
-        centre (float): Largest shift of the center, in halves of the root of
+        center (float): Largest shift of the center, in halves of the root of
             the box's area. Defaults to 3.
+        centre (float, optional): The old name of ``center``.
     """
 
-    def __init__(self, scale: float = 0.25, centre: float = 3.):
-        self.scale, self.centre = scale, centre
+    def __init__(self, scale: float = 0.25, center: float = 3.,
+                 centre: float | None = None):
+        if centre is not None:
+            warn_renamed('centre= of JitterSearch', 'center=')
+            center = centre
+        self.scale, self.center = scale, center
 
     def transform(self, results: dict) -> dict:
         """Add ``around``, the box to crop around, to the search part."""
@@ -124,7 +130,7 @@ class JitterSearch(BaseTransform):
         sides = np.array([width, height]) * np.exp(
             self.scale * rng.normal(size=2))
         center = (np.array([x + width / 2, y + height / 2])
-                  + self.centre * np.sqrt(sides.prod())
+                  + self.center * np.sqrt(sides.prod())
                   * rng.uniform(-0.5, 0.5, 2))
         search['around'] = [*(center - sides / 2), *sides]
         return results

@@ -1,6 +1,10 @@
-"""The checkpoints of a training, and from which of them it can resume."""
+"""What a training saves, and from which checkpoint it can resume."""
+import errno
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,13 @@ from mmengine.logging import print_log
 from ..errors import UserError
 from ..utils.safe_load import check_checkpoint
 
+# The iteration of the last complete validation.
+VALIDATION_RECORD = 'last_validation'
+# Files that MMEngine and ResumeValidationHook replace.
+RECORDS = ('last_checkpoint', VALIDATION_RECORD)
+CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth')
+BEST = 'best_*.pth'
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a checkpoint holds of a training, beside the weights.
 RESUME_KEYS = ('meta', 'message_hub', 'optimizer')
 TYPES = {
@@ -16,6 +27,20 @@ TYPES = {
     'message_hub.log_scalars': dict, 'message_hub.runtime_info': dict,
     'message_hub.resumed_keys': dict, 'optimizer': dict}
 OPTIMIZER_TYPES = {'state': dict, 'param_groups': list}
+
+
+def check_places(folder: str | Path) -> None:
+    """Make sure that nothing is in the way of what a training saves."""
+    folder = Path(folder)
+    records = [folder / name for name in RECORDS]
+    for file in (*records, *chain(*map(folder.glob, (*CHECKPOINTS, BEST)))):
+        special = file in records and (
+            file.is_symlink() or file.exists() and not file.is_file())
+        if special or file.is_dir():
+            raise UserError(
+                f'{file} is in the way of what the training saves: it is no '
+                'regular file. Delete it, or name another folder with '
+                '--work-dir')
 
 
 def check_resumable(file: str | Path) -> None:
@@ -76,7 +101,7 @@ def _mistyped(content: dict, types: Mapping[str, type], prefix: str = ''
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:
     """Checkpoints of a training in ``work_dir``, newest first."""
-    files = [file for pattern in ('epoch_*.pth', 'iter_*.pth')
+    files = [file for pattern in CHECKPOINTS
              for file in Path(work_dir).glob(pattern)]
     return sorted(files, key=lambda file: file.lstat().st_mtime_ns,
                   reverse=True)
@@ -95,3 +120,45 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
             print_log(f'Skipped: {error}', 'current',
                       level=logging.WARNING)
     return None
+
+
+@contextmanager
+def full_disk_errors(work_dir: str | Path):
+    """Tell what to do when a training cannot write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM and not _is_in(work_dir, error):
+            raise
+        file = Path(error.filename or work_dir)
+        what = error.filename or f'A file in {work_dir}'
+        raise UserError(
+            f'{what} could not be written: {error.strerror} '
+            f'({_free_space(file)} free there). {_way_out(work_dir)}'
+        ) from error
+
+
+def _is_in(work_dir: str | Path, error: OSError) -> bool:
+    folder = Path(work_dir).absolute()
+    return (isinstance(error.filename, (str, Path))
+            and folder in Path(error.filename).absolute().parents)
+
+
+def _free_space(file: Path) -> str:
+    folder = next(folder for folder in (file, *file.absolute().parents)
+                  if folder.is_dir())
+    return _megabytes(shutil.disk_usage(folder).free)
+
+
+def _way_out(work_dir: str | Path) -> str:
+    latest = latest_checkpoint(work_dir)
+    if latest is None:
+        return ('There is no earlier checkpoint: free space, or name another '
+                'disk with --work-dir, and start again.')
+    return (f'The checkpoint before, {latest} '
+            f'({_megabytes(latest.stat().st_size)}), is intact: free space, '
+            'and repeat the command with --resume.')
+
+
+def _megabytes(size: int) -> str:
+    return f'{size / 1e6:.1f} MB'

@@ -1,8 +1,9 @@
-"""Progress bars of work that is counted."""
+"""The terminal, and progress bars at its bottom."""
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +16,46 @@ from rich.progress import (
 )
 
 from ..errors import printable
-from .console import console, set_bar
+
+
+class Terminal(Console):
+    """A terminal whose end does not end the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on when nobody reads any more, as with ``| head``."""
+
+
+class _Screen:
+    """The terminal of this process, and the bar that it shows."""
+
+    console: Console = Terminal(highlight=False)
+    bar: Progress | None = None
+
+
+def console() -> Console:
+    """The terminal that lines and progress bars share."""
+    return _Screen.console
+
+
+@contextmanager
+def terminal_of(file: TextIO) -> Iterator[None]:
+    """Show lines and progress bars on another file than ``sys.stdout``."""
+    before, _Screen.console = _Screen.console, Terminal(
+        file=file, highlight=False)
+    try:
+        yield
+    finally:
+        set_bar(None)
+        _Screen.console = before
+
+
+def set_bar(bar: Progress | None) -> None:
+    """Show a bar at the bottom of the screen, in place of the last one."""
+    if _Screen.bar is not None:
+        _Screen.bar.stop()
+    _Screen.bar = bar
+    if bar is not None:
+        bar.start()
 
 
 def format_duration(seconds: float) -> str:

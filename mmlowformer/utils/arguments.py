@@ -1,23 +1,37 @@
-"""Old names that keep working for one release."""
+"""Options of the command line: types of numbers, and renamed options."""
 import sys
-import warnings
 from argparse import (
     SUPPRESS,
     Action,
     ArgumentParser,
+    ArgumentTypeError,
     Namespace,
     _ActionsContainer,
 )
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .text import wrapped
 
 
-def warn_renamed(old: str, new: str) -> None:
-    """Warn the caller's caller of an old name."""
-    warnings.warn(f'{old} is called {new} now; the old name works until the '
-                  'next release', DeprecationWarning, stacklevel=3)
+def at_least(least: int) -> Callable[[str], int]:
+    """An integer that is not below ``least``."""
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ArgumentTypeError(f'has to be at least {least}, '
+                                             f'not {value}')
+        return value
+
+    return integer
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not value > 0:
+        raise ArgumentTypeError(f'has to be positive, not {text}')
+    return value
 
 
 def rename_option(parser: _ActionsContainer, old: str, new: str) -> None:
