@@ -37,8 +37,8 @@ __getattr__ = lazy_names(__name__, {
         'warm_up',
     '.best_metrics': 'format_metric',
     '.cli':
-        'Debug adapt_to_device add_common_arguments check_work_dir '
-        'destroy_process_group exit_on_interrupt load_config names_weights '
+        'Debug adapt_to_device add_common_arguments add_speed_arguments '
+        'check_work_dir destroy_process_group exit_on_interrupt load_config names_weights '
         'use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
@@ -48,7 +48,7 @@ __getattr__ = lazy_names(__name__, {
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
-    '.speed_options': 'add_speed_arguments apply_speed_options',
+    '.speed_options': 'apply_speed_options',
     '.testing': 'build_test_runner prepare_test use_deploy_hook',
     '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }, SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',

@@ -1,4 +1,4 @@
-"""Options for a faster training: data type, memory format, compiler."""
+"""Settings for a faster training: data type, memory format, compiler."""
 import argparse
 import inspect
 
@@ -9,22 +9,6 @@ from mmengine.registry import OPTIMIZERS
 
 from ..errors import UserError
 from ..utils.device import has_instructions
-
-
-def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``apply_speed_options``."""
-    parser.add_argument('--amp', nargs='?', const='fp16',
-                        choices=['fp16', 'bf16', 'auto'],
-                        help='automatic mixed precision: fp16 (the default '
-                        'type, needs a GPU), bf16, or auto, which is bf16 on '
-                        'a device with instructions for it')
-    parser.add_argument('--channels-last', default=None,
-                        action=argparse.BooleanOptionalAction,
-                        help='channels-last weights (default: on a CPU in '
-                        'bf16)')
-    parser.add_argument('--compile', nargs='?', const='default',
-                        metavar='MODE', help='compile backbone, neck and '
-                        'heads with torch.compile')
 
 
 def apply_speed_options(cfg: Config, args: argparse.Namespace) -> None:

@@ -20,14 +20,12 @@ from torch.nn import functional as F
 from mmlowformer import LowFormer
 from mmlowformer.deployment.compiled_training import compile_parts
 from mmlowformer.engine import UserError
+from mmlowformer.engine.cli import add_speed_arguments
 from mmlowformer.engine.hooks.memory_format import match_state
 from mmlowformer.engine.hooks.run_summary import describe_speed
 from mmlowformer.engine.optimizers.bfloat16 import BFloat16OptimWrapper
 from mmlowformer.engine.run_summary import precision
-from mmlowformer.engine.speed_options import (
-    add_speed_arguments,
-    apply_speed_options,
-)
+from mmlowformer.engine.speed_options import apply_speed_options
 
 from ..helpers import (
     ROOT,

@@ -64,13 +64,13 @@ def test_few_lines_before_training(trained):
 
 @pytest.mark.parametrize('fact', [
     r'^Model +RetinaNet with LowFormer, 0\.\d\d M parameters$',
-    r'^Device +\w+ \(\d+ threads\), float32, scope mmdet$',
+    r'^Device +\w+ \(\d+ threads?\), float32, scope mmdet$',
     r'^Work dir +run, all details in 20\d+_\d+/20\d+_\d+\.log$',
     r'^Weights +The backbone starts from random weights',
     r'^Training +4 images, \d+ boxes, 4 classes \(circle, square, tri',
     r'^Validation +2 images, \d+ boxes, 4 classes',
     r'^Steps +batch size 2 = 1 process',
-    r'learning rate 0\.001$',
+    r'learning rate 0\.001, fused AdamW$',
     r'^Length +0 of 2 epochs done, of 2 iterations each$'])
 def test_says_what_is_trained(trained, fact):
     assert re.search(fact, trained[1], re.MULTILINE)
