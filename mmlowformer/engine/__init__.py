@@ -7,7 +7,7 @@ from ..utils.imports import lazy_names
 __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility': 'check_fits fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
-    '..checkpoint.pretrained': 'check_pretrained fetch_weights',
+    '..checkpoint.pretrained': 'check_pretrained fetch_weights set_weights',
     '..checkpoint.work_dir':
         'check_places check_resumable full_disk_errors latest_checkpoint '
         'saved_checkpoints',
@@ -21,8 +21,8 @@ __getattr__ = lazy_names(__name__, {
     '..errors':
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
-    '..utils.console': 'quiet_screen show show_line warn',
     '..utils.arguments': 'at_least positive rename_option',
+    '..utils.console': 'quiet_screen show show_line warn',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':
@@ -38,8 +38,8 @@ __getattr__ = lazy_names(__name__, {
     '.best_metrics': 'format_metric',
     '.cli':
         'Debug adapt_to_device add_common_arguments add_speed_arguments '
-        'check_work_dir destroy_process_group exit_on_interrupt load_config names_weights '
-        'use_tta',
+        'check_work_dir destroy_process_group exit_on_interrupt load_config '
+        'names_weights use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',
