@@ -8,7 +8,6 @@ from mmengine.device import get_device
 from mmengine.registry import OPTIMIZERS
 
 from ..errors import UserError
-from ..utils.device import has_instructions
 
 
 def apply_speed_options(cfg: Config, args: argparse.Namespace) -> None:
@@ -75,6 +74,8 @@ def _set_amp(cfg: Config, dtype: str) -> None:
 
 def _has_bfloat16(on_cpu: bool) -> bool:
     if on_cpu:
+        # Loaded only when needed, for a quick start.
+        from ..utils.device import has_instructions
         return has_instructions(torch.bfloat16)
     return (get_device() == 'cuda'
             and torch.cuda.is_bf16_supported(including_emulation=False))
