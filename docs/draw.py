@@ -1,6 +1,7 @@
-"""Draw docs/architecture.svg and docs/speed.svg from the project's data."""
+"""Draw the pictures of docs/ (DRAWINGS) from the project's data."""
 import json
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from mmlowformer import LowFormer
@@ -20,6 +21,10 @@ BAR, OTHER_BAR = '#1f77b4', '#c3cbd3'
 TITLES = dict(norm_lowtention='GroupNorm, Lowtention', lowtention='Lowtention',
               norm_mlp=f'GroupNorm, MLP (×{MLP_RATIO})',
               local='Local convolution')
+BLOCK_CELL = dict(channels=128, size=14, batch_size=1)
+LOWFORMER_BLOCKS = ('fused MBConv', 'Lowtention stride 2')
+COMPARED_BLOCKS = ('conv 1x1', 'conv 3x3', 'depthwise 3x3', 'MBConv',
+                   'plain attention', 'MLP', *LOWFORMER_BLOCKS)
 LOWTENTION = (
     'depthwise convolution, stride s (2 in stage 3, 1 in stage 4)',
     '1×1 convolution to q, k, v with half of the channels',
@@ -178,38 +183,66 @@ def draw_architecture() -> str:
     return sheet.text()
 
 
-def draw_speed() -> str:
-    """Images per second as bars; LowFormer's are colored."""
-    record = json.loads((DOCS / 'benchmark' / 'cpu_peers.json').read_text())
-    # timm's own LowFormers are the same networks.
-    rows = [row for row in record['rows'] if row['images_per_second']
-            and row['family'] != 'timm lowformer']
-    rows.sort(key=lambda row: -row['images_per_second'])
-    name_width, bar_width, macs_at = 150, 205, WIDTH - MARGIN
-    scale = bar_width / rows[0]['images_per_second']
-    height, width = record['settings']['shape']
-    sheet = Sheet(f'Images per second of backbones at {width}×{height}')
+class Bar(NamedTuple):
+    name: str
+    value: float
+    highlighted: bool
+    note: str = ''
+
+
+def draw_bars(title: str, unit: str, bars: list[Bar],
+              note_header: str = '') -> str:
+    """Draw one bar a row, the longest on top, and its note at the right."""
+    name_width, bar_width, note_at = 150, 205, WIDTH - MARGIN
+    bars = sorted(bars, key=lambda bar: -bar.value)
+    sheet = Sheet(title)
     sheet.y += LINE
-    sheet.write(name_width, sheet.y, 'images/s', fill=PALE)
-    sheet.write(macs_at, sheet.y, 'GMACs', fill=PALE, text_anchor='end')
-    for row in rows:
+    sheet.write(name_width, sheet.y, unit, fill=PALE)
+    sheet.write(note_at, sheet.y, note_header, fill=PALE, text_anchor='end')
+    for name, value, highlighted, note in bars:
         sheet.y += LINE
-        own, rate = row['family'] == 'LowFormer', row['images_per_second']
-        name = row['name'].removeprefix('timm:').split('_patch4')[0]
+        width = round(value * bar_width / bars[0].value, 1)
         sheet.write(name_width - 8, sheet.y, name, text_anchor='end',
-                    font_size=12, font_weight='bold' if own else 'normal')
+                    font_size=12,
+                    font_weight='bold' if highlighted else 'normal')
         sheet.add('rect', x=name_width, y=sheet.y - 12, height=LINE - 5,
-                  width=round(rate * scale, 1),
-                  fill=BAR if own else OTHER_BAR)
-        sheet.write(name_width + round(rate * scale, 1) + 6, sheet.y,
-                    f'{rate:.1f}', font_size=12)
-        sheet.write(macs_at, sheet.y, f'{row["macs"] / 1e9:.1f}',
-                    font_size=12, fill=PALE, text_anchor='end')
+                  width=width, fill=BAR if highlighted else OTHER_BAR)
+        sheet.write(name_width + width + 6, sheet.y, f'{value:.1f}',
+                    font_size=12)
+        sheet.write(note_at, sheet.y, note, font_size=12, fill=PALE,
+                    text_anchor='end')
     sheet.y += 8
     return sheet.text()
 
 
-DRAWINGS = {'architecture.svg': draw_architecture, 'speed.svg': draw_speed}
+def draw_speed() -> str:
+    """Draw images per second of backbones; LowFormer's are colored."""
+    record = json.loads((DOCS / 'benchmark' / 'cpu_peers.json').read_text())
+    height, width = record['settings']['shape']
+    # timm's own LowFormers are the same networks.
+    bars = [Bar(row['name'].removeprefix('timm:').split('_patch4')[0],
+                row['images_per_second'], row['family'] == 'LowFormer',
+                f'{row["macs"] / 1e9:.1f}')
+            for row in record['rows'] if row['images_per_second']
+            and row['family'] != 'timm lowformer']
+    return draw_bars(f'Images per second of backbones at {width}×{height}',
+                     'images/s', bars, 'GMACs')
+
+
+def draw_block_rates() -> str:
+    """Draw the rates of the blocks that docs/beyond_macs.md compares."""
+    record = json.loads(
+        (DOCS / 'study' / 'layers_224_1thread.json').read_text())
+    cell = next(cell for cell in record['cells'] if cell['key'] == BLOCK_CELL)
+    bars = [Bar(row['block_type'], row['gmacs_per_second'],
+                row['block_type'] in LOWFORMER_BLOCKS)
+            for row in cell['rows'] if row['block_type'] in COMPARED_BLOCKS]
+    return draw_bars('Billions of MACs per second of blocks of equal work',
+                     'GMAC/s', bars)
+
+
+DRAWINGS = {'architecture.svg': draw_architecture, 'speed.svg': draw_speed,
+            'block_rates.svg': draw_block_rates}
 
 if __name__ == '__main__':
     for name, draw in DRAWINGS.items():

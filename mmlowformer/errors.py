@@ -122,6 +122,16 @@ class AnnotationErrors:
         self.counts[kind] += 1
         self.examples.setdefault(kind, shown(example))
 
+    @contextmanager
+    def collect(self, kind: str, where: str,
+                *others: type[Exception]) -> Iterator[None]:
+        """Count a ValueError, or another error, that is raised inside."""
+        kinds: tuple[type[Exception], ...] = (ValueError, *others)
+        try:
+            yield
+        except kinds as error:
+            self.add(kind, f'{where}, {first_line(error)}')
+
     def lines(self) -> list[str]:
         """Describe each kind in a line."""
         return [f'{count} x {kind}, first: {self.examples[kind]}'

@@ -15,6 +15,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import ManagerMixin
+from PIL import Image
 
 from mmlowformer import get_config
 
@@ -128,6 +129,7 @@ def restored_process():
             patch.setattr(CheckpointLoader, '_schemes',
                           CheckpointLoader._schemes)
             patch.setattr(sys, 'path', [*sys.path])
+            patch.setattr(Image, 'MAX_IMAGE_PIXELS', Image.MAX_IMAGE_PIXELS)
             yield
     finally:
         # Log files go with their test's folder.

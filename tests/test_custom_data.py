@@ -43,7 +43,8 @@ def follow(section, run_here, folder):
     text = re.search(rf'^## {section}$(.*?)^## ', PAGE, re.S | re.M)[1]
     printed = {}
     for block in re.findall(r'```sh\n(.*?)```', text, re.S):
-        for _, tool, *words in map(shlex.split, block.splitlines()):
+        commands = block.replace('\\\n', ' ').splitlines()
+        for _, tool, *words in map(shlex.split, commands):
             result = run_here(ROOT / tool, *words, cwd=folder)
             assert result.returncode == 0, (words, result.stdout)
             printed[' '.join([tool, *words[:2]])] = result.stdout

@@ -3,9 +3,8 @@
 An mmcv that was compiled without optimization is several times slower.
 """
 import argparse
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import _ctrl_c  # noqa: F401
 import torch
@@ -14,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmlowformer.benchmark.output_errors import relative_errors
 from mmlowformer.errors import UserError, one_line_errors
+from mmlowformer.utils.tensors import relative_error
 from mmlowformer.utils.timing import (
     WIDE_SPREAD,
     Candidate,
@@ -31,8 +30,7 @@ from mmlowformer.utils.timing import (
 TOLERANCE = 1e-4
 
 
-@dataclass
-class Comparison:
+class Comparison(NamedTuple):
     """The same operation of both libraries."""
 
     name: str
@@ -40,15 +38,15 @@ class Comparison:
     torchvision: Callable[[], Tensor]
 
     def check(self) -> None:
-        """Exit if the outputs differ."""
+        """Refuse outputs that differ."""
         mine, reference = self.mmcv(), self.torchvision()
         if mine.shape != reference.shape:
-            sys.exit(f'benchmark_ops.py: {self.name}: shapes differ: '
-                     f'{tuple(mine.shape)} and {tuple(reference.shape)}')
-        error, = relative_errors(mine, reference)
+            raise UserError(f'{self.name}: shapes differ: {list(mine.shape)} '
+                            f'and {list(reference.shape)}')
+        error = relative_error(mine, reference)
         if not error <= TOLERANCE:
-            sys.exit(f'benchmark_ops.py: {self.name}: outputs differ by '
-                     f'{error:.1e} of the largest value')
+            raise UserError(f'{self.name}: outputs differ by {error:.1e} of '
+                            'the largest value')
 
 
 def random_boxes(count: int, size: int, device: str) -> Tensor:
@@ -73,8 +71,8 @@ def compare_roi_align(ops, boxes: int, device: str,
                           requires_grad=backward)
     images = torch.arange(boxes, device=device)[:, None] % 2
     rois = torch.cat([images, random_boxes(boxes, 800, device)], 1)
-    settings = dict(output_size=(7, 7), spatial_scale=1 / 8, sampling_ratio=2,
-                    aligned=True)
+    # Output size, scale, samples, and at last whether it is aligned.
+    settings = (7, 7), 1 / 8, 2
 
     def done(output: Tensor) -> Tensor:
         if not backward:
@@ -83,11 +81,9 @@ def compare_roi_align(ops, boxes: int, device: str,
 
     return Comparison(
         f'roi_align of {boxes:,} boxes' + ', backward' * backward,
-        lambda: done(ops.roi_align(
-            features, rois, settings['output_size'],
-            settings['spatial_scale'], settings['sampling_ratio'], 'avg',
-            settings['aligned'])),
-        lambda: done(torchvision.ops.roi_align(features, rois, **settings)))
+        lambda: done(ops.roi_align(features, rois, *settings, 'avg', True)),
+        lambda: done(torchvision.ops.roi_align(features, rois, *settings,
+                                               True)))
 
 
 def compare_deform_conv(ops, device: str) -> Comparison:
@@ -166,8 +162,8 @@ def run(args: argparse.Namespace) -> None:
             slow.append(f'{comparison.name} {ratio:.2f}')
     Console().print(table)
     if slow:
-        sys.exit(f'benchmark_ops.py: more than {args.max_ratio:g} times '
-                 f"torchvision's: {', '.join(slow)}")
+        raise UserError(f"more than {args.max_ratio:g} times torchvision's: "
+                        f'{", ".join(slow)}')
 
 
 def main() -> None:

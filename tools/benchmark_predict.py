@@ -4,7 +4,6 @@ The model of CONFIG has random weights; the files are generated. 100 % means
 that reading, preprocessing and writing happen while the network computes.
 """
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from itertools import islice
@@ -32,6 +31,7 @@ from mmlowformer.engine import (
 )
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.predict.writer import CocoIdMapper, Writer
+from mmlowformer.utils.arguments import at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,11 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=512, metavar='N',
                         help='height and width of the files and of the inputs '
                         '(default: 512)')
-    parser.add_argument('--images', type=int, default=16, metavar='N',
+    parser.add_argument('--images', type=at_least(1), default=16, metavar='N',
                         help='files in a turn (default: 16)')
-    parser.add_argument('--batch-size', type=int, default=2, metavar='N',
-                        help='images in a call (default: 2)')
-    parser.add_argument('--repeats', type=int, default=5, metavar='N',
+    parser.add_argument('--batch-size', type=at_least(1), default=2,
+                        metavar='N', help='images in a call (default: 2)')
+    parser.add_argument('--repeats', type=at_least(1), default=5, metavar='N',
                         help='turns of each (default: 5)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -72,11 +72,6 @@ def untrained(args: argparse.Namespace, folder: Path) -> Predictor:
     file = folder / 'untrained.pth'
     torch.save(dict(state_dict=state, meta=dict(cfg=cfg.pretty_text)), file)
     return Predictor(file, device=args.device, batch_size=args.batch_size)
-
-
-def files_of(args: argparse.Namespace, folder: Path) -> list[str]:
-    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
-    return sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
 
 
 def bare(predictor: Predictor, pipeline: Pipeline, files: list[str]
@@ -125,7 +120,9 @@ def calls_in(predictor: Predictor, call: Callable[[], None]) -> list[int]:
 
 def measure(args: argparse.Namespace, folder: Path) -> float:
     """Print both rates; return their ratio in percent."""
-    predictor, files = untrained(args, folder), files_of(args, folder)
+    predictor = untrained(args, folder)
+    make_dataset(folder / 'shapes', train=args.images, val=1, size=args.size)
+    files = sorted(map(str, (folder / 'shapes/coco/train2017').iterdir()))
     pair = {
         'model alone': Candidate(bare(predictor, predictor.pipeline, files)),
         'from files': Candidate(through(predictor, files, folder / 'out',
@@ -155,14 +152,9 @@ def main() -> None:
     with engine.one_line_errors('benchmark_predict.py'), \
             engine.quiet_screen(), \
             tempfile.TemporaryDirectory() as folder:
-        for name in ('images', 'batch_size', 'repeats'):
-            if getattr(args, name) < 1:
-                raise UserError(f'--{name.replace("_", "-")} has to be at '
-                                'least 1')
         share = measure(args, Path(folder))
-    if args.min_share and share < args.min_share:
-        sys.exit(f'benchmark_predict.py: {share:.1f} % is less than '
-                 f'{args.min_share:g} %')
+        if args.min_share and share < args.min_share:
+            raise UserError(f'{share:.1f} % is less than {args.min_share:g} %')
 
 
 if __name__ == '__main__':

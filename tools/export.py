@@ -2,14 +2,17 @@
 import argparse
 import os
 import sys
+from dataclasses import fields
 
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
 from mmlowformer.engine import UserError
 from mmlowformer.export import export
+from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.formats import FORMATS, PRECISIONS
 from mmlowformer.predict import add_trust_argument
+from mmlowformer.utils.arguments import at_least
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -65,16 +68,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help="minimum score of a box (default: the config's "
                         'for tests)')
-    parser.add_argument('--max-dets', type=int, metavar='N',
+    parser.add_argument('--max-dets', type=at_least(1), metavar='N',
                         help='maximum number of boxes in an image (default: '
                         "the config's)")
-    parser.add_argument('--quantize', type=int, default=32, metavar='BITS',
-                        choices=PRECISIONS, help='bits of the weights: 32 '
-                        '(default), 16 or 8')
+    parser.add_argument('--quantize', dest='bits', type=int, default=32,
+                        metavar='BITS', choices=PRECISIONS,
+                        help='bits of the weights: 32 (default), 16 or 8')
     parser.add_argument('--calibration', nargs='+', metavar='IMAGES',
                         help='images or folders to calibrate 8 bits with '
                         '(default: training images of the config)')
-    parser.add_argument('--calibration-images', type=int, default=300,
+    parser.add_argument('--calibration-images', type=at_least(1), default=300,
                         metavar='N', help='maximum number of calibration '
                         'images (default: %(default)s)')
     parser.add_argument('--max-metric-drop', type=float, default=0.005,
@@ -82,11 +85,11 @@ def parse_args() -> argparse.Namespace:
                         '16- and 8-bit exports, metric in [0, 1] (default: '
                         '%(default)s)')
     engine.rename_option(parser, '--max-drop', '--max-metric-drop')
-    parser.add_argument('--verify', nargs='+', metavar='IMAGES',
+    parser.add_argument('--verify', dest='images', nargs='+', metavar='IMAGES',
                         help='images or folders to compare outputs on '
                         "(default: the config's test images, else generated "
                         'ones)')
-    parser.add_argument('--no-metric', action='store_true',
+    parser.add_argument('--no-metric', dest='metric', action='store_false',
                         help='compare outputs only, which is quicker')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
@@ -95,24 +98,14 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> bool:
     """Export, and return whether a format failed."""
-    for option in ('max_dets', 'calibration_images'):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise UserError(f'--{option.replace("_", "-")} has to be '
-                            'positive')
-    if args.calibration and args.quantize != 8:
+    if args.calibration and args.bits != 8:
         raise UserError('--calibration is for --quantize 8')
     results = export(
         args.checkpoint, args.format, args.out, config=args.config,
         trust_config=args.trust_config,
         on_load=lambda model: engine.describe_model(model, args.checkpoint),
-        size=args.size, dynamic=args.dynamic, batch=args.batch, nms=args.nms,
-        backbone=args.backbone, score_thr=args.score_thr,
-        max_dets=args.max_dets, bits=args.quantize,
-        calibration=args.calibration,
-        calibration_images=args.calibration_images,
-        max_metric_drop=args.max_metric_drop, images=args.verify,
-        metric=not args.no_metric)
+        **{item.name: getattr(args, item.name)
+           for item in fields(ExportConfig) if item.name != 'formats'})
     return any(result.verdict == 'failed' for result in results)
 
 

@@ -15,11 +15,10 @@ def parse_args() -> argparse.Namespace:
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument('--videos', action='store_const', dest='make',
                        const=make_sot_videos, default=make_dataset,
-                       help='write videos of a moving shape in GOT-10k\'s '
-                       'format')
+                       help="videos of a moving shape in GOT-10k's format")
     kinds.add_argument('--mot', action='store_const', dest='make',
                        const=make_mot_videos,
-                       help='write videos of many shapes in MOT17\'s format')
+                       help="videos of many shapes in MOT17's format")
     parser.add_argument('--train', type=int, metavar='N',
                         help='number of training images (default: 320) or '
                         'videos (240; with --mot 20)')
@@ -27,9 +26,8 @@ def parse_args() -> argparse.Namespace:
                         help='number of validation images (default: 64) or '
                         'videos (20; with --mot 10)')
     parser.add_argument('--size', type=int, metavar='S',
-                        help='height and width in pixels (default: 256); '
-                        'height of videos, which are 4/3 as wide (240; with '
-                        '--mot 144)')
+                        help='height in pixels (default: 256, as wide; videos '
+                        '240, with --mot 144, and 4/3 as wide)')
     parser.add_argument('--frames', type=int, metavar='N',
                         help='frames of each video (default: 60)')
     parser.add_argument('--seed', type=int, default=0, metavar='S',
@@ -50,8 +48,8 @@ def main() -> None:
         except (ValueError, OSError) as error:
             raise UserError(str(error)) from error
     what = 'images' if args.make is make_dataset else 'videos'
-    print(f'\n{args.out}: {what}, '
-          + ('written' if written else 'exist already'))
+    done = 'written' if written else 'exist already'
+    print(f'\n{args.out}: {what}, {done}')
 
 
 if __name__ == '__main__':

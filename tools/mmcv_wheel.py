@@ -44,13 +44,12 @@ def compile_flags():
 
 def has_cuda(python):
     """Whether to compile CUDA ops; refuse without a CUDA compiler."""
-    if os.environ.get('FORCE_CUDA') != '1' and output_of(
-            python, 'import torch; print(torch.cuda.is_available())'
-    ) == 'False':
-        return False
-    version, home = output_of(
+    available, version, home = output_of(
         python, 'import torch, torch.utils.cpp_extension as c; '
-        'print(torch.version.cuda, c.CUDA_HOME)').split(maxsplit=1)
+        'print(torch.cuda.is_available(), torch.version.cuda, c.CUDA_HOME)'
+    ).split(maxsplit=2)
+    if available == 'False' and os.environ.get('FORCE_CUDA') != '1':
+        return False
     if not Path(home, 'bin', 'nvcc').exists():
         raise SetupError(
             'torch sees a GPU, but nvcc, which compiles the CUDA ops of mmcv, '
@@ -85,8 +84,8 @@ def unite(folder, units):
         for path in sources[index * size:(index + 1) * size]:
             macros = re.findall(r'^\s*#\s*define\s+(\w+)', path.read_text(),
                                 re.M)
-            lines.append(f'#include "{path.stem}.inc"')
-            lines.extend(f'#undef {macro}' for macro in macros)
+            lines += [f'#include "{path.stem}.inc"',
+                      *(f'#undef {macro}' for macro in macros)]
             path.rename(path.with_suffix('.inc'))
         (folder / f'unit_{index}.cpp').write_text('\n'.join(lines) + '\n')
 
@@ -118,18 +117,15 @@ def show_progress(stream, log, compiling):
 
 def check_optimized(log_path):
     """Refuse a build that compiled any C++ file without -O3."""
-    commands = [line.split() for line in log_path.read_text().splitlines()
-                if re.search(r' -c \S+\.cpp\b', line)]
+    commands = re.findall(r'.* -c \S+\.cpp\b.*', log_path.read_text())
     if not commands:
         raise SetupError(f'the build of mmcv compiled no C++, see {log_path}')
-    for words in commands:
-        levels = [word for word in words if word.startswith('-O')]
+    for command in commands:
         # The last one counts.
-        if levels[-1:] != [OPTIMIZED]:
-            file = Path(words[words.index('-c') + 1]).name
-            raise SetupError(
-                f'mmcv was compiled without {OPTIMIZED} ({file}: '
-                f'{" ".join(levels) or "no -O"}), see {log_path}')
+        level = ['no -O', *re.findall(r'(?<= )-O\S*', command)][-1]
+        if level != OPTIMIZED:
+            raise SetupError(f'mmcv was compiled without {OPTIMIZED} ({level})'
+                             f', see {log_path}: {command}')
 
 
 def download(python, package, scratch):
@@ -146,49 +142,38 @@ def download(python, package, scratch):
     return archive
 
 
-def unpack(archive, folder):
-    """Unpack and patch the sources."""
+def unpack(archive, folder, units=None):
+    """Unpack and patch the sources; unite those of folders in ``units``."""
     with tarfile.open(archive) as file:
         # filter= came with 3.10.12; extractall without it would warn.
         safe = dict(filter='data') if hasattr(tarfile, 'data_filter') else {}
         file.extractall(folder, **safe)
     source = next(path for path in folder.iterdir() if path.is_dir())
     speed_up_roi_align(source)
+    for name, count in (units or {}).items():
+        # Other versions may have other folders.
+        if (source / OPS / name).is_dir():
+            unite(source / OPS / name, count)
     return source
 
 
 def compile_wheel(python, source, out, log_path, compiling):
     """Compile unpacked sources; return whether the compiler succeeded."""
-    command = [python, '-m', 'pip', 'wheel', '-v', '--no-deps',
-               '--no-build-isolation', '--no-cache-dir', '-w', out, source]
     # torch has to find ninja, which is installed beside this Python.
-    env = {'MAX_JOBS': str(os.cpu_count()), **os.environ,
-           'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
-           'MMCV_WITH_OPS': '1',
-           'CFLAGS': compile_flags()}
+    path = f'{python.parent}{os.pathsep}{os.environ["PATH"]}'
+    env = {'MAX_JOBS': str(os.cpu_count()), **os.environ, 'PATH': path,
+           'MMCV_WITH_OPS': '1', 'CFLAGS': compile_flags()}
     env.pop('CXXFLAGS', None)  # would replace CFLAGS
     with open(log_path, 'w') as log, subprocess.Popen(
-            command, env=env, text=True, errors='replace',
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            [python, '-m', 'pip', 'wheel', '-v', '--no-deps',
+             '--no-build-isolation', '--no-cache-dir', '-w', out, source],
+            env=env, text=True, errors='replace', stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT) as process:
         show_progress(process.stdout, log, compiling)
-    if not process.returncode:
-        check_optimized(log_path)
-    return not process.returncode
-
-
-def compile_united(python, source, out, log_path, compiling):
-    """Compile a few large files; return whether that worked."""
-    try:
-        for folder, units in UNITS.items():
-            unite(source / OPS / folder, units)
-        if compile_wheel(python, source, out, log_path, compiling):
-            return True
-        reason = log_path.replace(log_path.with_suffix('.united.log'))
-    except OSError as error:
-        reason = error
-    print(f'-- mmcv in few large files did not compile ({reason}); compiling '
-          'it file by file (5 to 10 minutes on two cores)', flush=True)
-    return False
+    if process.returncode:
+        return False
+    check_optimized(log_path)
+    return True
 
 
 def build(python, package, folder, with_cuda, compiling=None):
@@ -198,20 +183,24 @@ def build(python, package, folder, with_cuda, compiling=None):
     try:
         with _scratch_folder(folder.parent) as name:
             scratch = Path(name)
-            out = scratch / 'wheel'
             archive = download(python, package, scratch)
-            if (with_cuda or not compile_united(
-                    python, unpack(archive, scratch / 'united'), out,
-                    log_path, compiling)) and not compile_wheel(
-                        python, unpack(archive, scratch / 'plain'), out,
-                        log_path, compiling):
+            for units in ({}, ) if with_cuda else (UNITS, {}):
+                source = unpack(archive, scratch / f'{len(units)}', units)
+                if compile_wheel(python, source, scratch / 'wheel', log_path,
+                                 compiling):
+                    break
+                if units:
+                    log = log_path.replace(log_path.with_suffix('.united.log'))
+                    print(f'-- mmcv in few large files did not compile ({log})'
+                          '; compiling it file by file (5 to 10 minutes on '
+                          'two cores)', flush=True)
+            else:
                 tail = '\n'.join(log_path.read_text().splitlines()[-25:])
                 raise SetupError(
                     f'{tail}\nmmcv did not compile; the whole log is '
                     f'{log_path}. Out of memory? Try: MAX_JOBS=1 make setup')
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(out, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch / 'wheel', folder)
     finally:
         compiling.set()
     return next(folder.glob('*.whl'))

@@ -61,12 +61,6 @@ def count_frame(tracker: nn.Module, height: int, width: int
     return parameters, counter.get_total_flops() // 2
 
 
-def count_detector(tracker: nn.Module, height: int, width: int
-                   ) -> tuple[int, int]:
-    """The same for the detector of a tracker, which has no other weights."""
-    return count(tracker.detector, height, width)
-
-
 @dataclass
 class Task:
     """Configs of a task, one for each variant, ablation or tracker."""
@@ -95,7 +89,9 @@ TASKS = (
     # A frame of 1920x1080 after resizing, padded.
     Task('Multiple Object Tracking', '{}_lowformer_b1_mot17', 'mmdet',
          'MOT17', 640, 1088, 'mot_lowformer_metafile.yml',
-         ('bytetrack', 'ocsort'), count_detector),
+         # A tracker has no weights but those of its detector.
+         ('bytetrack', 'ocsort'),
+         lambda tracker, *size: count(tracker.detector, *size)),
 )
 # The authors' ablations; the others have no configs.
 ABLATION_TASK = Task(
@@ -143,10 +139,9 @@ def metafile(task: Task) -> dict:
     collection = dict(Name='LowFormer', Paper=PAPER, README='README.md',
                       Code=dict(URL='https://github.com/altair199797/'
                                 'LowFormer'))
-    content = dict(Models=[entry(task, arch) for arch in task.archs])
     # The collection is described in one metafile only.
-    return dict(Collections=[collection], **content) \
-        if task is TASKS[0] else content
+    return dict(dict(Collections=[collection]) if task is TASKS[0] else {},
+                Models=[entry(task, arch) for arch in task.archs])
 
 
 def table(header: list[str], rows: list[list]) -> str:
@@ -157,17 +152,21 @@ def millions(value: int, digits: int = 0) -> str:
     return f'{value / 1e6:.{digits}f}'
 
 
+def backbone_of(arch: str) -> tuple[LowFormer, int, int, int]:
+    """A backbone, its parameters, and its MACs at 224x224 and 512x512."""
+    with torch.device('meta'):
+        model = LowFormer(arch)
+    return model, *count(model, 224, 224), count(model, 512, 512)[1]
+
+
 def variants_table() -> str:
     rows = []
     for arch in LowFormer.arch_settings:
-        with torch.device('meta'):
-            model = LowFormer(arch)
-        parameters, macs = count(model, 224, 224)
+        model, parameters, macs, macs_512 = backbone_of(arch)
         note = ' (read off a figure)' if arch in READ_OFF_A_FIGURE else ''
         rows.append([
             f'`{arch}`' + (' (b1.5)' if arch == 'b15' else ''),
-            millions(parameters, 2), millions(macs),
-            millions(count(model, 512, 512)[1]),
+            millions(parameters, 2), millions(macs), millions(macs_512),
             ', '.join(map(str, model.out_channels)),
             f'{PUBLISHED[arch]}{note}'])
     return table(['arch', 'parameters (M)', 'MACs at 224×224 (M)',
@@ -181,13 +180,11 @@ def ablations_table() -> str:
     head = [whole - part for whole, part in zip(
         count(classifier, 224, 224), count(classifier.backbone, 224, 224))]
     for arch in ('b1', *ABLATIONS):
-        with torch.device('meta'):
-            backbone = LowFormer(arch)
-        parameters, macs = count(backbone, 224, 224)
+        _, parameters, macs, macs_512 = backbone_of(arch)
         rows.append([
             f'`{arch}`', millions(parameters, 2), millions(macs),
-            millions(count(backbone, 512, 512)[1]),
-            millions(parameters + head[0], 2), millions(macs + head[1])])
+            millions(macs_512), millions(parameters + head[0], 2),
+            millions(macs + head[1])])
     return table(['arch', 'parameters (M)', 'MACs at 224×224 (M)',
                   'MACs at 512×512 (M)', 'with classifier: parameters (M)',
                   'MACs at 224×224 (M)'], rows)

@@ -19,6 +19,7 @@ from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
 from mmlowformer.datasets.image_errors import name_images_in_errors
 from mmlowformer.engine import UserError
+from mmlowformer.utils.arguments import at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +31,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dtype', nargs='+', default=['bf16', 'fp16'],
                         choices=list(precision.DTYPES),
                         help='types to compare with float32 (default: both)')
-    parser.add_argument('--images', type=int, default=64, metavar='N',
+    parser.add_argument('--images', type=at_least(1), default=64,
+                        metavar='N',
                         help='number of test images, taken evenly from all '
                         '(default: 64)')
     parser.add_argument('--float32', metavar='REGEX',
@@ -42,8 +44,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def prepare(args: argparse.Namespace) -> Config:
-    if args.images < 1:
-        raise UserError(f'--images has to be at least 1, not {args.images}')
     if args.launcher != 'none':
         raise UserError('precision.py runs in one process: omit --launcher')
     cfg = engine.prepare_test(args, 'precision')

@@ -134,8 +134,7 @@ def show_profile(predictor: predict.Predictor, images: list[str]) -> None:
     text = ', '.join(f'{name} {1e3 * seconds:.1f}'
                      for name, seconds in stages.items())
     total = 1e3 * sum(stages.values())
-    engine.show(engine.line(
-        'Profile', f'{total:.1f} ms from file to result: {text}'))
+    engine.show_line('Profile', f'{total:.1f} ms from file to result: {text}')
 
 
 def print_summary(run: Run) -> None:
@@ -146,9 +145,9 @@ def print_summary(run: Run) -> None:
                 f'{engine.format_duration(seconds)}, {rate:.1f} images per '
                 'second.')
     for kind, number in sorted(writer.written.items()):
-        engine.show(engine.line(kind.capitalize(), f'{number} in '
-                                f'{engine.short(writer.folder / kind)}'))
-    engine.show(engine.line('Results', engine.short(writer.file)))
+        engine.show_line(kind.capitalize(), f'{number} in '
+                         f'{engine.short(writer.folder / kind)}')
+    engine.show_line('Results', engine.short(writer.file))
 
 
 def build_writer(args: argparse.Namespace, ids: predict.CocoIdMapper,
@@ -248,7 +247,7 @@ def track(args: argparse.Namespace) -> None:
                         ('Tracks' if args.track else 'Boxes', file),
                         ('Results', writer.file)):
         if path.exists():
-            engine.show(engine.line(label, engine.short(path)))
+            engine.show_line(label, engine.short(path))
     if truncated := truncation(source, len(steps), frames.total):
         engine.warn(truncated)
         sys.exit(1)

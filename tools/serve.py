@@ -11,8 +11,7 @@ from mmlowformer.predict import Result, add_model_arguments, build_predictor
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint of a training, with '
-                        'its config in it')
+    parser.add_argument('checkpoint', help='checkpoint with its config')
     add_model_arguments(parser)
     parser.add_argument('--host', default='127.0.0.1', metavar='H',
                         help='address to listen on (default: %(default)s, '

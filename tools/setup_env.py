@@ -73,8 +73,8 @@ def run(command, what, **kwargs):
 def create_venv(venv):
     python = venv / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
     if not python.exists() or subprocess.run(
-            [python, '-m', 'pip', '--version'], stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL).returncode:
+            [python, '-m', 'pip', '--version'], capture_output=True
+    ).returncode:
         print(f'-- creating {venv}', flush=True)
         # --clear removes an environment that is broken or incomplete.
         if subprocess.run([sys.executable, '-m', 'venv', '--clear', venv]

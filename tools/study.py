@@ -53,8 +53,12 @@ from mmlowformer.study import (
 )
 from mmlowformer.study.block_types import BLOCK_TYPES
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
+from mmlowformer.utils.arguments import at_least, positive
+from mmlowformer.utils.files import write_errors
 
 MIN_SIZE = 32
+# Of the files beside OUT.json; charts may have more in their names.
+SUFFIXES = ('.csv', '.md', '.png')
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,113 +67,94 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True,
                                      metavar='COMMAND')
-    for add in (add_layers, add_network, add_resolution, add_choose):
-        command = add(commands)
+    for name, add, run in (('layers', add_layers, run_layers),
+                           ('network', add_network, run_network),
+                           ('resolution', add_resolution, run_resolution),
+                           ('choose', add_choose, run_choose)):
+        command = commands.add_parser(name)
+        command.set_defaults(run=run)
+        add(command)
         add_execution_options(command)
-        command.add_argument('--out', metavar='OUT', help='prefix of new '
-                             'files; an OUT.json of the same study is '
-                             'resumed (default: study_ and the command)')
+        command.add_argument('--out', default=f'study_{name}',
+                             help='prefix of new files; an OUT.json of the '
+                             'same study is resumed (default: %(default)s)')
         command.add_argument('--debug', action=engine.Debug, nargs=0,
                              help='show tracebacks of errors')
-    show = commands.add_parser('show', help='tables and charts of a file')
+    show = commands.add_parser('show')
     show.set_defaults(run=run_show)
     show.add_argument('file', metavar='OUT.json',
                       help='file that a study has written')
     return parser.parse_args()
 
 
-def add_layers(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'layers', help='building blocks of equal MACs')
-    command.set_defaults(run=run_layers)
-    command.add_argument('--channels', type=int, nargs='+', metavar='C',
-                         default=list(block_sweep.CHANNELS),
+def add_layers(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--channels', type=at_least(8), nargs='+',
+                         metavar='C', default=list(block_sweep.CHANNELS),
                          help='channels of the feature maps')
-    command.add_argument('--sizes', type=int, nargs='+', metavar='S',
+    command.add_argument('--sizes', type=at_least(1), nargs='+', metavar='S',
                          default=list(block_sweep.SIZES),
                          help='heights and widths of the feature maps')
-    command.add_argument('--batch-size', type=int, nargs='+', metavar='N',
-                         default=list(block_sweep.BATCH_SIZES),
+    command.add_argument('--batch-size', type=at_least(1), nargs='+',
+                         metavar='N', default=list(block_sweep.BATCH_SIZES),
                          help='images in a call')
     command.add_argument('--block-types', nargs='+', metavar='B',
-                         default=list(BLOCK_TYPES), help='building blocks '
-                         f'(default: {", ".join(BLOCK_TYPES)})')
-    command.add_argument('--max-gmacs', type=float, metavar='G',
+                         choices=BLOCK_TYPES, default=list(BLOCK_TYPES),
+                         help='building blocks (default: '
+                         f'{", ".join(BLOCK_TYPES)})')
+    command.add_argument('--max-gmacs', type=positive, metavar='G',
                          default=block_sweep.MAX_MACS / 1e9, help='leave out '
                          'stacks with more multiply-accumulates in a call '
-                         f'(default: {block_sweep.MAX_MACS / 1e9:g})')
+                         '(default: %(default)s)')
     rename_option(command, '--designs', '--block-types')
     rename_option(command, '--most-gmacs', '--max-gmacs')
     add_timing_options(command, min_time=0.25, repeats=5)
-    return command
 
 
-def add_network(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'network', help='the time of each layer while a network runs')
-    command.set_defaults(run=run_network)
+def add_network(command: argparse.ArgumentParser) -> None:
     command.add_argument('model', metavar='MODEL', nargs='+',
                          help='as in tools/benchmark.py')
-    add_images(command, [512])
-    command.add_argument('--calls', type=int, default=25, metavar='N',
+    add_sizes(command, [512])
+    command.add_argument('--calls', type=at_least(1), default=25, metavar='N',
                          help='calls whose layers are timed (default: 25)')
     add_timing_options(command, min_time=2, repeats=5)
-    return command
 
 
-def add_images(command: argparse.ArgumentParser, sizes: list[int]) -> None:
-    command.add_argument('--sizes', type=int, nargs='+', default=sizes,
-                         metavar='S', help='heights and widths of images '
-                         f'(default: {" ".join(map(str, sizes))})')
-    command.add_argument('--batch-size', type=int, default=1, metavar='N',
-                         help='images in a call (default: 1)')
+def add_sizes(command: argparse.ArgumentParser, sizes: list[int]) -> None:
+    command.add_argument('--sizes', type=at_least(MIN_SIZE), nargs='+',
+                         default=sizes, metavar='S',
+                         help='heights and widths of images (default: '
+                         f'{" ".join(map(str, sizes))})')
+    add_batch_size(command)
 
 
-def add_resolution(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'resolution', help='latency over the size of the images')
-    command.set_defaults(run=run_resolution)
+def add_batch_size(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--batch-size', type=at_least(1), default=1,
+                         metavar='N', help='images in a call (default: 1)')
+
+
+def add_resolution(command: argparse.ArgumentParser) -> None:
     command.add_argument('models', metavar='MODEL', nargs='*',
                          default=list(resolution_sweep.MODELS),
                          help='as in tools/benchmark.py (default: '
                          f'{" ".join(resolution_sweep.MODELS)})')
-    add_images(command, list(resolution_sweep.SIZES))
+    add_sizes(command, list(resolution_sweep.SIZES))
     add_timing_options(command, min_time=1, repeats=5)
-    return command
 
 
-def add_choose(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'choose', help='the best network within a budget of milliseconds')
-    command.set_defaults(run=run_choose)
-    command.add_argument('--budget-ms', type=float, nargs='+', required=True,
-                         metavar='T', help='latency budgets in milliseconds '
-                         'per call')
-    command.add_argument('--shape', type=int, nargs=2, default=[512, 512],
-                         metavar=('H', 'W'),
+def add_choose(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--budget-ms', type=positive, nargs='+',
+                         required=True, metavar='T',
+                         help='latency budgets in milliseconds per call')
+    command.add_argument('--shape', type=at_least(MIN_SIZE), nargs=2,
+                         default=[512, 512], metavar=('H', 'W'),
                          help='height and width of images (default: 512 512)')
-    command.add_argument('--batch-size', type=int, default=1, metavar='N',
-                         help='images in a call (default: 1)')
+    add_batch_size(command)
     command.add_argument('--archs', metavar='F', help='JSON file of your own '
                          'networks: names with arch dicts')
-    command.add_argument('--top', type=int, default=3, metavar='K',
+    command.add_argument('--top', type=at_least(1), default=3, metavar='K',
                          help='how many variants, and how many of your own '
                          'networks, to measure again (default: 3)')
     add_timing_options(command, min_time=1, repeats=7)
-    return command
-
-
-def check(args: argparse.Namespace) -> None:
-    check_execution_options(args)
-    smallest = 1 if args.command == 'layers' else MIN_SIZE
-    for name, least in (('batch_size', 1), ('channels', 8), ('top', 1),
-                        ('calls', 1), ('shape', MIN_SIZE),
-                        ('sizes', smallest), ('budget_ms', 1e-9),
-                        ('max_gmacs', 1e-9)):
-        values = getattr(args, name, least)
-        if min(values if isinstance(values, list) else [values]) < least:
-            needed = f'at least {least:g}' if least >= 1 else 'positive'
-            raise UserError(f'--{name.replace("_", "-")} has to be {needed}')
 
 
 def settings_of(args: argparse.Namespace, **more) -> Settings:
@@ -179,19 +164,14 @@ def settings_of(args: argparse.Namespace, **more) -> Settings:
         cpu_time=args.cpu_time, **more)
 
 
-def stem_of(args: argparse.Namespace) -> str:
-    return args.out or f'study_{args.command}'
-
-
 def opened(args: argparse.Namespace, settings: dict) -> tuple[dict, Path]:
     """The study to resume or to start, and its file."""
     set_up(execution_options(args))
-    stem = stem_of(args)
-    path = Path(f'{stem}.json')
+    path = Path(f'{args.out}.json')
     if not path.exists():
         # Files beside a known study belong to it, and are replaced.
-        check_new(f'{stem}.csv', f'{stem}.md', f'{stem}.png',
-                  *glob(f'{escape(stem)}_*.png'))
+        check_new(*(f'{args.out}{suffix}' for suffix in SUFFIXES),
+                  *glob(f'{escape(args.out)}_*.png'))
     study = sweep.opened(path, args.command, settings, args.device)
     with damage_errors(f'{path} is damaged, delete it'):
         if study['cells']:
@@ -219,10 +199,6 @@ def without(settings: Settings, *names: str, **more) -> dict:
 
 
 def run_layers(args: argparse.Namespace) -> dict:
-    for name in args.block_types:
-        if name not in BLOCK_TYPES:
-            raise UserError(f'--block-types: {name!r} is none of '
-                            f'{", ".join(BLOCK_TYPES)}')
     grid = block_sweep.Grid(
         tuple(args.channels), tuple(args.sizes), tuple(args.batch_size),
         tuple(args.block_types), 1e9 * args.max_gmacs)
@@ -274,45 +250,43 @@ def run_show(args: argparse.Namespace) -> dict:
     return study
 
 
-def texts_of(study: dict) -> tuple[str, str, list]:
-    """The CSV, the Markdown, and the lines and tables for the screen."""
+def texts_of(study: dict) -> tuple[dict[str, str], list]:
+    """The text files by their suffix, and lines and tables for the screen."""
     shown: list = [sweep.describe(study)]
     for table in tables.tables_of(study):
         if study['study'] == 'layers':
             table = tables.fitting(table)
         shown += [f'\n{table.title}',
                   make_table(table.header, table.rows, wide=False)]
-    return (tables.csv_of(study), tables.as_markdown(study),
-            shown + tables.lines_of(study))
+    return {'.csv': tables.csv_of(study), '.md': tables.as_markdown(study)}, [
+        *shown, *tables.lines_of(study)]
 
 
 def finish(study: dict, stem: str) -> None:
     """Show the study, and write its files beside the JSON."""
-    table, markdown, shown = texts_of(study)
+    texts, shown = texts_of(study)
     console = make_console(wide=False)
     for each in shown:
         console.print(each)
-    try:
-        replace_text(f'{stem}.csv', table)
-        replace_text(f'{stem}.md', markdown)
-    except OSError as error:
-        raise UserError(f'{stem}.csv and {stem}.md cannot be written: '
-                        f'{error.strerror}') from error
+    for suffix, text in texts.items():
+        with write_errors(Path(stem + suffix)):
+            replace_text(stem + suffix, text)
     with rc_context(PLAIN_TEXT):
         drawn = DRAW[study['study']](study, Path(stem))
-    files = [f'{stem}.json', f'{stem}.csv', f'{stem}.md', *map(str, drawn)]
+    files = [f'{stem}.json', *(stem + suffix for suffix in texts),
+             *map(str, drawn)]
     console.print(f'\n{engine.wrapped("Files: " + " ".join(files))}')
 
 
 def run(args: argparse.Namespace) -> None:
     showing = args.command == 'show'
     if not showing:
-        check(args)
+        check_execution_options(args)
     study = args.run(args)
     with (damage_errors(f'{args.file} is damaged') if showing else
           nullcontext()):
         if study['cells']:
-            finish(study, stem_of(args))
+            finish(study, args.out)
     if not (showing or study['complete']):
         raise KeyboardInterrupt
 

@@ -45,10 +45,9 @@ class Log:
 
     def keys(self, kind: str) -> list[str]:
         """Names of the values, in the order of the log."""
-        return _without_repeats(
+        return list(dict.fromkeys(
             key for _, values in getattr(self, kind) for key, value in
-            values.items()
-            if key not in PLACES and _is_number(value))
+            values.items() if key not in PLACES and _is_number(value)))
 
     def curve(self, kind: str, key: str) -> tuple[list[int], list[float]]:
         """One value over the iterations."""
@@ -78,7 +77,10 @@ def _read_log(work_dir: Path, name: str) -> Log:
     for file in sorted(work_dir.glob(LOGS)):
         records = _read_records(file)
         if any('iter' in record for record in records):
-            _append(log, records, _epoch_length(file))
+            # The text log has the name of its folder.
+            run = file.parent.parent
+            _append(log, records, _number_in(run / f'{run.name}.log',
+                                             EPOCH_LENGTH))
             log.window = _number_in(file.with_name('config.py'), WINDOW)
     if not log.train:
         raise UserError(
@@ -103,26 +105,14 @@ def _read_records(file: Path) -> list[dict]:
                 raise UserError(f'{file} is no log of a training: line '
                                 f'{number} is no JSON') from error
             continue
-        if not _is_record(record):
+        # MMEngine logs a step, and an iteration of trainings.
+        if not isinstance(record, dict) or not all(
+                type(value) is int and 0 <= value <= LARGEST
+                for value in (record.get('step'), record.get('iter', 0))):
             raise UserError(f'{file} is no log of a training: line {number} '
                             'is no record with a step')
         records.append(record)
     return records
-
-
-def _is_record(record: object) -> bool:
-    """Whether it has a step and an iteration as MMEngine logs them."""
-    if not isinstance(record, dict):
-        return False
-    places = [record.get('step'), record.get('iter', 0)]
-    return all(type(value) is int and 0 <= value <= LARGEST
-               for value in places)
-
-
-def _epoch_length(file: Path) -> int | None:
-    # The text log has the name of its folder.
-    folder = file.parent.parent
-    return _number_in(folder / f'{folder.name}.log', EPOCH_LENGTH)
 
 
 def _number_in(file: Path, pattern: re.Pattern) -> int | None:
@@ -146,11 +136,8 @@ def _append(log: Log, records: list[dict], epoch: int | None) -> None:
 
 
 def _iteration(step: int, last: int, epoch: int | None) -> int:
-    """The iteration of a validation, whose step is an epoch or an iteration.
-
-    The step is an epoch if that epoch ends at or after the last logged
-    iteration, and less than an epoch later. It may also be 0.
-    """
+    """The iteration of a validation, whose step may be an epoch, or 0."""
+    # An epoch ends less than an epoch after the last logged iteration.
     if epoch and last <= step * epoch < last + epoch:
         return step * epoch
     return max(last, step)
@@ -159,30 +146,30 @@ def _iteration(step: int, last: int, epoch: int | None) -> int:
 def choose_keys(logs: Sequence[Log], keys: Sequence[str] | None = None
                 ) -> dict[str, list[tuple[str, str]]]:
     """Choose the curves of each panel."""
-    known = _without_repeats(
-        (kind, key) for log in logs for kind in ('train', 'val')
-        for key in log.keys(kind))
+    known = dict.fromkeys((kind, key) for log in logs for kind in
+                          ('train', 'val') for key in log.keys(kind))
     if keys:
         chosen = [pair for key in keys for pair in _by_name(known, key)]
+    elif len(logs) == 1:
+        chosen = _all_keys(logs[0])
     else:
-        chosen = (_all_keys(logs[0]) if len(logs) == 1 else
-                  _without_repeats(
-                      pair for log in logs for pair in _main_keys(log)))
+        chosen = list(dict.fromkeys(
+            pair for log in logs for pair in _main_keys(log)))
     panels = {panel: [pair for pair in chosen if _panel(*pair) == panel]
               for panel in PANELS}
     return {panel: pairs for panel, pairs in panels.items() if pairs}
 
 
-def _by_name(known: list[tuple[str, str]], key: str) -> list[tuple[str, str]]:
+def _by_name(known: Iterable[tuple[str, str]], key: str
+             ) -> list[tuple[str, str]]:
     found = [pair for pair in known if pair[1] == key]
     if not found:
-        names = _without_repeats(name for _, name in known)
+        names = list(dict.fromkeys(name for _, name in known))
         close = difflib.get_close_matches(key, names) or [
             name for name in names if key.lower() in name.lower()]
         hint = (f'Did you mean {" or ".join(close)}?' if close else
                 f'Choose from {", ".join(names)}.')
-        raise UserError(f'--keys {key}: no such value was logged. '
-                        f'{hint}')
+        raise UserError(f'--keys {key}: no such value was logged. {hint}')
     return found
 
 
@@ -190,10 +177,6 @@ def _is_number(value: object) -> bool:
     """Whether it can be drawn, or is NaN."""
     return isinstance(value, float) or (
         isinstance(value, int) and abs(value) <= LARGEST)
-
-
-def _without_repeats(items: Iterable) -> list:
-    return list(dict.fromkeys(items))
 
 
 def _all_keys(log: Log) -> list[tuple[str, str]]:

@@ -20,15 +20,13 @@ SUM = '.sum'
 
 @dataclass(frozen=True)
 class BlockError:
-    """The error of a block in low precision.
-
-    Errors are relative: the norm of the difference from float32 over the norm
-    in float32, both over all images.
-    """
+    """The error of a block in low precision."""
 
     name: str
     # The largest magnitude of an output of its layers in float32.
     largest: float
+    # The norm of the difference from float32 over the norm in float32, both
+    # over all images:
     # When the backbone runs in low precision.
     accumulated: float
     # When only this block does: its input is that of float32, in the type
@@ -64,53 +62,40 @@ def measure(backbone: LowFormer, batches: Iterable[Tensor],
             dtype: torch.dtype) -> list[BlockError]:
     """Compare each block under autocast with float32."""
     blocks = named_blocks(backbone)
-    totals = {name: _Total() for name in blocks}
+    largest = dict.fromkeys(blocks, 0.)
+    squares = dict.fromkeys(blocks, torch.zeros(3, dtype=torch.float64))
     for images in batches:
-        precise = _run(backbone, blocks, images, totals)
+        precise = _run(backbone, blocks, images, largest)
         with torch.autocast(images.device.type, dtype):
             low = _run(backbone, blocks, images)
             for name, (given, wanted) in precise.items():
                 low_given, output = low[name]
                 alone = blocks[name](given.to(low_given.dtype))
-                totals[name].add(wanted, output, alone)
-    return [total.result(name) for name, total in totals.items()]
-
-
-class _Total:
-    """Sums of a block over batches."""
-
-    def __init__(self):
-        self.largest = 0.
-        self.squares = torch.zeros(3, dtype=torch.float64)
-
-    def update_largest(self, values: Tensor):
-        self.largest = max(self.largest, values.abs().max().item())
-
-    def add(self, wanted: Tensor, *outputs: Tensor):
-        differences = (output.float() - wanted for output in outputs)
-        self.squares += torch.stack([
-            values.double().square().sum().cpu()
-            for values in (wanted, *differences)])
-
-    def result(self, name: str) -> BlockError:
-        norm, *errors = self.squares.sqrt().tolist()
-        return BlockError(name, self.largest, *(
-            error / norm if norm else math.nan for error in errors))
+                squares[name] = squares[name] + torch.stack([
+                    values.double().square().sum().cpu() for values in (
+                        wanted, output.float() - wanted,
+                        alone.float() - wanted)])
+    errors = []
+    for name, total in squares.items():
+        norm, *parts = total.sqrt().tolist()
+        errors.append(BlockError(name, largest[name], *(
+            part / norm if norm else math.nan for part in parts)))
+    return errors
 
 
 def _run(backbone: LowFormer, blocks: dict[str, nn.Module], images: Tensor,
-         totals: dict[str, _Total] | None = None) -> dict[str, tuple]:
-    """Input and output of each block; ``totals`` read layer outputs."""
+         largest: dict[str, float] | None = None) -> dict[str, tuple]:
+    """Input and output of each block; ``largest`` is that of its layers."""
     calls = {}
 
     def keep(name, module, args, output):
         calls[name] = (args[0], output)
 
     def see(name, module, args, output):
-        totals[name].update_largest(output)
+        largest[name] = max(largest[name], output.abs().max().item())
 
     hooks = [(block, partial(keep, name)) for name, block in blocks.items()]
-    if totals:
+    if largest:
         hooks += [(layer, partial(see, name)) for name, block in
                   blocks.items() for layer in block.modules()]
     with ExitStack() as remove:
@@ -142,7 +127,9 @@ def float32_layers(backbone: LowFormer, pattern: str):
             module.forward = partial(_in_float32, module.forward)
             restore.callback(delattr, module, 'forward')
         for residual in sums:
-            handle = residual.register_forward_pre_hook(_sum_in_float32)
+            # A float32 input makes the sum float32 for any type of branch.
+            handle = residual.register_forward_pre_hook(
+                lambda module, args: (args[0].float(), *args[1:]))
             restore.callback(handle.remove)
         yield
 
@@ -150,11 +137,6 @@ def float32_layers(backbone: LowFormer, pattern: str):
 def _in_float32(forward: Callable, x: Tensor, *args, **kwargs) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         return forward(x.float(), *args, **kwargs)
-
-
-def _sum_in_float32(residual: Residual, args: tuple) -> tuple:
-    """A float32 input makes the sum float32 for any type of branch."""
-    return (args[0].float(), *args[1:])
 
 
 @contextmanager

@@ -13,7 +13,10 @@ from .formats.annotations import AnnotatedImage
 def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
                     ) -> Iterator[tuple[str, str]]:
     """Compare boxes, resized as for the model, with its anchors."""
-    scale = cfg and _test_scale(cfg)
+    scale = next((part['scale'] for _, part in
+                  dicts_in(cfg.get('test_pipeline') or [])
+                  if kind_of(part) == 'Resize' and part.get('scale')), None
+                 ) if cfg else None
     sides = torch.tensor([
         [(item.box[2] - item.box[0]) * factor,
          (item.box[3] - item.box[1]) * factor]
@@ -35,12 +38,6 @@ def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
 def _resize_factor(image: AnnotatedImage, scale: Sequence[int]) -> float:
     return min(max(scale) / max(image.width, image.height),
                min(scale) / min(image.width, image.height))
-
-
-def _test_scale(cfg: Config) -> Sequence[int] | None:
-    return next((part['scale'] for _, part in
-                 dicts_in(cfg.get('test_pipeline') or [])
-                 if kind_of(part) == 'Resize' and part.get('scale')), None)
 
 
 def _anchors(cfg: Config) -> torch.Tensor | None:

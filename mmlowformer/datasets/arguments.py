@@ -1,11 +1,13 @@
 """Options of ``tools/data.py``."""
 import argparse
 
+from ..utils.arguments import at_least
 from ..utils.deprecation import rename_option
 from .config_writer import TASKS
 from .formats import FORMATS
 from .paths import CLASSES_FILE
 
+_positive = at_least(1)
 PREVIEW = 'preview.png'
 TILES = 'annotations.json'
 
@@ -15,49 +17,41 @@ def add_commands(parser: argparse.ArgumentParser
     """Add all commands."""
     commands = parser.add_subparsers(dest='command', required=True,
                                      metavar='COMMAND')
-    return [add(commands) for add in (_add_inspect, _add_convert, _add_tile,
-                                      _add_split, _add_config)]
+    parsers = []
+    for name, (add, text) in COMMANDS.items():
+        parsers.append(commands.add_parser(name, help=text, description=text))
+        add(parsers[-1])
+    return parsers
 
 
-def _add_inspect(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'inspect', help='count, measure, find errors, draw a preview',
-        description='Count images, classes and boxes, compare the sizes of '
-        'boxes with the anchors, find errors, and draw a preview.')
-    command.add_argument('source', help='a COCO annotation file, a folder of '
-                         f'masks with {CLASSES_FILE}, or a folder with a '
-                         'folder per class')
-    _add_images(command)
+def _add_source(command: argparse.ArgumentParser, source: str) -> None:
+    command.add_argument('source', help=source)
+    command.add_argument('--images', metavar='DIR', help='folder of the '
+                         'images (default: images, beside the source)')
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    _add_source(command, f'a COCO annotation file, a folder of masks with '
+                f'{CLASSES_FILE}, or a folder with a folder per class')
     command.add_argument('--config', metavar='C', help='config whose anchors '
                          'are compared (default: retinanet_lowformer_b0_coco '
                          'at 512x512)')
     command.add_argument('--preview', metavar='F', help='file of the preview '
                          f'(default: {PREVIEW}, or preview-2.png and so on)')
     rename_option(command, '--sheet', '--preview')
-    return command
 
 
-def _add_images(command: argparse.ArgumentParser) -> None:
-    command.add_argument('--images', metavar='DIR', help='folder of the '
-                         'images (default: images, beside the source)')
-
-
-def _add_convert(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'convert', help="convert annotations to COCO's format or to masks",
-        description="Convert annotations to COCO's format, or polygons to "
-        'masks. Images stay where they are.')
+def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument('format', choices=sorted(FORMATS),
                          help='format of the annotations')
-    command.add_argument('source', help='file or folder of annotations')
-    _add_images(command)
+    _add_source(command, 'file or folder of annotations')
     command.add_argument('--out', metavar='F', help='.json file to write')
     command.add_argument('--masks', metavar='DIR', help='folder of masks to '
                          f'write, with {CLASSES_FILE}')
     command.add_argument('--background', default='background', metavar='NAME',
                          help='class of the pixels outside all polygons, '
-                         'value 0 of the masks (default: %(default)s); "" '
-                         'marks them as 255, no class')
+                         'value 0 (default: %(default)s); "" marks them as '
+                         '255, no class')
     command.add_argument('--classes', nargs='+', metavar='NAME',
                          help='all classes in order (default: the order of '
                          'the format, or alphabetical)')
@@ -65,28 +59,21 @@ def _add_convert(commands) -> argparse.ArgumentParser:
                          'or a file with a class per line')
     command.add_argument('--polygons', action='store_true', help='YOLO: read '
                          'lines that may be a box with key points as polygons')
-    command.add_argument('--labeled-only', action='store_true',
-                         help='leave out images without annotations '
-                         '(default: they are negatives)')
+    command.add_argument('--labeled-only', action='store_true', help='leave '
+                         'out images without annotations, the negatives')
     rename_option(command, '--labelled-only', '--labeled-only')
     command.add_argument('--clip', action='store_true', help='clip boxes to '
                          'their images, and leave out those outside')
     command.add_argument('--zero-based', action='store_true',
                          help='VOC: pixels are counted from 0')
-    return command
 
 
-def _add_tile(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'tile', help='cut large images and their annotations into tiles',
-        description='Cut large images and their annotations into tiles.')
-    command.add_argument('source', help='a COCO annotation file')
-    _add_images(command)
+def _add_tile(command: argparse.ArgumentParser) -> None:
+    _add_source(command, 'a COCO annotation file')
     command.add_argument('--out', required=True, metavar='DIR', help='folder '
                          f'to write: images/ and {TILES}')
     command.add_argument('--tile-size', type=int, default=512, metavar='N',
-                         help='side of a tile in pixels (default: '
-                         '%(default)s)')
+                         help='side in pixels (default: %(default)s)')
     command.add_argument('--overlap-ratio', type=float, default=0.25,
                          metavar='F', help='overlap of neighboring tiles, '
                          'relative to their size (default: %(default)s)')
@@ -99,18 +86,11 @@ def _add_tile(commands) -> argparse.ArgumentParser:
     _add_seed(command)
     rename_option(command, '--size', '--tile-size')
     rename_option(command, '--overlap', '--overlap-ratio')
-    return command
 
 
-def _add_split(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'split', help='split images into training, validation and test',
-        description='Write train and val (and test): lists of images and, for '
-        'a COCO annotation file, annotation files. Images stay where they '
-        'are.')
-    command.add_argument('source', help='a COCO annotation file, a folder of '
-                         'images, or a folder with a folder per class')
-    _add_images(command)
+def _add_split(command: argparse.ArgumentParser) -> None:
+    _add_source(command, 'a COCO annotation file, a folder of images, or a '
+                'folder with a folder per class')
     command.add_argument('--val', type=float, default=0.2, metavar='F',
                          help='fraction for validation (default: %(default)s)')
     command.add_argument('--test', type=float, metavar='F',
@@ -122,20 +102,14 @@ def _add_split(commands) -> argparse.ArgumentParser:
     command.add_argument('--out', metavar='DIR', help='folder to write to '
                          '(default: the folder of the source)')
     _add_seed(command)
-    return command
 
 
 def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument('--seed', type=int, default=0, metavar='N',
-                         help='seed of the random choice (default: '
-                         '%(default)s)')
+                         help='of the random choice (default: %(default)s)')
 
 
-def _add_config(commands) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        'config', help='write a config beside the data',
-        description='Write a plain config for training on custom data. If '
-        'the file exists, show the differences and keep it.')
+def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument('kind', choices=sorted(TASKS), help='detection, '
                          'classification, or segmentation data')
     command.add_argument('folder', metavar='DIR', help='folder with the data '
@@ -152,17 +126,20 @@ def _add_config(commands) -> argparse.ArgumentParser:
     command.add_argument('--gpus', type=_positive, default=1, metavar='N',
                          help='number of GPUs, or processes (default: 1)')
     command.add_argument('--weights', metavar='F', help='weights of the '
-                         'backbone to start from: a file or '
-                         'hf-hub:timm/lowformer_b1.in1k')
+                         'backbone: a file or hf-hub:timm/lowformer_b1.in1k')
     command.add_argument('--out', metavar='F', help='.py file to write '
                          '(default: ..._custom.py in DIR)')
     command.add_argument('--overwrite', action='store_true',
                          help='replace an existing file')
-    return command
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, not {value}')
-    return value
+COMMANDS = dict(
+    inspect=(_add_inspect, 'count images, classes and boxes, compare the '
+             'boxes with the anchors, find errors, and draw a preview'),
+    convert=(_add_convert, "convert annotations to COCO's format, or polygons "
+             'to masks; images stay where they are'),
+    tile=(_add_tile, 'cut large images and their annotations into tiles'),
+    split=(_add_split, 'list the images for training, validation and test, '
+           'and split a COCO annotation file; images stay where they are'),
+    config=(_add_config, 'write a config for training on custom data beside '
+            'it; an existing file is compared and kept'))

@@ -75,39 +75,25 @@ test_pipeline = [
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [
-                dict(type='Resize', keep_ratio=True, scale=scale)
-                for scale in tta_scales
-            ],
-            [
-                dict(type='RandomFlip', prob=0.),
-                dict(type='RandomFlip', prob=1.),
-            ],
-            [
-                dict(
-                    type='PackDetInputs',
-                    meta_keys=(*meta_keys, 'flip', 'flip_direction')),
-            ],
-        ]),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='Resize', keep_ratio=True, scale=scale)
+         for scale in tta_scales],
+        [dict(type='RandomFlip', prob=prob) for prob in (0., 1.)],
+        [dict(type='PackDetInputs',
+              meta_keys=(*meta_keys, 'flip', 'flip_direction'))],
+    ]),
 ]
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
-        **dataset,
-        ann_file=train_ann_file,
+        **dataset, ann_file=train_ann_file, pipeline=train_pipeline,
         data_prefix=dict(img=train_images),
-        filter_cfg=None,  # images without boxes are kept as negatives
-        pipeline=train_pipeline))
+        filter_cfg=None))  # images without boxes are kept as negatives
 val_dataloader = dict(
     dataset=dict(
-        **dataset,
-        ann_file=val_ann_file,
-        data_prefix=dict(img=val_images),
-        pipeline=test_pipeline))
+        **dataset, ann_file=val_ann_file, pipeline=test_pipeline,
+        data_prefix=dict(img=val_images)))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + '/' + val_ann_file)
 test_evaluator = val_evaluator
@@ -174,16 +160,12 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
-        **dataset,
-        ann_file=train_list,
-        data_prefix=dict(img_path=train_images, seg_map_path=train_masks),
-        pipeline=train_pipeline))
+        **dataset, ann_file=train_list, pipeline=train_pipeline,
+        data_prefix=dict(img_path=train_images, seg_map_path=train_masks)))
 val_dataloader = dict(
     dataset=dict(
-        **dataset,
-        ann_file=val_list,
-        data_prefix=dict(img_path=val_images, seg_map_path=val_masks),
-        pipeline=test_pipeline))
+        **dataset, ann_file=val_list, pipeline=test_pipeline,
+        data_prefix=dict(img_path=val_images, seg_map_path=val_masks)))
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
@@ -253,18 +235,14 @@ train_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
     dataset=dict(
-        **dataset,
-        ann_file=train_list,
-        data_prefix=train_images,
-        pipeline=train_pipeline))
+        **dataset, ann_file=train_list, pipeline=train_pipeline,
+        data_prefix=train_images))
 val_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
     dataset=dict(
-        **dataset,
-        ann_file=val_list,
-        data_prefix=val_images,
-        pipeline=test_pipeline))
+        **dataset, ann_file=val_list, pipeline=test_pipeline,
+        data_prefix=val_images))
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=topk)
 test_evaluator = val_evaluator

@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..config.loading import get_config_path
-from ..errors import AnnotationErrors, UserError
+from ..errors import UserError
 from ..utils.files import replace_text
 from .anchor_fit import against_anchors
-from .checks.coco_annotations import find_errors, read_coco
+from .checks.coco import read_boxes
 from .config_templates import CLASSIFICATION, DETECTION, SEGMENTATION
 from .custom_config import (
     classification_data,
     detection_data,
     segmentation_data,
 )
-from .formats import AnnotatedImage, Annotation
+from .formats import AnnotatedImage
+from .formats.coco import annotations_by_image
 
 # MMEngine replaces it by the folder of the config.
 HERE = "'{{ fileDirname }}'"
@@ -84,23 +85,7 @@ TASKS = dict(
 def write_config(kind: str, folder: str, settings: Settings,
                  file: str | None = None, *, overwrite: bool = False
                  ) -> tuple[str, str]:
-    """Write the config of custom data.
-
-    An existing file that differs is only replaced with ``overwrite``.
-
-    Args:
-        kind (str): 'boxes', 'masks' or 'folders'.
-        folder (str): Folder of the data.
-        settings (Settings): Architecture, image size and schedule.
-        file (str, optional): File to write. Defaults to a name in ``folder``.
-        overwrite (bool): Whether to replace an existing file.
-
-    Returns:
-        tuple[str, str]: The file, and the differences from the existing one.
-
-    Raises:
-        UserError: If data are missing, or if the file cannot be written.
-    """
+    """Write a config, but replace another one only with ``overwrite``."""
     path = Path(file or Path(folder, TASKS[kind].name.format(settings.arch)))
     if path.suffix != '.py':
         raise UserError(f'--out {path} must end in .py')
@@ -159,10 +144,8 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
 
 
 def literal(value: object) -> str:
-    """Write a value of the data or the user, which MMEngine never evaluates.
-
-    MMEngine substitutes ``{{ ... }}`` in the text of a config.
-    """
+    """Write a value of the data or the user so that it is never evaluated."""
+    # MMEngine substitutes {{ ... }} in the text of a config.
     text = pformat(value, width=68, compact=True)
     return text.replace('{{', r'{\x7b').replace('\n', f'\n{" " * 10}')
 
@@ -207,18 +190,12 @@ def _warm_up(kind: str) -> str:
 
 def _anchor_fit(cfg: Config, file: str, size: tuple[int, int]) -> str:
     """Comment on how well the anchors fit the boxes for training."""
-    content = read_coco(file)
-    AnnotationErrors(find_errors(content, masks=False)).check(file)
-    boxes: dict = {image['id']: [] for image in content['image_records']}
-    for item in content['annotations']:
-        left, top, width, height = item['bbox']
-        boxes[item['image_id']].append(Annotation(
-            '', (left, top, left + width, top + height),
-            ignored=bool(item.get('iscrowd'))))
+    content = read_boxes(file)
+    boxes = annotations_by_image(content)
     cfg.test_pipeline = [dict(type='Resize', scale=size)]
     fit = dict(against_anchors([
         AnnotatedImage('', image['width'], image['height'],
                        boxes[image['id']])
         for image in content['image_records']], cfg))
-    return ''.join(f'\n# {line}' for line in textwrap.wrap(
-        fit.get('Anchors', 'No box to compare them with.'), 76))
+    text = fit.get('Anchors', 'No box to compare them with.')
+    return ''.join(f'\n# {line}' for line in textwrap.wrap(text, 76))

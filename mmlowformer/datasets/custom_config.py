@@ -1,18 +1,19 @@
 """Read what a config of custom data needs from the data.
 
-The functions without underscore complete the variables of the deprecated
-``configs/*_custom.py``; ``tools/data.py config`` writes plain configs instead.
+``custom_*`` complete the variables of the deprecated ``configs/*_custom.py``;
+``tools/data.py config`` writes plain configs instead.
 """
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
 from .checks.class_folders import class_folders
 from .checks.coco_annotations import read_coco
-from .paths import CLASSES_FILE, check_distinct, images_below, read_lines
+from .paths import CLASSES_FILE, check_distinct, files_below, read_lines
 
 # Replaces classes that are not known yet.
 UNKNOWN = ('object', )
@@ -23,25 +24,11 @@ __getattr__ = lazy_names(
     own_folders='custom_classification')
 
 
-def custom_detection(variables: Mapping) -> dict:
-    """Complete the variables of a config for boxes."""
-    return _completed(variables, detection_data, 'boxes')
-
-
-def custom_segmentation(variables: Mapping) -> dict:
-    """Complete the variables of a config for masks."""
-    return _completed(variables, segmentation_data, 'masks')
-
-
-def custom_classification(variables: Mapping) -> dict:
-    """Complete the variables of a config for a folder per class."""
-    return _completed(variables, classification_data, 'folders')
-
-
-def _completed(variables: Mapping, look: Callable, kind: str) -> dict:
+def _completed(look: Callable, kind: str, variables: Mapping) -> dict:
+    """Complete the variables of a config."""
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  FutureWarning, stacklevel=3)
+                  FutureWarning, stacklevel=2)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)
@@ -62,8 +49,14 @@ def _checked(values: dict) -> dict:
     if not isinstance(values['data_root'], str):
         raise UserError('data_root must be a folder, not '
                         f'{values["data_root"]!r}')
+    size = values['image_size']
+    pair = (size, size) if isinstance(size, int) else size
+    if not (isinstance(pair, (list, tuple)) and len(pair) == 2
+            and all(map(_is_positive, pair))):
+        raise UserError('image_size must be width and height in pixels, such '
+                        f'as (512, 512), not {size!r}')
     return dict(values, classes=_checked_classes(values['classes']),
-                image_size=_checked_size(values['image_size']))
+                image_size=tuple(pair))
 
 
 def _is_positive(value: object) -> bool:
@@ -85,19 +78,10 @@ def _checked_classes(classes: object) -> tuple[str, ...] | None:
     return names
 
 
-def _checked_size(size: object) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else size
-    if not (isinstance(pair, (list, tuple)) and len(pair) == 2
-            and all(map(_is_positive, pair))):
-        raise UserError('image_size must be width and height in pixels, such '
-                        f'as (512, 512), not {size!r}')
-    return pair[0], pair[1]
-
-
 def detection_data(values: dict) -> tuple[int, tuple[str, ...]]:
     """Number of training images, and the classes of an annotation file."""
-    path = os.path.join(values['data_root'], values['train_ann_file'])
-    content = read_coco(_existing(path))
+    path = _existing(values, 'train_ann_file')
+    content = read_coco(path)
     if not content['categories']:
         raise UserError(f'{path} has no categories, so there are no classes')
     return len(content['images']), tuple(content['categories'])
@@ -120,30 +104,29 @@ def segmentation_data(values: dict) -> tuple[int, tuple[str, ...]]:
 
 def classification_data(values: dict) -> tuple[int, tuple[str, ...]]:
     """Number of training images, and the folders, which are the classes."""
-    folder = _existing(os.path.join(values['data_root'],
-                                    values['train_images']))
-    names = class_folders(folder)
-    if not names:
-        raise UserError(f'{os.path.abspath(folder)} holds no folders: put the '
-                        'images of each class into a folder')
-    return _count_images(values), tuple(names)
+    folder = _existing(values, 'train_images')
+    return _count_images(values), tuple(class_folders(folder))
 
 
 def _count_images(values: dict) -> int:
-    root = values['data_root']
     if values['train_list']:
-        return len(read_lines(_existing(os.path.join(
-            root, values['train_list']))))
-    folder = _existing(os.path.join(root, values['train_images']))
-    count = len(images_below(folder))
+        return len(read_lines(_existing(values, 'train_list')))
+    folder = _existing(values, 'train_images')
+    count = len(files_below(folder)[0])
     if not count:
         raise UserError(f'{os.path.abspath(folder)} holds no images')
     return count
 
 
-def _existing(path: str) -> str:
+def _existing(values: dict, name: str) -> str:
+    path = os.path.join(values['data_root'], values[name])
     if not os.path.exists(path):
         raise UserError(
             f'data not found: {os.path.abspath(path)}. Set data_root, or move '
             'the config into the folder of the data')
     return path
+
+
+custom_detection = partial(_completed, detection_data, 'boxes')
+custom_segmentation = partial(_completed, segmentation_data, 'masks')
+custom_classification = partial(_completed, classification_data, 'folders')

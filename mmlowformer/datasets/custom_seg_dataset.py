@@ -5,7 +5,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ..errors import UserError, shown
 from ..registry import DATASETS
-from .paths import check_names, images_below, mask_of, read_lines, shared_masks
+from .paths import check_names, files_below, mask_of, read_lines, shared_masks
 
 
 @DATASETS.register_module()
@@ -30,7 +30,7 @@ class CustomSegDataset(BaseSegDataset):
     def load_data_list(self) -> list[dict]:
         folder = self.data_prefix['img_path']
         names = (read_lines(self.ann_file) if self.ann_file else
-                 images_below(folder))
+                 files_below(folder)[0])
         if not names:
             raise UserError(f'{os.path.abspath(folder)} holds no images')
         check_names(names, self.ann_file or folder)

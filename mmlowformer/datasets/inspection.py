@@ -10,32 +10,24 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from PIL import Image
 
 from ..errors import (
     AnnotationErrors,
     UserError,
-    first_line,
     printable,
     shown,
     some_of,
 )
-from ..visualization.drawing import (
-    Boxes,
-    captioned,
-    class_colors,
-    contact_sheet,
-    draw_boxes,
-    draw_mask,
-)
+from ..visualization import drawing
 from .anchor_fit import against_anchors
 from .checks.class_folders import class_folders, label_mismatch, read_labels
 from .checks.masks import (
     IGNORED,
     TWO_VALUES,
     invalid_value,
+    mask_error,
     only_first_and_ignored,
     read_mask,
 )
@@ -85,7 +77,7 @@ def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
          f'them ignored; median {median(per_image):g} per image, at most '
          f'{max(per_image)}'),
         *against_anchors(annotated, cfg)]
-    palette = class_colors(len(classes))
+    palette = drawing.class_colors(len(classes))
     panels = []
     for image in _evenly_spaced(annotated):
         panels.append((image.name, _draw(image, classes, images, palette)))
@@ -106,20 +98,21 @@ def hidden_note(images: ImageFolder) -> str:
 def _sizes(annotated: Sequence[AnnotatedImage]) -> str:
     if not annotated:
         return 'none readable'
-    sizes = sorted(annotated, key=lambda image: image.width * image.height)
-    low, high = (f'{image.width}x{image.height}'
-                 for image in (sizes[0], sizes[-1]))
+    low, high = (f'{image.width}x{image.height}' for image in (
+        choose(annotated, key=lambda image: image.width * image.height)
+        for choose in (min, max)))
     return low if low == high else f'{low} to {high}'
 
 
 def _draw(image: AnnotatedImage, classes: Sequence[str], images: ImageFolder,
           palette: list[tuple]) -> Image.Image:
     items = image.annotations
-    return draw_boxes(read_scene(images.path(image.name)), Boxes(
-        torch.tensor([item.box for item in items]).reshape(-1, 4),
-        [list(classes).index(item.label) for item in items],
-        [item.label for item in items],
-        [not item.ignored for item in items]), palette)
+    return drawing.draw_boxes(
+        read_scene(images.path(image.name)), drawing.Boxes(
+            np.array([item.box for item in items]).reshape(-1, 4),
+            [list(classes).index(item.label) for item in items],
+            [item.label for item in items],
+            [not item.ignored for item in items]), palette)
 
 
 def inspect_masks(folder: str, images: ImageFolder,
@@ -128,7 +121,7 @@ def inspect_masks(folder: str, images: ImageFolder,
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_distinct(classes, file)
-    errors, palette = AnnotationErrors(), class_colors(len(classes))
+    errors, palette = AnnotationErrors(), drawing.class_colors(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
     previewed, panels = set(_evenly_spaced(images.names)), []
@@ -140,7 +133,7 @@ def inspect_masks(folder: str, images: ImageFolder,
             pixels.update(dict(zip(values.tolist(), numbers.tolist())))
             holders.update(values.tolist())
             if name in previewed:
-                panels.append((name, draw_mask(
+                panels.append((name, drawing.draw_mask(
                     read_scene(images.path(name)), mask, palette)))
         step()
     for path, first, second in shared_masks(folder, images.names):
@@ -155,8 +148,8 @@ def inspect_masks(folder: str, images: ImageFolder,
                          for index, name in enumerate(classes)])
     if panels:
         # The first panel carries the legend.
-        panels[0] = (panels[0][0], captioned([('', panels[0][1])],
-                                             list(zip(classes, palette))))
+        panels[0] = (panels[0][0], drawing.captioned(
+            [('', panels[0][1])], list(zip(classes, palette))))
     return Findings(
         [('Images', f'{len(images.names)} in {images.folder}'
           f'{hidden_note(images)}'),
@@ -171,27 +164,16 @@ def _checked_mask(path: str, name: str, images: ImageFolder,
     if not os.path.exists(path):
         errors.add('image without a mask', name)
         return None
-    try:
-        problem = invalid_value(path)
-        mask = read_mask(path)
-    except OSError as error:
-        errors.add('mask that cannot be read', f'{path}, {first_line(error)}')
-        return None
-    if problem:
-        errors.add('mask with a value that is not a class number',
-                   f'{path}, {problem}')
-        return None
-    mask = mask.astype(np.uint8)
-    beyond = mask[(mask >= count) & (mask != IGNORED)]
-    if mask.ndim != 2:
-        errors.add('mask with several channels', path)
-    elif size and mask.shape != size[::-1]:
-        errors.add('mask with another size than its image', path)
-    elif beyond.size:
-        errors.add(f'mask with a value beyond the {count} classes',
-                   f'{path}, {int(beyond[0])}')
-    else:
-        return mask
+    with errors.collect('mask that cannot be read', path, OSError):
+        if problem := invalid_value(path):
+            errors.add('mask with a value that is not a class number',
+                       f'{path}, {problem}')
+            return None
+        mask = read_mask(path).astype(np.uint8)
+        error = mask_error(mask, size[::-1] if size else mask.shape[:2], count)
+        if not error:
+            return mask
+        errors.add(f'mask that {error[0]}', f'{path}, {error[1]}')
     return None
 
 
@@ -199,9 +181,6 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
     """Inspect a folder of images per class."""
     images, errors = ImageFolder(folder), AnnotationErrors()
     classes = class_folders(folder)
-    if not classes:
-        raise UserError(f'{folder} holds no folders: put the images of each '
-                        'class into a folder')
     counts: Counter[str] = Counter()
     annotated = []
     for name in images.names:
@@ -235,8 +214,7 @@ def _label_mismatches(folder: str, classes: list[str]) -> Iterator[str]:
                             f'{part}.txt')
         # A list may be missing, or of another kind.
         with suppress(UserError):
-            mismatch = label_mismatch(read_labels(path), classes)
-            if mismatch:
+            if mismatch := label_mismatch(read_labels(path), classes):
                 yield f'{path}: {mismatch}'
 
 
@@ -273,7 +251,7 @@ def class_lines(counts: dict[str, int]) -> list[str]:
 def write_preview(panels: list, path: str) -> None:
     """Write the images of an inspection."""
     try:
-        contact_sheet(panels).save(path)
+        drawing.contact_sheet(panels).save(path)
     except (OSError, ValueError) as error:
         raise UserError(f'--preview {path} cannot be written: {error}'
                         ) from error

@@ -80,12 +80,7 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
     return f'{dataloader}.dataset.data_root'
 
 
-def images_below(folder: str | Path) -> list[str]:
-    """Images of a folder and its sub-folders."""
-    return files_below(folder, IMAGES)[0]
-
-
-def files_below(folder: str | Path, suffixes: tuple[str, ...]
+def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
                 ) -> tuple[list[str], int]:
     """Files of a folder and its sub-folders, and the number of hidden ones."""
     root = Path(folder)

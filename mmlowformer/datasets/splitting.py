@@ -34,10 +34,7 @@ def group_by(pattern: str | None) -> Callable[[str], str]:
 
 def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
                 seed: int) -> dict[str, list[int]]:
-    """Split images so that no group is in two parts.
-
-    The same groups and seed give the same parts, in any order of the images.
-    """
+    """Split images so that no group is in two parts, in any order of them."""
     members = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)

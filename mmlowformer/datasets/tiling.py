@@ -27,9 +27,9 @@ def slice_images(annotated: Sequence[AnnotatedImage], images: ImageFolder,
                  tiles_of(image.height, image.width, size, overlap)]
         chosen = [item for item in tiles if item[1].annotations]
         empty = [item for item in tiles if not item[1].annotations]
-        kept = round(negatives * max(1, len(chosen)))
-        chosen += chance.sample(empty, min(len(empty), kept))
-        chosen.sort(key=lambda item: item[0])
+        kept = min(len(empty), round(negatives * max(1, len(chosen))))
+        chosen = sorted(chosen + chance.sample(empty, kept),
+                        key=lambda item: item[0])
         if chosen:
             _write(chosen, images.path(image.name), folder)
         result += [part for _, part in chosen]

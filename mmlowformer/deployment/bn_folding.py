@@ -5,6 +5,8 @@ module's children: an activation or a second user of the outputs may stand in
 between, and convolutions or norms may be shared.
 """
 from collections.abc import Callable
+from functools import partial
+from operator import is_
 from typing import TypeGuard
 
 import mmcv.cnn
@@ -14,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 
+from ..ops.module_utils import replace_modules
 from ..utils.tensors import tensors_in
 from .tracing import intercept_forward, run_network
 
@@ -96,7 +99,9 @@ def fold_batch_norms(model: nn.Module, images: Tensor) -> list[str]:
         if _can_fold(norm, sources, users):
             for source in filter(None, sources):
                 _fold(source, norm)
-            _replace_everywhere(model, norm)
+            # Modules that read their norm need one.
+            replace_modules(model, partial(is_, norm),
+                            lambda _: nn.Identity())
         else:
             left.append(names[norm])
     return left
@@ -140,12 +145,3 @@ def _fold(source: nn.Module, norm: _BatchNorm) -> None:
             source.weight, source.bias, *statistics,
             transpose=isinstance(source, _ConvTransposeNd))
     source.weight, source.bias = fused
-
-
-def _replace_everywhere(model: nn.Module, norm: _BatchNorm) -> None:
-    """Replace a norm that several modules may share."""
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is norm:
-                # Modules that read their norm need one.
-                parent._modules[name] = nn.Identity()

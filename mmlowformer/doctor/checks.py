@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from ..export.requirements import INT8_PACKAGES, PACKAGES
 from . import machine, software
-from .environment import NOT_REACHED, CheckResult, Environment, skipped
+from .environment import (
+    NOT_REACHED,
+    OPS_TASKS,
+    CheckResult,
+    Environment,
+    skipped,
+)
 from .software import LIBRARIES
 
 TASKS = dict(
@@ -18,9 +24,6 @@ TASKS = dict(
     export='tools/export.py',
     mot='multi-object tracking')
 ALL = tuple(TASKS)
-LIBRARY_OF = dict(detection='mmdet', segmentation='mmseg',
-                  classification='mmpretrain', mot='mmdet')
-OPS = ('detection', 'segmentation', 'mot')
 TRACKERS = ('lap', 'motmetrics', 'trackeval')
 PEERS = ('timm', 'onnx', 'onnxruntime', 'openvino')
 
@@ -52,15 +55,14 @@ CHECKS = (
     Check('GPU', machine.gpu, ('train', 'benchmark'), ALL, ('torch', )),
     Check('mmengine', partial(software.imports, 'mmengine')),
     Check('mmcv', software.mmcv, after=STACK[:2]),
-    Check('compiler', machine.compiler, OPS),
-    Check('mmcv ops', software.ops, OPS, ('train', ), STACK),
-    Check('mmcv on GPU', software.ops_on_gpu, OPS, ('train', )),
+    Check('compiler', machine.compiler, OPS_TASKS),
+    Check('mmcv ops', software.ops, OPS_TASKS, ('train', ), STACK),
+    Check('mmcv on GPU', software.ops_on_gpu, OPS_TASKS, ('train', )),
     Check('mmlowformer', software.installed),
     Check('backbone', software.backbone, after=STACK),
     Check('weights', software.weights, after=(*STACK, 'mmlowformer')),
-    *(Check(name, partial(software.library, name), tuple(
-        task for task, library in LIBRARY_OF.items() if library == name),
-        ('train', ), STACK) for name in LIBRARIES),
+    *(Check(name, partial(software.library, name), tasks, ('train', ), STACK)
+      for name, tasks in LIBRARIES.items()),
     Check('a library', software.any_library, ('train', ),
           only_for_tasks=True),
     Check('checkpoints', software.checkpoints, ('train', ),
@@ -85,9 +87,10 @@ CHECKS = (
 
 def libraries_for(tasks: Collection[str]) -> list[str]:
     """The libraries to look at; all of them if no task names one."""
-    named = {LIBRARY_OF[task] for task in tasks if task in LIBRARY_OF}
-    return [name for name in LIBRARIES if name in named
-            or not named and (not tasks or 'train' in tasks)]
+    named = [name for name, needing in LIBRARIES.items()
+             if not set(needing).isdisjoint(tasks)]
+    return named or (
+        [] if tasks and 'train' not in tasks else list(LIBRARIES))
 
 
 def run_checks(env: Environment

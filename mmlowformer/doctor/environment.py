@@ -17,6 +17,8 @@ from . import probes
 NOT_REACHED = 'not reached'
 # Seconds for one probe; a first import after a restart is slow.
 TIME_LIMIT = 120
+# mmcv-lite is enough for other tasks.
+OPS_TASKS = ('detection', 'segmentation', 'mot')
 
 
 @dataclass
@@ -33,21 +35,22 @@ class Step:
 class Environment:
     """The steps of all probes, and the tasks that the user named."""
 
-    def __init__(self, steps: dict[str, Step], tasks: Iterable[str] = (),
-                 load: float = 0.):
+    def __init__(self, steps: dict[str, Step], tasks: Iterable[str] = ()):
         self.steps = steps
         self.tasks = frozenset(tasks)
-        self.load = load
         self.versions: dict[str, str] = self['versions'] or {}
         names = set(self.versions)
         self.forks = bool(names & {'onedl-mmengine', 'onedl-mmcv'})
-        # mmcv-lite is enough for other tasks.
-        self.needs_ops = bool(self.tasks & {'detection', 'segmentation'}
+        self.needs_ops = bool(not self.tasks.isdisjoint(OPS_TASKS)
                               or names & {'mmdet', 'mmsegmentation'})
 
     def __getitem__(self, step: str) -> Any:
         """The value of a step; None if it failed or did not run."""
         return self.steps[step].value if step in self.steps else None
+
+    @property
+    def has_gpu(self) -> bool:
+        return bool(self['gpu'] and self['gpu']['available'])
 
     def error(self, step: str) -> str:
         """Why a step failed; empty if it did not."""
@@ -93,11 +96,11 @@ def skipped(cause: str) -> CheckResult:
 def examine(libraries: Iterable[str], tasks: Iterable[str]) -> Environment:
     """Run the probes side by side."""
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.
-    steps: dict[str, Step] = {}
+    steps = {'load': Step(load)}
     with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1))) as pool:
         for found in pool.map(run_probe, ['stack', *libraries]):
             steps.update(found)
-    return Environment(steps, tasks, load)
+    return Environment(steps, tasks)
 
 
 def run_probe(subject: str) -> dict[str, Step]:

@@ -15,13 +15,15 @@ TORCH_FOR_OLD_GPUS = 'pip install torch==2.6.0 torchvision==0.21.0'
 # Without the libraries of a desktop, such as libGL.
 HEADLESS_OPENCV = ('pip uninstall -y opencv-python && pip install '
                    '--force-reinstall --no-deps opencv-python-headless')
+NO_DEPENDENCIES = '--force-reinstall --no-deps'
 
-# Distributions of OpenMMLab, and of the maintained forks.
+# OpenMMLab's distributions of a module, and those of the maintained forks.
+# mmcv is the last, as it is compiled for the others.
 DISTRIBUTIONS = dict(
-    mmengine=('mmengine', 'onedl-mmengine'), mmcv=('mmcv', 'onedl-mmcv'),
+    mmengine=('mmengine', 'onedl-mmengine'),
     mmdet=('mmdet', 'onedl-mmdetection'),
     mmseg=('mmsegmentation', 'onedl-mmsegmentation'),
-    mmpretrain=('mmpretrain', 'onedl-mmpretrain'))
+    mmpretrain=('mmpretrain', 'onedl-mmpretrain'), mmcv=('mmcv', 'onedl-mmcv'))
 PROVIDERS = dict(DISTRIBUTIONS, mmcv=(
     'mmcv', 'mmcv-lite', 'mmcv-full', 'onedl-mmcv'))
 # Distributions that are not named like their module.
@@ -30,46 +32,61 @@ OTHER_NAMES = dict(
     skimage='scikit-image', pkg_resources='setuptools')
 
 
-def install(env: Environment, *modules: str, again: bool = False) -> str:
-    """Install modules, or write the files of installed ones again."""
-    if modules == ('torch', ):
-        return TORCH_AGAIN if again else TORCH
-    if modules == ('torchvision', ):
+def install(env: Environment, module: str) -> str:
+    if module == 'torch':
+        return TORCH
+    if module == 'torchvision':
         return _install_torchvision(env)
-    if modules == ('mmcv', ) and not (again or env.forks or env.needs_ops):
+    if module == 'mmcv' and not (env.forks or env.needs_ops):
         return f'pip install {pinned("mmcv-lite")}'
-    commands = []
-    if names := [DISTRIBUTIONS.get(module, (module, module))[env.forks]
-                 for module in modules if module != 'mmcv']:
-        options = ' --force-reinstall --no-deps' if again else ''
-        # mmsegmentation imports them without requiring them.
-        more = ' ftfy regex' if 'mmseg' in modules and not again else ''
-        commands.append(f'pip install{options} {pinned(*names)}{more}')
-    if 'mmcv' in modules:
-        commands.append(build_mmcv(env))
-    return ' && '.join(commands)
+    if module == 'mmcv':
+        return build_mmcv(env)
+    # mmsegmentation imports them without requiring them.
+    more = ' ftfy regex' if module == 'mmseg' else ''
+    return f'pip install {_distribution(env, module)}{more}'
 
 
-def fix_import(env: Environment, module: str, otherwise: str = '') -> str:
+def reinstall(env: Environment, module: str) -> str:
+    """Write the files of an installed module again."""
+    if module == 'mmcv':
+        return build_mmcv(env)
+    return (TORCH_AGAIN if module == 'torch' else
+            f'pip install {NO_DEPENDENCIES} {_distribution(env, module)}')
+
+
+def _distribution(env: Environment, module: str) -> str:
+    return pinned(DISTRIBUTIONS.get(module, (module, module))[env.forks])
+
+
+def _install_torchvision(env: Environment) -> str:
+    """Install that of the torch: 0.15 for 2.0, 0.16 for 2.1, and so on."""
+    if not (torch := env.release('torch')):
+        return TORCH
+    # The right release in another build: for the CPU, or for another CUDA.
+    if env.release('torchvision')[1:2] == (torch[1] + 15, ):
+        return TORCH_AGAIN
+    return f'pip install {NO_DEPENDENCIES} "torchvision==0.{torch[1] + 15}.*"'
+
+
+def fix_import(env: Environment, module: str) -> str:
     """Install what an import lacks, else write the module's files again."""
-    if found := re.search(r"No module named '(\w+)", env.error(module)):
+    step = env.steps.get(module, Step())
+    if 'MMCV==' in step.error:
+        return build_mmcv(env)
+    if 'MMEngine==' in step.error:
+        return reinstall(env, 'mmengine')
+    if any('.multimodal' in name for name in step.modules):
+        return f'pip install {pinned("transformers")}'
+    if re.search("'(ftfy|regex)'", step.error):
+        return 'pip install ftfy regex'
+    if found := re.search(r"No module named '(\w+)", step.error):
         name = found.group(1)
         return f'pip install {pinned(OTHER_NAMES.get(name, name))}'
-    return otherwise or install(env, module.partition('.')[0], again=True)
-
-
-def fix_library(env: Environment, module: str) -> str:
-    """Fix the import of a module of MMDetection and the like."""
-    error = env.error(module)
-    if 'MMCV==' in error:
-        return build_mmcv(env)
-    if 'MMEngine==' in error:
-        return install(env, 'mmengine', again=True)
-    if any('.multimodal' in name for name in env.steps[module].modules):
-        return f'pip install {pinned("transformers")}'
-    if re.search("'(ftfy|regex)'", error):
-        return 'pip install ftfy regex'
-    return fix_import(env, module)
+    if module == 'mmlowformer':
+        return install_mmlowformer('--force-reinstall')
+    if module == 'torchvision':
+        return _install_torchvision(env)
+    return reinstall(env, module.partition('.')[0])
 
 
 def build_mmcv(env: Environment, settings: str = '') -> str:
@@ -80,7 +97,7 @@ def build_mmcv(env: Environment, settings: str = '') -> str:
     # pip's cache does not know which torch a wheel was compiled for.
     options = '--no-build-isolation --no-cache-dir'
     if {'mmcv', 'onedl-mmcv'} & set(env.versions):
-        options += ' --force-reinstall --no-deps'
+        options += f' {NO_DEPENDENCIES}'
     lite = 'mmcv-lite' in env.versions
     return (f'{"pip uninstall -y mmcv-lite && " if lite else ""}'
             f'pip install {pinned("setuptools")} wheel ninja && '
@@ -95,31 +112,19 @@ def checkout_venv() -> str:
     return venv.name if is_own else ''
 
 
-def keep_family(family: list[str], env: Environment) -> str:
+def keep_family(family: list[str], installed: dict[str, list[str]],
+                env: Environment) -> str:
     """Uninstall the other family, and install again what it overwrote."""
-    gone, again = [], []
-    for module, names in PROVIDERS.items():
-        names = tuple(name for name in names if name in env.versions)
-        kept = tuple(name for name in names if name in family)[:1]
-        gone += [name for name in names if name not in kept]
-        if names != kept:
-            again.append(module)
+    kept = {module: [name for name in names if name in family][:1]
+            for module, names in installed.items()}
+    gone = [name for module, names in installed.items() for name in names
+            if name not in kept[module]]
     versions = {name: version for name, version in env.versions.items()
                 if name not in gone}
     left = Environment({**env.steps, 'versions': Step(versions)}, env.tasks)
-    return (f'pip uninstall -y {" ".join(gone)} && '
-            + install(left, *again, again=True))
-
-
-def _install_torchvision(env: Environment) -> str:
-    """Install that of the torch: 0.15 for 2.0, 0.16 for 2.1, and so on."""
-    if not (torch := env.release('torch')):
-        return TORCH
-    # The right release in another build: for the CPU, or for another CUDA.
-    if env.release('torchvision')[1:2] == (torch[1] + 15, ):
-        return TORCH_AGAIN
-    return ('pip install --force-reinstall --no-deps '
-            f'"torchvision==0.{torch[1] + 15}.*"')
+    return ' && '.join([f'pip uninstall -y {" ".join(gone)}', *(
+        reinstall(left, module) for module, names in installed.items()
+        if names != kept[module])])
 
 
 def install_mmlowformer(option: str) -> str:

@@ -89,7 +89,7 @@ def compiler(env: Environment) -> CheckResult | None:
                       f'python{sysconfig.get_python_version()}-dev')
     home = (os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
             or '/usr/local/cuda')
-    if has_gpu(env) and not (shutil.which('nvcc')
+    if env.has_gpu and not (shutil.which('nvcc')
                              or Path(home, 'bin/nvcc').exists()):
         return broken('no nvcc, and mmcv has to be compiled for a GPU',
                       'OSError: CUDA_HOME environment variable is not set.',
@@ -98,47 +98,44 @@ def compiler(env: Environment) -> CheckResult | None:
     return ok('there')
 
 
-def has_gpu(env: Environment) -> bool:
-    return bool(env['gpu'] and env['gpu']['available'])
-
-
 def free_space(path: str) -> float | None:
     """Free space on the disk of a folder, in GiB."""
     return (shutil.disk_usage(path).free / 2**30 if os.path.isdir(path)
             else None)
 
 
+def room(path: str, least: float, enough: float, use: str, symptom: str,
+         remedy: str) -> CheckResult:
+    """Compare the free space with what is needed, in GiB."""
+    free = free_space(path)
+    if free is None:
+        return ok(f'no {path} on this system')
+    text = f'{free:.2g} GiB free in {os.path.abspath(path)}'
+    if free >= enough:
+        return ok(text)
+    return (broken if free < least else warning)(
+        f'{text}, {use}', symptom, remedy)
+
+
 def shared_memory(env: Environment) -> CheckResult:
     """Room for batches between the workers of data loaders and training."""
-    free = free_space(SHARED_MEMORY)
-    if free is None:
-        return ok(f'no {SHARED_MEMORY} on this system')
-    text = f'{free:.2g} GiB free in {SHARED_MEMORY}'
-    if free >= 1:
-        return ok(text)
-    return (broken if free < 0.125 else warning)(
-        f"{text}, little for the data loaders' workers",
-        'RuntimeError: DataLoader worker (pid ...) is killed by signal: Bus '
-        'error.', 'docker run --shm-size=8g ...'
-        if os.path.exists(DOCKER_MARK) else
-        f'sudo mount -o remount,size=8G {SHARED_MEMORY}')
+    return room(SHARED_MEMORY, 0.125, 1, "little for the data loaders' "
+                'workers', 'RuntimeError: DataLoader worker (pid ...) is '
+                'killed by signal: Bus error.',
+                'docker run --shm-size=8g ...' if os.path.exists(DOCKER_MARK)
+                else f'sudo mount -o remount,size=8G {SHARED_MEMORY}')
 
 
 def disk(env: Environment) -> CheckResult:
-    free = free_space('.') or 0.
-    text = f'{free:.2g} GiB free here'
-    if free >= 5:
-        return ok(text)
-    return (broken if free < 1 else warning)(
-        f'{text}, a checkpoint takes up to 1',
-        'OSError: [Errno 28] No space left on device',
-        'python tools/train.py CONFIG --work-dir /larger/disk/NAME')
+    return room('.', 1, 5, 'a checkpoint takes up to 1',
+                'OSError: [Errno 28] No space left on device',
+                'python tools/train.py CONFIG --work-dir /larger/disk/NAME')
 
 
 def load(env: Environment) -> CheckResult:
     """Timings are of use on an idle machine only."""
     cores = os.cpu_count() or 1
-    text = f'{env.load:.1f} processes on {cores} cores in the last minute'
-    if env.load <= 0.5 * cores + 0.5:
+    text = f'{env["load"]:.1f} processes on {cores} cores in the last minute'
+    if env['load'] <= 0.5 * cores + 0.5:
         return ok(text)
     return warning(text, 'times that differ from run to run', 'top -o %CPU')

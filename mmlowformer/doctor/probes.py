@@ -71,16 +71,17 @@ def gpu() -> dict:
     return found
 
 
-def torchvision() -> str:
-    import torchvision
-    torchvision.ops.nms(*two_equal_boxes(), 0.5)
-    return torchvision.__version__
-
-
-def two_equal_boxes(device: str = 'cpu'):
+def nms(module: str, device: str = 'cpu') -> list[int]:
+    """Run a library's nms on three boxes, two of which are equal."""
     import torch
     boxes = torch.tensor([[0., 0, 2, 2], [0, 0, 2, 2], [4, 4, 6, 6]])
-    return boxes.to(device), torch.tensor([0.9, 0.8, 0.7]).to(device)
+    found = load(module).nms(boxes.to(device), torch.tensor(
+        [0.9, 0.8, 0.7], device=device), 0.5)
+    # mmcv's returns the boxes, too.
+    kept = (found[1] if isinstance(found, tuple) else found).tolist()
+    if kept != [0, 2]:
+        raise ValueError(f'nms keeps {kept}, not [0, 2]')
+    return kept
 
 
 def forward() -> None:
@@ -100,15 +101,14 @@ def pretrained() -> None:
     from mmlowformer import LowFormer
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, 'weights.pth')
-        init = dict(type='Pretrained', checkpoint=file)
-        torch.save(LowFormer('b0').state_dict(), file)
-        LowFormer('b0', init_cfg=init).init_weights()
+        network = LowFormer('b0', init_cfg=dict(
+            type='Pretrained', checkpoint=file))
+        torch.save(network.state_dict(), file)
+        network.init_weights()
         torch.save({'another.weight': torch.zeros(1)}, file)
-        try:
-            LowFormer('b0', init_cfg=init).init_weights()
-        except ValueError:
-            return
-    raise ValueError('weights of another network were accepted')
+        with contextlib.suppress(ValueError):
+            LowFormer('b0', init_cfg=network.init_cfg).init_weights()
+            raise RuntimeError('weights of another network were accepted')
 
 
 def checkpoint() -> bool:
@@ -131,22 +131,20 @@ def checkpoint() -> bool:
 
 def ops() -> float | None:
     """Time of mmcv's nms, relative to torchvision's if that works."""
-    import torch
-    from mmcv.ops import nms
-    kept = nms(*two_equal_boxes(), 0.5)[1].tolist()
-    if kept != [0, 2]:
-        raise ValueError(f'nms keeps {kept}, not [0, 2]')
+    nms('mmcv.ops')
     try:
-        torchvision()
+        nms('torchvision.ops')
     except Exception:
         return None
+    import torch
     torch.manual_seed(0)
     corners = torch.rand(2000, 2) * 1000
     boxes = torch.cat([corners, corners + 4 + torch.rand(2000, 2) * 20], 1)
     scores = torch.rand(2000)
+    calls = [partial(load(module).nms, boxes, scores, 0.5)
+             for module in ('mmcv.ops', 'torchvision.ops')]
     # In turns, and the fastest of each, since other processes may interfere.
-    times = [[timeit.timeit(partial(function, boxes, scores, 0.5), number=1)
-              for function in (nms, load('torchvision.ops').nms)]
+    times = [[timeit.timeit(call, number=1) for call in calls]
              for _ in range(20)]
     ours, reference = map(min, zip(*times))
     return ours / reference
@@ -165,10 +163,11 @@ STACK: dict[str, Callable | None] = {
     'torch and numpy': lambda: load('torch').from_numpy(
         load('numpy').ones(3)).numpy().tolist(),
     'gpu': gpu,
-    'gpu computes': lambda: load('torch').ones(8, 8, device='cuda').matmul(
-        load('torch').ones(8, 8, device='cuda')).sum().item(),
+    'gpu computes': lambda: load('torch').ones(
+        8, 8, device='cuda').matrix_power(2).sum().item(),
     'distributed': lambda: load('torch').distributed.is_available(),
-    'torchvision': torchvision,
+    'torchvision': lambda: nms('torchvision.ops') and load(
+        'torchvision').__version__,
     'mmengine': None, 'cv2': None, 'mmcv': None,
     'mmlowformer': lambda: load('mmlowformer.models') and load(
         'mmlowformer').__version__,
@@ -177,42 +176,31 @@ STACK: dict[str, Callable | None] = {
         'retinanet_lowformer_b0_coco').model.backbone.type,
     'pretrained': pretrained, 'checkpoint': checkpoint,
     'mmcv._ext': None, 'ops': ops,
-    # Errors of these three count if there is a GPU.
-    'ops on gpu': lambda: len(load('mmcv.ops').nms(
-        *two_equal_boxes('cuda'), 0.5)[1]),
+    # Errors of these count if there is a GPU.
+    'ops on gpu': lambda: nms('mmcv.ops', 'cuda'),
     'focal loss in bf16': focal_loss}
 
 
-def look_up(library: str) -> None:
-    if load(f'{library}.registry').MODELS.get('mmlowformer.LowFormer') is None:
-        raise KeyError('mmlowformer.LowFormer is not in the '
-                       f'{library}::model registry')
-
-
-def base_config(library: str) -> None:
-    from mmengine.config import Config
-    with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, 'config.py')
-        with open(file, 'w') as stream:
-            stream.write(f"_base_ = '{library}::_base_/default_runtime.py'\n")
-        Config.fromfile(file)
+def library_steps(name: str) -> dict[str, Callable | None]:
+    base = f"_base_ = '{name}::_base_/default_runtime.py'"
+    return {
+        name: None, f'{name}.models': None,
+        f'{name}.datasets': None, f'{name}.evaluation': None,
+        f'{name} look-up': lambda: str(load(f'{name}.registry').MODELS.build(
+            dict(type='mmlowformer.LowFormer', arch='b0')).arch),
+        f'{name} base': lambda: len(load(
+            'mmengine.config').Config.fromstring(base, '.py'))}
 
 
 def main(subject: str, path: str) -> None:
     # Modules beside this file must not hide others of the same name.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
-    steps = STACK
     if subject == 'stack':
         run('versions', versions)
         run('installed', installed)
-    else:
-        steps = {
-            subject: None, f'{subject}.models': None,
-            f'{subject}.datasets': None, f'{subject}.evaluation': None,
-            f'{subject} look-up': lambda: look_up(subject),
-            f'{subject} base': lambda: base_config(subject)}
     sys.path.append(path)
+    steps = STACK if subject == 'stack' else library_steps(subject)
     for name, function in steps.items():
         run(name, function)
 

@@ -14,16 +14,18 @@ from .environment import (
     skipped,
     warning,
 )
-from .machine import has_gpu
 
-LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain')
+# The libraries, and the tasks that need them.
+LIBRARIES = dict(mmdet=('detection', 'mot'), mmseg=('segmentation', ),
+                 mmpretrain=('classification', ))
 # mmcv's nms takes at most 1.8 times as long as torchvision's if compiled with
 # -O2 or -O3, and 8 to 16 times as long without optimization.
 SLOW = 2.5
 WRONG_MMCV = 'AssertionError: MMCV=={} is used but incompatible.'
 
 
-def imports(module: str, env: Environment) -> CheckResult:
+def imports(module: str, env: Environment,
+            text: str = 'importing it fails') -> CheckResult:
     error = env.error(module)
     if env.absent(module):
         if module in ('mmengine', 'mmcv'):
@@ -31,8 +33,7 @@ def imports(module: str, env: Environment) -> CheckResult:
                      'installed')
         return missing('not installed', error, fixes.install(env, module))
     if error:
-        return broken('importing it fails', error,
-                      fixes.fix_import(env, module))
+        return broken(text, error, fixes.fix_import(env, module))
     return ok(env[module])
 
 
@@ -62,8 +63,7 @@ def families(env: Environment) -> CheckResult | None:
         return None
     if not doubled and not (forks and others):
         return ok('the maintained forks (onedl-*)' if forks else "OpenMMLab's")
-    fix = fixes.keep_family(
-        forks if len(forks) > len(others) else others, env)
+    fix = fixes.keep_family(max(others, forks, key=len), installed, env)
     symptom = WRONG_MMCV.format(env['mmcv'] or '...')
     if not doubled:
         return warning(f'{forks[0]} beside {others[0]}: both families in one '
@@ -111,11 +111,8 @@ def numpy(env: Environment) -> CheckResult:
 
 
 def torchvision(env: Environment) -> CheckResult:
-    error = env.error('torchvision')
-    if not error or env.absent('torchvision'):
-        return imports('torchvision', env)
-    return broken(f'{env.versions.get("torchvision")} is not that of torch '
-                  f'{env["torch"]}', error, fixes.install(env, 'torchvision'))
+    return imports('torchvision', env, f'{env.versions.get("torchvision")} is '
+                   f'not that of torch {env["torch"]}')
 
 
 def mmcv(env: Environment) -> CheckResult:
@@ -130,17 +127,18 @@ def mmcv(env: Environment) -> CheckResult:
 
 def ops(env: Environment) -> CheckResult:
     ratio = env['ops']
-    build = fixes.build_mmcv(env)
     if error := env.error('mmcv._ext') or env.error('ops'):
-        if 'undefined symbol' in error:
-            return broken(f'compiled for another torch than {env["torch"]}',
-                          error, build)
-        if not env.absent('mmcv._ext'):
-            return broken('they do not run', error, build)
-        if 'mmcv-lite' not in env.versions:
-            return broken('mmcv was installed without them', error, build)
-        return (broken if env.needs_ops else missing)(
-            'none, this is mmcv-lite', error, build)
+        lite = env.absent('mmcv._ext') and 'mmcv-lite' in env.versions
+        if lite:
+            text = 'none, this is mmcv-lite'
+        elif env.absent('mmcv._ext'):
+            text = 'mmcv was installed without them'
+        elif 'undefined symbol' in error:
+            text = f'compiled for another torch than {env["torch"]}'
+        else:
+            text = 'they do not run'
+        return (missing if lite and not env.needs_ops else broken)(
+            text, error, fixes.build_mmcv(env))
     if ratio is None:
         return ok('nms runs; not timed, torchvision does not work')
     text = f"nms takes {ratio:.1f} x torchvision's time"
@@ -152,7 +150,7 @@ def ops(env: Environment) -> CheckResult:
 
 
 def ops_on_gpu(env: Environment) -> CheckResult | None:
-    if not has_gpu(env) or env.error('ops'):
+    if not env.has_gpu or env.error('ops'):
         return None
     if error := env.error('ops on gpu'):
         text = ('the ops were compiled for the CPU only'
@@ -189,7 +187,7 @@ def backbone(env: Environment) -> CheckResult:
                       "KeyError: 'mmlowformer.LowFormer is not in the "
                       "mmdet::model registry'; the reason, which MMEngine "
                       f'hides, is {error}',
-                      fixes.fix_import(env, failed, again))
+                      fixes.fix_import(env, failed))
     if failed == 'forward':
         return broken('b0 cannot be built or computed', error,
                       fixes.TORCH_AGAIN)
@@ -203,7 +201,7 @@ def weights(env: Environment) -> CheckResult:
                       'export TMPDIR=/path/on/a/larger/disk')
     if error:
         return broken('init_cfg does not load weights as it should', error,
-                      fixes.install(env, 'mmengine', again=True))
+                      fixes.reinstall(env, 'mmengine'))
     text = 'loaded; those of another network are refused'
     if {'huggingface-hub', 'safetensors'} <= set(env.versions):
         return ok(text)
@@ -223,12 +221,12 @@ def library(name: str, env: Environment) -> CheckResult:
                 step.crashed or 'mmcv' in f'{step.error} {step.modules}'):
             return skipped('mmcv._ext')
         return broken(f'importing {failed} fails', step.error,
-                      fixes.fix_library(env, failed))
+                      fixes.fix_import(env, failed))
     if error := env.error(f'{name} look-up'):
         if env.error('mmlowformer'):
             return skipped('mmlowformer')
         return broken('does not find mmlowformer.LowFormer', error,
-                      fixes.install(env, 'mmengine', again=True))
+                      fixes.reinstall(env, 'mmengine'))
     base = env.error(f'{name} base')
     text = f'{env[name]}, finds mmlowformer.LowFormer'
     # Without pkg_resources all fail, which another check reports.

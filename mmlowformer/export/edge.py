@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .job import KEY, ExportJob, quiet_programs
+from .job import KEY, ExportJob, export_program, quiet_programs
 from .preprocessing import Preparation
 from .quantization import quantize_tflite
 from .requirements import need_pinned
@@ -59,7 +59,7 @@ def write_executorch(job: ExportJob, folder: Path) -> list[str]:
         if flatc.is_file():
             os.environ.setdefault('FLATC_EXECUTABLE', str(flatc))
         program = exir.to_edge_transform_and_lower(
-            job.make_program(),
+            export_program(job.model, job.shape),
             partitioner=[xnnpack.XnnpackPartitioner()],
             # The format's metadata: a method that returns them.
             constant_methods={KEY: job.metadata[KEY]},

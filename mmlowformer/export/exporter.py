@@ -1,11 +1,9 @@
 """From a checkpoint to folders of verified files."""
 import functools
-import io
 import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ from ..runtime.model_spec import (
     allow_unverified,
     sha256,
 )
-from ..runtime.predictor import letterbox_params, tensor
-from ..runtime.preprocess import prepare
+from ..runtime.predictor import letterbox, tensor
 from ..runtime.schema import FAILED, NOT_VERIFIED, VERIFIED
 from ..runtime.sessions import InferenceError
 from ..utils.console import show
@@ -213,7 +210,6 @@ class Exporter:
             description.sha256 = dict(
                 checkpoint=sha256(self.checkpoint),
                 **{name: sha256(folder / name) for name in description.files})
-            description.check()
             description.write(folder)
         except BaseException as error:
             shutil.rmtree(folder)
@@ -254,8 +250,8 @@ class Exporter:
 
     def _verify(self, folder: Path, job: ExportJob) -> ExportResult:
         result = ExportResult(folder, VERIFIED)
-        with ExitStack() as stack:
-            images = self._images(stack)
+        with tempfile.TemporaryDirectory() as scratch:
+            images = self._images(scratch)
             verifier = Verifier(
                 folder, self.trained, self.example,
                 strict=job.description.precision == 'float32')
@@ -278,16 +274,12 @@ class Exporter:
                     folder / COMPARISON_IMAGE)
         return result
 
-    def _images(self, stack: ExitStack) -> list[str]:
+    def _images(self, scratch: str) -> list[str]:
         """Images named by the user, of the config, or generated ones."""
-        files = list(self.config.images) or self.metric.files(IMAGES)
-        if files:
+        if files := list(self.config.images) or self.metric.files(IMAGES):
             return files
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        with redirect_stdout(io.StringIO()):
-            make_dataset(folder, train=1, val=GENERATED,
-                         size=max(self.example))
-        return sorted(map(str, Path(folder, 'coco/val2017').iterdir()))
+        make_dataset(scratch, train=1, val=GENERATED, size=max(self.example))
+        return sorted(map(str, Path(scratch, 'coco/val2017').iterdir()))
 
     def _compare_metrics(self, result: ExportResult, description: Description
                          ) -> None:
@@ -341,8 +333,8 @@ class Exporter:
                       'are usual'))
         first, *steps = description.prepare
         for file in files:
-            image = prepare(read(file, first['library']), steps,
-                            **letterbox_params(description)).image
+            image = letterbox(description, read(file, first['library']),
+                              steps).image
             if min(image.shape[:2]) >= description.input['least_size']:
                 yield tensor(description, image)
 

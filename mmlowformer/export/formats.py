@@ -1,5 +1,4 @@
 """The export formats: what each supports, and its writer."""
-import difflib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..config.build_errors import similar
 from ..errors import UserError
 from ..utils.imports import pinned
 from .comparison import EDGE_MAP_ERROR, MAP_ERROR
@@ -17,7 +17,7 @@ from .edge import (
     write_ncnn,
     write_tflite,
 )
-from .job import KEY, ExportJob, quiet
+from .job import KEY, ExportJob, export_program, quiet
 from .quantization import quantize_onnx, quantize_openvino
 from .requirements import (
     INT8_PACKAGES,
@@ -70,10 +70,11 @@ def write_float32_onnx(job: ExportJob, file: Path) -> None:
     """Write the ONNX file that the other precisions are made of."""
     with quiet():
         torch.onnx.export(
-            job.make_program(), (), str(file), opset_version=OPSET,
+            # A program with NMS cannot be written as ONNX twice.
+            export_program(job.model, job.shape), (), str(file),
+            opset_version=OPSET, external_data=False, verbose=False,
             input_names=[job.description.input['name']],
-            output_names=job.model.output_names, verbose=False,
-            external_data=False)
+            output_names=job.model.output_names)
 
 
 def _convert_to_float16(file: Path) -> None:
@@ -144,7 +145,7 @@ def write_pt2(job: ExportJob, folder: Path) -> list[str]:
     """Write ``model.pt2``, for ``torch.export.load``."""
     with quiet():
         torch.export.save(
-            job.make_program(), str(folder / 'model.pt2'),
+            export_program(job.model, job.shape), str(folder / 'model.pt2'),
             extra_files={KEY: job.metadata[KEY]})
     return ['model.pt2']
 
@@ -169,10 +170,8 @@ def find_formats(names: str) -> list[Format]:
     found: dict[str, Format] = {}
     for name in filter(None, map(str.strip, names.lower().split(','))):
         if name not in FORMATS:
-            close = difflib.get_close_matches(name, FORMATS, n=1)
-            hint = f'. Did you mean {close[0]}?' if close else ''
             raise UserError(f'--format {name}: choose from '
-                            f'{", ".join(FORMATS)}{hint}')
+                            f'{", ".join(FORMATS)}{similar(name, FORMATS)}')
         found[name] = FORMATS[name]
     if not found:
         raise UserError(f'--format: name some of {", ".join(FORMATS)}')

@@ -60,13 +60,6 @@ class ExportJob:
     # Yields images (1, 3, h, w) for 8 bits.
     calibration: Callable[[], Iterator[np.ndarray]] = lambda: iter(())
 
-    def make_program(self) -> ExportedProgram:
-        """Export with torch, again for each file.
-
-        A program with NMS cannot be written as ONNX twice.
-        """
-        return export_program(self.model, self.shape)
-
     @property
     def metadata(self) -> dict[str, str]:
         """Entries for the file itself: the description, and common keys."""

@@ -2,6 +2,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from mmengine.config import Config
@@ -16,13 +17,11 @@ from ..runtime.model_spec import Description
 from .formats import Format
 from .job import LEAST_SIDE, InputShape
 from .preprocessing import prepare_steps
+from .requirements import INT8_PACKAGES, PACKAGES
 from .wrappers import ExportWrapper
 
-PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
-            'mmsegmentation', 'mmpretrain', 'onnx', 'onnxscript',
-            'onnxruntime', 'openvino', 'nncf', 'pnnx', 'ncnn', 'executorch',
-            'litert-torch', 'ai-edge-litert', 'ai-edge-quantizer',
-            'coremltools')
+HOSTS = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet',
+         'mmsegmentation', 'mmpretrain')
 
 
 def describe(trained: TrainedModel, model: ExportWrapper, shape: InputShape,
@@ -85,7 +84,8 @@ def describe_outputs(model: ExportWrapper, shape: InputShape) -> list[dict]:
 def versions() -> dict[str, str]:
     """Versions of this package and of all that may take part in an export."""
     found = dict(mmlowformer=__version__, python=platform.python_version())
-    for name in PACKAGES:
+    for name in dict.fromkeys((*HOSTS, *chain(
+            *PACKAGES.values(), *INT8_PACKAGES.values()))):
         for installed in (name, f'onedl-{name}'):
             try:
                 found[installed] = importlib.metadata.version(installed)

@@ -1,9 +1,8 @@
 """Weights and activations of 8 bits, calibrated on training images."""
-from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 
 from .job import ExportJob, quiet, quiet_programs
@@ -26,18 +25,6 @@ def sums_are_exact() -> bool:
     return any(name in text for name in DOT_PRODUCTS)
 
 
-class _CalibrationReader:
-    """Calibration images as ONNX Runtime reads them."""
-
-    def __init__(self, images: Iterator[np.ndarray], name: str):
-        self._images, self._name = images, name
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next image, by the name of the input."""
-        image = next(self._images, None)
-        return None if image is None else {self._name: image}
-
-
 def quantize_onnx(job: ExportJob, file: Path) -> None:
     """Quantize convolutions and linear layers per channel, in QDQ format.
 
@@ -47,14 +34,15 @@ def quantize_onnx(job: ExportJob, file: Path) -> None:
     shape_inference = need_pinned(
         'onnxruntime.quantization.shape_inference')
     prepared = file.with_name('prepared.onnx')
+    name = job.description.input['name']
+    images = ({name: image} for image in job.calibration())
     with quiet():
         shape_inference.quant_pre_process(
             str(file), str(prepared), skip_symbolic_shape=True)
         try:
             quantization.quantize_static(
                 str(prepared), str(file),
-                _CalibrationReader(job.calibration(),
-                                   job.description.input['name']),
+                SimpleNamespace(get_next=lambda: next(images, None)),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=['Conv', 'ConvTranspose', 'Gemm'],
                 per_channel=True, reduce_range=not sums_are_exact(),

@@ -1,6 +1,6 @@
 """Timing an export and its checkpoint side by side."""
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,14 @@ def time_models(folders: Sequence[Path], model: ExportWrapper,
                 size: tuple[int, int]) -> list[dict]:
     """Time torch, and each runtime in float32 and in its own precision.
 
-    All take turns, with the same images and as many threads as torch has.
-    Returns name, precision of the weights ('' of the checkpoint) and
-    milliseconds per image of each.
+    All take the same images, and as many threads as torch has. The
+    ``weights`` of the checkpoint are ''.
     """
     count = read_description(folders[0]).batch or 1
     images = np.full((count, 3, *size), 127, np.float32)
     name = f'torch {torch.__version__.split("+")[0]}, eager'
-    timed = {(name, ''): Candidate(_torch_call(model, images))}
+    timed = {(name, ''): Candidate(functools.partial(
+        torch.no_grad()(model.forward), torch.from_numpy(images)))}
     for folder in folders:
         description = read_description(folder)
         for precision in ('float32', DEFAULT):
@@ -43,16 +43,6 @@ def time_models(folders: Sequence[Path], model: ExportWrapper,
     return [dict(name=name, weights=weights, milliseconds=round(
         1e3 * median(candidate.seconds) / count, 2))
         for (name, weights), candidate in timed.items()]
-
-
-def _torch_call(model: ExportWrapper, images: np.ndarray) -> Callable:
-    tensor = torch.from_numpy(images)
-
-    def call() -> None:
-        with torch.no_grad():
-            model(tensor)
-
-    return call
 
 
 def slower_note(speed: list[dict]) -> str:

@@ -17,7 +17,7 @@ from ..predict.pipeline import Pipeline
 from ..predict.results import result_of
 from ..predict.trained_model import TrainedModel
 from ..runtime import ExportedPredictor
-from ..runtime.postprocess import Geometry, postprocess
+from ..runtime.postprocess import postprocess
 from ..runtime.predictor import compute, tensor
 from ..utils.images import read
 from ..utils.text import counted
@@ -202,8 +202,7 @@ class Verifier:
         # Resizing to a fixed size is part of the export.
         prepared = self.predictor.prepare(file)
         outputs, = self.reference.outputs([prepared.image])
-        return vars(postprocess(self.description, outputs,
-                                Geometry(*prepared[1:])))
+        return vars(postprocess(self.description, outputs, prepared))
 
     def _worst(self, where: str, errors: Iterable[tuple[str, float, float]]
                ) -> Iterator[Comparison]:

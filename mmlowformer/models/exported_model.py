@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..registry import MODELS
 from ..runtime.model_spec import read_description
-from ..runtime.postprocess import Geometry, postprocess
-from ..runtime.predictor import compute, letterbox_params, tensor
-from ..runtime.preprocess import prepare
+from ..runtime.postprocess import postprocess
+from ..runtime.predictor import compute, letterbox, tensor
 from ..runtime.results import Classification, Detections, Result, Segmentation
 from ..runtime.sessions import open_session
 
@@ -74,7 +73,7 @@ class ExportedModel(BaseModel):
 
     def _find(self, inputs: Tensor, sample: BaseDataElement) -> Result:
         image = inputs.numpy().transpose(1, 2, 0)
-        prepared = prepare(image, [], **letterbox_params(self.description))
+        prepared = letterbox(self.description, image, [])
         outputs = compute(self.session, tensor(self.description,
                                                prepared.image))
         before = sample.get('scale_factor') or (1., 1.)
@@ -82,8 +81,9 @@ class ExportedModel(BaseModel):
         return postprocess(
             self.description,
             {name: value[0] for name, value in outputs.items()},
-            Geometry(sample.get('ori_shape', image.shape[:2]), scale,
-                     prepared.size))
+            prepared._replace(
+                original=sample.get('ori_shape', image.shape[:2]),
+                scale=scale))
 
     @staticmethod
     def _fill(sample: BaseDataElement, found: Result) -> BaseDataElement:

@@ -142,17 +142,13 @@ def _save(file: Path, machine: str, times: dict[str, Seconds]) -> None:
     content = _load(file)
     content.setdefault(machine, {}).update(times)
     try:
-        _replace(file, content)
+        # Other processes may do the same at this time.
+        with (atomic_write(file, f'.{uuid4().hex}.part') as part,
+              part.open('x', encoding='utf-8') as stream):
+            json.dump(content, stream, indent=1)
     # A full disk: this process still knows the times.
     except OSError as error:
         _warn(file, error)
-
-
-def _replace(file: Path, content: dict[str, dict[str, Seconds]]) -> None:
-    # Other processes may do the same at this time.
-    with (atomic_write(file, f'.{uuid4().hex}.part') as part,
-          part.open('x', encoding='utf-8') as stream):
-        json.dump(content, stream, indent=1)
 
 
 def time_algorithms(conv: ConvSize) -> Seconds:

@@ -1,5 +1,4 @@
 """Find the images and videos named on a command line."""
-import difflib
 import glob
 import os
 import sys
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ..datasets.paths import IMAGES
-from ..errors import UserError
+from ..errors import UserError, similar
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
@@ -87,16 +86,13 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
         if not recursive:
             closed = len(folders)
             break
-    if ignored:
-        inputs.notes.append(f'{folder}: ignored {len(ignored)} file(s) '
-                            'without a suffix of images or videos, such as '
-                            f'{ignored[0]}')
-    if earlier:
-        inputs.notes.append(f'{folder}: ignored {earlier} sub-folder(s) with '
-                            'results of earlier runs')
-    if closed:
-        inputs.notes.append(f'{folder}: ignored {closed} sub-folder(s); -r '
-                            'includes them')
+    for number, what in (
+            (len(ignored), 'file(s) without a suffix of images or videos, '
+             f'such as {"".join(ignored[:1])}'),
+            (earlier, 'sub-folder(s) with results of earlier runs'),
+            (closed, 'sub-folder(s); -r includes them')):
+        if number:
+            inputs.notes.append(f'{folder}: ignored {number} {what}')
 
 
 def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
@@ -117,5 +113,4 @@ def _hint(path: str) -> str:
     parent, name = os.path.split(path)
     if not os.path.isdir(parent or '.'):
         return f' (folder {parent} does not exist)'
-    close = difflib.get_close_matches(name, os.listdir(parent or '.'), n=2)
-    return f'. Did you mean {" or ".join(close)}?' if close else ''
+    return similar(name, os.listdir(parent or '.'))

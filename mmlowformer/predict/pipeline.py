@@ -39,7 +39,8 @@ class Pipeline:
 
     def __init__(self, transforms: list[dict], scope: str):
         steps = [step for step in transforms
-                 if not _loads_annotations(kind_of(step))]
+                 if kind_of(step).startswith('LoadImage')
+                 or not kind_of(step).startswith('Load')]  # annotations
         if not steps or not kind_of(steps[0]).startswith('LoadImage'):
             raise UserError('the test pipeline of the config does not begin '
                             'with LoadImageFromFile')
@@ -110,10 +111,6 @@ class Pipeline:
                             + unprocessable(image.shape[:2], error)
                             ) from error
         return PreparedImage(name, np.ascontiguousarray(image, np.uint8), data)
-
-
-def _loads_annotations(kind: str) -> bool:
-    return kind.startswith('Load') and not kind.startswith('LoadImage')
 
 
 def _record(path: str) -> dict:

@@ -39,17 +39,11 @@ WORKERS = min(4, os.cpu_count() or 1)
 
 
 class StreamItem(NamedTuple):
-    """The result of one of several images, or its error.
+    """The result of one of several images, or its error."""
 
-    Attributes:
-        position (int): Index of the image, from 0.
-        result (Result, optional): Its prediction; None after an error.
-        error (UserError, optional): The error, which names the image.
-    """
-
-    position: int
+    position: int  # of the image, from 0
     result: Result | None = None
-    error: UserError | None = None
+    error: UserError | None = None  # names the image
 
     def get(self) -> Result:
         """Return the result, or raise the error."""
@@ -293,11 +287,9 @@ class Predictor:
 
 
 def _readers() -> ThreadPoolExecutor:
-    """Threads that read images, each without further OpenMP threads.
-
-    More threads than processors would delay each synchronization of those
-    that compute.
-    """
+    """Threads that read images, each without further OpenMP threads."""
+    # More threads than processors would delay each synchronization of those
+    # that compute.
     threads = torch.get_num_threads()
     barrier = threading.Barrier(WORKERS)
 

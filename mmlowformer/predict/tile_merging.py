@@ -82,14 +82,12 @@ def _covered(box: Tensor, others: Tensor) -> Tensor:
 
 
 class LogitsStitcher:
-    """Labels an image's pixels by the mean of its tiles' logits.
-
-    To save memory it keeps logits only where later tiles overlap.
-    """
+    """Labels an image's pixels by the mean of its tiles' logits."""
 
     def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
         self.labels = torch.zeros(shape, dtype=torch.int64)
         self._later = list(tiles)
+        # To save memory: only where later tiles overlap.
         self._overlaps: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(
             list)
 

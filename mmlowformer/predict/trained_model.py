@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 
 from ..checkpoint.compatibility import check_finite, fitting_state_dict
 from ..checkpoint.download import local_checkpoint
@@ -24,6 +24,7 @@ from ..config.loading import (
     read_config,
 )
 from ..config.requirements import require_scope
+from ..datasets.checks.check_datasets import dataset_class
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
@@ -57,10 +58,7 @@ class TrainedModel(NamedTuple):
 def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
                device: str = 'cpu', deploy: bool | dict | None = None,
                trust_config: bool = False) -> TrainedModel:
-    """Build a model and load its weights without running the file's code.
-
-    The model of a multi-object tracker is its detector.
-    """
+    """Build a model, or the detector of a tracker, and load its weights."""
     if is_exported(checkpoint):
         return _load_exported(checkpoint, config, device,
                               deploy not in (None, False), trust_config)
@@ -147,10 +145,8 @@ def _pipeline(cfg: Config) -> list[dict]:
 def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
     """Names and colors of the classes, from the first source that has them."""
     dataset = next(test_sets(cfg), {})
-    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
-        kind = registry.get(dataset['type']) if dataset.get('type') else None
     for meta in (trained_meta(content), dataset.get('metainfo'),
-                 getattr(kind, 'METAINFO', None)):
+                 getattr(dataset_class(dataset, cfg), 'METAINFO', None)):
         if not isinstance(meta, dict):
             continue
         names = meta.get('classes')

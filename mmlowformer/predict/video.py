@@ -21,10 +21,9 @@ class VideoReader:
 
     def __init__(self, source: str):
         self.source, self.frames = source, 0
-        # OpenCV takes no names with undecodable bytes.
         if source != source.encode(errors='replace').decode():
-            raise UserError(f'video {source} has a name that OpenCV cannot '
-                            'take: rename it')
+            raise UserError(f'video {source} has a name with undecodable '
+                            'bytes, which OpenCV cannot take: rename it')
         is_file = Path(source).is_file()
         if is_file and not Path(source).stat().st_size:
             raise UserError(f'video {source} is empty (0 bytes)')
@@ -43,10 +42,8 @@ class VideoReader:
         """Yield frames ``(h, w, 3)`` in BGR, resized to the first one."""
         size = None
         with contextlib.closing(self):
-            while True:
-                success, frame = self._capture.read()
-                if not success:
-                    break
+            while (found := self._capture.read())[0]:
+                frame = found[1]
                 size = size or frame.shape[1::-1]
                 if frame.shape[1::-1] != size:
                     frame = cv2.resize(frame, size)
@@ -62,13 +59,13 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes pictures to an MP4 file."""
+    """Writes pictures to an MP4 file, all in the size of the first."""
 
     def __init__(self, file: Path, fps: float):
         self.file, self.fps = file, fps
         self.frames = 0
         self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
+        self._shown = self._size = (0, 0)
 
     def add(self, result: Result) -> None:
         """Draw and append a frame."""
@@ -79,7 +76,7 @@ class VideoWriter:
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders need even sides.
-            width, height = picture.size
+            self._shown = width, height = picture.size
             self._size = (width + width % 2, height + height % 2)
             self._writer = cv2.VideoWriter(
                 str(self.file), cv2.VideoWriter.fourcc(*'mp4v'), self.fps,
@@ -89,7 +86,8 @@ class VideoWriter:
                                 'OpenCV has no MPEG-4 encoder; add '
                                 '--no-pictures')
         frame = Image.new('RGB', self._size)
-        frame.paste(picture)
+        frame.paste(picture if picture.size == self._shown else
+                    picture.resize(self._shown))
         self._writer.write(np.asarray(frame)[..., ::-1])
         self.frames += 1
 

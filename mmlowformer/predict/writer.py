@@ -7,9 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError
 from ..runtime.results import Detections, Result, Segmentation
-from ..utils.files import check_new_folder, replace_text
+from ..utils.files import check_new_folder, replace_text, unused
 from .file_names import file_name, short_path
 from .inputs import RECORDS
 from .video import FORMAT, VideoWriter
@@ -23,12 +24,8 @@ def output_folder(named: str | None, default: str) -> Path:
     if named:
         check_new_folder(named)
         return Path(named)
-    folder, number = Path(default), 1
-    while os.path.lexists(folder) and (
-            not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = Path(f'{default}-{number}')
-    return folder
+    return unused(default, lambda folder: os.path.lexists(folder) and (
+        not folder.is_dir() or any(folder.iterdir())))
 
 
 class CocoIdMapper:
@@ -41,15 +38,11 @@ class CocoIdMapper:
         self._categories: dict[str, int] = {}
         if ann_file is None:
             return
-        try:
-            content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
-            self._images = {image['file_name']: image['id']
-                            for image in content['images']}
-            self._categories = {category['name']: category['id']
-                                for category in content['categories']}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'--ann-file {ann_file} cannot be read as COCO '
-                            f'annotations: {error!r}') from error
+        content = read_coco(ann_file)
+        self._images = {image['file_name']: image['id']
+                        for image in content['image_records']}
+        self._categories = dict(zip(content['categories'],
+                                    content['category_ids']))
         missing = [name for name in classes if name not in self._categories]
         if missing:
             raise UserError(f'--ann-file {ann_file} has no category '
@@ -148,12 +141,9 @@ class Writer:
 
     def free(self, kind: str, name: str) -> Path:
         """Choose a file that no other result has."""
-        wanted = file = self.folder / kind / short_path(name)
-        number = 1
         # Some file systems ignore case.
-        while str(file).lower() in self._taken:
-            number += 1
-            file = wanted.with_stem(f'{wanted.stem}-{number}')
+        file = unused(self.folder / kind / short_path(name),
+                      lambda file: str(file).lower() in self._taken)
         self._taken.add(str(file).lower())
         return file
 

@@ -89,14 +89,11 @@ class Description:
         return 1 if by_model else self.padding['divisor']
 
     def write(self, folder: Path) -> None:
-        """Write ``model.json``."""
+        """Check that a reader will accept it, and write ``model.json``."""
         values = dict(dict(schema=self.schema), **asdict(self))
+        _check(values, 'the description of this model')
         (folder / FILE).write_text(
             json.dumps(values, indent=1) + '\n', encoding='utf-8')
-
-    def check(self) -> None:
-        """Make sure that a reader will accept it."""
-        _check(asdict(self), 'the description of this model')
 
 
 def is_exported(folder: str | Path) -> bool:

@@ -1,24 +1,16 @@
 """From the outputs of an exported model to predictions."""
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from .box_decoding import decode_boxes, nms
 from .model_spec import Description
+from .preprocess import PreprocessedImage
 from .results import Classification, Detections, Features, Result, Segmentation
 
 
-class Geometry(NamedTuple):
-    """The resizing of an image, see ``PreprocessedImage``."""
-
-    original: tuple[int, int]
-    scale: tuple[float, float]
-    size: tuple[int, int]
-
-
 def postprocess(description: Description, outputs: Mapping[str, np.ndarray],
-         geometry: Geometry) -> Result:
+                geometry: PreprocessedImage) -> Result:
     """Convert the outputs for an image to a result."""
     if description.task == 'detection':
         return _detections(description, outputs, geometry)
@@ -31,7 +23,7 @@ def postprocess(description: Description, outputs: Mapping[str, np.ndarray],
 
 
 def _detections(description: Description, outputs: Mapping[str, np.ndarray],
-                geometry: Geometry) -> Detections:
+                geometry: PreprocessedImage) -> Detections:
     if 'boxes' in outputs:
         found = outputs['labels'] >= 0
         boxes, scores, labels = (outputs[name][found] for name in
@@ -46,7 +38,7 @@ def _detections(description: Description, outputs: Mapping[str, np.ndarray],
 
 
 def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
-             geometry: Geometry) -> list[np.ndarray]:
+             geometry: PreprocessedImage) -> list[np.ndarray]:
     decoding = description.decoding
     levels = range(len(decoding['levels']))
     boxes, scores, labels = decode_boxes(
@@ -58,11 +50,12 @@ def _decoded(description: Description, outputs: Mapping[str, np.ndarray],
 
 
 def _segmentation(description: Description,
-                  outputs: Mapping[str, np.ndarray], geometry: Geometry
-                  ) -> Segmentation:
+                  outputs: Mapping[str, np.ndarray],
+                  geometry: PreprocessedImage) -> Segmentation:
     height, width = geometry.size
-    logits = resize_maps(outputs['logits'][:, :height, :width],
-                     geometry.original, description.decoding['align_corners'])
+    logits = resize_maps(
+        outputs['logits'][:, :height, :width], geometry.original,
+        description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
     return Segmentation(mask=mask.astype(np.int64), logits=logits,
@@ -70,7 +63,7 @@ def _segmentation(description: Description,
 
 
 def resize_maps(maps: np.ndarray, size: tuple[int, int],
-            align_corners: bool = False) -> np.ndarray:
+                align_corners: bool = False) -> np.ndarray:
     """Bilinear interpolation as in torch, without antialiasing."""
     if maps.shape[1:] == tuple(size):
         return maps

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..utils.images import read
 from .model_spec import Description, read_description
-from .postprocess import Geometry, postprocess
+from .postprocess import postprocess
 from .preprocess import PreprocessedImage, prepare
 from .results import Detections, Result
 from .sessions import DEFAULT, Session, open_session
@@ -94,8 +94,7 @@ class ExportedPredictor:
         seconds = time.perf_counter() - started
         result = postprocess(
             self.description,
-            {name: value[0] for name, value in outputs.items()},
-            Geometry(*prepared[1:]))
+            {name: value[0] for name, value in outputs.items()}, prepared)
         if isinstance(result, Detections):
             result = result.above(self.score_thr)
         return replace(
@@ -104,24 +103,13 @@ class ExportedPredictor:
             seconds=seconds)
 
     def prepare(self, source: 'Source', name: str = '') -> PreprocessedImage:
-        """Read and resize an image for :func:`tensor`.
-
-        Args:
-            source (Source): The image.
-            name (str): Its name in errors. Defaults to its path.
-
-        Returns:
-            PreprocessedImage: The resized image.
-
-        Raises:
-            UserError: If it cannot be read, or is too small.
-        """
+        """Read and resize an image, whose name is for errors."""
         first, *steps = self.description.prepare
-        prepared = prepare(read(source, first['library']), steps,
-                           **letterbox_params(self.description))
+        prepared = letterbox(self.description, read(source, first['library']),
+                             steps)
         least = self.description.input['least_size']
-        if min(prepared.image.shape[:2]) < least:
-            height, width = prepared.image.shape[:2]
+        height, width = prepared.image.shape[:2]
+        if min(height, width) < least:
             raise UserError(f'{name or _name_of(source) or "the image"} is '
                             f'too small: {width}x{height} pixels after '
                             f'resizing, at least {least} on each side are '
@@ -133,36 +121,24 @@ def _name_of(source) -> str:
     return str(source) if isinstance(source, (str, Path)) else ''
 
 
-def letterbox_params(description: Description) -> dict:
-    """Arguments of :func:`.preprocess.prepare` for a model."""
-    return dict(size=description.size, multiple=description.multiple,
-                padding=_padding(description))
-
-
-def _padding(description: Description) -> tuple[float, ...]:
-    """The color that the model's own padding stands for, BGR."""
-    mean, std = description.input['mean'], description.input['std']
+def letterbox(description: Description, image: np.ndarray,
+              steps: list[dict]) -> PreprocessedImage:
+    """Resize an image by steps, and pad it as a model needs it."""
+    # The color that the model's own padding stands for.
     color = [center + description.padding['value'] * width
-              for center, width in zip(mean, std)]
-    return tuple(_in_order(color, description))
-
-
-def _in_order(channels: list, description: Description) -> list:
-    """Between BGR and the order of the model, both ways."""
-    rgb = description.input['channel_order'] == 'RGB'
-    return channels[::-1] if rgb else channels
+             for center, width in zip(description.input['mean'],
+                                      description.input['std'])]
+    if description.input['channel_order'] == 'RGB':
+        color.reverse()
+    return prepare(image, steps, description.size, color,
+                   description.multiple)
 
 
 def tensor(description: Description, *images: np.ndarray) -> np.ndarray:
-    """Convert an image to the input of the network."""
-    return as_tensor(description.input['channel_order'], *images)
-
-
-def as_tensor(channel_order: str, *images: np.ndarray) -> np.ndarray:
-    """Images as one array."""
+    """Images in BGR as the input of the network."""
     batch = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
-    return np.ascontiguousarray(
-        batch[:, ::-1] if channel_order == 'RGB' else batch)
+    return np.ascontiguousarray(batch[:, ::-1] if description.input[
+        'channel_order'] == 'RGB' else batch)
 
 
 def compute(session: Session, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Preprocessing images as in the checkpoint's test pipeline."""
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class PreprocessedImage(NamedTuple):
 
 def prepare(image: np.ndarray, steps: list[dict],
             size: tuple[int, int] | None = None,
-            padding: tuple[float, ...] = (0., 0., 0.), multiple: int = 1
+            padding: Sequence[float] = (0., 0., 0.), multiple: int = 1
             ) -> PreprocessedImage:
     """Apply steps, fit an image into a size, and pad it."""
     height, width = image.shape[:2]

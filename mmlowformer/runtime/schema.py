@@ -30,30 +30,30 @@ def _wrong(value: object, where: str, needed: str) -> ValueError:
                       f'{needed}')
 
 
-def _one_of(*known: object) -> Check:
+def _rule(needed: str, holds: Callable[[Any], bool]) -> Check:
     def check(value: Any, where: str) -> None:
-        # Types count, as True == 1 == 1.0.
-        if not any(type(value) is type(item) and value == item
-                   for item in known):
-            raise _wrong(value, where, ' or '.join(map(repr, known)))
+        if not holds(value):
+            raise _wrong(value, where, needed)
     return check
+
+
+def _one_of(*known: object) -> Check:
+    # Types count, as True == 1 == 1.0.
+    return _rule(' or '.join(map(repr, known)), lambda value: any(
+        type(value) is type(item) and value == item for item in known))
 
 
 def _text(most: int = 1000, least: int = 0) -> Check:
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, str) or not least <= len(value) <= most:
-            raise _wrong(value, where, f'a text of {least} to {most} letters')
-    return check
+    return _rule(f'a text of {least} to {most} letters', lambda value: (
+        isinstance(value, str) and least <= len(value) <= most))
 
 
 def _number(least: float = -1e6, most: float = 1e6, kind=(int, float)
             ) -> Check:
-    def check(value: Any, where: str) -> None:
-        if isinstance(value, bool) or not isinstance(value, kind) or not (
-                least <= value <= most):
-            name = 'an integer' if kind is int else 'a number'
-            raise _wrong(value, where, f'{name} from {least:g} to {most:g}')
-    return check
+    name = 'an integer' if kind is int else 'a number'
+    return _rule(f'{name} from {least:g} to {most:g}', lambda value: (
+        isinstance(value, kind) and not isinstance(value, bool)
+        and least <= value <= most))
 
 
 def _integer(least: int, most: int) -> Check:
@@ -101,22 +101,16 @@ def _any_of(*checks: Check) -> Check:
     return check
 
 
-def _sha256(value: Any, where: str) -> None:
-    if not isinstance(value, str) or not re.fullmatch('[0-9a-f]{64}', value):
-        raise _wrong(value, where, 'a sha256')
-
-
 def _anything(value: Any, where: str) -> None:
     """For values that only people read, or that are checked elsewhere."""
 
 
-def _file(value: Any, where: str) -> None:
-    _text(255, 1)(value, where)
-    parts = value.split('/')
-    if not value.isprintable() or any(
-            part in ('', '.', '..') for part in parts) or any(
-            letter in value for letter in '\\:') or value == 'model.json':
-        raise _wrong(value, where, 'the name of a file in the folder')
+def _is_file(name: Any) -> bool:
+    """Whether it can be the name of a file in the folder."""
+    return (isinstance(name, str) and 0 < len(name) <= 255
+            and name.isprintable() and name != 'model.json'
+            and not {'', '.', '..'} & set(name.split('/'))
+            and not {'\\', ':'} & set(name))
 
 
 def _step(value: Any, where: str) -> None:
@@ -130,6 +124,9 @@ def _step(value: Any, where: str) -> None:
 
 
 _SIDE, _BOOL = _integer(1, SIDE), _one_of(False, True)
+_FILE = _rule('the name of a file in the folder', _is_file)
+_SHA256 = _rule('a sha256', lambda value: isinstance(value, str)
+                and bool(re.fullmatch('[0-9a-f]{64}', value)))
 _COLOR = _list(_integer(0, 255), 3, 3)
 _THREE, _FOUR = (_list(_number(), count, count) for count in (3, 4))
 _LIBRARY = _one_of(*INTERPOLATIONS)
@@ -157,7 +154,7 @@ DECODING = dict(
     classification=_record(), features=_record())
 TABLE = dict(
     schema=_anything, task=_one_of(*DECODING), model=_text(),
-    format=_one_of(*FORMATS), files=_list(_file, 1, 1000),
+    format=_one_of(*FORMATS), files=_list(_FILE, 1, 1000),
     precision=_one_of('float32', 'float16', 'int8'),
     classes=_list(_text()), palette=_list(_COLOR),
     input=_record(
@@ -175,7 +172,7 @@ TABLE = dict(
         scope=_one_of(*SCOPES), pipeline=_text(100_000),
         score_thr=_number(-1, 1))),
     versions=_mapping(_text()),
-    sha256=_mapping(_sha256),
+    sha256=_mapping(_SHA256),
     verification=_any_of(_record(), _record(
         verdict=_one_of(VERIFIED, FAILED, NOT_VERIFIED), reason=_text(10_000),
         rows=_list(_anything), metrics=_anything, speed=_anything)))

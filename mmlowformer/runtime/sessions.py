@@ -68,16 +68,14 @@ class Session(ABC):
             raise InferenceError(f'the runtime fails on {self.file}: '
                                  f'{first_line(error)[:200]}') from error
         for item, output in zip(self.description.outputs, found):
-            self._check_shape(item, output.shape)
+            shape, known = list(output.shape), item['shape']
+            if len(shape) != len(known) or any(
+                    side != fixed for side, fixed in zip(shape, known)
+                    if not isinstance(fixed, str)):
+                raise InferenceError(
+                    f'{self.file}: output {item["name"]!r} has the shape '
+                    f'{shape}, but {known} in model.json')
         return dict(zip(self.output_names, found, strict=True))
-
-    def _check_shape(self, item: dict, shape: tuple[int, ...]) -> None:
-        if len(shape) != len(item['shape']) or any(
-                side != known for side, known in zip(shape, item['shape'])
-                if not isinstance(known, str)):
-            raise InferenceError(
-                f'{self.file}: output {item["name"]!r} has the shape '
-                f'{list(shape)}, but {item["shape"]} in model.json')
 
 
 class OnnxSession(Session):

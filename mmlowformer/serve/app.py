@@ -14,7 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
-from ..predict import Predictor, Result
+from ..predict.predictor import Predictor
+from ..runtime.results import Result
 from .limits import Limits, check_image, host_of, is_own_host
 from .responses import response_data
 
@@ -45,25 +46,15 @@ def create_app(predictor: Predictor, about: dict, *, limits: Limits,
     about = dict(about, limits=dict(
         bytes=limits.body, megabytes=limits.megabytes,
         megapixels=limits.megapixels))
-
-    async def model(request: Request) -> Response:
-        return JSONResponse(about)
-
+    fixed = {path: Response((PAGE / name).read_bytes(), media_type=kind)
+             for path, (name, kind) in FILES.items()}
+    fixed['/model'] = JSONResponse(about)
     return Starlette(
-        routes=[*(_file(path, *file) for path, file in FILES.items()),
-                Route('/model', model),
+        routes=[*(Route(path, response, methods=['GET'])
+                  for path, response in fixed.items()),
                 Route('/predict', queue.predict, methods=['POST'])],
         middleware=[Middleware(HostCheck, names=names)],
         exception_handlers={HTTPException: _refuse})
-
-
-def _file(path: str, name: str, kind: str) -> Route:
-    content = (PAGE / name).read_bytes()
-
-    async def send(request: Request) -> Response:
-        return Response(content, media_type=kind)
-
-    return Route(path, send)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -89,10 +80,9 @@ class HostCheck:
             await send(message)
 
         app = self.app
-        if scope['type'] == 'http':
-            problem = self._problem(Request(scope))
-            if problem:
-                app = JSONResponse(dict(error=problem), 403)
+        problem = scope['type'] == 'http' and self._problem(Request(scope))
+        if problem:
+            app = JSONResponse(dict(error=problem), 403)
         await app(scope, receive, send_with_headers)
 
     def _problem(self, request: Request) -> str | None:

@@ -56,11 +56,9 @@ def host_of(header: str) -> str | None:
 
 
 def is_own_host(header: str, names: tuple[str, ...]) -> bool:
-    """Whether a request is meant for this server.
-
-    Another site can let its own name point here (DNS rebinding), so that the
-    browser takes this server for that site. IP addresses cannot be redirected.
-    """
+    """Whether a request is meant for this server."""
+    # Another site can let its own name point here (DNS rebinding), so that
+    # the browser takes this server for it. IP addresses cannot be redirected.
     host = host_of(header)
     return host is not None and (
         is_address(host) or host in map(str.lower, names))

@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from ..errors import printable
-from ..predict import (
+from ..predict.results import RetrievalResult, load_image
+from ..runtime.results import (
     Classification,
     Detections,
     Result,
-    RetrievalResult,
     Segmentation,
 )
-from ..predict.results import load_image
 
 # Pixels of images for the page; coordinates are those of the original.
 LONGEST_SIDE = 1600
@@ -27,12 +26,11 @@ THUMBNAIL = 240
 def response_data(result: Result) -> dict:
     """A result with its images."""
     height, width = result.image.shape[:2]
-    image = Image.fromarray(result.image)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return dict(
         task=result.task, width=width, height=height,
         milliseconds=round(1e3 * result.seconds, 1),
-        picture=_data_url(image, 'JPEG'), **_predictions(result))
+        picture=_picture(Image.fromarray(result.image), LONGEST_SIDE),
+        **_predictions(result))
 
 
 @singledispatch
@@ -74,16 +72,16 @@ def _(result: Classification) -> dict:
 def _(result: RetrievalResult) -> dict:
     return dict(labels=[
         dict(name=printable(os.path.basename(path)), score=score,
-             picture=_thumbnail(path)) for path, score in result.top])
+             picture=_picture(load_image(path), THUMBNAIL))
+        for path, score in result.top])
 
 
 def _css(color: tuple) -> str:
     return '#' + ''.join(f'{part:02x}' for part in color)
 
 
-def _thumbnail(path: str) -> str:
-    image = load_image(path)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+def _picture(image: Image.Image, longest: int) -> str:
+    image.thumbnail((longest, longest))
     return _data_url(image, 'JPEG')
 
 

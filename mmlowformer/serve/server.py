@@ -7,7 +7,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import UserError, first_line, printable
-from ..predict import Predictor, Result
+from ..predict.predictor import Predictor
+from ..runtime.results import Result
 from ..utils.console import show, warn
 from .app import create_app
 from .limits import Limits, is_address

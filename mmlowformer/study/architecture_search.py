@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
-from ..benchmark.run import BenchmarkProgress, Settings, benchmark
+from ..benchmark.run import BenchmarkProgress, Settings
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
@@ -19,7 +19,7 @@ from ..models.arch_validation import check_arch
 from ..utils.timing import Timer
 from .latency_model import costs_of, fit, leave_one_out, line_costs
 from .op_counter import Work, count_operators
-from .sweep import Measurement, run, write
+from .sweep import Measurement, measure_models, run, steps_of, write
 
 # Top-1 accuracy on ImageNet in percent, as the authors report it.
 ACCURACIES = dict(b0=78.4, b1=79.9, b15=81.2, b2=81.6, b3=83.6, e1=78.8,
@@ -104,13 +104,8 @@ def final_measurement(budget: float, names: Sequence[str],
 
 def _measurement(key: dict, specs: list[Spec], settings: Settings,
                  timer: Timer | None) -> Measurement:
-    def run(progress: BenchmarkProgress) -> dict:
-        record = benchmark(specs, settings, timer, progress)
-        return dict(complete=record['complete'], peak=record['peak'],
-                    rows=record['rows'])
-
-    steps = len(specs) * (1 + settings.repeats) + settings.repeats
-    return Measurement(key, run, len(specs), steps)
+    return Measurement(key, partial(measure_models, specs, settings, timer),
+                       len(specs), steps_of(len(specs), settings))
 
 
 def times_of(rows: Sequence[dict]) -> dict[str, float]:
@@ -131,19 +126,17 @@ def compare_latency_models(rows: Sequence[dict], shape: tuple[int, int],
     seconds = [row['milliseconds']['p50'] / 1e3 for row in rows]
     tested = [index for index, row in enumerate(rows)
               if row['family'] != 'random']
-    both = {name: leave_one_out([costs(work, batch_size) for work in works],
-                                seconds, tested)
-            for name, costs in (('predicted', costs_of),
-                                ('line', line_costs))}
-    comparison: dict = {name: held.error for name, held in both.items()}
-    comparison.update({f'{name}_largest': held.largest
-                       for name, held in both.items()})
-    comparison['rows'] = [
-        dict(name=rows[row]['name'], family=rows[row]['family'],
-             milliseconds=1e3 * seconds[row],
-             **{name: 1e3 * held.predicted[index]
-                for name, held in both.items()})
-        for index, row in enumerate(tested)]
+    held_out = [dict(name=rows[index]['name'], family=rows[index]['family'],
+                     milliseconds=1e3 * seconds[index]) for index in tested]
+    comparison: dict = dict(rows=held_out)
+    for name, costs in ('predicted', costs_of), ('line', line_costs):
+        predicted = leave_one_out([costs(work, batch_size) for work in works],
+                                  seconds, tested)
+        errors = abs(predicted / [seconds[index] for index in tested] - 1)
+        comparison[name] = float(errors.mean())
+        comparison[f'{name}_largest'] = float(errors.max())
+        for row, value in zip(held_out, 1e3 * predicted):
+            row[name] = float(value)
     return comparison
 
 
@@ -158,10 +151,10 @@ def predict(archs: dict[str, dict], rows: Sequence[dict],
             shape: tuple[int, int], batch_size: int) -> dict[str, float]:
     """Predict milliseconds of a user's networks from measured rows."""
     rows = [row for row in rows if not row['failure']]
-    latency_model = fit(
+    rates = fit(
         [costs_of(_work_of(row['name'], shape), batch_size) for row in rows],
         [row['milliseconds']['p50'] for row in rows])
-    return {name: latency_model(costs_of(
+    return {name: float(rates @ costs_of(
         count_operators(partial(LowFormer, arch), shape), batch_size))
         for name, arch in archs.items()}
 
@@ -203,22 +196,10 @@ def choose(study: dict, budgets: Sequence[float], archs: dict[str, dict],
            count: int, settings: Settings, path: Path,
            progress: BenchmarkProgress | None = None,
            timer: Timer | None = None) -> list[Choice]:
-    """Choose networks for budgets: measure, predict, and measure again.
+    """Choose networks for budgets in milliseconds, and save the study.
 
-    Args:
-        study (dict): As :func:`.sweep.opened` returns it; it is extended.
-        budgets (Sequence[float]): Milliseconds of a call.
-        archs (dict[str, dict]): A user's networks, by name.
-        count (int): How many variants, and how many of the user's networks,
-            to measure again for each budget.
-        settings (Settings): What is measured, and for how long.
-        path (Path): The file of the study.
-        progress (BenchmarkProgress, optional): Callbacks.
-        timer (Timer, optional): Defaults to the device's timer.
-
-    Returns:
-        list[Choice]: One for each budget that was measured; none after
-        Ctrl-C in the first measurement.
+    For each budget, ``count`` variants and as many of the user's ``archs`` are
+    measured again. Ctrl-C leaves the budgets that were not measured.
     """
     first = first_measurement(settings, timer)
     # The networks to measure again depend on the first measurement.

@@ -8,7 +8,7 @@ from ..benchmark.options import DTYPES
 from ..benchmark.run import BenchmarkProgress, Settings
 from ..utils.timing import Timer
 from .block_types import BLOCK_TYPES, StackPlan, common_work, plan
-from .sweep import Measurement, measure_or_note
+from .sweep import Measurement, measure_or_note, steps_of
 
 CHANNELS = (32, 64, 128, 256, 512)
 SIZES = (7, 14, 28, 56, 112)
@@ -43,13 +43,13 @@ def measurements_of(grid: Grid, settings: Settings,
     # Building and checking a stack takes as long as this part of a stack.
     fixed = 0.2 * max(batch * common_work(channels, size)
                       for batch, channels, size in grid.points)
-    steps = len(grid.block_types) * (1 + settings.repeats) + settings.repeats
     return [Measurement(
         dict(channels=channels, size=size, batch_size=batch),
         partial(_measure, grid.block_types, channels, size,
                 replace(settings, shape=(size, size), batch_size=batch),
                 timer),
-        fixed + batch * common_work(channels, size), steps)
+        fixed + batch * common_work(channels, size),
+        steps_of(len(grid.block_types), settings))
             for batch, channels, size in grid.points]
 
 

@@ -6,8 +6,8 @@ All expansions are 5, between the 4 and the 6 of LowFormer, so that two fused
 blocks have the work of two 7x7, four 5x5 or eleven 3x3 convolutions.
 """
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -70,11 +70,9 @@ def _mbconv(channels: int, block: Callable) -> Residual:
                           bias=True))
 
 
-def _attention(channels: int, stride: int, kernel: int,
-               ratio: float) -> LowFormerBlock:
+def _lowtention(channels: int, stride: int, ratio: float) -> LowFormerBlock:
     return _branch(channels, 'norm_lowtention', dict(
-        stride=stride, kernel=kernel, ratio=ratio, down='separable',
-        up='dense'))
+        stride=stride, kernel=5, ratio=ratio, down='separable', up='dense'))
 
 
 def _branch(channels: int, name: str,
@@ -87,35 +85,30 @@ def _norm(channels: int, **cfg) -> nn.Module:
     return build_norm_layer(cfg, channels)[1]
 
 
-def _activation(channels: int, kind: str) -> nn.Module:
-    return build_activation_layer(dict(type=kind))
+def _activation(_: int, **cfg) -> nn.Module:
+    return build_activation_layer(cfg)
 
 
 # Each takes the channels.
 BLOCK_TYPES: dict[str, Callable[[int], nn.Module]] = {
-    'conv 1x1': partial(_conv, kernel=1),
-    'conv 3x3': partial(_conv, kernel=3),
-    'conv 5x5': partial(_conv, kernel=5),
-    'conv 7x7': partial(_conv, kernel=7),
-    '2 groups 3x3': partial(_conv, kernel=3, groups=2),
-    '4 groups 3x3': partial(_conv, kernel=3, groups=4),
-    '8 groups 3x3': partial(_conv, kernel=3, groups=8),
-    'depthwise 3x3': partial(_depthwise, kernel=3),
-    'depthwise 5x5': partial(_depthwise, kernel=5),
-    'depthwise 7x7': partial(_depthwise, kernel=7),
+    **{f'conv {size}x{size}': partial(_conv, kernel=size)
+       for size in (1, 3, 5, 7)},
+    **{f'{groups} groups 3x3': partial(_conv, kernel=3, groups=groups)
+       for groups in (2, 4, 8)},
+    **{f'depthwise {size}x{size}': partial(_depthwise, kernel=size)
+       for size in (3, 5, 7)},
     'fused MBConv': partial(_mbconv, block=FusedMBConv),
     'MBConv': partial(_mbconv, block=MBConv),
-    'Lowtention stride 2': partial(_attention, stride=2, kernel=5, ratio=0.5),
-    'Lowtention stride 1': partial(_attention, stride=1, kernel=5, ratio=0.5),
-    'Lowtention full channels': partial(
-        _attention, stride=2, kernel=5, ratio=1),
+    'Lowtention stride 2': partial(_lowtention, stride=2, ratio=0.5),
+    'Lowtention stride 1': partial(_lowtention, stride=1, ratio=0.5),
+    'Lowtention full channels': partial(_lowtention, stride=2, ratio=1),
     'plain attention': lambda channels: Residual(PlainAttention(channels)),
     'ReLU linear attention': partial(_branch, name='relu_linear_attention'),
     'MLP': partial(_branch, name='norm_mlp'),
     'BatchNorm': partial(_norm, type='BN'),
     'GroupNorm': partial(_norm, type='GN', num_groups=1),
-    'Hardswish': partial(_activation, kind='HSwish'),
-    'GELU': partial(_activation, kind='GELU'),
+    'Hardswish': partial(_activation, type='HSwish'),
+    'GELU': partial(_activation, type='GELU'),
 }
 
 
@@ -144,15 +137,21 @@ class StackPlan:
 
     block_type: str
     channels: int
+    # Height and width of the feature maps.
+    size: int
     # Blocks that are timed, and 1x1 convolutions behind them.
-    blocks: int
-    filled: int
+    blocks: int = 1
+    filled: int = 0
     # How many such stacks make up the common work.
-    times: int
+    times: int = 1
     # False for a single block with more work, and for blocks without MACs.
-    equal: bool
-    # Of the stack, for one image.
-    work: Work
+    equal: bool = False
+
+    @cached_property
+    def work(self) -> Work:
+        """Work of the stack, for one image."""
+        return count_operators(self.build, (self.size, self.size),
+                               self.channels)
 
     @property
     def macs(self) -> int:
@@ -161,13 +160,9 @@ class StackPlan:
 
     def build(self) -> Stack:
         """Make the stack."""
-        return _stack(self.block_type, self.channels, self.blocks, self.filled)
-
-
-def _stack(block_type: str, channels: int, blocks: int, filled: int) -> Stack:
-    make = BLOCK_TYPES[block_type]
-    return Stack(*(make(channels) for _ in range(blocks)),
-                 *(_conv(channels, 1) for _ in range(filled)))
+        make = BLOCK_TYPES[self.block_type]
+        return Stack(*(make(self.channels) for _ in range(self.blocks)),
+                     *(_conv(self.channels, 1) for _ in range(self.filled)))
 
 
 def common_work(channels: int, size: int) -> int:
@@ -177,17 +172,16 @@ def common_work(channels: int, size: int) -> int:
 
 def plan(block_type: str, channels: int, size: int) -> StackPlan | None:
     """Plan a stack with the common MACs; None if a block is too large."""
-    one = _count(block_type, channels, size, 1, 0)
-    macs, budget = sum(one.macs.values()), common_work(channels, size)
-    if macs > TOO_LARGE * budget:
+    one = StackPlan(block_type, channels, size)
+    budget = common_work(channels, size)
+    if one.macs > TOO_LARGE * budget:
         return None
-    if not macs:
-        return _planned(block_type, channels, size, COPIES, 0, 1, False)
-    blocks, filled, times = _divide(budget, macs, budget // BUDGET)
-    equal = blocks > 0 and filled <= MAX_FILLED * BUDGET
-    if not equal:
-        blocks, filled, times = 1, 0, 1
-    return _planned(block_type, channels, size, blocks, filled, times, equal)
+    if not one.macs:
+        return replace(one, blocks=COPIES)
+    blocks, filled, times = _divide(budget, one.macs, budget // BUDGET)
+    if not blocks or filled > MAX_FILLED * BUDGET:
+        return one
+    return replace(one, blocks=blocks, filled=filled, times=times, equal=True)
 
 
 def _divide(budget: int, block: int, filler: int) -> tuple[int, int, int]:
@@ -197,16 +191,3 @@ def _divide(budget: int, block: int, filler: int) -> tuple[int, int, int]:
         return round(budget / block / times), 0, times
     blocks = int((budget + TOLERANCE / 4 * budget) // block)
     return blocks, max(0, round((budget - blocks * block) / filler)), 1
-
-
-def _planned(block_type: str, channels: int, size: int, blocks: int,
-             filled: int, times: int, equal: bool) -> StackPlan:
-    work = _count(block_type, channels, size, blocks, filled)
-    return StackPlan(block_type, channels, blocks, filled, times, equal, work)
-
-
-def _count(block_type: str, channels: int, size: int, blocks: int,
-           filled: int) -> Work:
-    return count_operators(
-        partial(_stack, block_type, channels, blocks, filled), (size, size),
-        channels)

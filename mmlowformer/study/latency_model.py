@@ -1,8 +1,8 @@
 """Predict the latency of a network from counts of its operators."""
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..utils.imports import need
 from .op_counter import Work
@@ -33,21 +33,9 @@ def line_costs(work: Work, batch_size: int = 1) -> np.ndarray:
     return np.array([batch_size * sum(work.macs.values()), 1.])
 
 
-@dataclass
-class LatencyModel:
-    """A linear model of the costs of a network."""
-
-    # For one unit of each cost.
-    seconds: np.ndarray
-
-    def __call__(self, costs: np.ndarray) -> float:
-        """Predict seconds; show them only with the error of the model."""
-        return float(costs @ self.seconds)
-
-
-def fit(costs: Sequence[np.ndarray], seconds: Sequence[float],
-        ridge: float = RIDGE) -> LatencyModel:
-    """Fit non-negative rates that minimize the relative errors."""
+def fit(costs: ArrayLike, seconds: ArrayLike,
+        ridge: float = RIDGE) -> np.ndarray:
+    """Seconds of one unit of each cost, with the least relative errors."""
     optimize = need('scipy.optimize', 'scipy')
     # A network of 5 ms counts as much as one of 500 ms.
     shares = np.array(costs) / np.array(seconds)[:, None]
@@ -57,29 +45,12 @@ def fit(costs: Sequence[np.ndarray], seconds: Sequence[float],
     found, _ = optimize.nnls(
         np.vstack([shares / scale, ridge**0.5 * np.eye(count)]),
         np.concatenate([np.ones(len(shares)), np.zeros(count)]))
-    return LatencyModel(found / scale)
-
-
-@dataclass
-class LeaveOneOut:
-    """Predictions for networks that were left out, and relative errors."""
-
-    # Seconds.
-    predicted: list[float]
-    # Mean of the relative errors, and the largest.
-    error: float
-    largest: float
+    return found / scale
 
 
 def leave_one_out(costs: Sequence[np.ndarray], seconds: Sequence[float],
-             tested: Sequence[int]) -> LeaveOneOut:
-    """Predict each tested network by a model fitted on all others."""
-    places = range(len(seconds))
-    predicted = [
-        fit([costs[other] for other in places if other != place],
-            [seconds[other] for other in places if other != place])(
-                costs[place])
-        for place in tested]
-    errors = [abs(guess / seconds[place] - 1)
-              for guess, place in zip(predicted, tested)]
-    return LeaveOneOut(predicted, sum(errors) / len(errors), max(errors))
+                  tested: Sequence[int]) -> np.ndarray:
+    """Seconds of each tested network, by a fit to all others."""
+    return np.array([
+        costs[place] @ fit(np.delete(costs, place, 0),
+                           np.delete(seconds, place)) for place in tested])

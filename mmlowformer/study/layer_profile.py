@@ -1,6 +1,8 @@
 """Time each layer of a network while the network runs."""
 import copy
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -53,38 +55,35 @@ class Layer:
 
 
 class LayerTimer:
-    """Times the layers of a network while it runs."""
+    """Calls a network while its layers are timed."""
 
-    def __init__(self, model: nn.Module, timer: Timer):
-        self.timer = timer
+    def __init__(self, network: nn.Module, call: Callable[[], object],
+                 timer: Timer):
+        self.network, self.call, self.timer = network, call, timer
         self.layers: dict[str, Layer] = {}
         self._marks: list[tuple] = []
-        self._open: list[list] = []
-        self._handles = []
-        for name, module in model.named_modules():
-            self._handles += [
-                module.register_forward_pre_hook(self._enter),
-                module.register_forward_hook(partial(self._leave, name))]
+        self._open: list[tuple] = []
 
-    def remove(self) -> None:
-        """Remove the hooks."""
-        for handle in self._handles:
-            handle.remove()
-
-    def finish_call(self) -> None:
-        """Add up the times of a call of the network."""
+    def __call__(self) -> None:
+        """Run the network once."""
+        with ExitStack() as hooks:
+            for name, module in self.network.named_modules():
+                hooks.enter_context(
+                    module.register_forward_pre_hook(self._enter))
+                hooks.enter_context(module.register_forward_hook(
+                    partial(self._leave, name)))
+            self.call()
         self.timer.synchronize()
-        taken: dict[str, float] = {}
+        taken: dict[str, float] = defaultdict(float)
         for name, start, end, inside in self._marks:
-            own = self.timer.between(start, end) - sum(
+            taken[name] += self.timer.between(start, end) - sum(
                 self.timer.between(*pair) for pair in inside)
-            taken[name] = taken.get(name, 0.) + own
         for name, seconds in taken.items():
             self.layers[name].seconds.append(seconds)
         self._marks.clear()
 
     def _enter(self, module: nn.Module, inputs) -> None:
-        self._open.append([self.timer.mark(), []])
+        self._open.append((self.timer.mark(), []))
 
     def _leave(self, name: str, module: nn.Module, inputs, outputs) -> None:
         end = self.timer.mark()
@@ -92,10 +91,28 @@ class LayerTimer:
         self._marks.append((name, start, end, inside))
         if self._open:
             self._open[-1][1].append((start, end))
-        if name not in self.layers:
-            self.layers[name] = Layer(_kind(module))
-        if not self.layers[name].seconds:
-            self.layers[name].bytes += _bytes(module, inputs, outputs)
+        layer = self.layers.setdefault(name, Layer(_kind(module)))
+        if not layer.seconds:
+            layer.bytes += _bytes(module, inputs, outputs)
+
+    def forget(self) -> None:
+        """Discard the measurements of the warm-up."""
+        for layer in self.layers.values():
+            layer.seconds.clear()
+            layer.bytes = 0
+
+    def facts(self, name: str) -> tuple[str, int]:
+        """Kind and bytes of a layer; one that has not run moves nothing."""
+        layer = self.layers.get(name)
+        return (layer.kind, layer.bytes) if layer else (
+            _kind(self.network.get_submodule(name)), 0)
+
+    def rows(self, macs: dict[str, int], batch_size: int) -> list[dict]:
+        """One row for each layer, in the order in which they end."""
+        return [dict(name=name or WHOLE, kind=layer.kind,
+                     macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
+                     milliseconds=1e3 * median(layer.seconds))
+                for name, layer in self.layers.items() if layer.seconds]
 
 
 def _kind(module: nn.Module) -> str:
@@ -117,17 +134,15 @@ def own_macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     """Multiply-accumulates of each layer, without the layers inside of it."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         # A timer whose clock counts.
-        counted = LayerTimer(model, Timer(
+        counted = LayerTimer(model, partial(model, image), Timer(
             lambda: counter.get_total_flops() // 2))
-        model(image)
-        counted.finish_call()
-        counted.remove()
+        counted()
     return {name: int(layer.seconds[0])
             for name, layer in counted.layers.items() if layer.seconds[0]}
 
 
 def assign_macs(macs: dict[str, int], new: dict[str, int],
-           timed: list[str]) -> dict[str, int]:
+                timed: list[str]) -> dict[str, int]:
     """Assign the MACs of layers that a deployed network skips to others."""
     found = {name: count for name, count in new.items() if name in timed}
     for name, count in macs.items():
@@ -195,25 +210,25 @@ def _measure_layers(spec: Spec, settings: Settings, calls: int, timer: Timer,
     with torch.no_grad():
         prepared = prepare(network, eager, images)
         cast = prepared.cast(images)
-        layers = _TimedLayers(network, partial(prepared.run, cast), timer,
-                              _macs_placement(model, network, images, cast))
+        layers = LayerTimer(network, partial(prepared.run, cast), timer)
+        macs = own_macs(model, images[:1])
+        known = dict(model.named_modules())
+        new = {name: count for name, count in own_macs(
+            network, cast[:1]).items() if name not in known}
         if options != eager:
             # One call detects the layers.
             layers()
             prepared = prepare(copy.deepcopy(model), options, images)
         checked_errors(prepared.call(cast), reference, options.dtype)
-    inside = layers if options == eager else _TimedKernels(
-        layers, _profiler(network, cast, options))
-    return _time(partial(prepared.run, cast), inside, settings, calls,
-                 timer, progress)
-
-
-def _macs_placement(model: nn.Module, network: nn.Module, images: Tensor,
-             cast: Tensor) -> Callable[[list[str]], dict[str, int]]:
-    known = dict(model.named_modules())
-    new = {name: count for name, count in own_macs(network, cast[:1]).items()
-           if name not in known}
-    return partial(assign_macs, own_macs(model, images[:1]), new)
+    kernels = None if options == eager else _profiler(network, cast, options)
+    record = _time(partial(prepared.run, cast), kernels or layers, settings,
+                   calls, timer, progress)
+    if record['complete']:
+        macs = assign_macs(macs, new, list(layers.layers))
+        record['rows'] = rows_of(
+            kernels.kernels(), macs, layers.facts, settings.batch_size) \
+            if kernels else layers.rows(macs, settings.batch_size)
+    return record
 
 
 def _profiler(network: nn.Module, images: Tensor,
@@ -228,7 +243,7 @@ def _profiler(network: nn.Module, images: Tensor,
         return profiler(network, images, options)
 
 
-def _time(call: Callable[[], None], inside: '_TimedLayers | _TimedKernels',
+def _time(call: Callable[[], None], inside: LayerTimer | Profiler,
           settings: Settings, calls: int, timer: Timer,
           progress: BenchmarkProgress) -> dict:
     device, dtype = settings.options.device, settings.options.dtype
@@ -250,66 +265,7 @@ def _time(call: Callable[[], None], inside: '_TimedLayers | _TimedKernels',
         spread=relative_iqr(whole.seconds),
         watched_milliseconds=1e3 * median(layers.seconds),
         peak_macs_per_second=size**3 / median(peak.seconds),
-        bytes_per_second=2 * 4 * COPIED[device] / median(copies.seconds),
-        rows=inside.rows(settings.batch_size))
-
-
-class _TimedLayers:
-    """Calls a network while its layers are timed."""
-
-    def __init__(self, network: nn.Module, call: Callable[[], None],
-                 timer: Timer, place: Callable[[list[str]], dict[str, int]]):
-        self.network, self.call, self.timer = network, call, timer
-        self.place = place
-        self.layers: dict[str, Layer] = {}
-
-    def __call__(self) -> None:
-        watch = LayerTimer(self.network, self.timer)
-        watch.layers = self.layers
-        self.call()
-        watch.finish_call()
-        watch.remove()
-
-    def forget(self) -> None:
-        """Discard the measurements of the warm-up."""
-        for layer in self.layers.values():
-            layer.seconds.clear()
-            layer.bytes = 0
-
-    def rows(self, batch_size: int) -> list[dict]:
-        """One row for each layer, in the order in which they end."""
-        macs = self.place(list(self.layers))
-        return [dict(name=name or WHOLE, kind=layer.kind,
-                     macs=batch_size * macs.get(name, 0), bytes=layer.bytes,
-                     milliseconds=1e3 * median(layer.seconds))
-                for name, layer in self.layers.items() if layer.seconds]
-
-
-class _TimedKernels:
-    """Calls a network while its runtime times the kernels."""
-
-    def __init__(self, known: _TimedLayers, profiler: Profiler):
-        self.known, self.profiler = known, profiler
-
-    def __call__(self) -> None:
-        self.profiler()
-
-    def forget(self) -> None:
-        """Discard the measurements of the warm-up."""
-        self.profiler.forget()
-
-    def rows(self, batch_size: int) -> list[dict]:
-        """One row for each block, in the order of its first kernel."""
-        return rows_of(self.profiler.kernels(),
-                       self.known.place(list(self.known.layers)), self._facts,
-                       batch_size)
-
-    def _facts(self, name: str) -> tuple[str, int]:
-        if name in self.known.layers:
-            layer = self.known.layers[name]
-            return layer.kind, layer.bytes
-        # Without an exporter this layer does not run.
-        return _kind(self.known.network.get_submodule(name)), 0
+        bytes_per_second=2 * 4 * COPIED[device] / median(copies.seconds))
 
 
 def _copy(device: str) -> Callable[[], Tensor]:

@@ -1,4 +1,5 @@
 """Count the work of a network's operators without running it."""
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,9 +18,9 @@ WIDE = 64
 class Work:
     """The work of a network for each image, by kinds of operators."""
 
-    macs: dict[str, int] = field(default_factory=dict)
+    macs: dict[str, int] = field(default_factory=Counter)
     # Values that each operator reads and writes, without weights.
-    elements: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=Counter)
     # Values of weights, for all images.
     weights: int = 0
     operators: int = 0
@@ -53,8 +54,8 @@ class _Counter(TorchDispatchMode):
         kind = _kind(packet.__name__, args)
         if packet in flop_registry:
             flops = flop_registry[packet](*args, **kwargs, out_val=output)
-            self.work.macs[kind] = self.work.macs.get(kind, 0) + flops // 2
-        self.work.elements[kind] = self.work.elements.get(kind, 0) + moved
+            self.work.macs[kind] += flops // 2
+        self.work.elements[kind] += moved
         self.work.weights += used
         self.work.operators += 1
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .block_sweep import fusion_gains
-from .sweep import describe, rows_of
+from .sweep import describe, grouped, rows_of
 
 # For names with dollar signs.
 PLAIN_TEXT = {'text.parse_math': False}
@@ -51,13 +51,6 @@ def _style(index: int) -> dict:
                                                       + index % 3])
 
 
-def _grouped(rows: Sequence[dict], key: str) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
-    for row in rows:
-        groups.setdefault(row[key], []).append(row)
-    return groups
-
-
 def draw_layers(study: dict, stem: Path) -> list[Path]:
     """Draw a study of building blocks."""
     rows = [row for row in rows_of(study)
@@ -66,7 +59,7 @@ def draw_layers(study: dict, stem: Path) -> list[Path]:
     if rows:
         drawn.append(_chart(study, f'{stem}_time.png', (9, 6),
                             partial(_draw_time, rows)))
-        lines = -(-len(_grouped(rows, 'block_type')) // COLUMNS)
+        lines = -(-len(grouped(rows, 'block_type')) // COLUMNS)
         drawn.append(_chart(study, f'{stem}_rates.png',
                             (2.1 * COLUMNS, 2.1 * lines + 0.6),
                             partial(_draw_rates, rows)))
@@ -79,7 +72,7 @@ def draw_layers(study: dict, stem: Path) -> list[Path]:
 def _draw_time(rows: list[dict], figure: Figure) -> None:
     axes = figure.subplots()
     for index, (name, members) in enumerate(
-            _grouped(rows, 'block_type').items()):
+            grouped(rows, 'block_type').items()):
         axes.plot([row['times'] * row['macs'] / 1e6 for row in members],
                   [row['milliseconds'] for row in members], linestyle='',
                   markersize=5, alpha=0.8, label=name, **_style(index))
@@ -114,7 +107,7 @@ def _draw_rates(rows: list[dict], figure: Figure) -> None:
     """Draw a heat map for each block type, at the smallest batch size."""
     batch = min(row['batch_size'] for row in rows)
     rows = [row for row in rows if row['batch_size'] == batch]
-    groups = _grouped(rows, 'block_type')
+    groups = grouped(rows, 'block_type')
     grid = figure.subplots(-(-len(groups) // COLUMNS), COLUMNS, squeeze=False,
                            sharex=True, sharey=True)
     channels = sorted({row['channels'] for row in rows})
@@ -191,7 +184,7 @@ def _draw_gap(cell: dict, figure: Figure) -> None:
     heights = [1e-3 * row['milliseconds'] * peak / row['macs']
                for row in rows]
     highest = _cut(heights, [row['macs'] for row in rows])
-    kinds = list(_grouped(rows, 'kind'))
+    kinds = list(grouped(rows, 'kind'))
     whole, left = sum(row['macs'] for row in rows) / 1e6, 0.
     for row, height in zip(rows, heights):
         width = row['macs'] / 1e6
@@ -233,7 +226,7 @@ def _draw_roofline(cell: dict, figure: Figure) -> None:
     rows = [dict(row, intensity=row['macs'] / row['bytes'])
             for row in cell['rows']
             if row['macs'] and row['bytes'] and row['milliseconds']]
-    for index, (kind, members) in enumerate(_grouped(rows, 'kind').items()):
+    for index, (kind, members) in enumerate(grouped(rows, 'kind').items()):
         axes.scatter(
             [row['intensity'] for row in members],
             [1e-6 * row['macs'] / row['milliseconds'] for row in members],
@@ -263,7 +256,7 @@ def draw_resolution(study: dict, stem: Path) -> list[Path]:
 def _draw_latency(study: dict, figure: Figure) -> None:
     axes = figure.subplots()
     rows = [row for row in rows_of(study) if not row['failure']]
-    for index, (name, members) in enumerate(_grouped(rows, 'name').items()):
+    for index, (name, members) in enumerate(grouped(rows, 'name').items()):
         axes.plot([row['size'] for row in members],
                   [row['milliseconds']['p50'] for row in members],
                   markersize=5, label=name, **_style(index))
@@ -291,7 +284,7 @@ def _draw_predictions(comparison: dict, figure: Figure) -> None:
             pair, ('predicted', 'line'),
             ('latency model', 'line through the MACs')):
         for index, (family, members) in enumerate(
-                _grouped(rows, 'family').items()):
+                grouped(rows, 'family').items()):
             axes.plot([row['milliseconds'] for row in members],
                       [row[key] for row in members], linestyle='',
                       label=family, **_style(index))

@@ -6,7 +6,7 @@ from functools import partial
 from ..benchmark.models import find_models
 from ..benchmark.run import BenchmarkProgress, Settings
 from ..utils.timing import Timer
-from .sweep import Measurement, measure_or_note
+from .sweep import Measurement, measure_or_note, steps_of
 
 SIZES = (224, 320, 512, 768, 1024, 1536)
 # Networks of the papers' figure that a library has, and LowFormers.
@@ -20,11 +20,11 @@ def measurements_of(models: Sequence[str], sizes: Sequence[int],
                     ) -> list[Measurement]:
     """One measurement for each size."""
     count = len(find_models(list(models), shape=(sizes[0], sizes[0])))
-    steps = count * (1 + settings.repeats) + settings.repeats
     return [Measurement(dict(size=size),
-                 partial(_measure, list(models), replace(
-                     settings, shape=(size, size)), timer),
-                 settings.min_time + 2 * (size / 512)**2, steps)
+                        partial(_measure, list(models), replace(
+                            settings, shape=(size, size)), timer),
+                        settings.min_time + 2 * (size / 512)**2,
+                        steps_of(count, settings))
             for size in sizes]
 
 

@@ -1,6 +1,6 @@
 """Series of measurements that are saved one by one and can be resumed."""
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..benchmark.report import (
 )
 from ..benchmark.run import BenchmarkProgress, Settings, benchmark
 from ..errors import UserError, damage_errors, first_line
-from ..utils.files import replace_text
+from ..utils.files import replace_text, write_errors
 from ..utils.timing import Timer
 
 SCHEMA = 1
@@ -67,12 +67,8 @@ def read(path: str | Path, kind: str | None = None) -> dict:
 
 def write(path: Path, content: dict) -> None:
     """Write a study atomically."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_errors(path):
         replace_text(path, as_json(content))
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {first_line(error)}') \
-            from error
 
 
 def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
@@ -102,17 +98,9 @@ def _differences(known: dict, fresh: dict) -> list[str]:
 
 def run(study: dict, measurements: list[Measurement], path: Path,
         progress: BenchmarkProgress | None = None, final: bool = True) -> dict:
-    """Take the measurements that a study lacks, and save each at once.
+    """Add the measurements that a study lacks, and save each at once.
 
-    Args:
-        study (dict): As :func:`opened` returns it; measurements are added.
-        measurements (list[Measurement]): All that the study should have.
-        path (Path): The file of the study.
-        progress (BenchmarkProgress, optional): Callbacks.
-        final (bool): Whether the study is complete with these.
-
-    Returns:
-        dict: The study; incomplete after Ctrl-C.
+    It is incomplete after Ctrl-C, and without its ``final`` measurements.
     """
     progress = progress or BenchmarkProgress()
     done = [cell['key'] for cell in study['cells']]
@@ -145,15 +133,34 @@ def describe(study: dict) -> str:
             f'{describe_machine(study["environment"])}')
 
 
+def steps_of(models: int, settings: Settings) -> int:
+    """Steps of measuring models: build each, time each, and the peak."""
+    return models * (1 + settings.repeats) + settings.repeats
+
+
+def measure_models(specs: list[Spec], settings: Settings,
+                   timer: Timer | None, progress: BenchmarkProgress) -> dict:
+    """Measure models, as a measurement of a series."""
+    record = benchmark(specs, settings, timer, progress)
+    return {key: record[key] for key in ('complete', 'peak', 'rows')}
+
+
 def measure_or_note(specs: list[Spec], settings: Settings,
                     timer: Timer | None, progress: BenchmarkProgress) -> dict:
     """Measure models, or record the reason of a failure in their rows."""
     try:
-        record = benchmark(specs, settings, timer, progress)
-        return {key: record[key] for key in ('complete', 'peak', 'rows')}
+        return measure_models(specs, settings, timer, progress)
     except UserError as error:
         return dict(complete=True, peak={}, rows=[
             dict(name=spec.name, failure=str(error)) for spec in specs])
+
+
+def grouped(rows: Iterable[dict], key: str) -> dict[str, list[dict]]:
+    """Rows by one of their values, in the order of its first row."""
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
 
 
 def rows_of(study: dict) -> list[dict]:

@@ -7,7 +7,7 @@ from ..utils.timing import WIDE_SPREAD
 from .architecture_search import ACCURACIES
 from .block_sweep import fusion_gains
 from .block_types import BLOCK_TYPES, NETWORK_BLOCKS
-from .sweep import describe, rows_of
+from .sweep import describe, grouped, rows_of
 
 # Layers of a network that are listed.
 MAX_LAYERS = 12
@@ -31,28 +31,20 @@ def _tables_of_layers(study: dict) -> list[Table]:
         here = [row for row in rows if row['batch_size'] == batch]
         found.append(_matrix(
             f'GMAC/s, batch size {batch} (* a single block with other MACs)',
-            [row for row in here if row['macs']], _rate))
+            [row for row in here if row['macs']],
+            lambda row: f'{row["gmacs_per_second"]:.3g}'
+            + '*' * (not row['equal'])))
         found.append(_matrix(
             f'ms of one block, with its share of fillers, batch size {batch}',
             [row for row in here
              if row['macs'] and row['block_type'] in NETWORK_BLOCKS],
-            _time_of_block))
+            lambda row: '{:.2f}'.format(
+                row['milliseconds'] / row['times'] / row['blocks'])))
         found.append(_matrix(
             f'GB/s, batch size {batch}',
-            [row for row in here if not row['macs']], _bandwidth))
+            [row for row in here if not row['macs']],
+            lambda row: f'{1e-6 * row["bytes"] / row["milliseconds"]:.3g}'))
     return [table for table in found if table.rows]
-
-
-def _rate(row: dict) -> str:
-    return f'{row["gmacs_per_second"]:.3g}' + '*' * (not row['equal'])
-
-
-def _time_of_block(row: dict) -> str:
-    return f'{row["milliseconds"] / row["times"] / row["blocks"]:.2f}'
-
-
-def _bandwidth(row: dict) -> str:
-    return f'{1e-6 * row["bytes"] / row["milliseconds"]:.3g}'
 
 
 def _matrix(title: str, rows: list[dict], show) -> Table:
@@ -89,13 +81,10 @@ def _of_network(cell: dict) -> list[Table]:
              f'{cell["watched_milliseconds"]:.1f} while layers are timed; '
              f'peak {peak / 1e9:.0f} GMAC/s, '
              f'{cell["bytes_per_second"] / 1e9:.1f} GB/s')
-    kinds: dict[str, list[dict]] = {}
-    for row in cell['rows']:
-        kinds.setdefault(row['kind'], []).append(row)
     summed = [dict(name=f'{kind} ({len(members)})',
                    macs=sum(row['macs'] for row in members),
                    milliseconds=sum(row['milliseconds'] for row in members))
-              for kind, members in kinds.items()]
+              for kind, members in grouped(cell['rows'], 'kind').items()]
     header = ['layers', 'MMACs', 'ms', 'share', 'GMAC/s', 'of peak']
     return [Table(text, header, [
         _layer(row, total, peak) for row in sorted(
@@ -136,18 +125,16 @@ def _tables_of_choice(study: dict) -> list[Table]:
     if 'held_out' not in study:
         return []
     held = study['held_out']
-    found = [Table(
-        'Relative errors for networks that were left out',
-        ['prediction by', 'mean', 'largest'],
-        [[name, f'{held[key]:.1%}', f'{held[f"{key}_largest"]:.1%}']
-         for name, key in (('latency model', 'predicted'),
-                           ('line through the MACs', 'line'))])]
-    predicted = study['predictions']
-    rows = [line for choice in study.get('choices', ())
-            for line in _choice(choice, predicted, held['predicted'])]
-    return [Table('Within the budget when measured again',
-                  ['budget', 'network', 'ms', 'top-1 (%)', 'predicted'],
-                  rows), *found]
+    return [
+        Table('Within the budget when measured again',
+              ['budget', 'network', 'ms', 'top-1 (%)', 'predicted'],
+              [line for choice in study.get('choices', ()) for line in
+               _choice(choice, study['predictions'], held['predicted'])]),
+        Table('Relative errors for networks that were left out',
+              ['prediction by', 'mean', 'largest'],
+              [[name, f'{held[key]:.1%}', f'{held[f"{key}_largest"]:.1%}']
+               for name, key in (('latency model', 'predicted'),
+                                 ('line through the MACs', 'line'))])]
 
 
 def _choice(choice: dict, predicted: dict[str, float],

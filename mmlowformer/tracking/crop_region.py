@@ -51,12 +51,11 @@ class Region(NamedTuple):
 
 def check_box(box: Sequence[float], size: tuple[int, int]) -> list[float]:
     """Clip a first box to the image, or refuse it if nothing is left."""
-    values = [float(value) for value in box]
-    text = ','.join(f'{value:g}' for value in values)
-    if len(values) != 4 or not np.isfinite(values).all():
+    text = ','.join(f'{float(value):g}' for value in box)
+    if len(box) != 4 or not np.isfinite(box).all():
         raise UserError(f'the box {text} has to be four numbers: left, top, '
                         'width and height in pixels')
-    x, y, width, height = values
+    x, y, width, height = map(float, box)
     if width <= 0 or height <= 0:
         raise UserError(f'the box {text} has no area: width and height have '
                         'to be above 0')

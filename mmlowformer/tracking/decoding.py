@@ -8,8 +8,8 @@ Maps = tuple[Tensor, Tensor, Tensor]
 
 def hann_window(size: int) -> Tensor:
     """Weights that prefer the center of a map, above 0 at its edges."""
-    steps = torch.arange(1, size + 1, dtype=torch.float64, device='cpu')
-    line = 0.5 * (1 - torch.cos(2 * torch.pi * steps / (size + 1)))
+    line = torch.hann_window(size + 2, periodic=False, dtype=torch.float64,
+                             device='cpu')[1:-1]
     return torch.outer(line, line).float()
 
 
@@ -26,9 +26,3 @@ def boxes_at(positions: Tensor, maps: Maps) -> Tensor:
                      for part in maps[1:])
     places = torch.stack([positions % size, positions // size], 1)
     return torch.cat([(places + offset) / size, sides], 1)
-
-
-def corners(boxes: Tensor) -> Tensor:
-    """Convert centers and sizes to corners."""
-    half = boxes[:, 2:] / 2
-    return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], 1)

@@ -37,11 +37,9 @@ def center_cells(boxes: Tensor, size: int) -> Tensor:
 
 
 def gaussian_radius(width: Tensor, height: Tensor) -> Tensor:
-    """CornerNet's limit for moved corners, with its well-known mistake.
-
-    It divides the roots by 2 instead of twice the leading coefficient, and so
-    do all trackers that descend from it.
-    """
+    """CornerNet's limit for moved corners, with its well-known mistake."""
+    # It divides the roots by 2 instead of twice the leading coefficient, and
+    # so do all trackers that descend from it.
     total, area = width + height, width * height
     lost = 1 - OVERLAP
     return torch.stack([

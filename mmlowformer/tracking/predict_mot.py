@@ -1,5 +1,6 @@
 """Track all objects of a video."""
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -99,23 +100,30 @@ class Traces:
     """Recent centers of objects."""
 
     def __init__(self, length: int = TRACE):
-        self._length = length
-        self._frame = 0
-        self._centers: dict[int, list[tuple[int, np.ndarray]]] = {}
+        self._frames: deque[dict[int, np.ndarray]] = deque(maxlen=length)
 
     def __call__(self, identities: Iterable[int], boxes: np.ndarray
                  ) -> dict[int, np.ndarray]:
         """Add a frame, and return the traces."""
-        self._frame += 1
-        for identity, box in zip(identities, boxes):
-            self._centers.setdefault(identity, []).append(
-                (self._frame, (box[:2] + box[2:]) / 2))
-        oldest = self._frame - self._length
-        self._centers = {
-            identity: recent for identity, centers in self._centers.items()
-            if (recent := [item for item in centers if item[0] > oldest])}
-        return {identity: np.array([center for _, center in centers])
-                for identity, centers in self._centers.items()}
+        centers = boxes.reshape(-1, 2, 2).mean(1)
+        self._frames.append(dict(zip(identities, centers)))
+        traces = defaultdict(list)
+        for frame in self._frames:
+            for identity, center in frame.items():
+                traces[identity].append(center)
+        return {identity: np.array(trace)
+                for identity, trace in traces.items()}
+
+
+def mot_result(tracked: InstanceData, traces: Traces, **common) -> MOTResult:
+    """Convert MMDetection's objects of a frame to a result."""
+    tracked = tracked.cpu().numpy()
+    # MMDetection counts identities from 0.
+    identities = tracked.instances_id.astype(int) + 1
+    return MOTResult(
+        boxes=tracked.bboxes, scores=tracked.scores, labels=tracked.labels,
+        identities=identities,
+        traces=traces(identities.tolist(), tracked.bboxes), **common)
 
 
 def tracker_settings(score_thr: float) -> dict:
@@ -146,17 +154,13 @@ class MultiObjectTracker:
             bboxes=torch.from_numpy(detections.boxes),
             labels=torch.from_numpy(detections.labels),
             scores=torch.from_numpy(detections.scores))
-        tracked = self._tracker.track(data_sample=sample).numpy()
+        tracked = self._tracker.track(data_sample=sample)
         self._frame += 1
-        # MMDetection counts identities from 0.
-        identities = tracked.instances_id.astype(int) + 1
-        return MOTResult(
-            name=detections.name, image=detections.image,
-            classes=detections.classes, palette=detections.palette,
-            seconds=detections.seconds + time.perf_counter() - started,
-            boxes=tracked.bboxes, scores=tracked.scores,
-            labels=tracked.labels, identities=identities,
-            traces=self._traces(identities.tolist(), tracked.bboxes))
+        return mot_result(
+            tracked, self._traces, name=detections.name,
+            image=detections.image, classes=detections.classes,
+            palette=detections.palette,
+            seconds=detections.seconds + time.perf_counter() - started)
 
 
 def track_objects(predictor: Predictor, frames: Iterable[np.ndarray],

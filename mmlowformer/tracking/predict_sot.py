@@ -128,10 +128,8 @@ def track_object(tracker: LowFormerTracker, frames: Iterable[np.ndarray],
                  box: list[float], name: str, score_thr: float | None = None
                  ) -> Iterator[SOTResult]:
     """Track an object from its box in the first frame."""
-    if score_thr is None:
-        score_thr = SCORE_THR
     for frame, found, score, seconds in tracker.track(frames, box):
         yield SOTResult(
             name=name, image=frame[..., ::-1], classes=['object'],
             palette=[RED], seconds=seconds, box=found, score=score,
-            score_thr=score_thr)
+            score_thr=SCORE_THR if score_thr is None else score_thr)

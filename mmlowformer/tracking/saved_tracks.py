@@ -89,7 +89,7 @@ def check_kept(folder: str | Path, checkpoint: str) -> int:
     if made_by != _identity(checkpoint):
         raise UserError(f'--resume: the tracks in {folder} are not of '
                         f'{checkpoint} as it is now; leave it out')
-    return sum(1 for _ in Path(folder).glob('*.npz'))
+    return len(list(Path(folder).glob('*.npz')))
 
 
 def _identity(checkpoint: str) -> dict:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from ..models import LowFormer
 from ..registry import MODELS
@@ -15,7 +16,7 @@ from ..utils.imports import lazy_names
 from .correlation import PixelCorrelation
 from .crop_region import Region, check_box, clip
 from .datasets.frames import read_frames
-from .decoding import Maps, boxes_at, corners, hann_window, peak_positions
+from .decoding import Maps, boxes_at, hann_window, peak_positions
 from .losses import box_losses, center_cells, focal_loss, heat_maps
 from .state_dict_keys import tracker_name
 
@@ -76,10 +77,7 @@ class LowFormerTracker(BaseModel):
                  init_cfg: dict | list | None = None):
         super().__init__(data_preprocessor or dict(
             type='mmlowformer.TrackerPreprocessor'), init_cfg)
-        _check_sizes(search_size, template_size)
-        if box_cell not in BOX_CELLS:
-            raise ValueError(f'box_cell has to be {" or ".join(BOX_CELLS)}, '
-                             f'not {box_cell!r}.')
+        _check(search_size, template_size, box_cell)
         self.search_size, self.template_size = search_size, template_size
         self.search_factor = search_factor
         self.template_factor = template_factor
@@ -87,7 +85,10 @@ class LowFormerTracker(BaseModel):
         self.loss_weights = dict(LOSS_WEIGHTS, **(loss_weights or {}))
         self.backbone = MODELS.build(dict(dict(out_indices=(2, )),
                                           **backbone))
-        _check_backbone(self.backbone)
+        if len(self.backbone.stages) != 3:
+            raise ValueError(
+                'A tracker needs stages 1 to 3 of a LowFormer: set '
+                f'out_indices=(2, ), not {self.backbone.out_indices}.')
         channels = self.backbone.out_channels[-1]
         self.map_size = search_size // STRIDE
         self.correlation = PixelCorrelation(
@@ -147,9 +148,12 @@ class LowFormerTracker(BaseModel):
             return [self.follow(read_frames(paths), sample)
                     for paths, sample in zip(inputs, data_samples or ())]
         if isinstance(inputs, Tensor):
+            height, width = (side // 2 for side in inputs.shape[2:])
+            center = inputs[:, :, height // 2:, width // 2:]
             inputs = dict(
                 search=_resized(inputs, self.search_size),
-                template=_resized(_center(inputs), self.template_size))
+                template=_resized(center[:, :, :height, :width],
+                                  self.template_size))
         maps = self.search(inputs['search'], self.encode(inputs['template']))
         return maps if mode == 'tensor' else self.loss(maps, data_samples)
 
@@ -163,7 +167,8 @@ class LowFormerTracker(BaseModel):
         else:
             columns, rows = center_cells(targets, size).unbind(1)
             positions = rows * size + columns
-        giou, l1 = box_losses(corners(boxes_at(positions, maps)), targets)
+        boxes = box_convert(boxes_at(positions, maps), 'cxcywh', 'xyxy')
+        giou, l1 = box_losses(boxes, targets)
         focal = focal_loss(maps[0], heat_maps(targets, size))
         return {f'loss_{name}': self.loss_weights[name] * loss for name, loss
                 in dict(giou=giou, l1=l1, focal=focal).items()}
@@ -274,26 +279,18 @@ class SOTState:
             pixels.permute(2, 0, 1)[None]), region
 
 
-def _center(images: Tensor) -> Tensor:
-    height, width = (side // 2 for side in images.shape[2:])
-    top, left = height // 2, width // 2
-    return images[:, :, top:top + height, left:left + width]
-
-
 def _resized(images: Tensor, size: int) -> Tensor:
-    if images.shape[2:] == (size, size):
-        return images
-    return F.interpolate(images, (size, size), mode='bilinear')
+    return images if images.shape[2:] == (size, size) else F.interpolate(
+        images, (size, size), mode='bilinear')
 
 
 def _fill(template: Tensor, width: int) -> Tensor:
     """Repeat the template side by side, and pad it to a width."""
-    times = max(1, width // template.shape[3])
-    row = torch.cat([template] * times, 3)
+    row = template.repeat(1, 1, 1, max(1, width // template.shape[3]))
     return F.pad(row, (0, width - row.shape[3]))
 
 
-def _check_sizes(search: int, template: int) -> None:
+def _check(search: int, template: int, box_cell: str) -> None:
     for name, size in dict(search_size=search,
                            template_size=template).items():
         if size < STRIDE or size % STRIDE:
@@ -302,10 +299,6 @@ def _check_sizes(search: int, template: int) -> None:
     if template > search:
         raise ValueError(f'template_size {template} has to be at most '
                          f'search_size {search}.')
-
-
-def _check_backbone(backbone: LowFormer) -> None:
-    if len(backbone.stages) != 3:
-        raise ValueError(
-            'A tracker needs stages 1 to 3 of a LowFormer: set '
-            f'out_indices=(2, ), not {backbone.out_indices}.')
+    if box_cell not in BOX_CELLS:
+        raise ValueError(f'box_cell has to be {" or ".join(BOX_CELLS)}, not '
+                         f'{box_cell!r}.')

@@ -33,19 +33,7 @@ OF_DISK = (errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC,
 # MMEngine treats prefixes as regular expressions.
 @CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
 def load_from_safetensors(filename: str, map_location=None) -> dict:
-    """Load a local safetensors file.
-
-    Args:
-        filename (str): The file.
-        map_location (str, optional): Device of the tensors. Defaults to
-            the CPU.
-
-    Returns:
-        dict: The state dict.
-
-    Raises:
-        ImportError: If safetensors is not installed.
-    """
+    """Load the state dict in a local safetensors file."""
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -56,20 +44,7 @@ def load_from_safetensors(filename: str, map_location=None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes=HUB_PREFIX)
 def load_from_hub(filename: str, map_location=None) -> dict:
-    """Load timm's weights from the Hugging Face hub, or its local cache.
-
-    Args:
-        filename (str): For example ``'hf-hub:timm/lowformer_b1.in1k'``.
-        map_location (str, optional): Device of the tensors. Defaults to
-            the CPU.
-
-    Returns:
-        dict: The state dict.
-
-    Raises:
-        RuntimeError: If it cannot be fetched; the message says which file to
-            fetch by hand.
-    """
+    """Load the state dict of ``hf-hub:REPOSITORY``, or of its local copy."""
     repository = filename.removeprefix(HUB_PREFIX)
     try:
         from huggingface_hub import hf_hub_download

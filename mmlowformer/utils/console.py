@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..errors import is_first_process
 from .terminal import console, terminal_of
-from .text import visible, wrapped
+from .text import line, visible, wrapped
 
 # Warnings that the user can do nothing about.
 SUPPRESSED_WARNINGS = re.compile('|'.join((
@@ -96,6 +96,11 @@ def show(text: str, style: str = '') -> None:
         console().print(Text(visible(text), style), soft_wrap=True)
 
 
+def show_line(label: str, text: str) -> None:
+    """Write a labeled entry to the screen alone."""
+    show(line(label, text))
+
+
 def say(text: str) -> None:
     """Write to the screen and to the log file."""
     _log(logging.INFO, visible(text), extra=dict(on_screen=True))
@@ -136,12 +141,12 @@ class _PrintedLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split('\n')
-        for line in lines:
-            if LIBRARY_OUTPUT.match(line):
-                _log(logging.INFO, line)
+        for printed in lines:
+            if LIBRARY_OUTPUT.match(printed):
+                _log(logging.INFO, printed)
             else:
                 # The last state of a library's progress bar.
-                show(line.rstrip('\r').rpartition('\r')[2])
+                show(printed.rstrip('\r').rpartition('\r')[2])
         return len(text)
 
 

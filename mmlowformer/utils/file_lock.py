@@ -52,18 +52,14 @@ def _open(work_dir: str | Path) -> int:
     lock = Path(work_dir, LOCK)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        _check_regular(lock)
+        if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
+            raise UserError(f'{lock} is not a regular file: delete it, or '
+                            'name another folder with --work-dir')
         return os.open(lock, FLAGS, 0o644)
     except OSError as error:
         raise UserError(f'work dir {work_dir} cannot be written: '
                         f'{error.strerror}. Name another folder with '
                         '--work-dir') from error
-
-
-def _check_regular(lock: Path) -> None:
-    if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
-        raise UserError(f'{lock} is not a regular file: delete it, or name '
-                        'another folder with --work-dir')
 
 
 def _lock(file: int, work_dir: str | Path) -> None:

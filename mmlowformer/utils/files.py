@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ..errors import UserError, first_line
@@ -25,6 +26,17 @@ def check_new_folder(path: str | Path) -> None:
     elif any(path.iterdir()):
         raise UserError(f'{path} exists already and is not empty: delete it, '
                         'or choose another name')
+
+
+def unused(path: str | Path,
+           is_taken: Callable[[Path], bool] = os.path.lexists) -> Path:
+    """The path itself, or else with -2, -3 and so on behind its stem."""
+    wanted = file = Path(path)
+    for number in count(2):
+        if not is_taken(file):
+            break
+        file = wanted.with_stem(f'{wanted.stem}-{number}')
+    return file
 
 
 def check_outputs(out: str | None, show_dir: str | None,
@@ -78,7 +90,7 @@ def replace_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Create the folder of a file, and name the file in errors."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +103,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a new file."""
     check_new(path)
-    with _write_errors(Path(path)):
+    with write_errors(Path(path)):
         replace_text(path, text)
 
 
@@ -113,7 +125,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield a folder that becomes ``path`` on success."""
     path = Path(path)
     check_new_folder(path)
-    with (_write_errors(path),
+    with (write_errors(path),
           tempfile.TemporaryDirectory(dir=path.parent) as scratch):
         folder = Path(scratch, path.name)
         folder.mkdir()

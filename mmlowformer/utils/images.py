@@ -144,6 +144,8 @@ def opened(path: str) -> 'Iterator[Image.Image]':
     from PIL import Image
     if not Path(path).is_file():  # Opening a pipe would wait.
         raise FileNotFoundError(f'{path} is not a file')
+    if not Path(path).stat().st_size:
+        raise OSError('it is empty (0 bytes)')
     try:
         with Image.open(path) as image:
             yield image

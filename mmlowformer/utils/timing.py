@@ -120,17 +120,9 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
 def interleave(candidates: Sequence[Candidate], timer: Timer, repeats: int,
                time_turn: Callable[[Candidate, Timer], None] = time_window,
                after_turn: Callable[[], None] = lambda: None) -> int:
-    """Time all candidates in interleaved turns.
+    """Time candidates in interleaved turns; return the complete rounds.
 
-    Args:
-        candidates (Sequence[Candidate]): Their ``seconds`` are extended.
-        timer (Timer): Of the device.
-        repeats (int): Turns of each.
-        time_turn (Callable): Times a turn. Defaults to :func:`time_window`.
-        after_turn (Callable): Called after each turn.
-
-    Returns:
-        int: Complete rounds; Ctrl-C ends after the last complete one.
+    Ctrl-C ends it after the last complete one.
     """
     for done in range(repeats):
         counts = [len(candidate.seconds) for candidate in candidates]

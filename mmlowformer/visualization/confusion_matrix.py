@@ -22,8 +22,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
     figure.colorbar(image, label="fraction of the class's images", shrink=0.8)
     axes.set_title(f'{int(np.trace(counts))} of {int(counts.sum())} images '
                    'correct', fontsize='medium')
-    axes.set_xlabel('predicted class')
-    axes.set_ylabel('class')
+    axes.set(xlabel='predicted class', ylabel='class')
     if len(classes) <= NAMED:
         # Names may contain dollar signs.
         names = list(map(printable, classes))
@@ -53,8 +52,8 @@ def draw_accuracies(counts: np.ndarray, classes: Sequence[str],
     axes.axvline(mean, color='black', linestyle='--', linewidth=1)
     axes.set_title(f'accuracy by class; dashed: all images, {mean:.1f} %',
                    fontsize='medium')
-    axes.set_xlim(0, 100)
-    axes.set_xlabel('correct images of the class, % (and number)')
+    axes.set(xlabel='correct images of the class, % (and number)',
+             xlim=(0, 100))
     if len(order) <= NAMED:
         axes.set_yticks(range(len(order)),
                         [printable(classes[index]) for index in order],

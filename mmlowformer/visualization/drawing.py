@@ -27,35 +27,25 @@ HIT = 0.5
 
 
 class Boxes(NamedTuple):
-    """Boxes of one image.
+    """Boxes of one image."""
 
-    Attributes:
-        corners (np.ndarray | Tensor): ``(n, 4)``, in pixels.
-        labels (list[int]): Their classes.
-        texts (list[str]): The texts at the boxes.
-        right (list[bool]): Whether prediction and ground truth agree.
-    """
-
-    corners: Any
+    corners: Any  # array or tensor, (n, 4), in pixels
     labels: list[int]
     texts: list[str]
-    right: list[bool]
+    right: list[bool]  # whether prediction and ground truth agree
 
 
 def class_colors(count: int, palette: Sequence | None = None) -> list[tuple]:
     """One color for each class."""
     if (isinstance(palette, (list, tuple)) and len(palette) == count
-            and all(map(_is_color, palette))):
+            and all(isinstance(color, (list, tuple)) and len(color) == 3
+                    and all(isinstance(part, int) and 0 <= part <= 255
+                            for part in color) for color in palette)):
         return [tuple(color) for color in palette]
     # Steps of the golden ratio keep neighbors apart in palettes of any size.
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(
         index * 0.618034 % 1, 0.9, 0.6 + 0.3 * (index % 2)))
         for index in range(count)]
-
-
-def _is_color(color: object) -> bool:
-    return (isinstance(color, (list, tuple)) and len(color) == 3 and all(
-        isinstance(part, int) and 0 <= part <= 255 for part in color))
 
 
 def match(truth: Any, truth_labels: list[int], predicted: Any,
@@ -127,15 +117,11 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
                                 map(printable, boxes.texts)):
         place = _place(draw, box, text, taken, panel.size)
         draw.rectangle(place, fill=palette[label])
+        bright = np.dot(palette[label], (0.3, 0.59, 0.11)) > 140
         draw.text((place[0], place[1]), text, font=_font(),
-                  fill=_ink(palette[label]))
+                  fill=INK if bright else PAPER)
         taken.append(place)
     return panel
-
-
-def _ink(ground: tuple) -> tuple:
-    """Black on bright colors, white on dark ones."""
-    return INK if np.dot(ground, (0.3, 0.59, 0.11)) > 140 else PAPER
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: list, color: tuple,
@@ -251,22 +237,16 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     for index, (caption, picture) in enumerate(panels):
         row, column = divmod(index, columns)
         left, top = GAP + column * cell[0], GAP + row * cell[1]
-        draw.text((left, top), _shortened(printable(caption),
-                                           SHEET_SIDE), font=_font(),
-                  fill=INK)
+        text = shown = printable(caption)
+        # The end of a caption, as far as it fits.
+        while _font().getlength(shown) > SHEET_SIDE:
+            text = text[1:]
+            shown = f'...{text}'
+        draw.text((left, top), shown, font=_font(), fill=INK)
         sheet.paste(ImageOps.contain(picture.convert('RGB'),
                                      (SHEET_SIDE, SHEET_SIDE)),
                     (left, top + MARGIN))
     return sheet
-
-
-def _shortened(text: str, width: int) -> str:
-    """The end of a text, as far as it fits."""
-    shown = text
-    while _font().getlength(shown) > width:
-        text = text[1:]
-        shown = f'...{text}'
-    return shown
 
 
 def draw_class(image: np.ndarray, truth: str, predicted: str, right: bool

@@ -66,8 +66,8 @@ def test_value_beyond_the_classes(cfg, mask):
     image = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
     image[3, 4] = 6
     cv2.imwrite(str(mask), image)
-    with pytest.raises(UserError, match='000002.png holds the value 6; with 5 '
-                       'classes it may hold 1 to 5, and 0 or 255'):
+    with pytest.raises(UserError, match='000002.png .* the 5 classes: 6; it '
+                       'may hold 1 to 5, and 0 or 255'):
         check(cfg)
 
 
@@ -83,15 +83,15 @@ def test_zero_is_a_class(cfg, mask):
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].dataset.reduce_zero_label = False
     cv2.imwrite(str(mask), np.full((64, 64), 5, np.uint8))
-    with pytest.raises(UserError, match='holds the value 5; .* 0 to 4, and '
-                       '255 for no class'):
+    with pytest.raises(UserError, match='5 classes: 5; .* 0 to 4, and 255 for '
+                       'no class'):
         check(cfg)
 
 
 def test_other_size(cfg, mask):
     cv2.imwrite(str(mask), np.ones((64, 32), np.uint8))
-    with pytest.raises(UserError, match='000002.png has 32x64 pixels, its '
-                       'image .*000002.jpg has 64x64'):
+    with pytest.raises(UserError, match='000002.png of .*000002.jpg has '
+                       'another size than its image: 32x64, not 64x64'):
         check(cfg)
 
 

@@ -16,7 +16,6 @@ from mmlowformer.datasets.image_errors import ImageErrorPipeline
 from mmlowformer.datasets.tiling import read_scene
 from mmlowformer.engine import UserError
 from mmlowformer.predict.pipeline import Pipeline
-from mmlowformer.tracking.datasets.frames import read_frame
 from mmlowformer.utils.images import OPENCV, PILLOW, read
 
 PIXELS = np.kron(np.random.default_rng(0).integers(0, 256, (4, 6, 3)),
@@ -98,7 +97,6 @@ def roads(path, backend):
     yield lambda: read(path, LIBRARIES[backend])
     if backend == 'cv2':
         yield lambda: read_scene(str(path))[..., ::-1]
-        yield lambda: read_frame(str(path))
     else:
         def opened():
             with Image.open(path) as image:

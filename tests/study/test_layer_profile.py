@@ -1,4 +1,6 @@
 """Times and work of layers, of a network whose times are known."""
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -47,18 +49,16 @@ class Inner(nn.Module):
 def test_layers_without_those_inside():
     clock = Clock()
     model = nn.Sequential(Inner(clock), Slow(clock, 8.))
-    watch = network.LayerTimer(model, Timer(clock))
+    run = partial(model, torch.zeros(1, 3, 4, 4))
+    watch = network.LayerTimer(model, run, Timer(clock))
     for _ in range(2):
-        model(torch.zeros(1, 3, 4, 4))
-        watch.finish_call()
+        watch()
     assert {name: layer.seconds for name, layer in watch.layers.items()} == {
         '0.first': [2., 2.], '0.second': [2., 2.], '0': [4., 4.],
         '1': [8., 8.], '': [0., 0.]}
     # In and out, and the weights, twice.
     assert watch.layers['0.first'].bytes == 2 * 4 * (2 * 48 + 12)
-    watch.remove()
-    model(torch.zeros(1, 3, 4, 4))
-    watch.finish_call()
+    run()
     assert len(watch.layers['1'].seconds) == 2
 
 

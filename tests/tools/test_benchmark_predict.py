@@ -25,7 +25,7 @@ def test_a_share_that_is_asked_for(error_here, tmp_path):
 
 
 def test_one_line_for_mistakes(error_here, tmp_path):
-    assert '--repeats has to be' in error_here(TOOL, '--repeats', 0,
+    assert '--repeats: has to be' in error_here(TOOL, '--repeats', 0,
                                                cwd=tmp_path)
     assert 'config not found' in error_here(TOOL, 'retinanet_b99',
                                             cwd=tmp_path)

@@ -157,9 +157,9 @@ def test_inspect_masks(run_here, mine, tmp_path):
     result = run_here(DATA, 'inspect', 'mine/masks', cwd=tmp_path)
     assert result.returncode == 1
     shown = ' '.join(result.stdout.split())
-    for fault in ('mask with a value beyond the 5 classes',
-                  'mask with another size than its image',
-                  'mask with several channels', 'image without a mask'):
+    for fault in ('mask that has a value beyond the 5 classes',
+                  'mask that has another size than its image',
+                  'mask that has several channels', 'image without a mask'):
         assert f'1 x {fault}' in shown
 
 

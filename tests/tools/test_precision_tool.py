@@ -63,7 +63,7 @@ def test_errors_and_metrics(weights, options, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--images', '0'], '--images has to be at least 1, not 0'),
+    (['--images', '0'], '--images: has to be at least 1, not 0'),
     (['--launcher', 'pytorch'], 'omit --launcher'),
 ])
 def test_errors_are_one_line(weights, options, error_here, tmp_path, arguments,

@@ -196,14 +196,15 @@ def test_choose(run_here, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (('layers', '--block-types', 'conv'), "--block-types: 'conv' is none of"),
+    (('layers', '--block-types', 'conv'),
+     "--block-types: invalid choice: 'conv' (choose from "),
     (('layers', '--channels', 512, '--sizes', 224), 'nothing is left'),
     (('layers', '--cpu-time', '--device', 'cpu'), '--cpu-time adds up'),
     (('network', 'lowformer_b9'), 'LowFormer has no model'),
     (('network', 'lowformer_b0', '--backend', 'torchscript'),
      'TorchScript does not report which layers'),
-    (('resolution', '--sizes', 8), '--sizes has to be at least 32'),
-    (('choose', '--budget-ms', 0), '--budget-ms has to be positive'),
+    (('resolution', '--sizes', 8), '--sizes: has to be at least 32'),
+    (('choose', '--budget-ms', 0), '--budget-ms: has to be positive'),
     (('choose', '--budget-ms', 9, '--archs', 'no.json'), 'cannot be read'),
     (('show', 'no.json'), 'no.json cannot be read'),
 ])

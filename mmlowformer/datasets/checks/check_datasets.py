@@ -34,7 +34,7 @@ def check_datasets(cfg: Config, dataloaders: list[str]) -> None:
             classes = class_names(dataset, cfg)
             if not dataset.get('backend_args'):
                 check_paths(dataset, name, cfg.get('data_root'))
-                check = _check_for(_class_of(dataset, cfg))
+                check = _check_for(dataset_class(dataset, cfg))
                 if check:
                     check(dataset, classes, cfg, name)
             if names_in(classes):
@@ -68,24 +68,20 @@ def names_in(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)]
 
 
-def datasets_in(dataloader: dict) -> Iterator[dict]:
-    """The data sets of a data loader, also those inside wrappers."""
-    yield from _leaves(dataloader['dataset'])
-
-
-def _leaves(dataset: dict) -> Iterator[dict]:
-    inner = dataset.get('dataset') or dataset.get('datasets')
+def datasets_in(part: dict) -> Iterator[dict]:
+    """The data sets of a data loader, or of a wrapper of data sets."""
+    inner = part.get('dataset') or part.get('datasets')
     if not inner:
-        yield dataset
+        yield part
     for item in inner if isinstance(inner, list) else [inner]:
         if item:
-            yield from _leaves(item)
+            yield from datasets_in(item)
 
 
 def class_names(dataset: dict, cfg: Config) -> object:
     """The class names that a data set will use."""
     classes = dataset.get('classes')  # of MMPreTrain
-    metainfo = {**getattr(_class_of(dataset, cfg), 'METAINFO', {}),
+    metainfo = {**getattr(dataset_class(dataset, cfg), 'METAINFO', {}),
                 **({'classes': classes} if classes else {}),
                 **(dataset.get('metainfo') or {})}
     classes = metainfo.get('classes')
@@ -94,7 +90,8 @@ def class_names(dataset: dict, cfg: Config) -> object:
     return classes
 
 
-def _class_of(dataset: dict, cfg: Config) -> type | None:
+def dataset_class(dataset: dict, cfg: Config) -> type | None:
+    """The class that a data set is built of."""
     kind = dataset.get('type')
     if not isinstance(kind, str):
         return kind

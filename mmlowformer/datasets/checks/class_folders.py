@@ -25,20 +25,17 @@ def check_folders(dataset: dict, classes: tuple | None,
         return
     if listed:
         _check_list(listed, folder, classes, cfg, dataloader)
-    if listed or folder is None:
         return
-    names = class_folders(folder)
-    where = os.path.abspath(folder)
-    if not names:
-        raise UserError(f'{where} holds no folders: put the images of each '
-                        'class into a folder')
+    if folder is None:
+        return
+    names, where = class_folders(folder), os.path.abspath(folder)
     num_classes = (cfg.model.get('head') or {}).get('num_classes')
-    for count, what in ((classes and len(classes), 'classes'),
-                        (num_classes, "the head's num_classes")):
+    for count, what in (
+            (classes and len(classes), 'classes of the config are'),
+            (num_classes, "the head's num_classes of the config is")):
         if count and count != len(names):
             raise UserError(f'{where} has {len(names)} folders '
-                            f'({some_of(names, 5)}), but {what} of the config '
-                            f'{"are" if what == "classes" else "is"} {count}')
+                            f'({some_of(names, 5)}), but {what} {count}')
     # MMPreTrain numbers the folders in alphabetical order.
     if classes and kind_of(dataset) == 'CustomDataset' \
             and names != list(classes):
@@ -60,6 +57,9 @@ def class_folders(folder: str) -> list[str]:
                 raise UserError(
                     f'{os.path.join(where, inner, entry.name)} is a hidden '
                     'folder, but MMPreTrain would train on it: delete it')
+    if not names:
+        raise UserError(f'{where} holds no folders: put the images of each '
+                        'class into a folder')
     check_distinct(names, where)
     return names
 
@@ -82,8 +82,7 @@ def _check_list(path: str, folder: str | None, classes: tuple | None,
         if count and label >= count:
             raise UserError(f'{path} gives {shown(name)} the class {label}, '
                             f'but {count} classes end at {count - 1}')
-    mismatch = label_mismatch(labels, classes or ())
-    if mismatch:
+    if mismatch := label_mismatch(labels, classes or ()):
         raise UserError(f'{path}: {mismatch}. Split the images again, or set '
                         'classes to the names in the order of its numbers')
     some = list(labels)[::-(-len(labels) // MOST_IMAGES)]
@@ -103,10 +102,10 @@ def warn_of_unused(found: set[int], classes: Sequence[str], what: str
     """Warn of classes without images."""
     unused = [name for index, name in enumerate(classes)
               if index not in found]
-    if not unused:
-        return
-    print_log(f'{what} of {some_of(unused)}: {len(unused)} of {len(classes)} '
-              'classes cannot be learned.', 'current', logging.WARNING)
+    if unused:
+        print_log(f'{what} of {some_of(unused)}: {len(unused)} of '
+                  f'{len(classes)} classes cannot be learned.', 'current',
+                  logging.WARNING)
 
 
 def read_labels(path: str) -> dict[str, int]:
@@ -137,9 +136,8 @@ def label_mismatch(labels: dict[str, int], classes: Sequence[str]) -> str:
     """Describe an image whose label differs from its class folder."""
     numbers = numbers_of(classes)
     for name, label in labels.items():
-        label_of_folder = numbers.get(name.split('/')[0], label)
-        if label_of_folder != label:
+        folder = name.split('/')[0]
+        if numbers.get(folder, label) != label:
             return (f'{printable(name)} has class {label}, but '
-                    f'{printable(name.split("/")[0])} is class '
-                    f'{label_of_folder}')
+                    f'{printable(folder)} is class {numbers[folder]}')
     return ''

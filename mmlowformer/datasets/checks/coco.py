@@ -30,7 +30,9 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
     paths = paths_of(dataset)
     path = paths['ann_file']
     _check_categories(content, classes, path)
-    AnnotationErrors([*find_errors(content, masks=_has_masks(dataset)),
+    masks = any(isinstance(step, dict) and step.get('with_mask')
+                for step in dataset.get('pipeline') or ())
+    AnnotationErrors([*find_errors(content, masks=masks),
                       *_missing_keys(content)]).check(path, FIX)
     _check_images(content, paths.get(prefix), path)
     if not dataset.get('test_mode') or not dataloader.startswith('test'):
@@ -51,11 +53,16 @@ def check_coco_boxes(dataset: dict, classes: tuple | None,
                      cfg: Config, dataloader: str) -> None:
     """Do what :func:`check_coco` does, whatever the categories are."""
     paths = paths_of(dataset)
-    content = read_coco(paths['ann_file'])
-    AnnotationErrors(find_errors(content, masks=False)).check(
-        paths['ann_file'], FIX)
+    content = read_boxes(paths['ann_file'])
     _check_images(content, paths.get('data_prefix.img'), paths['ann_file'])
     _check_usable(content, content['categories'], dataset, paths['ann_file'])
+
+
+def read_boxes(path: str) -> dict:
+    """Read an annotation file, whatever its segmentations are."""
+    content = read_coco(path)
+    AnnotationErrors(find_errors(content, masks=False)).check(path, FIX)
+    return content
 
 
 def _check_categories(content: dict, classes, path: str) -> None:
@@ -70,11 +77,9 @@ def _check_categories(content: dict, classes, path: str) -> None:
     # MMDetection numbers the classes in the order of the file.
     if [name for name in names if name in classes] == list(classes):
         return
-    if set(classes) <= set(names):
-        problem = ("are not in the order of the config's classes, so that "
-                   'names and labels would not match')
-    else:
-        problem = "do not match the config's classes"
+    problem = ("are not in the order of the config's classes, so that names "
+               'and labels would not match' if set(classes) <= set(names) else
+               "do not match the config's classes")
     raise UserError(
         f'the categories in {path} {problem} (file: '
         f'{shown(", ".join(names), 800)}; config: '
@@ -86,13 +91,14 @@ def _check_categories(content: dict, classes, path: str) -> None:
 def _check_images(content: dict, folder: str | None, path: str) -> None:
     if folder is None:
         return
-    present = {entry.name: entry for entry in os.scandir(folder)}
+    # Faster than a look at each path.
+    present = {entry.name: entry for entry in os.scandir(folder)
+               if entry.is_file()}
     names = content['images']
-    missing = [name for name in names
-               if not (name in present and present[name].is_file()
-                       or os.path.isfile(os.path.join(folder, name)))]
+    missing = [name for name in names if name not in present
+               and not os.path.isfile(os.path.join(folder, name))]
     empty = [name for name in names if name in present
-             and present[name].is_file() and not present[name].stat().st_size]
+             and not present[name].stat().st_size]
     if empty:
         raise UserError(
             f'{len(empty)} of {len(names)} images in {path} are empty files, '
@@ -123,11 +129,6 @@ def _size_error(image: dict, folder: str) -> tuple[str, str] | None:
             f'{shown(said[1], 20)}, the file has {size[0]}x{size[1]}')
 
 
-def _has_masks(dataset: dict) -> bool:
-    return any(step.get('with_mask') for step in dataset.get('pipeline') or ()
-               if isinstance(step, dict))
-
-
 def _missing_keys(content: dict) -> Iterator[tuple[str, str]]:
     """Keys that only MMDetection and its metric require."""
     for annotation in content['annotations']:
@@ -149,13 +150,12 @@ def _check_usable(content: dict, classes: Iterable[str], dataset: dict,
         content['category_ids'], content['categories']) if name in classes}
     min_size = 0 if dataset.get('test_mode') else (
         dataset.get('filter_cfg') or {}).get('min_size', 0)
-    reasons: Counter[str] = Counter()
+    reasons: Counter[str | None] = Counter()
     for annotation in annotations:
-        reason = _unused(annotation, images[annotation['image_id']], known,
-                         min_size)
-        if reason is None:
+        reasons[_unused(annotation, images[annotation['image_id']], known,
+                        min_size)] += 1
+        if None in reasons:
             return
-        reasons[reason] += 1
     normalized = all(0 <= value <= 1 for annotation in annotations
                      for value in annotation['bbox'])
     found = ', '.join(f'{count} {reason}' for reason, count

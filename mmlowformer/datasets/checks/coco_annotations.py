@@ -39,11 +39,10 @@ def _parts(content: object, path: str) -> dict:
     images, categories, annotations = (
         _records(content.get(key) or [], key)
         for key in ('images', 'categories', 'annotations'))
-    names = [_text(item, 'name', 'categories') for item in categories]
-    files = [_text(item, 'file_name', 'images') for item in images]
-    ids = [_id(item, 'categories') for item in categories]
-    for image in images:
-        _id(image, 'images')
+    names = _values(categories, 'categories', 'name')
+    files = _values(images, 'images', 'file_name')
+    ids = _values(categories, 'categories', 'id')
+    _values(images, 'images', 'id')
     if len(set(ids)) < len(ids):
         twice = next(key for key, count in Counter(ids).items() if count > 1)
         shared = [shown(repr(name), 60) for key, name in zip(ids, names)
@@ -66,27 +65,23 @@ def _records(items: object, key: str) -> list[dict]:
     return items
 
 
-def _text(record: dict, key: str, where: str) -> str:
-    text = _entry(record, key, where)
-    if not isinstance(text, str) or not text.strip() \
-            or not is_printable(text):
-        raise ValueError(f'{key} is not printable text: '
-                         + shown(json.dumps(text)))
-    return text
-
-
-def _id(record: dict, where: str) -> int | str:
-    value = _entry(record, 'id', where)
-    if type(value) not in (int, str):
-        raise ValueError(f'id of {where} is {shown(json.dumps(value))}, it '
-                         'must be an integer')
-    return value
-
-
-def _entry(record: dict, key: str, where: str):
-    if key not in record:
-        raise ValueError(f'one of {where} has no {key}: {shown(record, 80)}')
-    return record[key]
+def _values(records: list[dict], where: str, key: str) -> list:
+    """The value of an id or a name in each record."""
+    for record in records:
+        if key not in record:
+            raise ValueError(f'one of {where} has no {key}: '
+                             + shown(record, 80))
+        value = record[key]
+        if key == 'id':
+            valid, wanted = type(value) in (int, str), 'an integer'
+        else:
+            valid = (isinstance(value, str) and bool(value.strip())
+                     and is_printable(value))
+            wanted = 'printable text'
+        if not valid:
+            raise ValueError(f'{where}: {key} is not {wanted}: '
+                             + shown(json.dumps(value)))
+    return [record[key] for record in records]
 
 
 def find_errors(content: dict, *, masks: bool = True) -> Iterator[
@@ -138,7 +133,8 @@ def _box_errors(content: dict) -> Iterator[tuple[str, str]]:
         if annotation.get('iscrowd') not in (None, 0, 1):
             yield 'iscrowd that is neither 0 nor 1', name
         box = annotation.get('bbox')
-        if not _is_box(box):
+        if not (isinstance(box, list) and len(box) == 4
+                and all(map(is_number, box)) and min(box[2:]) >= 0):
             yield ('box that is not four numbers x, y, width and height',
                    f'{name}, {shown(box, 80)}')
 
@@ -152,11 +148,6 @@ def is_number(value: object) -> bool:
     # Comparing is also safe for integers that are too large for a float.
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and -LARGEST < value < LARGEST)
-
-
-def _is_box(box: object) -> bool:
-    return (isinstance(box, list) and len(box) == 4
-            and all(map(is_number, box)) and min(box[2:]) >= 0)
 
 
 def _segmentation_errors(content: dict) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,9 @@ def check_masks(dataset: dict, classes: tuple | None,
             registry:
         built = registry.build(
             dict(dataset, pipeline=[], serialize_data=False))
-    folder = _folder(dataset)
+    prefix = dataset.get('data_prefix') or {}
+    folder = os.path.abspath(os.path.join(
+        dataset.get('data_root') or '', prefix.get('img_path') or ''))
     if not len(built):
         raise UserError(f'no images in {folder}: names must end in '
                         f'{built.img_suffix}')
@@ -59,16 +61,10 @@ def check_masks(dataset: dict, classes: tuple | None,
                        f'{folder} hold no pixel')
 
 
-def _folder(dataset: dict) -> str:
-    prefix = dataset.get('data_prefix') or {}
-    return os.path.abspath(os.path.join(
-        dataset.get('data_root') or '', prefix.get('img_path') or ''))
-
-
 def _check_num_classes(classes: tuple | None, cfg: Config) -> None:
     head = cfg.model.get('decode_head') or {}
-    heads = head if isinstance(head, list) else [head]
-    for count in (item.get('num_classes') for item in heads):
+    for item in head if isinstance(head, list) else [head]:
+        count = item.get('num_classes')
         if classes and count and count != len(classes):
             raise UserError(
                 f"the head's num_classes is {count}, but the data set has "
@@ -113,24 +109,30 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
         mask = load(info)['gt_seg_map']
     with _name_in_errors('image', info['img_path']):
         size = upright_size(info['img_path'])
+    error = mask_error(mask, size, len(classes) if classes else IGNORED,
+                       int(bool(info['reduce_zero_label'])))
+    if error:
+        raise UserError(f'mask {path} of {info["img_path"]} '
+                        + ': '.join(error))
+    return set(np.unique(mask).tolist())
+
+
+def mask_error(mask: np.ndarray, size: tuple[int, int], count: int,
+               shift: int = 0) -> tuple[str, str] | None:
+    """The kind and the details of an error in a mask, if any."""
     if mask.ndim != 2:
-        raise UserError(f'mask {path} has {mask.ndim} dimensions; it needs a '
-                        'single channel of class numbers')
+        return ('has several channels',
+                'it needs a single channel of class numbers')
     if mask.shape != size:
-        raise UserError(
-            f'mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, its '
-            f'image {info["img_path"]} has {size[1]}x{size[0]}')
-    values = set(np.unique(mask).tolist())
-    count = len(classes) if classes else IGNORED
-    beyond = sorted(value for value in values - {IGNORED} if value >= count)
-    if beyond:
-        shift = 1 if info['reduce_zero_label'] else 0
-        raise UserError(
-            f'mask {path} holds the value {beyond[0] + shift}; with '
-            f'{counted(count, "class", "classes")} it may hold {shift} to '
-            f'{count - 1 + shift}, and '
-            + ('0 or ' if shift else '') + f'{IGNORED} for no class')
-    return values
+        return ('has another size than its image',
+                f'{mask.shape[1]}x{mask.shape[0]}, not {size[1]}x{size[0]}')
+    beyond = mask[(mask >= count) & (mask != IGNORED)]
+    if not beyond.size:
+        return None
+    return (f'has a value beyond the {counted(count, "class", "classes")}',
+            f'{beyond.min() + shift}; it may hold {shift} to '
+            f'{count - 1 + shift}, and {"0 or " if shift else ""}{IGNORED} '
+            'for no class')
 
 
 def invalid_value(path: str) -> str | None:
@@ -174,11 +176,7 @@ def _name_in_errors(kind: str, path: str) -> Iterator[None]:
         raise
     # Decoders raise anything for damaged files.
     except Exception as error:
-        if os.path.isfile(path) and not os.path.getsize(path):
-            reason = 'it is empty (0 bytes)'
-        elif isinstance(error, OSError) and not isinstance(
-                error, UnidentifiedImageError):
-            reason = first_line(error)
-        else:
-            reason = 'damaged or not an image'
+        known = isinstance(error, OSError) and not isinstance(
+            error, UnidentifiedImageError)
+        reason = first_line(error) if known else 'damaged or not an image'
         raise UserError(f'{kind} {path} cannot be read: {reason}') from error

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 from ...errors import AnnotationErrors
 from .annotations import (
+    BEYOND,
     AnnotatedImage,
     Annotation,
     as_coco,
@@ -20,7 +21,7 @@ FORMATS: dict[str, Callable] = dict(
     coco=read_coco_annotations, csv=read_csv, labelme=read_labelme,
     voc=read_voc, yolo=read_yolo)
 
-__all__ = ['FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
+__all__ = ['BEYOND', 'FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
            'as_coco', 'check_annotations', 'read_annotations']
 
 

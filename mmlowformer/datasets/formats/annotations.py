@@ -50,8 +50,7 @@ def number(text: object) -> float:
         with suppress(OverflowError, ValueError):
             value = float(text)
     if math.isnan(value) or abs(value) >= LARGEST:
-        raise ValueError(f'{shown(repr(text), 60)} is not a finite number of '
-                         'pixels')
+        raise ValueError(f'{shown(repr(text), 60)} is not a finite number')
     return value
 
 

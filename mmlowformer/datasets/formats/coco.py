@@ -16,15 +16,7 @@ def read_coco_annotations(source: str, images: ImageFolder,
         errors.add(kind, example)
     if errors.counts:
         return [], content['categories']
-    labels = dict(zip(content['category_ids'], content['categories']))
-    annotations = defaultdict(list)
-    for record in content['annotations']:
-        left, top, width, height = record['bbox']
-        annotations[record['image_id']].append(Annotation(
-            labels[record['category_id']],
-            (left, top, left + width, top + height),
-            record.get('segmentation') or None, bool(record.get('iscrowd')),
-            f'annotation {record.get("id")}'))
+    annotations = annotations_by_image(content)
     annotated, seen = [], set()
     for record in content['image_records']:
         name = images.find(record['file_name'], errors, source)
@@ -41,3 +33,17 @@ def read_coco_annotations(source: str, images: ImageFolder,
         annotated.append(AnnotatedImage(name, *size,
                                         annotations[record['id']], extra))
     return annotated, content['categories']
+
+
+def annotations_by_image(content: dict) -> dict[int | str, list[Annotation]]:
+    """Annotations of content without errors, by the ids of images."""
+    labels = dict(zip(content['category_ids'], content['categories']))
+    annotations = defaultdict(list)
+    for record in content['annotations']:
+        left, top, width, height = record['bbox']
+        annotations[record['image_id']].append(Annotation(
+            labels[record['category_id']],
+            (left, top, left + width, top + height),
+            record.get('segmentation') or None, bool(record.get('iscrowd')),
+            f'annotation {record.get("id")}'))
+    return annotations

@@ -32,14 +32,10 @@ def read_csv(source: str, images: ImageFolder, errors: AnnotationErrors, **_
         if None in row:
             errors.add('line with more columns than the first', where)
         elif any(values):
-            try:
-                box = _box(values, columns)
-            except ValueError as error:
-                errors.add('line without a box of four numbers',
-                           f'{where}, {first_line(error)}')
-                continue
-            label = (row[columns[1]] or '').strip()
-            found.append(Annotation(label, box, where=where))
+            with errors.collect('line without a box of four numbers', where):
+                label = (row[columns[1]] or '').strip()
+                found.append(Annotation(label, _box(values, columns),
+                                        where=where))
     return annotations, None
 
 

@@ -5,21 +5,17 @@ from pathlib import PurePosixPath
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
 from ...utils.images import upright_size
-from ..paths import IMAGES, files_below
+from ..paths import files_below
 
 
 class ImageFolder:
-    """Finds the images of a folder by the names that annotations use.
-
-    A name with folders is a path below the folder, or one that ends in such a
-    path. A bare name matches an image in any sub-folder.
-    """
+    """Finds the images of a folder by the names that annotations use."""
 
     def __init__(self, folder: str):
         if not os.path.isdir(folder):
             raise UserError(f'{folder} is not a folder of images')
         self.folder = folder
-        self.names, self.hidden = files_below(folder, IMAGES)
+        self.names, self.hidden = files_below(folder)
         if not self.names:
             raise UserError(f'{folder} holds no images')
         self._known = set(self.names)
@@ -59,6 +55,7 @@ class ImageFolder:
             # What is missing in train/ is not the image of val/.
             if parts[start] in self._folders:
                 return []
+        # A bare name may be in any sub-folder.
         return [] if len(parts) > 1 else self._by_basename.get(called, [])
 
     def knows_folder_of(self, called: str) -> bool:
@@ -82,10 +79,9 @@ class ImageFolder:
         try:
             height, width = upright_size(path)
         except (OSError, UserError) as error:
-            reason = ('it is empty (0 bytes)' if not os.path.getsize(path)
-                      else first_line(error).replace(repr(path), 'it')
-                      .replace(f'image {path}', 'it'))
             if errors:
+                reason = first_line(error).replace(repr(path), 'it').replace(
+                    f'image {path}', 'it')
                 errors.add('image that cannot be read', f'{path}, {reason}')
             return None
         return width, height

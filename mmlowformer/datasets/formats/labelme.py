@@ -3,7 +3,7 @@ import json
 import math
 from pathlib import Path
 
-from ...errors import AnnotationErrors, first_line, shown
+from ...errors import AnnotationErrors, shown
 from .annotations import (
     Annotation,
     Annotations,
@@ -20,25 +20,14 @@ CORNERS = 64
 
 def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
                  **_) -> tuple[Annotations, None]:
-    """Read polygons, rectangles and circles of LabelMe's JSON files.
-
-    Shapes of one class that share a ``group_id`` are parts of one object.
-    """
+    """Read polygons, rectangles and circles of LabelMe's JSON files."""
     annotations: Annotations = {}
     for file, stem in annotation_files(source, '.json'):
-        try:
-            content = json.loads(file.read_text(encoding='utf-8'))
-            shapes, named = map(content.get, ('shapes', 'imagePath')) \
-                if isinstance(content, dict) else (None, None)
-            if not isinstance(shapes, list) or not isinstance(named, str):
-                raise ValueError('it needs a list shapes and a text imagePath')
-        except (OSError, ValueError, RecursionError) as error:
-            errors.add('file that is not of LabelMe',
-                       f'{file}, {first_line(error)}')
-            continue
-        named = images.beside(named, stem.parent.as_posix())
-        name = images.find(named, errors, str(file))
-        if name is None:
+        content = _read(file, errors)
+        name = content and images.find(
+            images.beside(content['imagePath'], stem.parent.as_posix()),
+            errors, str(file))
+        if not content or not name:
             continue
         check_same_image(name, images.find(stem.as_posix()), file, errors)
         if name in annotations:
@@ -46,8 +35,20 @@ def read_labelme(source: str, images: ImageFolder, errors: AnnotationErrors,
         said = content.get('imageWidth'), content.get('imageHeight')
         if all(said):
             images.check_size(said, name, str(file), errors)
-        annotations[name] = _objects(shapes, file, errors)
+        annotations[name] = _objects(content['shapes'], file, errors)
     return annotations, None
+
+
+def _read(file: Path, errors: AnnotationErrors) -> dict | None:
+    with errors.collect('file that is not of LabelMe', str(file), OSError,
+                        RecursionError):
+        content = json.loads(file.read_text(encoding='utf-8'))
+        if not (isinstance(content, dict)
+                and isinstance(content.get('shapes'), list)
+                and isinstance(content.get('imagePath'), str)):
+            raise ValueError('it needs a list shapes and a text imagePath')
+        return content
+    return None
 
 
 def _objects(shapes: list, file: Path, errors: AnnotationErrors
@@ -56,22 +57,18 @@ def _objects(shapes: list, file: Path, errors: AnnotationErrors
     places: dict[tuple, str] = {}
     for index, shape in enumerate(shapes, 1):
         where = f'{file}, shape {index}'
-        try:
+        with errors.collect('shape without an area', where):
             if not isinstance(shape, dict):
                 raise ValueError(f'{shown(repr(shape), 60)} is not an object')
-            label = shape.get('label') or ''
+            label, group = shape.get('label') or '', shape.get('group_id')
             if not isinstance(label, str):
                 raise ValueError(f'its label is {shown(repr(label), 60)}')
+            # Shapes of a class that share a group are parts of an object.
+            key = (label.strip(), *((None, index) if group is None else
+                                    (shown(group), )))
             polygon = _polygon(shape)
-        except ValueError as error:
-            errors.add('shape without an area', f'{where}, '
-                       f'{first_line(error)}')
-            continue
-        group = shape.get('group_id')
-        key = (label.strip(), *((None, index) if group is None else
-                                (shown(group), )))
-        parts.setdefault(key, []).append(polygon)
-        places.setdefault(key, where)
+            parts.setdefault(key, []).append(polygon)
+            places.setdefault(key, where)
     return [Annotation(key[0], box_around(polygons), polygons,
                        where=places[key]) for key, polygons in parts.items()]
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ...errors import AnnotationErrors, first_line
+from ...errors import AnnotationErrors
 from .annotations import (
     Annotation,
     Annotations,
@@ -17,11 +17,7 @@ CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
              zero_based: bool = False, **_) -> tuple[Annotations, None]:
-    """Read VOC's XML files.
-
-    VOC counts pixels from 1 and includes the last one: its box from 1 to 10
-    has its edges at 0 and 10. ``difficult`` objects become COCO's crowds.
-    """
+    """Read VOC's XML files; ``difficult`` objects become COCO's crowds."""
     annotations: Annotations = {}
     for file, stem in annotation_files(source, '.xml'):
         root = _root(file, errors)
@@ -32,6 +28,8 @@ def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
         if name in annotations:
             errors.add('image with a second file', f'{name} ({file})')
         _check_size(root, file, name, images, errors)
+        # VOC counts pixels from 1 and includes the last one: its box from 1 to
+        # 10 has its edges at 0 and 10.
         annotations[name] = [
             item for index, node in enumerate(root.findall('object'), 1)
             if (item := _annotation(node, f'{file}, object {index}', errors,
@@ -41,16 +39,14 @@ def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
 
 def _root(file: Path, errors: AnnotationErrors
           ) -> ElementTree.Element | None:
-    try:
+    with errors.collect('invalid XML file', str(file), OSError, LookupError,
+                        ElementTree.ParseError):
         root = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
-        errors.add('invalid XML file', f'{file}, {first_line(error)}')
-        return None
-    if root.tag != 'annotation':
+        if root.tag == 'annotation':
+            return root
         errors.add('XML file that is not a VOC annotation',
                    f'{file}, of <{root.tag}>')
-        return None
-    return root
+    return None
 
 
 def _find_image(root: ElementTree.Element, file: Path, stem: Path,
@@ -68,26 +64,20 @@ def _find_image(root: ElementTree.Element, file: Path, stem: Path,
 def _check_size(root: ElementTree.Element, file: Path, name: str,
                 images: ImageFolder, errors: AnnotationErrors) -> None:
     said = [root.findtext(f'size/{side}') for side in ('width', 'height')]
-    try:
+    with errors.collect('invalid width or height', str(file)):
         size = tuple(int(number(side)) for side in said if side is not None)
-    except ValueError as error:
-        errors.add('invalid width or height', f'{file}, {first_line(error)}')
-        return
-    # Some tools write 0 for an unknown size.
-    if len(size) == 2 and 0 not in size:
-        images.check_size(size, name, str(file), errors)
+        # Some tools write 0 for an unknown size.
+        if len(size) == 2 and 0 not in size:
+            images.check_size(size, name, str(file), errors)
 
 
 def _annotation(node: ElementTree.Element, where: str,
                 errors: AnnotationErrors, first: int) -> Annotation | None:
-    try:
+    with errors.collect('object without a box of four numbers', where):
         left, top, right, bottom = (
             number(node.findtext(f'bndbox/{corner}')) for corner in CORNERS)
-    except ValueError as error:
-        errors.add('object without a box of four numbers',
-                   f'{where}, {first_line(error)}')
-        return None
-    label = (node.findtext('name') or '').strip()
-    ignored = (node.findtext('difficult') or '0').strip() == '1'
-    return Annotation(label, (left - first, top - first, right, bottom),
-                      ignored=ignored, where=where)
+        return Annotation(
+            (node.findtext('name') or '').strip(),
+            (left - first, top - first, right, bottom), where=where,
+            ignored=(node.findtext('difficult') or '').strip() == '1')
+    return None

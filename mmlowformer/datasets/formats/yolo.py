@@ -30,7 +30,12 @@ def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
               classes_file: str | None = None, polygons: bool = False, **_
               ) -> tuple[Annotations, list[str]]:
     """Read YOLO's text files, of boxes or of polygons."""
-    file = Path(classes_file) if classes_file else _classes_file(source)
+    file = Path(classes_file) if classes_file else _find_upwards(
+        source, CLASS_FILES)
+    if not file:
+        raise UserError(f'{source}: no file with the names of the classes '
+                        '(data.yaml, classes.txt, obj.names) found. Name it '
+                        'with --classes-file')
     classes = _read_classes(file)
     check_distinct(classes, file)
     data_yaml = _find_upwards(source, YAML_NAMES)
@@ -65,15 +70,6 @@ def _find_upwards(source: str, names: tuple[str, ...]) -> Path | None:
                  if (parent / name).is_file()), None)
 
 
-def _classes_file(source: str) -> Path:
-    found = _find_upwards(source, CLASS_FILES)
-    if found:
-        return found
-    raise UserError(f'{source}: no file with the names of the classes '
-                    '(data.yaml, classes.txt, obj.names) found. Name it with '
-                    '--classes-file')
-
-
 def _is_yaml(file: Path) -> bool:
     return file.suffix.lower() in ('.yaml', '.yml')
 
@@ -85,8 +81,9 @@ def _read_classes(file: Path) -> list[str]:
     try:
         return _names(_load_yaml(file))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f'{file} does not name the classes: '
-                        f'{first_line(error)}') from error
+        reason = first_line(error)
+        raise UserError(f'{file} does not name the classes: {reason}'
+                        ) from error
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -139,11 +136,9 @@ def _names(content: dict) -> list[str]:
 
 def _annotations(path: Path, size: tuple[int, int], classes: list[str],
                  errors: AnnotationErrors) -> Iterator[Annotation]:
-    try:
+    lines: list[str] = []
+    with errors.collect('file that cannot be read', str(path), OSError):
         lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, ValueError) as error:
-        errors.add('file that cannot be read', f'{path}, {first_line(error)}')
-        return
     for index, line in enumerate(lines, 1):
         item = line.strip() and _annotation(
             line.split(), f'{path}, line {index}', size, classes, errors)
@@ -187,11 +182,9 @@ def _annotation(words: list[str], where: str, size: tuple[int, int],
 
 def _ambiguous(lines: list[tuple[Annotation, tuple[int, int]]],
                described: bool) -> list[Annotation]:
-    """Polygons that may be boxes with key points.
-
-    A single polygon may look like one by chance, most of a set do not. All
-    lines of a set have the same number of key points.
-    """
+    """Polygons that may be boxes with key points."""
+    # A single polygon may look like one by chance, most of a set do not. All
+    # lines of a set have the same number of key points.
     groups = defaultdict(list)
     for item, size in lines:
         polygon, = cast(list, item.segmentation)

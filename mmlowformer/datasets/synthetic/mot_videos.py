@@ -5,25 +5,18 @@ that a detector trained on these images detects them.
 """
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
+from rich.progress import track
 
-from ...utils.files import check_at_least, generate_if_missing
-from .shapes import CLASSES
-from .sot_videos import (
-    Background,
-    MovingShape,
-    visible_fraction,
-    with_generators,
-)
+from .shapes import CLASSES, generate, generator_for, write_image
+from .sot_videos import Background, MovingShape, visible_fraction
 
 # Folders of the videos for training and validation.
 SPLITS = dict(train='train', val='test')
-LAYOUTS = ['mot17']
 # Radius of a shape, relative to the height of the image.
 RADIUS = (0.11, 0.2)
 # Number of shapes that stay in the image, and that cross it at a time.
@@ -37,6 +30,8 @@ LEAST = 0.25
 # Shapes of which less is visible are tracked, but detectors ignore them.
 LEAST_SEEN = 0.3
 FRAMES_PER_SECOND = 25
+# The only class that MOT17's metrics count.
+COUNTED = ('pedestrian', )
 
 
 class ShapeInFrame(NamedTuple):
@@ -48,6 +43,10 @@ class ShapeInFrame(NamedTuple):
     visible: float  # fraction of the shape that can be seen
 
 
+# Ground truth of a video.
+Frames = list[list[ShapeInFrame]]
+
+
 @dataclass
 class TrackedShape:
     """A shape with an identity."""
@@ -57,14 +56,6 @@ class TrackedShape:
     depth: float  # shapes with a larger depth hide it
     stays: bool  # whether it never leaves the image
     entered: bool = True  # whether it has been in the image
-
-
-@dataclass
-class VideoTruth:
-    """Ground truth of a video."""
-
-    name: str
-    frames: list[list[ShapeInFrame]] = field(default_factory=list)
 
 
 class Scene:
@@ -153,8 +144,8 @@ class Scene:
 
 
 def draw_mot_video(rng: np.random.Generator, frames: int, height: int,
-                  width: int
-                  ) -> Iterator[tuple[np.ndarray, list[ShapeInFrame]]]:
+                   width: int
+                   ) -> Iterator[tuple[np.ndarray, list[ShapeInFrame]]]:
     """Draw a video."""
     scene = Scene(rng, height, width)
     for _ in range(frames):
@@ -163,121 +154,99 @@ def draw_mot_video(rng: np.random.Generator, frames: int, height: int,
 
 
 def _write_video(folder: Path, rng: np.random.Generator, frames: int,
-                 height: int, width: int) -> VideoTruth:
+                 height: int, width: int) -> Frames:
     (folder / 'img1').mkdir(parents=True)
     (folder / 'gt').mkdir()
-    video = VideoTruth(folder.name)
+    truth: Frames = []
     for image, seen in draw_mot_video(rng, frames, height, width):
-        video.frames.append(seen)
-        cv2.imwrite(str(folder / _image_name(len(video.frames))), image,
-                    [cv2.IMWRITE_JPEG_QUALITY, 95])
+        truth.append(seen)
+        write_image(folder / _image_name(len(truth)), image)
     (folder / 'gt' / 'gt.txt').write_text(''.join(
         f'{number},{item.identity},{",".join(map(str, item.box))},1,1,'
         f'{item.visible:.5f}\n'
-        for number, seen in enumerate(video.frames, 1) for item in seen))
+        for number, seen in enumerate(truth, 1) for item in seen))
     (folder / 'seqinfo.ini').write_text(
         f'[Sequence]\nname={folder.name}\nimDir=img1\n'
         f'frameRate={FRAMES_PER_SECOND}\nseqLength={frames}\n'
         f'imWidth={width}\nimHeight={height}\nimExt=.jpg\n')
-    return video
+    return truth
 
 
 def _image_name(number: int) -> str:
     return f'img1/{number:06d}.jpg'
 
 
-class _Annotations:
-    """COCO's format with MMDetection's keys for videos."""
-
-    def __init__(self, categories: Sequence[str], height: int, width: int):
-        self.size = dict(height=height, width=width)
-        self.content: dict[str, Any] = dict(
-            categories=[dict(id=number, name=name)
-                        for number, name in enumerate(categories, 1)],
-            videos=[], images=[], annotations=[])
-        self._identities: dict[tuple, int] = {}
-
-    def add(self, video: VideoTruth, part: slice) -> None:
-        """Add some frames of a video, counted from 0."""
-        videos, images = self.content['videos'], self.content['images']
-        videos.append(dict(self.size, id=len(videos) + 1, name=video.name,
-                           fps=FRAMES_PER_SECOND))
-        numbered = list(enumerate(video.frames, 1))[part]
+def _as_coco(videos: dict[str, Frames], part: slice,
+             categories: Sequence[str], **size: int) -> dict:
+    """Some frames of videos in COCO's format, with MMDetection's keys."""
+    content: dict[str, list] = dict(
+        categories=[dict(id=number, name=name)
+                    for number, name in enumerate(categories, 1)],
+        videos=[], images=[], annotations=[])
+    images, annotations = content['images'], content['annotations']
+    identities: dict[tuple, int] = {}
+    for video, (name, frames) in enumerate(videos.items(), 1):
+        content['videos'].append(dict(size, id=video, name=name,
+                                      fps=FRAMES_PER_SECOND))
+        numbered = list(enumerate(frames, 1))[part]
         for position, (number, seen) in enumerate(numbered):
             images.append(dict(
-                self.size, id=len(images) + 1, video_id=len(videos),
-                file_name=f'{video.name}/{_image_name(number)}',
+                size, id=len(images) + 1, video_id=video,
+                file_name=f'{name}/{_image_name(number)}',
                 frame_id=position, mot_frame_id=number))
             for item in seen:
-                self._add_box(item, len(videos), len(images))
-
-    def _add_box(self, item: ShapeInFrame, video: int, image: int) -> None:
-        boxes = self.content['annotations']
-        identity = self._identities.setdefault(
-            (video, item.identity), len(self._identities))
-        single = len(self.content['categories']) == 1
-        boxes.append(dict(
-            id=len(boxes) + 1, image_id=image, bbox=list(item.box),
-            area=item.box[2] * item.box[3],
-            # Ignored by detectors, but not by trackers.
-            iscrowd=int(item.visible < LEAST_SEEN),
-            category_id=1 if single else item.label + 1,
-            visibility=round(item.visible, 5), mot_conf=1.,
-            instance_id=identity, official_id=item.identity))
-
-    def write(self, file: Path) -> None:
-        """Write the annotation file."""
-        file.write_text(json.dumps(self.content))
+                identity = identities.setdefault((video, item.identity),
+                                                 len(identities))
+                annotations.append(dict(
+                    id=len(annotations) + 1, image_id=len(images),
+                    bbox=list(item.box), area=item.box[2] * item.box[3],
+                    # Ignored by detectors, but not by trackers.
+                    iscrowd=int(item.visible < LEAST_SEEN),
+                    category_id=1 if len(categories) == 1 else item.label + 1,
+                    visibility=round(item.visible, 5), mot_conf=1.,
+                    instance_id=identity, official_id=item.identity))
+    return content
 
 
-def _write_annotations(root: Path, split: str, videos: list[VideoTruth],
-                       height: int, width: int) -> None:
+def _write_annotations(folder: Path, split: str, videos: dict[str, Frames],
+                       **size: int) -> None:
     """Write MMDetection's annotation files of MOT17, and the classes."""
+    folder.mkdir(exist_ok=True)
     # MMDetection's first half has one frame more.
-    middle = len(videos[0].frames) // 2 + 1
-    parts = {split: slice(None)}
+    middle = len(next(iter(videos.values()))) // 2 + 1
+    everything = slice(None)
+    parts = {f'{split}_cocoformat': (everything, COUNTED),
+             f'{split}_shapes': (everything, CLASSES)}
     if split == 'train':
-        parts.update({'half-train': slice(middle),
-                      'half-val': slice(middle, None)})
-    for name, part in parts.items():
-        # The only class that MOT17's metrics count.
-        single = _Annotations(['pedestrian'], height, width)
-        for video in videos:
-            single.add(video, part)
-        single.write(root / f'{name}_cocoformat.json')
-    kinds = _Annotations(CLASSES, height, width)
-    for video in videos:
-        kinds.add(video, slice(None))
-    kinds.write(root / f'{split}_shapes.json')
+        parts['half-train_cocoformat'] = slice(middle), COUNTED
+        parts['half-val_cocoformat'] = slice(middle, None), COUNTED
+    for name, (part, categories) in parts.items():
+        (folder / f'{name}.json').write_text(json.dumps(
+            _as_coco(videos, part, categories, **size)))
 
 
 def make_mot_videos(out: str | Path, train: int = 20, val: int = 10,
-                   frames: int = 60, size: int = 144, seed: int = 0) -> bool:
+                    frames: int = 60, size: int = 144, seed: int = 0) -> bool:
     """Write videos like MOT17 into ``out/mot17``, reproducibly.
 
     Each shape is a pedestrian, the only class that MOT17's metrics count.
     ``annotations/*_shapes.json`` have the classes of the shapes. ``iscrowd``
     marks hidden shapes, so that detectors ignore them.
     """
-    arguments = dict(train=train, val=val, frames=frames, size=size,
-                     seed=seed)
-    check_at_least(arguments, dict(train=1, val=1, frames=4, size=64,
-                                   seed=0))
-    width = size * 4 // 3
+    height, width = size, size * 4 // 3
 
-    def fill(root: Path) -> None:
-        mot = root / 'mot17'
-        (mot / 'annotations').mkdir(parents=True)
-        for number, (split, count) in enumerate(
-                ((SPLITS['train'], train), (SPLITS['val'], val))):
-            names = [f'MOT17-{split}-{index:02d}'
-                     for index in range(1, count + 1)]
-            videos = [
-                _write_video(mot / split / name, rng, frames, size, width)
-                for name, rng in with_generators(names, split,
-                                                 (seed, number))]
-            _write_annotations(mot / 'annotations', split, videos, size,
-                               width)
+    def write(root: Path, split: str, count: int) -> None:
+        part = SPLITS[split]
+        names = [f'MOT17-{part}-{index:02d}' for index in range(1, count + 1)]
+        videos = {
+            name: _write_video(root / 'mot17' / part / name,
+                               generator_for(seed, split, index), frames,
+                               height, width)
+            for index, name in enumerate(track(names, f'{part} videos'))}
+        _write_annotations(root / 'mot17' / 'annotations', part, videos,
+                           height=height, width=width)
 
-    return generate_if_missing(out, 'videos.json',
-                               dict(arguments, layouts=LAYOUTS), fill)
+    return generate(
+        out, 'videos.json', ['mot17'], least=dict(frames=4, size=64),
+        write=write, arguments=dict(
+            train=train, val=val, frames=frames, size=size, seed=seed))

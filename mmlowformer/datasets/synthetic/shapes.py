@@ -5,7 +5,7 @@ single shape in a folder per class.
 """
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +23,39 @@ MAX_SHAPES = 3
 RADIUS = (0.13, 0.26)
 RADIUS_OF_A_SINGLE_SHAPE = (0.3, 0.45)
 SPLITS = dict(train='training', val='validation')
-LAYOUTS = ['coco', 'ade', 'folders']
 
 
-def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
+def mix_colors(rng: np.random.Generator, colors: np.ndarray,
+               cells: Sequence[int], size: tuple[int, int], noise: float
+               ) -> np.ndarray:
     """Two colors mixed by smooth noise, with fine noise."""
-    colors = rng.uniform(40, 215, (2, 3))
-    grid = rng.random((rng.integers(3, 10), ) * 2).astype(np.float32)
-    mix = cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
-    image = colors[0] + (colors[1] - colors[0]) * mix[..., None]
-    return image + rng.normal(0, 5, (size, size, 1))
+    grid = rng.random(cells).astype(np.float32)
+    mix = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)[..., None]
+    return (colors[0] + (colors[1] - colors[0]) * mix
+            + rng.normal(0, noise, (*mix.shape[:2], 1)))
 
 
-def _outline(rng: np.random.Generator, label: int, size: int,
-             radius_range: tuple[float, float]) -> np.ndarray:
-    """Corners of a random shape, ``(n, 2)``."""
-    corners = (40, 4, 3, 10)[label]
-    angles = np.arange(corners) * 2 * np.pi / corners
-    angles += rng.uniform(0, 2 * np.pi)
-    radius = rng.uniform(*radius_range) * size
-    radii = np.full(corners, radius)
+def outline(label: int, center: np.ndarray, radius: float, angle: float
+            ) -> np.ndarray:
+    """Corners of a shape, ``(n, 2)``."""
+    count = (40, 4, 3, 10)[label]
+    angles = angle + np.arange(count) * 2 * np.pi / count
+    radii = np.full(count, radius)
     if CLASSES[label] == 'star':
         radii[1::2] *= 0.45
-    center = rng.uniform(radius, size - radius, 2)
     return center + radii[:, None] * np.stack(
         [np.cos(angles), np.sin(angles)], 1)
 
 
-def _mask(outline: np.ndarray, size: int) -> np.ndarray:
+def _random_mask(rng: np.random.Generator, label: int, size: int,
+                 radius_range: tuple[float, float]) -> np.ndarray:
+    """Pixels of a shape that lies anywhere in an image."""
+    angle = rng.uniform(0, 2 * np.pi)
+    radius = rng.uniform(*radius_range) * size
+    corners = outline(label, rng.uniform(radius, size - radius, 2), radius,
+                      angle)
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
     return mask.astype(bool)
 
 
@@ -63,8 +66,7 @@ def _place(rng: np.random.Generator, size: int, labels: Sequence[int],
     for _ in range(rng.integers(1, max_shapes + 1)):
         for _ in range(20):
             label = labels[int(rng.integers(len(labels)))]
-            outline = _outline(rng, label, size, radius_range)
-            mask = _mask(outline, size)
+            mask = _random_mask(rng, label, size, radius_range)
             if all((visible & ~mask).sum() >= MIN_VISIBLE * area
                    for _, visible, area in placed):
                 placed = [(other, visible & ~mask, area)
@@ -80,7 +82,9 @@ def make_scene(rng: np.random.Generator, size: int,
                radius_range: tuple[float, float] = RADIUS
                ) -> tuple[np.ndarray, list]:
     """Draw one scene."""
-    image = _texture(rng, size)
+    colors = rng.uniform(40, 215, (2, 3))
+    image = mix_colors(rng, colors, [int(rng.integers(3, 10))] * 2,
+                       (size, size), 5)
     shapes = _place(rng, size, labels, max_shapes, radius_range)
     for _, visible in shapes:
         ground = image[visible].mean(0)
@@ -119,12 +123,27 @@ def _segmentation(shapes: list, size: int) -> np.ndarray:
     return mask
 
 
-def _generator(seed: int, split: str, *index: int) -> np.random.Generator:
+def generator_for(seed: int, split: str, *index: int) -> np.random.Generator:
     """A random generator that depends on seed, split and index only."""
     return np.random.default_rng([seed, list(SPLITS).index(split), *index])
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
+def generate(out: str | Path, record: str, layouts: list[str], *,
+             least: dict[str, int], arguments: dict[str, int],
+             write: Callable[[Path, str, int], None]) -> bool:
+    """Write both splits, unless the same data set exists."""
+    check_at_least(arguments, dict(train=1, val=1, seed=0, **least))
+
+    def fill(root: Path) -> None:
+        for split in SPLITS:
+            write(root, split, arguments[split])
+
+    return generate_if_missing(out, record, dict(arguments, layouts=layouts),
+                               fill)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a JPEG file."""
     cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
@@ -136,10 +155,10 @@ def _write_folders(root: Path, split: str, count: int, size: int,
         folder.mkdir(parents=True)
     for index in track(range(count), f'{split} images of one shape'):
         label = index % len(CLASSES)
-        image, _ = make_scene(_generator(seed, split, index, 1), size,
+        image, _ = make_scene(generator_for(seed, split, index, 1), size,
                               labels=[label], max_shapes=1,
                               radius_range=RADIUS_OF_A_SINGLE_SHAPE)
-        _write_image(folders[label] / f'{index:06d}.jpg', image)
+        write_image(folders[label] / f'{index:06d}.jpg', image)
 
 
 def _write_scenes(root: Path, split: str, count: int, size: int,
@@ -154,9 +173,9 @@ def _write_scenes(root: Path, split: str, count: int, size: int,
         annotations=[], categories=[
             dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)])
     for index in track(range(count), f'{split} images'):
-        image, shapes = make_scene(_generator(seed, split, index), size)
+        image, shapes = make_scene(generator_for(seed, split, index), size)
         name = f'{index:06d}.jpg'
-        _write_image(coco / name, image)
+        write_image(coco / name, image)
         shutil.copyfile(coco / name, images / name)
         cv2.imwrite(str((masks / name).with_suffix('.png')),
                     _segmentation(shapes, size))
@@ -191,13 +210,12 @@ def make_dataset(out: str | Path, train: int = 320, val: int = 64,
         ValueError: If an argument is out of range.
         FileExistsError: If ``out`` holds something else.
     """
-    arguments = dict(train=train, val=val, size=size, seed=seed)
-    check_at_least(arguments, dict(train=1, val=1, size=32, seed=0))
 
-    def fill(root: Path) -> None:
-        for split, count in (('train', train), ('val', val)):
-            _write_scenes(root, split, count, size, seed)
-            _write_folders(root, split, count, size, seed)
+    def write(root: Path, split: str, count: int) -> None:
+        _write_scenes(root, split, count, size, seed)
+        _write_folders(root, split, count, size, seed)
 
-    return generate_if_missing(out, 'shapes.json',
-                               dict(arguments, layouts=LAYOUTS), fill)
+    return generate(
+        out, 'shapes.json', ['coco', 'ade', 'folders'], write=write,
+        least=dict(size=32),
+        arguments=dict(train=train, val=val, size=size, seed=seed))

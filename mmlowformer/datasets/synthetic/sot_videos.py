@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from ...utils.files import check_at_least, generate_if_missing
-from .shapes import CLASSES
+from .shapes import CLASSES, generate, generator_for, mix_colors, outline
 
 SPLITS = dict(train='Train', val='Val')
 # Radius of a shape, relative to the height of the image.
@@ -19,7 +18,6 @@ MAX_DISTRACTORS = 3
 SPEED, TURN, GROWTH = 0.25, 0.12, 0.04
 # GOT-10k counts the visible part of an object in eighths.
 EIGHTHS = 8
-LAYOUTS = ['got10k']
 # Fractional bits of cv2.fillPoly's coordinates.
 SHIFT = 4
 
@@ -72,13 +70,8 @@ class MovingShape:
 
     def outline(self, scale: float = 1.) -> np.ndarray:
         """Corners, ``(n, 2)``."""
-        count = (40, 4, 3, 10)[self.label]
-        angles = self.angle + np.arange(count) * 2 * np.pi / count
-        radii = np.full(count, self.radius * scale)
-        if CLASSES[self.label] == 'star':
-            radii[1::2] *= 0.45
-        return self.center + radii[:, None] * np.stack(
-            [np.cos(angles), np.sin(angles)], 1)
+        return outline(self.label, self.center, self.radius * scale,
+                       self.angle)
 
     def box(self, height: int, width: int) -> list[float]:
         """Left, top, width and height of the part inside an image."""
@@ -114,7 +107,10 @@ class Background:
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.colors = rng.uniform(30, 225, (2, 3))
         self._size = np.array([width, height])
-        self._image = _mixed(rng, self.colors, height, width)
+        # Larger than a frame, so that the camera can move.
+        self._image = mix_colors(
+            rng, self.colors, rng.integers(5, 14, 2).tolist(),
+            (2 * width, 2 * height), 6).clip(0, 255).astype(np.uint8)
         self._camera = self._size / 2
 
     def frame(self) -> np.ndarray:
@@ -129,19 +125,8 @@ class Background:
                                self._size)
 
 
-def _mixed(rng: np.random.Generator, colors: np.ndarray, height: int,
-           width: int) -> np.ndarray:
-    """Two colors mixed by smooth noise, larger than a frame."""
-    grid = rng.random(rng.integers(5, 14, 2)).astype(np.float32)
-    mix = cv2.resize(grid, (2 * width, 2 * height),
-                     interpolation=cv2.INTER_CUBIC)[..., None]
-    noise = rng.normal(0, 6, (*mix.shape[:2], 1))
-    image = colors[0] + (colors[1] - colors[0]) * mix + noise
-    return image.clip(0, 255).astype(np.uint8)
-
-
 def draw_sot_video(rng: np.random.Generator, frames: int, height: int,
-               width: int) -> Iterator[Frame]:
+                   width: int) -> Iterator[Frame]:
     """Draw a video of an object and distractors of its class."""
     background = Background(rng, height, width)
     label = int(rng.integers(len(CLASSES)))
@@ -159,19 +144,14 @@ def draw_sot_video(rng: np.random.Generator, frames: int, height: int,
         image = background.frame()
         for shape in order:
             shape.draw(image)
-        yield _frame(image, target, order)
+        corners = target.outline()
+        yield Frame(
+            image, target.box(height, width),
+            visible_fraction(target, order, height, width),
+            bool((corners < 0).any() or (corners > (width, height)).any()))
         for shape in shapes:
             shape.step(rng, height, width)
         background.step(rng)
-
-
-def _frame(image: np.ndarray, target: MovingShape, order: list[MovingShape]
-           ) -> Frame:
-    height, width = image.shape[:2]
-    corners = target.outline()
-    is_cut = bool((corners < 0).any() or (corners > (width, height)).any())
-    return Frame(image, target.box(height, width),
-                 visible_fraction(target, order, height, width), is_cut)
 
 
 def visible_fraction(target: MovingShape, order: list[MovingShape],
@@ -214,30 +194,19 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
         f'resolution: ({width}, {height})\n')
 
 
-def with_generators(names: list[str], split: str, seeds: tuple[int, int]
-                    ) -> Iterator[tuple[str, np.random.Generator]]:
-    """Give each video of a split its own random generator."""
-    for index, name in enumerate(track(names, f'{split} videos')):
-        yield name, np.random.default_rng([*seeds, index])
-
-
 def make_sot_videos(out: str | Path, train: int = 240, val: int = 20,
-                frames: int = 60, size: int = 240, seed: int = 0) -> bool:
+                    frames: int = 60, size: int = 240, seed: int = 0) -> bool:
     """Write videos like GOT-10k into ``out/got10k``, reproducibly."""
-    arguments = dict(train=train, val=val, frames=frames, size=size,
-                     seed=seed)
-    check_at_least(arguments, dict(train=1, val=1, frames=2, size=64,
-                                   seed=0))
+    def write(root: Path, split: str, count: int) -> None:
+        folder = root / 'got10k' / split
+        names = [f'GOT-10k_{SPLITS[split]}_{index:06d}'
+                 for index in range(1, count + 1)]
+        for index, name in enumerate(track(names, f'{split} videos')):
+            _write_video(folder / name, generator_for(seed, split, index),
+                         frames, size, size * 4 // 3)
+        (folder / 'list.txt').write_text('\n'.join(names) + '\n')
 
-    def fill(root: Path) -> None:
-        for number, (split, count) in enumerate(dict(train=train,
-                                                     val=val).items()):
-            names = [f'GOT-10k_{SPLITS[split]}_{index:06d}'
-                     for index in range(1, count + 1)]
-            folder = root / 'got10k' / split
-            for name, rng in with_generators(names, split, (seed, number)):
-                _write_video(folder / name, rng, frames, size, size * 4 // 3)
-            (folder / 'list.txt').write_text('\n'.join(names) + '\n')
-
-    return generate_if_missing(out, 'videos.json',
-                               dict(arguments, layouts=LAYOUTS), fill)
+    return generate(
+        out, 'videos.json', ['got10k'], least=dict(frames=2, size=64),
+        write=write, arguments=dict(
+            train=train, val=val, frames=frames, size=size, seed=seed))

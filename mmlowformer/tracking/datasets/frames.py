@@ -8,7 +8,7 @@ import numpy as np
 
 from ...datasets.paths import IMAGES
 from ...errors import UserError
-from ...utils.images import OPENCV, decode
+from ...utils.images import OPENCV, read
 
 
 class FrameFiles:
@@ -42,12 +42,4 @@ def images_in(folder: str | Path) -> list[str]:
 def read_frames(files: FrameFiles) -> Iterator[np.ndarray]:
     """Yield frames ``(H, W, 3)`` in BGR."""
     for index in range(len(files)):
-        yield read_frame(files[index])
-
-
-def read_frame(path: str) -> np.ndarray:
-    """Read a frame ``(H, W, 3)`` in BGR."""
-    if not os.path.isfile(path):
-        raise UserError(f'frame {path} cannot be read: it does not exist or '
-                        'is no regular file')
-    return decode(Path(path).read_bytes(), OPENCV, f'frame {path}')
+        yield read(files[index], OPENCV)

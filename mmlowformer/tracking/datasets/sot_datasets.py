@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...datasets.checks.coco_annotations import find_errors, read_coco
+from ...datasets.checks.coco import read_boxes as read_coco_boxes
 from ...datasets.paths import read_lines
-from ...errors import AnnotationErrors, UserError, shown
+from ...errors import UserError, shown
 from ...registry import DATASETS
 from ...utils.text import counted
 from .annotations import read_boxes, read_labels, read_names
@@ -296,9 +296,7 @@ class CocoObjects(BaseSOTDataset):
         return super().load_data_list()
 
     def records(self) -> Iterator[dict]:
-        content = read_coco(self.ann_file)
-        AnnotationErrors(find_errors(content, masks=False)).check(
-            self.ann_file)
+        content = read_coco_boxes(self.ann_file)
         files = {image['id']: image['file_name']
                  for image in content['image_records']}
         for annotation in content['annotations']:

@@ -12,9 +12,9 @@ from mmengine.structures import BaseDataElement
 
 from ...registry import TRANSFORMS
 from ...utils.deprecation import warn_renamed
+from ...utils.images import OPENCV, read
 from ..crop_region import Region
 from ..saved_tracks import read_track
-from .frames import read_frame
 
 PARTS = ('template', 'search')
 
@@ -60,7 +60,7 @@ class LoadPair(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         for part in _parts(results):
-            part['image'] = read_frame(part['path'])
+            part['image'] = read(part['path'], OPENCV)
         return results
 
 

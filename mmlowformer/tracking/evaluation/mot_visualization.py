@@ -11,7 +11,7 @@ from ...predict.video import FRAMES_PER_SECOND, VideoWriter
 from ...registry import HOOKS
 from ...utils.console import say
 from ...utils.text import counted
-from ..predict_mot import MOTResult, Traces
+from ..predict_mot import Traces, mot_result
 
 
 @HOOKS.register_module()
@@ -49,19 +49,12 @@ class MOTVisualizationHook(Hook):
             self._name, self._traces = name, Traces()
             self._writer = VideoWriter(self.out_dir / f'{name}.mp4',
                                        FRAMES_PER_SECOND)
-        self._writer.add(self._result(frame))
-
-    def _result(self, frame: BaseDataElement) -> MOTResult:
-        tracks = frame.pred_track_instances.cpu().numpy()
-        # From 1, like those of tools/predict.py.
-        identities = tracks.instances_id.astype(int) + 1
-        return MOTResult(
+        tracks = frame.pred_track_instances
+        self._writer.add(mot_result(
+            tracks, self._traces,
             image=mmcv.imread(frame.img_path, channel_order='rgb'),
             # Only the detector may know names of classes.
-            classes=[''] * (1 + int(tracks.labels.max(initial=0))),
-            boxes=tracks.bboxes, scores=tracks.scores, labels=tracks.labels,
-            identities=identities,
-            traces=self._traces(identities.tolist(), tracks.bboxes))
+            classes=[''] * (1 + max(tracks.labels.tolist(), default=0))))
 
     def _finish(self) -> None:
         if self._writer is not None:

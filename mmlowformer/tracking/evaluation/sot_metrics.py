@@ -67,10 +67,7 @@ def evaluate_track(boxes: np.ndarray, truth: np.ndarray, visible: np.ndarray,
 
 
 def summarize(tracks: Iterable[Track]) -> dict[str, float]:
-    """Return the metrics of several videos.
-
-    GOT-10k averages over the frames of all videos, LaSOT over videos.
-    """
+    """Metrics of videos: GOT-10k's means of frames, and LaSOT's of videos."""
     tracks = list(tracks)
     overlaps = np.concatenate([track.overlaps for track in tracks])
     curves = mean_curves(tracks)

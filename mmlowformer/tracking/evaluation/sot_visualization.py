@@ -18,15 +18,8 @@ from ...utils.console import say
 from ...utils.text import counted
 from ...visualization.drawing import RIGHT, WRONG
 from ..datasets.frames import FrameFiles, read_frames
-from .sot_metrics import (
-    OVERLAPS,
-    PIXELS,
-    SIZES,
-    Track,
-    evaluate_sample,
-    mean_curves,
-    summarize,
-)
+from . import sot_metrics
+from .sot_metrics import Track, evaluate_sample, summarize
 
 CURVES = 'curves.png'
 TABLE = 'videos.json'
@@ -89,37 +82,30 @@ class SOTVisualizationHook(Hook):
 def write_video(file: Path, frames: FrameFiles, boxes: np.ndarray,
                 truth: np.ndarray) -> None:
     """Write an annotated copy of a video."""
-    size = None
     with closing(VideoWriter(file, FRAMES_PER_SECOND)) as writer:
         for frame, predicted, true in zip(read_frames(frames), boxes, truth):
             for box, color in ((true, RIGHT), (predicted, WRONG)):
                 if np.isfinite(box).all():
-                    _rectangle(frame, box, color)
-            size = size or frame.shape[1::-1]
-            if frame.shape[1::-1] != size:
-                frame = cv2.resize(frame, size)
+                    start, end = np.round([box[:2], box[:2] + box[2:]]).astype(
+                        int).tolist()
+                    cv2.rectangle(frame, start, end, color[::-1], 2)
             writer.write(Image.fromarray(frame[..., ::-1]))
-
-
-def _rectangle(frame: np.ndarray, box: np.ndarray, color: tuple) -> None:
-    left, top, width, height = box
-    corners = np.round([left, top, left + width, top + height]).astype(int)
-    cv2.rectangle(frame, corners[:2].tolist(), corners[2:].tolist(),
-                  color[::-1], 2)
 
 
 def draw_curves(tracks: Iterable[Track], file: Path) -> None:
     """Draw LaSOT's curves of success, precision and normalized precision."""
     tracks = list(tracks)
-    curves, summary = mean_curves(tracks), summarize(tracks)
+    curves, summary = sot_metrics.mean_curves(tracks), summarize(tracks)
     figure = Figure(figsize=(12, 4), layout='constrained')
     for axes, (name, levels, label) in zip(figure.subplots(1, 3), (
-            ('success', OVERLAPS, 'IoU threshold'),
-            ('precision', PIXELS, 'distance of the centers, in pixels'),
-            ('norm_precision', SIZES, 'distance divided by the size'))):
+            ('success', sot_metrics.OVERLAPS, 'IoU threshold'),
+            ('precision', sot_metrics.PIXELS,
+             'distance of the centers, in pixels'),
+            ('norm_precision', sot_metrics.SIZES,
+             'distance divided by the size'))):
         axes.plot(levels, curves[name])
         axes.set_title(f'{name} {summary[name]:.3f}', fontsize='medium')
-        axes.set(xlabel=label, ylim=(0, 1), xlim=(0, levels[-1]))
-        axes.set_ylabel('fraction of the frames')
+        axes.set(xlabel=label, ylabel='fraction of the frames', ylim=(0, 1),
+                 xlim=(0, levels[-1]))
         axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)

@@ -1,6 +1,6 @@
 """Write archives of tracks for the servers of GOT-10k and TrackingNet."""
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +10,18 @@ from ...utils.files import atomic_write
 from ..datasets.sot_datasets import BaseSOTDataset, GOT10k, TrackingNet
 from ..saved_tracks import read_track
 
-Files = Iterator[tuple[str, str]]
+Files = Iterable[tuple[str, str]]
 
 
 def _got10k(name: str, track: dict) -> Files:
     """A folder for each video: boxes, and seconds of each frame."""
     yield f'{name}/{name}_001.txt', _lines(track['pred_boxes'], '%.3f')
-    yield f'{name}/{name}_time.txt', _lines(track['seconds'][:, None],
-                                            '%.8f')
-
-
-def _trackingnet(name: str, track: dict) -> Files:
-    """A file for each video."""
-    yield f'{name}.txt', _lines(track['pred_boxes'], '%.3f')
+    yield f'{name}/{name}_time.txt', _lines(track['seconds'][:, None], '%.8f')
 
 
 FORMATS: dict[type[BaseSOTDataset], Callable[[str, dict], Files]] = {
-    GOT10k: _got10k, TrackingNet: _trackingnet}
+    GOT10k: _got10k, TrackingNet: lambda name, track: [
+        (f'{name}.txt', _lines(track['pred_boxes'], '%.3f'))]}
 
 
 def _lines(values: np.ndarray, style: str) -> str:
