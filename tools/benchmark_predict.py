@@ -20,6 +20,7 @@ from mmlowformer.engine import (
     WIDE_SPREAD,
     Candidate,
     UserError,
+    at_least,
     dicts_in,
     find_config,
     interleave,
@@ -31,7 +32,6 @@ from mmlowformer.engine import (
 )
 from mmlowformer.predict.pipeline import Pipeline
 from mmlowformer.predict.writer import CocoIdMapper, Writer
-from mmlowformer.utils.arguments import at_least
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,12 +7,11 @@ from dataclasses import fields
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.engine import UserError
+from mmlowformer.engine import UserError, at_least
 from mmlowformer.export import export
 from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.formats import FORMATS, PRECISIONS
 from mmlowformer.predict import add_trust_argument
-from mmlowformer.utils.arguments import at_least
 
 
 def size_of(text: str) -> tuple[int, int]:

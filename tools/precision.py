@@ -18,8 +18,7 @@ from torch import Tensor
 from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
 from mmlowformer.datasets.image_errors import name_images_in_errors
-from mmlowformer.engine import UserError
-from mmlowformer.utils.arguments import at_least
+from mmlowformer.engine import UserError, at_least
 
 
 def parse_args() -> argparse.Namespace:

@@ -38,10 +38,13 @@ from mmlowformer.benchmark.terminal_report import (
 )
 from mmlowformer.engine import (
     UserError,
+    at_least,
     check_new,
     damage_errors,
+    positive,
     rename_option,
     replace_text,
+    write_errors,
 )
 from mmlowformer.study import (
     architecture_search,
@@ -53,8 +56,6 @@ from mmlowformer.study import (
 )
 from mmlowformer.study.block_types import BLOCK_TYPES
 from mmlowformer.study.plots import DRAW, PLAIN_TEXT
-from mmlowformer.utils.arguments import at_least, positive
-from mmlowformer.utils.files import write_errors
 
 MIN_SIZE = 32
 # Of the files beside OUT.json; charts may have more in their names.
