@@ -7,7 +7,7 @@ from dataclasses import fields
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.engine import UserError, at_least
+from mmlowformer.engine import UserError
 from mmlowformer.export import export
 from mmlowformer.export.config import ExportConfig
 from mmlowformer.export.formats import FORMATS, PRECISIONS
@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help="minimum score of a box (default: the config's "
                         'for tests)')
-    parser.add_argument('--max-dets', type=at_least(1), metavar='N',
+    parser.add_argument('--max-dets', type=engine.at_least(1), metavar='N',
                         help='maximum number of boxes in an image (default: '
                         "the config's)")
     parser.add_argument('--quantize', dest='bits', type=int, default=32,
@@ -76,9 +76,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--calibration', nargs='+', metavar='IMAGES',
                         help='images or folders to calibrate 8 bits with '
                         '(default: training images of the config)')
-    parser.add_argument('--calibration-images', type=at_least(1), default=300,
-                        metavar='N', help='maximum number of calibration '
-                        'images (default: %(default)s)')
+    parser.add_argument('--calibration-images', type=engine.at_least(1),
+                        default=300, metavar='N', help='maximum number of '
+                        'calibration images (default: %(default)s)')
     parser.add_argument('--max-metric-drop', type=float, default=0.005,
                         metavar='D', help='maximum allowed metric drop for '
                         '16- and 8-bit exports, metric in [0, 1] (default: '

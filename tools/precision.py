@@ -18,7 +18,7 @@ from torch import Tensor
 from mmlowformer import LowFormer, engine
 from mmlowformer.analysis import precision
 from mmlowformer.datasets.image_errors import name_images_in_errors
-from mmlowformer.engine import UserError, at_least
+from mmlowformer.engine import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dtype', nargs='+', default=['bf16', 'fp16'],
                         choices=list(precision.DTYPES),
                         help='types to compare with float32 (default: both)')
-    parser.add_argument('--images', type=at_least(1), default=64,
+    parser.add_argument('--images', type=engine.at_least(1), default=64,
                         metavar='N',
                         help='number of test images, taken evenly from all '
                         '(default: 64)')

@@ -1,8 +1,7 @@
 """Options of ``tools/data.py``."""
 import argparse
 
-from ..utils.arguments import at_least
-from ..utils.deprecation import rename_option
+from ..utils.arguments import at_least, rename_option
 from .config_writer import TASKS
 from .formats import FORMATS
 from .paths import CLASSES_FILE

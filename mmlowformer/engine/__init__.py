@@ -21,9 +21,8 @@ __getattr__ = lazy_names(__name__, {
     '..errors':
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
-    '..utils.arguments': 'at_least positive',
+    '..utils.arguments': 'at_least positive rename_option',
     '..utils.console': 'quiet_screen warn',
-    '..utils.deprecation': 'rename_option',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':

@@ -2,7 +2,7 @@
 import argparse
 
 from ..deployment.arguments import add_deploy_arguments, deploy_settings
-from ..utils.deprecation import rename_option
+from ..utils.arguments import rename_option
 from .predictor import Predictor
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..errors import UserError, printable
-from ..utils.deprecation import warn_renamed
-from ..utils.imports import need
+from ..utils.imports import need, warn_renamed
 
 if TYPE_CHECKING:
     from PIL import Image

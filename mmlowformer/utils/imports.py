@@ -1,6 +1,7 @@
 """Lazy imports, optional packages, and the versions in ``requirements/``."""
 import importlib
 import re
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,13 @@ from typing import Any
 from ..errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn the caller's caller of an old name."""
+    # Python does not show users a DeprecationWarning.
+    warnings.warn(f'{old} is called {new} now; the old name works until the '
+                  'next release', FutureWarning, stacklevel=3)
 
 
 def lazy_names(package: str, modules: dict[str, str] | None = None,
@@ -25,7 +33,6 @@ def lazy_names(package: str, modules: dict[str, str] | None = None,
 
     def __getattr__(name: str) -> Any:
         if name in renamed:
-            from .deprecation import warn_renamed
             warn_renamed(f'{package}.{name}', renamed[name])
             name = renamed[name]
         if name not in homes:

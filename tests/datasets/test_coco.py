@@ -218,7 +218,7 @@ def test_small_images_are_filtered(cfg):
     (lambda c: first_image(c).update(file_name=None), 'file_name is not'),
     (lambda c: first_image(c).update(file_name='\ud800.jpg'),
      r'file_name is not printable text: .*ud800'),
-    (lambda c: first_image(c).update(id=None), 'id of images is null'),
+    (lambda c: first_image(c).update(id=None), 'id is not an integer: null'),
     (lambda c: c['categories'][0].update(name=['x' * 10**6]),
      'name is not')])
 def test_records_that_would_be_misread(cfg, root, change, message):

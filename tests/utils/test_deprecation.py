@@ -6,8 +6,8 @@ import pytest
 from mmlowformer import get_config_path, predict, registry
 from mmlowformer.config.loading import read_config
 from mmlowformer.errors import UserError
+from mmlowformer.utils.arguments import rename_option
 from mmlowformer.utils.console import quiet_screen
-from mmlowformer.utils.deprecation import rename_option
 
 
 def read_deprecated_config():

@@ -11,8 +11,8 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from ...registry import TRANSFORMS
-from ...utils.deprecation import warn_renamed
 from ...utils.images import OPENCV, read
+from ...utils.imports import warn_renamed
 from ..crop_region import Region
 from ..saved_tracks import read_track
 
