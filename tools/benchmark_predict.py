@@ -20,7 +20,6 @@ from mmlowformer.engine import (
     WIDE_SPREAD,
     Candidate,
     UserError,
-    at_least,
     dicts_in,
     find_config,
     interleave,
@@ -44,12 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=512, metavar='N',
                         help='height and width of the files and of the inputs '
                         '(default: 512)')
-    parser.add_argument('--images', type=at_least(1), default=16, metavar='N',
-                        help='files in a turn (default: 16)')
-    parser.add_argument('--batch-size', type=at_least(1), default=2,
+    parser.add_argument('--images', type=engine.at_least(1), default=16,
+                        metavar='N', help='files in a turn (default: 16)')
+    parser.add_argument('--batch-size', type=engine.at_least(1), default=2,
                         metavar='N', help='images in a call (default: 2)')
-    parser.add_argument('--repeats', type=at_least(1), default=5, metavar='N',
-                        help='turns of each (default: 5)')
+    parser.add_argument('--repeats', type=engine.at_least(1), default=5,
+                        metavar='N', help='turns of each (default: 5)')
     parser.add_argument('--device', choices=['cpu', 'cuda'],
                         default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--pictures', action='store_true',

@@ -6,7 +6,6 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from ..config.variables import followed
 from ..errors import UserError, some_of
@@ -28,7 +27,7 @@ def _completed(look: Callable, kind: str, variables: Mapping) -> dict:
     """Complete the variables of a config."""
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
-                  FutureWarning, stacklevel=2)
+                  FutureWarning, stacklevel=3)
 
     def complete(values: dict, may_look: bool) -> dict:
         values = _checked(values)
@@ -127,6 +126,17 @@ def _existing(values: dict, name: str) -> str:
     return path
 
 
-custom_detection = partial(_completed, detection_data, 'boxes')
-custom_segmentation = partial(_completed, segmentation_data, 'masks')
-custom_classification = partial(_completed, classification_data, 'folders')
+# MMEngine leaves functions out of a config that it writes, but no partial.
+def custom_detection(variables: Mapping) -> dict:
+    """Complete the variables of a config for boxes."""
+    return _completed(detection_data, 'boxes', variables)
+
+
+def custom_segmentation(variables: Mapping) -> dict:
+    """Complete the variables of a config for masks."""
+    return _completed(segmentation_data, 'masks', variables)
+
+
+def custom_classification(variables: Mapping) -> dict:
+    """Complete the variables of a config for a folder per class."""
+    return _completed(classification_data, 'folders', variables)
