@@ -64,7 +64,7 @@ def test_few_lines_before_training(trained):
 
 @pytest.mark.parametrize('fact', [
     r'^Model +RetinaNet with LowFormer, 0\.\d\d M parameters$',
-    r'^Device +\w+ \(\d+ threads\), float32, scope mmdet$',
+    r'^Device +\w+ \(\d+ threads?\), float32, scope mmdet$',
     r'^Work dir +run, all details in 20\d+_\d+/20\d+_\d+\.log$',
     r'^Weights +The backbone starts from random weights',
     r'^Training +4 images, \d+ boxes, 4 classes \(circle, square, tri',
