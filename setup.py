@@ -35,13 +35,14 @@ class BuildWithMim(build_py):
 version = re.search(r"__version__ = '(.+)'",
                     (ROOT / 'mmlowformer' / '__init__.py').read_text())[1]
 ftfy_regex = pins('openmmlab.txt', 'ftfy', 'regex')
+hub = pins('hub.txt')
 extras = dict(
     openmmlab=[*pins('openmmlab.txt', 'mmengine'), *pins('mmcv.txt')],
-    det=pins('openmmlab.txt', 'mmdet'),
-    seg=pins('openmmlab.txt', 'mmsegmentation') + ftfy_regex,
-    cls=pins('openmmlab.txt', 'mmpretrain'),
+    det=pins('openmmlab.txt', 'mmdet') + hub,
+    seg=pins('openmmlab.txt', 'mmsegmentation') + ftfy_regex + hub,
+    cls=pins('openmmlab.txt', 'mmpretrain') + hub,
     # All of the maintained forks; not together with those above.
-    onedl=pins('onedl.txt') + pins('onedl-mmcv.txt'),
+    onedl=pins('onedl.txt') + pins('onedl-mmcv.txt') + hub,
     serve=pins('serve.txt'),
     # TrackEval alone would install a numpy that MMPreTrain fails with.
     mot=pins('mot.txt', 'trackeval', 'lap', 'motmetrics')

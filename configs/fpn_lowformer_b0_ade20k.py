@@ -7,5 +7,9 @@ _base_ = [
 
 # 8 GPUs x 4 images, 40k iterations.
 model = dict(
-    backbone=dict(arch='b0', drop_path_rate=0.05),
+    backbone=dict(
+        arch='b0',
+        drop_path_rate=0.05,
+        init_cfg=dict(
+            type='Pretrained', checkpoint='hf-hub:timm/lowformer_b0.in1k')),
     neck=dict(in_channels=[32, 64, 128, 256]))

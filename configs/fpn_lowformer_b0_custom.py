@@ -13,7 +13,8 @@ classes = None  # the lines of classes.txt in train_masks, value 0 first
 image_size = (512, 512)  # width and height of the crops to train on
 epochs = 50
 batch_size = 8
-weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
+# Of the backbone: the published ImageNet weights, a file, or None.
+weights = 'hf-hub:timm/lowformer_b0.in1k'
 
 # The rest depends on these variables, also if --cfg-options sets them.
 from mmlowformer.datasets.custom_config import custom_segmentation

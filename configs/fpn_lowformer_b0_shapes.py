@@ -10,7 +10,7 @@ _base_ = [
 # The base's 256 and 128 channels suit 150 classes and large images.
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(arch='b0', drop_path_rate=0.),
+    backbone=dict(arch='b0', drop_path_rate=0., init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     decode_head=dict(
         num_classes=len(_base_.classes), in_channels=[64, 64, 64, 64],

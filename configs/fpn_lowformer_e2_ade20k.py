@@ -7,5 +7,9 @@ _base_ = [
 
 # 8 GPUs x 4 images, 40k iterations.
 model = dict(
-    backbone=dict(arch='e2', drop_path_rate=0.1),
+    backbone=dict(
+        arch='e2',
+        drop_path_rate=0.1,
+        init_cfg=dict(
+            type='Pretrained', checkpoint='hf-hub:timm/lowformer_e2.in1k')),
     neck=dict(in_channels=[64, 128, 256, 512]))

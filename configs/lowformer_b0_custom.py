@@ -11,7 +11,8 @@ classes = None  # the folders of train_images, sorted
 image_size = (224, 224)  # of the crops
 epochs = 50
 batch_size = 32
-weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
+# Of the backbone: the published ImageNet weights, a file, or None.
+weights = 'hf-hub:timm/lowformer_b0.in1k'
 
 # The rest depends on these variables, also if --cfg-options sets them.
 from mmlowformer.datasets.custom_config import custom_classification

@@ -9,7 +9,7 @@ _base_ = [
 
 model = dict(
     data_preprocessor=dict(num_classes=len(_base_.classes)),
-    backbone=dict(arch='b0', drop_path_rate=0.),
+    backbone=dict(arch='b0', drop_path_rate=0., init_cfg=None),
     head=dict(
         in_channels=256,
         hidden_channels=(1536, 1600),

@@ -47,7 +47,13 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         to_rgb=True),
     image_encoder=[
-        dict(type='mmlowformer.LowFormer', arch='b1', out_indices=(3, )),
+        dict(
+            type='mmlowformer.LowFormer',
+            arch='b1',
+            out_indices=(3, ),
+            init_cfg=dict(
+                type='Pretrained',
+                checkpoint='hf-hub:timm/lowformer_b1.in1k')),
         dict(type='GlobalAveragePooling'),
     ],
     prototype=gallery_dataloader)

@@ -1,9 +1,9 @@
 # Fine-tuning on custom images: a folder for each class, below train/
 # and val/. Copy this file, and set data_root and classes.
 #
-# --cfg-options model.backbone.init_cfg.checkpoint=PATH names the weights to
-# start from: of ImageNet, in the authors' or timm's layout, or of a training
-# with this project. The classifier starts anew.
+# The backbone starts from the published ImageNet weights, or from those that
+# --weights names: in the authors' or timm's key format, or of a training with
+# this project. The classifier starts from random weights.
 _base_ = 'lowformer_b1_in1k.py'
 
 data_root = 'data/shapes/folders/'

@@ -3,4 +3,4 @@
 # attention's transposed convolution becomes a 1x1 and a depthwise one.
 _base_ = 'lowformer_b1_in1k.py'
 
-model = dict(backbone=dict(arch='b1_unfused'))
+model = dict(backbone=dict(arch='b1_unfused', init_cfg=None))

@@ -12,7 +12,8 @@ classes = None  # those of train_ann_file, in its order
 image_size = (512, 512)  # width and height that an image has to fit into
 epochs = 50
 batch_size = 8
-weights = None  # of the backbone: a file or hf-hub:timm/lowformer_b0.in1k
+# Of the backbone: the published ImageNet weights, a file, or None.
+weights = 'hf-hub:timm/lowformer_b0.in1k'
 
 # The rest depends on these variables, also if --cfg-options sets them.
 import os

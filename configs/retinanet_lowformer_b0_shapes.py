@@ -9,7 +9,7 @@ _base_ = [
 
 # The base's 256 channels and 4 convolutions suit 80 classes and large images.
 model = dict(
-    backbone=dict(arch='b0', drop_path_rate=0.),
+    backbone=dict(arch='b0', drop_path_rate=0., init_cfg=None),
     neck=dict(
         in_channels=[32, 64, 128, 256],
         out_channels=64,

@@ -5,4 +5,8 @@ _base_ = [
     '_base_/tracking_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='b0'))
+model = dict(
+    backbone=dict(
+        arch='b0',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='hf-hub:timm/lowformer_b0.in1k')))

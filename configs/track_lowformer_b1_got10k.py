@@ -5,4 +5,8 @@ _base_ = [
     '_base_/tracking_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='b1'))
+model = dict(
+    backbone=dict(
+        arch='b1',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='hf-hub:timm/lowformer_b1.in1k')))

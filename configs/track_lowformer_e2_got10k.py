@@ -5,4 +5,8 @@ _base_ = [
     '_base_/tracking_runtime.py',
 ]
 
-model = dict(backbone=dict(arch='e2'))
+model = dict(
+    backbone=dict(
+        arch='e2',
+        init_cfg=dict(
+            type='Pretrained', checkpoint='hf-hub:timm/lowformer_e2.in1k')))

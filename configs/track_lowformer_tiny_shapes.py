@@ -13,7 +13,8 @@ search_size, template_size = 128, 64
 model = dict(
     backbone=dict(
         arch=dict(
-            variant='b0', widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0))),
+            variant='b0', widths=(8, 16, 32, 64, 64), depths=(0, 1, 1, 2, 0)),
+        init_cfg=None),
     # A quarter of the head of the large trackers.
     head=dict(depths=(1, 2), depthwise_from_channels=0),
     search_size=search_size,

@@ -25,6 +25,7 @@ from .helpers import (
     run_tool,
     untrained,
 )
+from .hub import local_hub
 
 # Tools import modules beside them.
 sys.path.append(str(TOOLS))
@@ -91,6 +92,12 @@ def temporary_folder(tmp_path_factory):
         patch.setattr(tempfile, 'tempdir', folder)
         # What convolutions took in one thread is nothing to remember.
         patch.setenv('XDG_CACHE_HOME', f'{folder}/cache')
+        # Nothing is downloaded, and no test sees what the user has.
+        patch.setenv('HF_HUB_OFFLINE', '1')
+        patch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+        patch.setenv('HF_HOME', f'{folder}/hub')
+        patch.setattr('huggingface_hub.constants.HF_HUB_CACHE',
+                      f'{folder}/hub/hub')
         yield Path(folder)
     shutil.rmtree(folder)
 
@@ -172,6 +179,13 @@ def exported(tiny, photos, shared_folder):
         return folder
 
     return functools.cache(export)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub of weights on this machine."""
+    with local_hub(tmp_path / 'hub', monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture

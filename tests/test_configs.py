@@ -12,7 +12,8 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
 from mmlowformer import LowFormer, get_config, get_config_path
-from mmlowformer.config.loading import config_folder
+from mmlowformer.config.loading import config_folder, dicts_in, kind_of
+from mmlowformer.utils.checkpoint_schemes import published_weights
 
 # Other tests run the same lines of mmlowformer, and measuring takes long.
 pytestmark = pytest.mark.no_cover
@@ -44,7 +45,7 @@ def test_every_config_is_known():
     names = {path.stem for path in config_folder().glob('*.py')}
     assert names == {*DETECTION, *SEGMENTATION, *CLASSIFICATION, *OTHERS,
                      *CUSTOM, *DEPLOYED, *ABLATIONS, *TRACKERS,
-                     *MANY_OBJECTS}
+                     *MANY_OBJECTS, *SCRATCH}
 
 
 def test_found_with_and_without_suffix():
@@ -154,6 +155,41 @@ def test_mixed_labels_give_a_mean_over_classes(name):
     torch.testing.assert_close(loss(scores, target, avg_factor=2), expected)
 
 
+SCRATCH = ('retinanet_lowformer_b1_scratch_coco', )
+
+
+@pytest.mark.parametrize('path', [
+    path for path in sorted(config_folder().glob('*.py'))
+    if path.stem not in CUSTOM], ids=lambda path: path.stem)
+def test_starts_from_imagenet(path):
+    """All but ImageNet's and small configs, if weights were published."""
+    backbone, = [part for _, part in dicts_in(get_config(path.stem).model)
+                 if kind_of(part) == 'LowFormer']
+    from_scratch = (path.stem in SCRATCH or backbone.arch == 'b2'
+                    or path.stem.endswith(('_in1k', '_shapes')))
+    assert backbone.get('init_cfg') == (None if from_scratch else dict(
+        type='Pretrained', checkpoint=published_weights(backbone.arch)))
+
+
+def test_configs_of_b2_say_that_no_weights_were_published():
+    for path in config_folder().glob('*_b2_*.py'):
+        text = ' '.join(path.read_text().replace('#', '').split())
+        assert 'No weights of b2 were published' in text
+        assert '--weights work_dirs/lowformer_b2_in1k/epoch_320.pth' in text
+
+
+def test_from_scratch():
+    """A longer schedule, and normalization in all parts."""
+    init_default_scope('mmdet')
+    cfg = get_config(SCRATCH[0])
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 72
+    model = MODELS.build(cfg.model)
+    step_and_predict(model, [detection_sample(64, 96)])
+    for part in (model.neck, model.bbox_head.cls_convs):
+        kinds = {type(module).__name__ for module in part.modules()}
+        assert 'GroupNorm' in kinds
+
+
 @pytest.mark.parametrize('name', DEPLOYED)
 def test_deployed(name):
     cfg, plain = get_config(name), get_config(name.replace('_deploy', ''))
@@ -167,8 +203,9 @@ def test_ablations(name):
     """They are b1's config but for the backbone."""
     cfg, plain = get_config(name), get_config('lowformer_b1_in1k')
     arch = name.removeprefix('lowformer_').removesuffix('_in1k')
-    assert cfg.model.backbone == dict(plain.model.backbone, arch=arch)
-    cfg.model.backbone.arch = 'b1'
+    assert cfg.model.backbone == dict(plain.model.backbone, arch=arch,
+                                      init_cfg=None)
+    cfg.model.backbone = plain.model.backbone
     assert cfg.to_dict() == plain.to_dict()
     text = Path(get_config_path(name)).read_text()
     two_at_once = ABLATIONS.index(name) in (0, 2)

@@ -15,6 +15,7 @@ from mmlowformer.datasets.synthetic.shapes import make_dataset
 
 from .custom_data import write_custom_data
 from .helpers import ROOT
+from .hub import fill_cache
 
 
 @pytest.fixture(scope='module')
@@ -29,6 +30,7 @@ def here(tmp_path):
     """A folder that looks like the checkout."""
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     (tmp_path / 'data').mkdir()
+    fill_cache('b0')
     return tmp_path
 
 

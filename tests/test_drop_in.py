@@ -1,11 +1,11 @@
 """All that docs/drop_in.md says about the libraries' configs is run."""
-import argparse
+import json
 import re
 import traceback
-from importlib import import_module
 from pathlib import Path
 
-import mmcv
+import mmdet
+import mmseg
 import numpy as np
 import pytest
 import timm
@@ -15,85 +15,73 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
+from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmlowformer import LowFormer, engine
+from mmlowformer import LowFormer
+from mmlowformer.engine import check_settings
 
-from .helpers import ROOT
+from .drop_in import (
+    OF_VIDEOS,
+    PAGE,
+    SIZES,
+    SNIPPETS,
+    TOP,
+    base_named,
+    items,
+    named,
+    user_config,
+)
 
 # Other tests run the same lines of mmlowformer, and measuring takes long.
 pytestmark = pytest.mark.no_cover
-PAGE = (ROOT / 'docs' / 'drop_in.md').read_text(encoding='utf-8')
-SIZES = dict(mmdet=64, mmseg=32)
-FAMILY = re.compile(
-    r'^(mmdet|mmseg): (`[^#]+?`)\n\n```python\n(.*?)```', re.M | re.S)
-VIDEOS = re.compile(
-    r'^(mmdet), videos: (`[^#]+?`)\n\n```python\n(.*?)```', re.M | re.S)
-# By config: the library and the lines that go below `_base_`.
-SNIPPETS, OF_VIDEOS = (
-    {base: (library, snippet) for library, bases, snippet in
-     kind.findall(PAGE) for base in re.findall('`(.+?)`', bases)}
-    for kind in (FAMILY, VIDEOS))
-
-
-def base_named(family):
-    return next(base for base in SNIPPETS if base.startswith(f'{family}/'))
-
-
-def user_config(folder, base, old='', new=''):
-    """The config of somebody who has changed ``old`` in a snippet."""
-    library, snippet = {**SNIPPETS, **OF_VIDEOS}[base]
-    assert old in snippet
-    path = Path(import_module(library).__path__[0], '.mim', 'configs', base)
-    file = folder / 'my_config.py'
-    file.write_text(f'_base_ = [{str(path)!r}]\n{snippet.replace(old, new)}')
-    cfg = engine.load_config(argparse.Namespace(
-        config=str(file), cfg_options={}, launcher='none', work_dir=None,
-        local_rank=0))
-    if library == 'mmseg':
-        cfg.model.data_preprocessor.size = (SIZES['mmseg'], ) * 2
-    # Images of 64 pixels need no 1000 proposals.
-    cfg.merge_from_dict({
-        setting: 50 for setting, value in items(cfg.model).items()
-        if setting.endswith(('.max_per_img', '.nms_pre', '.sampler.num'))
-        and value > 50})
-    return cfg
+CONFIGS = Path(mmdet.__path__[0], '.mim', 'configs')
 
 
 def build(cfg):
     """Model and optimizer, as Runner builds them on a CPU."""
     init_default_scope(cfg.default_scope)
+    if 'data_preprocessor' in cfg:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(cfg.model)
     model.init_weights()
     model = revert_sync_batchnorm(model)
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 
 
-def inputs_for(cfg, images=2):
+def inputs_for(cfg, images=2, training=True):
     size = SIZES[cfg.default_scope]
     if cfg.default_scope == 'mmdet':
-        return demo_mm_inputs(
+        data = demo_mm_inputs(
             1, (3, size, size), num_items=[2], num_classes=80,
-            with_mask='mask_head' in cfg.model.get('roi_head', {}))
-    labels = torch.randint(0, 150, (images, 1, size, size))
+            with_mask='loss_mask' in str(cfg.model))
+        return (branches(data) if training and cfg.model.type == 'SoftTeacher'
+                else data)
+    pictures = torch.randint(0, 256, (images, 3, size, size)).byte()
+    if cfg.default_scope == 'mmpretrain':
+        return dict(inputs=[pictures, pictures.flip(-1)],
+                    data_samples=[DataSample() for _ in pictures])
+    classes = min(value for name, value in items(cfg.model).items()
+                  if name.endswith('.num_classes'))
+    labels = torch.randint(0, classes, (images, 1, size, size))
     shape = dict(img_shape=(size, size), ori_shape=(size, size))
     return dict(
-        inputs=[*torch.randint(0, 256, (images, 3, size, size)).byte()],
+        inputs=[*pictures],
         data_samples=[
             SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=shape)
             for label in labels])
 
 
-def items(node, path='model'):
-    """All settings below a part of a config, with the path to each."""
-    if not isinstance(node, (dict, list)):
-        return {path: node}
-    pairs = node.items() if isinstance(node, dict) else enumerate(node)
-    return {key: value for name, child in pairs
-            for key, value in items(child, f'{path}.{name}').items()}
+def branches(data):
+    """An image with boxes, and two views of one without."""
+    for sample in data['data_samples']:
+        sample.set_metainfo(dict(
+            homography_matrix=np.eye(3, dtype=np.float32)))
+    names = ('sup', 'unsup_teacher', 'unsup_student')
+    return {key: dict.fromkeys(names, value) for key, value in data.items()}
 
 
 def settings_of(optim_wrapper, parameters, key):
@@ -109,79 +97,35 @@ def norm_parameters(model):
             for parameter in module.parameters()]
 
 
-def test_page_is_read_completely():
-    others = 4  # The first example, printing channels and configs, classes
-    assert PAGE.count('```python') == others + sum(
-        len(kind.findall(PAGE)) for kind in (FAMILY, VIDEOS))
-    assert {library for library, _ in SNIPPETS.values()} == {'mmdet', 'mmseg'}
-
-
-def test_first_example():
-    base, snippet = re.search(r"```python\n_base_ = \['/path/to/mmdet/configs/"
-                              r"(.*?)'\]\n(.*?)```", PAGE, re.S).groups()
-    assert snippet == SNIPPETS[base][1]
-
-
-def test_table_of_channels():
-    rows = re.findall(r'^\| `(\w+)` \| ([\d, ]+) \|$', PAGE, re.M)
-    with torch.device('meta'):
-        assert rows == [
-            (arch, ', '.join(map(str, LowFormer(arch).out_channels)))
-            for arch in LowFormer.arch_settings]
-
-
-def test_channels_can_be_printed(capsys):
-    code = re.search(r'```python\n(from mmlowformer .*?)```', PAGE, re.S)
-    exec(code.group(1))
-    assert capsys.readouterr().out == '(96, 192, 384)\n'
-
-
-def test_parts_of_a_config_can_be_printed(tmp_path, capsys):
-    user_config(tmp_path, base_named('upernet'))
-    code = re.search(r'```python\n(from mmengine.*?)```', PAGE, re.S).group(1)
-    exec(code.replace('/path/to/its_base.py', str(tmp_path / 'my_config.py')))
-    output = capsys.readouterr().out
-    assert "'in_channels': [32, 64, 128, 256]" in output
-    assert "'in_index': [0, 1, 2, 3]" in output
-
-
-@pytest.mark.parametrize('base', SNIPPETS)
-def test_base_batch_size(base, tmp_path):
-    numbers = re.search(r'_(\d+)xb(\d+)', base)
-    gpus, images = map(int, numbers.groups()) if numbers else (8, 2)
-    cfg = user_config(tmp_path, base)
-    if cfg.default_scope == 'mmseg':
-        assert 'auto_scale_lr' not in cfg
-        line = re.search(r'`(auto_scale_lr = .*)` for that', PAGE).group(1)
-        cfg.merge_from_dict(Config.fromstring(line, '.py').to_dict())
-    assert cfg.auto_scale_lr.base_batch_size == gpus * images
-
-
-@pytest.mark.parametrize('base', SNIPPETS)
+@named(SNIPPETS)
 def test_snippet_trains_and_predicts(base, tmp_path):
-    assert len(SNIPPETS[base][1].splitlines()) <= 10
+    assert len(SNIPPETS[base].splitlines()) <= 13
     cfg = user_config(tmp_path, base)
-    # Nothing of another backbone would be downloaded.
-    assert not [path for path, value in items(cfg.model).items()
-                if '://' in str(value)]
-    check_normalization(cfg.model.data_preprocessor)
-    model, optim_wrapper = build(cfg)
-    check_optimizer(cfg, model, optim_wrapper)
-    assert isinstance(model.backbone, LowFormer)
-    before = {name: parameter.detach().clone() for name, parameter in
-              model.backbone.named_parameters()}
-    losses = model.train_step(inputs_for(cfg), optim_wrapper)
-    assert losses['loss'].isfinite()
-    assert [name for name, parameter in model.backbone.named_parameters()
-            if parameter.equal(before[name])] == []
-    model.eval()
+    model = trained(cfg, inputs_for(cfg))
+    if cfg.default_scope == 'mmpretrain':
+        return  # Self-supervised models predict nothing.
     with torch.no_grad():
-        result = model.test_step(inputs_for(cfg))[0]
+        result = model.test_step(inputs_for(cfg, training=False))[0]
     if cfg.default_scope == 'mmseg':
         assert result.pred_sem_seg.shape == (SIZES['mmseg'], ) * 2
     else:
         assert result.pred_instances.bboxes.shape[1] == 4
         assert result.pred_instances.scores.isfinite().all()
+
+
+@pytest.mark.slow
+@named([('mmdet', str(file.relative_to(CONFIGS))) for file in
+        sorted(CONFIGS.glob('*/*_r50_fpn_1x_coco.py'))
+        if 'libra' not in file.name])
+def test_other_configs_with_a_pyramid(base, tmp_path, monkeypatch):
+    monkeypatch.setitem(SNIPPETS, base, TOP)
+    cfg = user_config(tmp_path, base)
+    check_settings(cfg)
+    model, _ = build(cfg)
+    with torch.no_grad():
+        first, second, *_ = model.extract_feat(torch.zeros(1, 3, 64, 64))
+    stride = 4 * 2**cfg.model.neck.get('start_level', 0)
+    assert first.shape[2] * stride == second.shape[2] * 2 * stride == 64
 
 
 def frames_for(cfg, training):
@@ -197,27 +141,11 @@ def frames_for(cfg, training):
         with_mask=cfg.model.type in ('MaskTrackRCNN', 'Mask2FormerVideo'))
 
 
-@pytest.mark.parametrize('base', [
-    pytest.param(base, marks=pytest.mark.slow) if '2021' in base else base
-    for base in OF_VIDEOS])
+@named([pytest.param(base, marks=pytest.mark.slow, id=base[1])
+        if '2021' in base[1] else base for base in OF_VIDEOS])
 def test_snippet_of_videos_trains_and_predicts(base, tmp_path):
     cfg = user_config(tmp_path, base)
-    assert not [path for path, value in items(cfg.model).items()
-                if '://' in str(value)]
-    check_normalization(cfg.model.data_preprocessor)
-    model, optim_wrapper = build(cfg)
-    check_optimizer(cfg, model, optim_wrapper)
-    backbone = getattr(model, 'detector', model).backbone
-    assert isinstance(backbone, LowFormer)
-    before = {name: parameter.detach().clone() for name, parameter in
-              backbone.named_parameters()}
-    # Runner says it; ByteTrack resizes every tenth batch.
-    MessageHub.get_current_instance().update_info('iter', 0)
-    losses = model.train_step(frames_for(cfg, True), optim_wrapper)
-    assert losses['loss'].isfinite()
-    assert [name for name, parameter in backbone.named_parameters()
-            if parameter.equal(before[name])] == []
-    model.eval()
+    model = trained(cfg, frames_for(cfg, True))
     with torch.no_grad():
         result, = model.test_step(frames_for(cfg, False))
     assert len(result) == 2
@@ -225,17 +153,44 @@ def test_snippet_of_videos_trains_and_predicts(base, tmp_path):
         assert frame.pred_track_instances.bboxes.shape[1] == 4
 
 
+def trained(cfg, data):
+    """The model of a config after a step that changes all of the backbone."""
+    # Nothing of another backbone would be downloaded.
+    assert not [path for path, value in items(cfg.model).items()
+                if '://' in str(value)]
+    model, optim_wrapper = build(cfg)
+    check_normalization(cfg.model.data_preprocessor)
+    check_optimizer(cfg, backbone_of(model), optim_wrapper)
+    assert isinstance(backbone_of(model), LowFormer)
+    before = {name: parameter.detach().clone() for name, parameter in
+              backbone_of(model).named_parameters()}
+    # Runner says it; YOLOX resizes every tenth batch.
+    MessageHub.get_current_instance().update_info('iter', 0)
+    losses = model.train_step(data, optim_wrapper)
+    assert losses['loss'].isfinite()
+    assert [name for name, parameter in backbone_of(model).named_parameters()
+            if parameter.equal(before[name])] == []
+    return model.eval()
+
+
+def backbone_of(model):
+    for part in ('detector', 'student'):
+        model = getattr(model, part, model)
+    return model.backbone
+
+
 def check_normalization(preprocessor):
     """As the published weights want it."""
     published = timm.models.get_pretrained_cfg('lowformer_b1')
-    assert preprocessor.bgr_to_rgb
+    preprocessor = preprocessor.get('data_preprocessor', preprocessor)
+    assert preprocessor.get('bgr_to_rgb', preprocessor.get('to_rgb'))
     assert torch.tensor(preprocessor.mean).allclose(
         255 * torch.tensor(published.mean))
     assert torch.tensor(preprocessor.std).allclose(
         255 * torch.tensor(published.std))
 
 
-def check_optimizer(cfg, model, optim_wrapper):
+def check_optimizer(cfg, backbone, optim_wrapper):
     settings = cfg.optim_wrapper
     assert settings.optimizer.type == 'AdamW'
     schedulers = cfg.param_scheduler
@@ -243,15 +198,55 @@ def check_optimizer(cfg, model, optim_wrapper):
                for scheduler in (schedulers if isinstance(schedulers, list)
                                  else [schedulers]))
     custom = 'backbone' in settings.paramwise_cfg.get('custom_keys', {})
-    backbone = getattr(model, 'detector', model).backbone
     assert settings_of(optim_wrapper, norm_parameters(backbone),
                        'weight_decay') == {
         settings.optimizer.weight_decay if custom else 0.}
 
 
+@pytest.mark.parametrize('family', ['deeplabv3', 'deeplabv3plus', 'pspnet'])
+def test_dilated_head_at_stride_32(family, tmp_path):
+    base = base_named(f'mmseg/{family}')
+    channels, first, dilations = re.search(
+        r'set only `(in_channels=256)` \(and\s`(c1_in_channels=32)`\).*?'
+        r'`(dilations=.*?)`', PAGE, re.S).groups()
+    inputs = [channels] if family == 'pspnet' else [channels, dilations]
+    inputs += [first] if family == 'deeplabv3plus' else []
+    old = re.search(r'decode_head=dict\((.*?)\),\n    aux', SNIPPETS[base],
+                    re.S).group(1)
+    cfg = user_config(tmp_path, base, old, ', '.join(inputs))
+    assert cfg.model.decode_head.in_index == 3
+    if 'dilations' in cfg.model.decode_head:
+        assert cfg.model.decode_head.dilations == (1, 3, 6, 9)
+    trained(cfg, inputs_for(cfg))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', re.findall('`(.+?)`', re.search(
+    r'lines fit the configs of ((?:`\w+`[\sand,]*)+)', PAGE).group(1)))
+def test_other_dilated_heads(family, tmp_path, monkeypatch):
+    root = Path(mmseg.__path__[0], '.mim', 'configs')
+    file, = root.glob(f'{family}/*_r50-d8_4xb4-80k_ade20k-512x512.py')
+    base = ('mmseg', str(file.relative_to(root)))
+    lines = SNIPPETS[base_named('mmseg/pspnet')]
+    monkeypatch.setitem(SNIPPETS, base, lines)
+    cfg = user_config(tmp_path, base)
+    trained(cfg, inputs_for(cfg))
+
+
+def test_ocrnet_on_a_single_output(tmp_path):
+    base = base_named('mmseg/ocrnet')
+    inputs = re.search(r'`(inputs = .*?)`', PAGE).group(1)
+    snippet = SNIPPETS[base].replace("arch='b1'",
+                                     "arch='b1', out_indices=(3,)")
+    old = re.match(r'inputs = .*?\)\n', snippet, re.S).group()
+    new = snippet.replace(old, f'{inputs}\n')
+    cfg = user_config(tmp_path, base, SNIPPETS[base], new)
+    trained(cfg, inputs_for(cfg))
+
+
 def test_backbone_of_a_detr_from_random_weights(tmp_path):
     line = re.search(r'^`(optim_wrapper = .*custom_keys.*)`', PAGE, re.M)
-    cfg = user_config(tmp_path, base_named('detr'))
+    cfg = user_config(tmp_path, base_named('mmdet/detr'))
     model = nn.Module()
     model.backbone = LowFormer('b0')
     for rate in (1e-5, 1e-4):
@@ -266,41 +261,24 @@ def test_weights_of_the_backbone(tmp_path):
     torch.save(trained, file)
     init_cfg = re.search(r"`(init_cfg=dict\(type='Pretrained', .*\))`", PAGE)
     line = re.sub(r'hf-hub:[\w./]+', str(file), init_cfg.group(1))
-    model, _ = build(user_config(tmp_path, base_named('segformer'),
+    model, _ = build(user_config(tmp_path, base_named('mmseg/segformer'),
                                  "arch='b1'", f"arch='b1', {line}"))
     for name, value in model.backbone.state_dict().items():
         assert value.equal(trained[name]), name
 
 
-@pytest.mark.parametrize('base', SNIPPETS)
-def test_number_of_classes(base, tmp_path):
-    family = base.split('/')[0]
-    row = re.search(rf'^\|.*`{family}`.*\| (`model\..*) \|$', PAGE, re.M)
-    keys = re.findall('`(.+?)`', row.group(1))
-    cfg = user_config(tmp_path, base)
-    cfg.merge_from_dict(dict.fromkeys(keys, 2))
-    assert {path: value for path, value in items(cfg.model).items()
-            if path.endswith('num_classes')} == dict.fromkeys(keys, 2)
-
-
-def test_own_data_for_segmentation(tmp_path):
-    base = base_named('upernet')
-    code = re.search(r'```python\n(mine = .*?)```', PAGE, re.S).group(1)
-    # Stripes, so that each crop of the pipeline has all values.
-    mask = np.array([0, 1, 255], np.uint8)[np.indices((30, 30)).sum(0) % 3]
-    for part in ('training', 'validation'):
-        mmcv.imwrite(mask, str(tmp_path / 'annotations' / part / 'a.png'))
-        mmcv.imwrite(mask, str(tmp_path / 'images' / part / 'a.jpg'))
-    line = SNIPPETS[base][1].splitlines(keepends=True)[-1]
-    cfg = user_config(tmp_path, base, line,
-                      line + code.replace('data/mine', str(tmp_path)))
-    init_default_scope(cfg.default_scope)
-    for dataloader in (cfg.train_dataloader, cfg.test_dataloader):
-        assert dataloader.dataset.data_root == str(tmp_path)
-        dataset = DATASETS.build(dataloader.dataset)
-        assert dataset.metainfo['classes'] == ('road', 'grass')
-        labels = dataset[0]['data_samples'].gt_sem_seg.data
-        assert set(labels.unique().tolist()) == {0, 1, 255}
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_mask2former_of_other_classes(library, tmp_path):
+    cfg = user_config(tmp_path, base_named(f'{library}/mask2former'))
+    weights = re.search(r'`loss_cls\.class_weight=(.*?)`', PAGE).group(1)
+    head = cfg.model['panoptic_head' if library == 'mmdet' else 'decode_head']
+    cfg.merge_from_dict({name: 2 for name in items(cfg.model) if name.endswith(
+        ('.num_classes', '.num_things_classes'))})
+    head.loss_cls.class_weight = json.loads(weights)
+    data = inputs_for(cfg)
+    for sample in data['data_samples'] if library == 'mmdet' else ():
+        sample.gt_instances.labels.zero_()
+    trained(cfg, data)
 
 
 # By the text in the page: the config, what is changed in its snippet, and to
@@ -308,21 +286,21 @@ def test_own_data_for_segmentation(tmp_path):
 BACKBONE = "_delete_=True, type='mmlow"
 MISTAKES = {
     "unexpected keyword argument 'depth'":
-    ('sem_fpn', BACKBONE, BACKBONE.removeprefix('_delete_=True, ')),
+    ('mmseg/sem_fpn', BACKBONE, BACKBONE.removeprefix('_delete_=True, ')),
     "unexpected keyword argument 'momentum'":
-    ('sem_fpn', "_delete_=True, type='AdamW'", "type='AdamW'"),
+    ('mmseg/sem_fpn', "_delete_=True, type='AdamW'", "type='AdamW'"),
     "pretrained='open-mmlab://resnet50_v1c' are weights of another backbone":
-    ('sem_fpn', 'pretrained=None,', ''),
+    ('mmseg/sem_fpn', 'pretrained=None,', ''),
     'to have 256 channels, but got 32 channels instead':
-    ('sem_fpn', 'neck=dict(in_channels=[32, 64, 128, 256])', ''),
+    ('mmseg/sem_fpn', 'neck=dict(in_channels=[32, 64, 128, 256])', ''),
     'to have 1024 channels, but got 128 channels instead':
-    ('pspnet', 'auxiliary_head=dict(in_channels=128)', ''),
+    ('mmseg/pspnet', 'auxiliary_head=dict(in_channels=128)', ''),
     'assert len(inputs) == len(self.in_channels)':
-    ('sem_fpn', "arch='b1'", "arch='b1', out_indices=(1, 2, 3)"),
+    ('mmseg/sem_fpn', "arch='b1'", "arch='b1', out_indices=(1, 2, 3)"),
     'assert len(inputs) == len(self.convs)':
-    ('detr', 'out_indices=(3, )', ''),
+    ('mmdet/detr', 'out_indices=(3, )', ''),
     'Expected more than 1 value per channel when training':
-    ('pspnet', '', ''),
+    ('mmseg/pspnet', '', ''),
 }
 
 

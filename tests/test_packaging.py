@@ -180,6 +180,12 @@ def test_metadata(wheel):
     assert extras == {
         'openmmlab', 'det', 'seg', 'cls', 'onedl', 'serve', 'benchmark',
         'tests', 'export', 'ncnn', 'executorch', 'tflite', 'coreml', 'mot'}
+    for extra in ('det', 'seg', 'cls', 'onedl'):
+        for package in ('huggingface_hub>=', 'safetensors>='):
+            assert any(
+                line.startswith(f'Requires-Dist: {package}')
+                and f'extra == "{extra}"' in line.replace("'", '"')
+                for line in lines), extra
     assert 'License: Apache-2.0' in lines
     assert 'License-File: LICENSE' in lines
 

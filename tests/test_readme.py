@@ -32,7 +32,7 @@ def test_python_prints_what_it_says(capsys):
     exec(SCRIPT, names)
     printed = re.search(r'# (.*)', SCRIPT).group(1)
     assert capsys.readouterr().out == f'{printed}\n'
-    assert names['cfg'].model.backbone.arch == 'b2'
+    assert names['cfg'].model.backbone.arch == 'b1'
 
 
 def test_files_and_sections_that_the_readme_links_exist():

@@ -5,7 +5,7 @@ import os
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine, serve
-from mmlowformer.engine import UserError, counted
+from mmlowformer.engine import counted
 from mmlowformer.predict import Result, add_model_arguments, build_predictor
 
 
@@ -22,11 +22,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--allow-host', nargs='+', default=[], metavar='NAME',
                         help='names by which browsers reach this machine, '
                         'besides localhost, its host name and IP addresses')
-    parser.add_argument('--max-megabytes', type=float, default=32.,
-                        metavar='N', help='the largest file '
+    parser.add_argument('--max-megabytes', type=engine.positive, metavar='N',
+                        default=32., help='the largest file '
                         '(default: %(default)g)')
-    parser.add_argument('--max-megapixels', type=float, default=64.,
-                        metavar='N', help='the largest image '
+    parser.add_argument('--max-megapixels', type=engine.positive, metavar='N',
+                        default=64., help='the largest image '
                         '(default: %(default)g)')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
@@ -48,9 +48,6 @@ class Counter:
 
 
 def run(args: argparse.Namespace, counter: Counter) -> None:
-    for name in ('max_megabytes', 'max_megapixels'):
-        if getattr(args, name) <= 0:
-            raise UserError(f'--{name.replace("_", "-")} has to be positive')
     # Before the model is loaded, which takes long.
     with serve.listen(args.host, args.port) as sock:
         predictor = build_predictor(args)

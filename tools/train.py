@@ -15,6 +15,11 @@ from mmlowformer.engine import UserError
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     engine.add_common_arguments(parser)
+    parser.add_argument('--weights', metavar='W',
+                        help='what the LowFormer starts from: published '
+                        '(ImageNet weights of its variant), none (from '
+                        'scratch), a file, a URL or hf-hub:REPOSITORY '
+                        '(default: as the config says)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
                         help='resume from a checkpoint; without PATH, from '
                         'the latest one in the work dir')
@@ -86,6 +91,8 @@ def prepare(args: argparse.Namespace) -> Config:
         set_amp(cfg, args.amp)
     if args.allow_nan:
         cfg.default_hooks.pop('check_nan', None)
+    if args.weights:
+        engine.set_weights(cfg, args.weights)
     set_resume(cfg, args.resume)
     if engine.names_weights(cfg):
         engine.fetch_weights(cfg)

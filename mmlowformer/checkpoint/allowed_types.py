@@ -27,26 +27,29 @@ META_KEYS = dict(meta_keys=WORD, algorithm_keys=WORD)
 TYPES: dict[str, dict[str, str]] = {
     **dict.fromkeys((
         # Models
-        'ATSS', 'ByteTrack', 'CascadeRCNN', 'DETR', 'DeformableDETR', 'FCOS',
-        'FasterRCNN', 'MaskRCNN', 'MaskTrackRCNN', 'OCSORT', 'QDTrack',
-        'RTMDet', 'RetinaNet', 'YOLOX', 'ImageClassifier',
-        'LowFormerImageClassifier', 'Mask2FormerVideo',
-        'ClsDataPreprocessor', 'DetDataPreprocessor', 'SegDataPreProcessor',
-        'TrackDataPreprocessor', 'TrackerPreprocessor',
+        'ATSS', 'ByteTrack', 'CascadeRCNN', 'DETR', 'DINO', 'DeformableDETR',
+        'FCOS', 'FasterRCNN', 'Mask2Former', 'MaskRCNN', 'MaskTrackRCNN',
+        'OCSORT', 'QDTrack', 'RTMDet', 'RetinaNet', 'YOLOV3', 'YOLOX',
+        'ImageClassifier', 'LowFormerImageClassifier', 'Mask2FormerVideo',
+        'ClsDataPreprocessor', 'DetDataPreprocessor',
+        'MultiBranchDataPreprocessor', 'SegDataPreProcessor',
+        'TrackDataPreprocessor', 'TrackerPreprocessor', 'BatchFixedSizePad',
         'BatchSyncRandomResize', 'CutMix', 'Mixup',
         # Necks
         'ChannelMapper', 'CSPNeXtPAFPN', 'GlobalAveragePooling',
-        'MSDeformAttnPixelDecoder',
+        'MSDeformAttnPixelDecoder', 'YOLOV3Neck',
         # Heads
-        'ATSSHead', 'CascadeRoIHead', 'DETRHead', 'DeformableDETRHead',
-        'FCOSHead', 'FCNMaskHead', 'LowFormerClsHead',
-        'Mask2FormerTrackHead', 'QuasiDenseEmbedHead', 'QuasiDenseTrackHead',
-        'RPNHead', 'RTMDetHead', 'RTMDetSepBNHead', 'RetinaHead',
-        'RoIEmbedHead', 'RoITrackHead', 'Shared2FCBBoxHead',
-        'SingleRoIExtractor', 'StandardRoIHead', 'TrackerHead', 'YOLOXHead',
+        'ATSSHead', 'CascadeRoIHead', 'DETRHead', 'DINOHead',
+        'DeformableDETRHead', 'FCOSHead', 'FCNMaskHead', 'LowFormerClsHead',
+        'Mask2FormerHead', 'Mask2FormerTrackHead', 'MaskFormerFusionHead',
+        'QuasiDenseEmbedHead', 'QuasiDenseTrackHead', 'RPNHead', 'RTMDetHead',
+        'RTMDetInsSepBNHead', 'RTMDetSepBNHead', 'RetinaHead', 'RoIEmbedHead',
+        'RoITrackHead', 'Shared2FCBBoxHead', 'SingleRoIExtractor',
+        'StandardRoIHead', 'TrackerHead', 'YOLOV3Head', 'YOLOXHead',
         # Generators, coders, assigners, samplers, trackers
-        'AnchorGenerator', 'MlvlPointGenerator', 'DeltaXYWHBBoxCoder',
-        'DistancePointBBoxCoder', 'ATSSAssigner', 'DynamicSoftLabelAssigner',
+        'AnchorGenerator', 'MlvlPointGenerator', 'YOLOAnchorGenerator',
+        'DeltaXYWHBBoxCoder', 'DistancePointBBoxCoder', 'YOLOBBoxCoder',
+        'ATSSAssigner', 'DynamicSoftLabelAssigner', 'GridAssigner',
         'HungarianAssigner', 'MaxIoUAssigner', 'SimOTAAssigner',
         'ClassificationCost', 'CrossEntropyLossCost', 'DiceCost',
         'FocalLossCost', 'CombinedSampler', 'InstanceBalancedPosSampler',
@@ -63,12 +66,13 @@ TYPES: dict[str, dict[str, str]] = {
     ), {}),
     **dict.fromkeys((
         'CrossEntropyLoss', 'DiceLoss', 'FocalLoss', 'GIoULoss', 'IoULoss',
-        'L1Loss', 'LabelSmoothLoss', 'MarginL2Loss',
+        'L1Loss', 'LabelSmoothLoss', 'MSELoss', 'MarginL2Loss',
         'MultiPosCrossEntropyLoss', 'QualityFocalLoss', 'SmoothL1Loss',
     ), dict(REDUCTION, mode='linear|square|log|original|classy_vision|'
                             'multi_label', loss_type='loss_\\w+')),
     **dict.fromkeys((
-        'EncoderDecoder', 'DepthwiseSeparableASPPHead', 'FCNHead', 'FPNHead',
+        'CascadeEncoderDecoder', 'EncoderDecoder', 'ASPPHead',
+        'DepthwiseSeparableASPPHead', 'FCNHead', 'FPNHead', 'OCRHead',
         'PSPHead', 'SegformerHead', 'UPerHead',
     ), dict(test_cfg='whole|slide', input_transform='multiple_select|'
             'resize_concat', interpolate_mode=INTERPOLATION)),
@@ -93,6 +97,7 @@ TYPES: dict[str, dict[str, str]] = {
     'ResizeEdge': dict(backend=BACKENDS, interpolation=INTERPOLATION,
                        edge='short|long|width|height'),
     'RoIAlign': dict(pool_mode='avg|max'),
+    'SoftTeacher': dict(semi_test_cfg='teacher|student'),
     'YOLOXPAFPN': dict(upsample_cfg=INTERPOLATION),
 }
 # Data sets are not built; their types give the names of classes.

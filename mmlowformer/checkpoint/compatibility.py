@@ -9,8 +9,8 @@ from ..models import LowFormer, find_lowformers, unwrap_model
 from ..models.state_dict_keys import by_model_key, own_name
 from ..models.state_dict_loading import (
     DEPLOYED_MISMATCH,
-    NOTHING_THERE,
     is_deployed,
+    nothing_there,
 )
 from ..utils.safe_load import check_checkpoint, first_nonfinite, state_dict_of
 
@@ -49,7 +49,7 @@ def fitting_state_dict(model: nn.Module, content: dict, source: str | Path,
                if name.startswith(prefix)]
         if not own:
             raise UserError(f'checkpoint {source}: '
-                            + NOTHING_THERE.format(prefix))
+                            + nothing_there(prefix, loaded))
         if any(name.startswith(prefix) for name in mismatches):
             _check_deployed(backbone, own, source)
         surplus += [prefix + name for name in backbone.surplus(own)]

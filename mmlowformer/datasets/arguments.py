@@ -124,8 +124,11 @@ def _add_config(command: argparse.ArgumentParser) -> None:
                          help='images per GPU (default: 8; folders: 32)')
     command.add_argument('--gpus', type=_positive, default=1, metavar='N',
                          help='number of GPUs, or processes (default: 1)')
-    command.add_argument('--weights', metavar='F', help='weights of the '
-                         'backbone: a file or hf-hub:timm/lowformer_b1.in1k')
+    command.add_argument('--weights', metavar='W', help='what the backbone '
+                         'starts from: published (ImageNet weights of its '
+                         'variant), none (from scratch), a file, a URL or '
+                         'hf-hub:REPOSITORY (default: published, if they '
+                         'are)')
     command.add_argument('--out', metavar='F', help='.py file to write '
                          '(default: ..._custom.py in DIR)')
     command.add_argument('--overwrite', action='store_true',

@@ -9,7 +9,8 @@ _base_ = $base
 data_root = $data_root  # by default the folder of this file
 '''
 WEIGHTS = '''\
-# Of the backbone: a file or 'hf-hub:timm/lowformer_$arch.in1k'.
+# $published
+# None trains the backbone from scratch.
 weights = $weights
 '''
 TAIL = '''\

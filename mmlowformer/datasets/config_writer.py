@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from ..config.loading import get_config_path
 from ..errors import UserError
+from ..utils.checkpoint_schemes import published_weights
 from ..utils.files import replace_text
 from .anchor_fit import against_anchors
 from .checks.coco import read_boxes
@@ -49,7 +50,7 @@ class Settings(NamedTuple):
     image_size: tuple[int, int] | None = None
     epochs: int = 50
     batch_size: int | None = None
-    weights: str | None = None
+    weights: str | None = None  # None: the published ones, if any
     gpus: int = 1
 
 
@@ -116,14 +117,20 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
     count, classes = task.look(dict(paths, data_root=folder, classes=None))
     iterations = -(-count // (batch_size * settings.gpus))
     numbers = _schedule(kind, settings.epochs, iterations)
-    per_image = task.tuned_lr if settings.weights else task.lr
+    published = published_weights(settings.arch)
+    weights = _weights(settings.weights, published)
+    per_image = task.tuned_lr if weights else task.lr
     values: dict[str, Any] = dict(
         paths, base=_base_path(base, file), classes=classes, image_size=size,
         data_root=os.path.abspath(folder), epochs=settings.epochs,
-        batch_size=batch_size, count=count, weights=settings.weights,
+        batch_size=batch_size, count=count, weights=weights,
         lr=batch_size * per_image, iterations=iterations, **numbers)
-    texts = dict(kind=kind, arch=settings.arch, warm_up_scheduler=(
-        _warm_up(kind) if numbers['warm_up'] else ''))
+    texts = dict(
+        kind=kind, arch=settings.arch,
+        published=(f'The published ImageNet weights are {published!r}.'
+                   if published else
+                   f'No weights of {settings.arch} were published.'),
+        warm_up_scheduler=_warm_up(kind) if numbers['warm_up'] else '')
     if file.resolve().parent == Path(folder).resolve():
         texts['data_root'] = HERE
     if kind == 'boxes':
@@ -141,6 +148,16 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
                       topk=(1, 5) if len(classes) >= 10 else (1, ))
     return Template(task.template).substitute(
         {name: literal(value) for name, value in values.items()} | texts)
+
+
+def _weights(weights: str | None, published: str | None) -> str | None:
+    """The checkpoint that ``--weights`` stands for."""
+    if weights == 'published' and published is None:
+        raise UserError('--weights published: none were published of this '
+                        'variant. Name a file, or --weights none')
+    if weights in (None, 'published'):
+        return published
+    return None if weights == 'none' else weights
 
 
 def literal(value: object) -> str:

@@ -23,8 +23,22 @@ __getattr__ = lazy_names(
     own_folders='custom_classification')
 
 
-def _completed(look: Callable, kind: str, variables: Mapping) -> dict:
-    """Complete the variables of a config."""
+def custom_detection(variables: Mapping) -> dict:
+    """Complete the variables of a config for boxes."""
+    return _completed(variables, detection_data, 'boxes')
+
+
+def custom_segmentation(variables: Mapping) -> dict:
+    """Complete the variables of a config for masks."""
+    return _completed(variables, segmentation_data, 'masks')
+
+
+def custom_classification(variables: Mapping) -> dict:
+    """Complete the variables of a config for a folder per class."""
+    return _completed(variables, classification_data, 'folders')
+
+
+def _completed(variables: Mapping, look: Callable, kind: str) -> dict:
     warnings.warn('*_custom.py configs work until the next release; write a '
                   f'plain config: python tools/data.py config {kind} DIR',
                   FutureWarning, stacklevel=3)
@@ -124,19 +138,3 @@ def _existing(values: dict, name: str) -> str:
             f'data not found: {os.path.abspath(path)}. Set data_root, or move '
             'the config into the folder of the data')
     return path
-
-
-# MMEngine leaves functions out of a config that it writes, but no partial.
-def custom_detection(variables: Mapping) -> dict:
-    """Complete the variables of a config for boxes."""
-    return _completed(detection_data, 'boxes', variables)
-
-
-def custom_segmentation(variables: Mapping) -> dict:
-    """Complete the variables of a config for masks."""
-    return _completed(segmentation_data, 'masks', variables)
-
-
-def custom_classification(variables: Mapping) -> dict:
-    """Complete the variables of a config for a folder per class."""
-    return _completed(classification_data, 'folders', variables)

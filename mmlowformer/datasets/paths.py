@@ -61,6 +61,8 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
                 ) -> None:
     """Make sure that files and folders exist."""
     for key, path in paths_of(dataset).items():
+        if not _is_read(dataset, key):
+            continue
         if key.startswith('data_prefix') and os.path.isfile(path.rstrip('/')):
             raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
                             'is a file, it must be a folder')
@@ -70,6 +72,16 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
                 f'data not found: {os.path.abspath(path)} ({dataloader}, '
                 f'{key}). {remedy}; if it is elsewhere: --cfg-options '
                 f'{_option(dataset, dataloader, data_root)}=FOLDER')
+
+
+def _is_read(dataset: dict, key: str) -> bool:
+    """Whether a path is read: MMDetection's masks only if a step loads them.
+
+    Mask2Former's config of instances inherits those of the panoptic one.
+    """
+    return key != 'data_prefix.seg' or any(
+        step.get('with_seg') or 'Panoptic' in kind_of(step)
+        for step in dataset.get('pipeline') or ())
 
 
 def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:

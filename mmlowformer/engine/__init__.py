@@ -7,7 +7,7 @@ from ..utils.imports import lazy_names
 __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility': 'check_fits fitting_state_dict',
     '..checkpoint.download': 'local_checkpoint',
-    '..checkpoint.pretrained': 'check_pretrained fetch_weights',
+    '..checkpoint.pretrained': 'check_pretrained fetch_weights set_weights',
     '..checkpoint.work_dir':
         'check_places check_resumable full_disk_errors latest_checkpoint '
         'saved_checkpoints',

@@ -24,6 +24,10 @@ KEEPING_CHANNELS = ('GlobalAveragePooling', 'None')
 # Necks that keep the strides of their inputs, and halve the last one on.
 NECKS = ('FPN', 'PAFPN', 'FPN_CARAFE', 'NASFPN', 'ChannelMapper',
          'CSPNeXtPAFPN', 'YOLOXPAFPN', 'DilatedEncoder', 'BFP', 'DyHead')
+# The neck whose in_channels begin with the last feature map.
+REVERSED_NECK = 'YOLOV3Neck'
+# The semantic branch of HTC and SCNet outputs a feature map of its own.
+SEMANTIC_BRANCH = 'semantic_roi_extractor'
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -163,8 +167,10 @@ def _check_feature_maps(model: Config, path: str) -> None:
 def _check_channels(model: Config, path: str, given: list[int]) -> None:
     neck = model.get('neck') or {}
     wanted = node_at(model, ['neck', 'in_channels'])
-    if isinstance(wanted, (list, tuple)) and list(wanted) != given:
-        _refuse(path, 'neck', wanted, given, given)
+    if isinstance(wanted, (list, tuple)):
+        fitting = given[::-1 if kind_of(neck) == REVERSED_NECK else 1]
+        if list(wanted) != fitting:
+            _refuse(path, 'neck', wanted, given, fitting)
     wanted = node_at(model, ['head', 'in_channels'])
     if (wanted not in (None, given[-1]) and isinstance(neck, dict)
             and kind_of(neck) in KEEPING_CHANNELS):
@@ -189,6 +195,9 @@ def _check_strides(model: Config, path: str, given: list[int]) -> None:
     """Compare the strides of a detector's heads with its feature maps'."""
     levels = _neck_strides(model.get('neck'), given)
     for where, part in dicts_in(model, path) if levels else ():
+        # SOLO's heads resize their feature maps first.
+        if where.endswith(SEMANTIC_BRANCH) or 'SOLO' in kind_of(part):
+            continue
         keys = ['featmap_strides']
         if where.endswith('generator') or kind_of(part).endswith('Head'):
             keys.append('strides')

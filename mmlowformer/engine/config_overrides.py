@@ -127,12 +127,21 @@ def _merge(cfg: Config, options: dict[str, object]) -> None:
             # MMEngine accepts only a dict as an element of a list.
             node[int(name)] = value
             continue
+        _omit_none(cfg, path)
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f'--cfg-options {key}: the config has no such '
                             f'setting ({_no_way(cfg, key.split("."))})'
                             ) from error
+
+
+def _omit_none(cfg: Config, path: list[str]) -> None:
+    """Let a setting that is None get parts, as one that is missing does."""
+    for depth, name in enumerate(path):
+        node = node_at(cfg, path[:depth])
+        if isinstance(node, dict) and name in node and node[name] is None:
+            del node[name]
 
 
 def _no_way(cfg: Config, names: list[str]) -> str:

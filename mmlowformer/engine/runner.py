@@ -19,6 +19,11 @@ class QuietRunner(Runner):
         install_screen_handler(logger)
         return logger
 
+    def _init_model_weights(self) -> None:
+        """Initialize the weights, unless a checkpoint has all of them."""
+        if not self._resume:
+            super()._init_model_weights()
+
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict
                             ) -> OptimWrapper:
         """Build the optimizer wrapper; torch cannot compile its updates."""

@@ -165,7 +165,8 @@ def init_cfg_for(pretrained: str | None,
     if pretrained.startswith(OPENMMLAB_WEIGHTS):
         raise ValueError(
             f'pretrained={pretrained!r} are weights of another backbone, '
-            'probably of a base config. Set pretrained=None there, and '
+            'probably of a base config. Set pretrained=None there, and train '
+            'with --weights published, or set '
             "init_cfg=dict(type='Pretrained', checkpoint=PATH) for LowFormer's"
             ' own.')
     if init_cfg is not None:

@@ -26,6 +26,9 @@ WRAPPERS_TO_NONE = (
     (r'^(stem|stages)_(\d+)\.', r'\1.\2.'),
 )
 
+# The first layer of a LowFormer that is a part of another model.
+_STEM_INSIDE = re.compile(r'(.+?\.)(?:input_)?stem[._]')
+
 # Only these names are renamed by the rules below.
 _LOWFORMER = re.compile(
     r'(?:input_stem|stem|stages|head\.op_list|head\.opseq'
@@ -141,6 +144,12 @@ def own_name(name: str) -> str:
     if not _LOWFORMER.match(bare):
         return name
     return _rename(bare, (*AUTHORS_TO_TIMM, *TIMM_TO_OWN))
+
+
+def lowformer_prefixes(names: Iterable[str]) -> list[str]:
+    """Prefixes of the LowFormers inside a model, such as ``backbone.``."""
+    found = (_STEM_INSIDE.match(name) for name in names)
+    return sorted({match[1] for match in found if match})
 
 
 def by_model_key(names: Iterable[str],

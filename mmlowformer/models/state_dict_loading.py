@@ -7,8 +7,15 @@ from mmengine.model import BaseModule, ModuleList
 from torch.nn.modules.module import _IncompatibleKeys
 
 from ..utils.safe_load import safe_checkpoint_loading
-from .state_dict_keys import OWN_KEY_FORMAT, by_model_key, key_format_of
+from .state_dict_keys import (
+    OWN_KEY_FORMAT,
+    by_model_key,
+    key_format_of,
+    lowformer_prefixes,
+)
 
+# That a message names.
+MOST_PREFIXES = 4
 # By whether the network is deployed.
 DEPLOYED_MISMATCH = {
     True: 'This LowFormer is deployed, the weights are not: load them before '
@@ -20,9 +27,20 @@ DEPLOYED_MISMATCH = {
 
 NOTHING_THERE = (
     'The weights hold nothing for the LowFormer at {0}*, which may stay '
-    'random. If they are those of a backbone alone, name them in its '
-    "init_cfg: dict(type='Pretrained', checkpoint=PATH). To load other parts "
-    'alone, load into these parts.')
+    'random. If they are those of a backbone alone, train with --weights '
+    "PATH, or set its init_cfg=dict(type='Pretrained', checkpoint=PATH{1}). "
+    'To load other parts alone, load into these parts.')
+
+
+def nothing_there(at: str, names: Iterable[str]) -> str:
+    """Say that weights hold nothing for the LowFormer at a prefix."""
+    prefixes = lowformer_prefixes(names)
+    return NOTHING_THERE.format(
+        at, f', prefix={_one_of(prefixes)}' if prefixes else '')
+
+
+def _one_of(prefixes: list[str]) -> str:
+    return ' or '.join(map(repr, prefixes[:MOST_PREFIXES]))
 
 
 def is_deployed(names: Iterable[str]) -> bool:
@@ -87,7 +105,7 @@ class StateDictAdapter(BaseModule):
                  for name, value in state_dict.items()
                  if name.startswith(prefix)}
         if prefix and not given:
-            raise ValueError(NOTHING_THERE.format(prefix))
+            raise ValueError(nothing_there(prefix, state_dict))
         # torch itself reports what is missing in our own key format.
         if not prefix or key_format_of(given) != OWN_KEY_FORMAT:
             found = self.own_tensors(given)
@@ -148,6 +166,8 @@ class StateDictAdapter(BaseModule):
         if self.deployed != is_deployed(given):
             return DEPLOYED_MISMATCH[self.deployed]
         surplus = self.surplus(given)
+        if text := self._inside(given, needed):
+            return text
         if wrong:
             text = f'Missing or of another shape: {", ".join(wrong[:3])}. '
         else:
@@ -158,6 +178,26 @@ class StateDictAdapter(BaseModule):
             return text + (f'The file is {variant}: set arch={variant!r}, or '
                            'take another file.')
         return text + 'The file holds none of the published variants.'
+
+    def _inside(self, given: dict, needed: dict) -> str:
+        """Say which part of another model's weights to load, if any fits."""
+        parts = {prefix: self._by_own_name(
+            {name.removeprefix(prefix): value for name, value in given.items()
+             if name.startswith(prefix)})
+            for prefix in lowformer_prefixes(given)}
+        fitting = [prefix for prefix, part in parts.items()
+                   if not self.surplus(part) and all(
+                       name in part and part[name].shape == value.shape
+                       for name, value in needed.items())]
+        if fitting:
+            return ('The file holds a larger model: set prefix='
+                    f'{_one_of(fitting)} in init_cfg.')
+        for prefix, part in parts.items():
+            if variant := self._variant_of(part):
+                return (f'The file holds {variant} inside a larger model: set '
+                        f'arch={variant!r}, and prefix={prefix!r} in '
+                        'init_cfg.')
+        return ''
 
     @classmethod
     def _variant_of(cls, tensors: dict) -> str | None:

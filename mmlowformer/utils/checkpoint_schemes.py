@@ -3,17 +3,19 @@ import errno
 import hashlib
 import http.client
 import logging
+import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urldefrag, urlparse
-from urllib.request import urlopen
-from uuid import uuid4
+from urllib.request import Request, urlopen
 
 import torch
+from filelock import FileLock
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
@@ -21,6 +23,12 @@ from ..errors import UserError, first_line
 
 HUB_PREFIX = 'hf-hub:'
 HUB_FILE = 'model.safetensors'
+# Variants whose ImageNet weights timm has on the hub.
+PUBLISHED = ('b0', 'b1', 'b15', 'b3', 'e1', 'e2', 'e3')
+# How to get weights of a variant that has none.
+TRAIN_THEM = ('Train them with lowformer_{0}_in1k, then add --weights '
+              'work_dirs/lowformer_{0}_in1k/epoch_320.pth')
+SHA256 = re.compile('[0-9a-f]{64}')
 SECONDS_WITHOUT_A_BYTE = 60
 # Headers that identify the version of a file.
 VERSION_HEADERS = ('ETag', 'Last-Modified')
@@ -28,6 +36,18 @@ CHUNK = 2**20
 # Errors of the disk, not of the connection.
 OF_DISK = (errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC,
            errno.ENOTDIR, errno.EPERM, errno.EROFS)
+
+
+class FetchError(UserError):
+    """Weights on the hub or behind a URL could not be downloaded."""
+
+
+def published_weights(arch: object) -> str | None:
+    """The name on the hub of a variant's ImageNet weights, if published."""
+    # The paper writes B1.5.
+    name = str(arch).lower().replace('.', '')
+    return (f'{HUB_PREFIX}timm/lowformer_{name}.in1k' if name in PUBLISHED
+            else None)
 
 
 # MMEngine treats prefixes as regular expressions.
@@ -45,22 +65,73 @@ def load_from_safetensors(filename: str, map_location=None) -> dict:
 @CheckpointLoader.register_scheme(prefixes=HUB_PREFIX)
 def load_from_hub(filename: str, map_location=None) -> dict:
     """Load the state dict of ``hf-hub:REPOSITORY``, or of its local copy."""
-    repository = filename.removeprefix(HUB_PREFIX)
+    return load_from_safetensors(hub_file(filename), map_location)
+
+
+def hub_file(name: str) -> str:
+    """The local file of weights on the hub, downloaded if necessary.
+
+    A file in the hub's cache is used as it is, without asking the server.
+    """
+    repository = name.removeprefix(HUB_PREFIX)
     try:
-        from huggingface_hub import hf_hub_download
-        path = hf_hub_download(repository, HUB_FILE)
+        return _cached_or_downloaded(repository)
+    except UserError:
+        raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in OF_DISK:
-            raise RuntimeError(
-                f'{filename} could not be kept ({error.strerror}): set '
-                'HF_HOME to a folder that can be written') from error
-        raise RuntimeError(
-            f'{filename} could not be fetched ({type(error).__name__}). With '
-            'network and "pip install huggingface_hub" it is fetched '
-            f'automatically; else get {HUB_FILE} of '
-            f'https://huggingface.co/{repository} by hand and set '
-            'checkpoint=PATH.') from error
-    return load_from_safetensors(path, map_location)
+            raise UserError(
+                f'{name} could not be kept ({error.strerror}): set HF_HOME '
+                'to a folder that can be written') from error
+        reason = f'{type(error).__name__}: {first_line(error)}'
+        if isinstance(error, ImportError):
+            reason += '; pip install huggingface_hub safetensors'
+        server = os.environ.get('HF_ENDPOINT') or 'https://huggingface.co'
+        raise FetchError(
+            f'{name} could not be fetched ({reason}). Download '
+            f'{server.rstrip("/")}/{repository}/resolve/main/{HUB_FILE} by '
+            'hand and name that file instead') from error
+
+
+def _cached_or_downloaded(repository: str) -> str:
+    from huggingface_hub import (
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
+    cached = try_to_load_from_cache(repository, HUB_FILE)
+    if isinstance(cached, str):
+        return cached
+    # Unlike hf_hub_download, this fails at once without a network.
+    size = get_hf_file_metadata(hf_hub_url(repository, HUB_FILE)).size
+    print_log(f'Downloading {HUB_PREFIX}{repository}{_megabytes(size)}',
+              'current')
+    # It locks, shows its progress, and goes on after a lost connection.
+    file = Path(hf_hub_download(repository, HUB_FILE))
+    _check_sha256(file)
+    return str(file)
+
+
+def _megabytes(size: int | None) -> str:
+    return f' ({size / 1e6:.0f} MB)' if size else ''
+
+
+def _check_sha256(file: Path) -> None:
+    """Compare a file of the hub's cache with the hash that names it."""
+    stored = file.resolve()
+    if not SHA256.fullmatch(stored.name):
+        return
+    digest = hashlib.sha256()
+    with stored.open('rb') as content:
+        for chunk in iter(partial(content.read, CHUNK), b''):
+            digest.update(chunk)
+    if digest.hexdigest() == stored.name:
+        return
+    for damaged in (file, stored):
+        damaged.unlink(missing_ok=True)
+    raise UserError(f'{file} arrived damaged and was deleted: repeat the '
+                    'command to download it again')
 
 
 def fetched(url: str) -> Path:
@@ -86,7 +157,8 @@ def fetched(url: str) -> Path:
             first_line(reason) if isinstance(reason, Exception) else reason)
         copy = _newest(folder, name)
     if copy is None:
-        raise UserError(f'checkpoint {url} could not be fetched: {reason}')
+        raise FetchError(f'checkpoint {url} could not be fetched: {reason}. '
+                         'Name a file instead')
     print_log(f'{url}: the server cannot be reached ({reason}); using the '
               f'earlier download {copy}', 'current',
               level=logging.WARNING)
@@ -105,16 +177,30 @@ def _newest(folder: Path, name: str) -> Path | None:
 def _current_copy(url: str, folder: Path, name: str) -> Path:
     with urlopen(url, timeout=SECONDS_WITHOUT_A_BYTE) as response:
         file = folder / _version(response.headers) / name
-        size = response.headers.get('Content-Length')
-        if (file.is_file() and file.parent.name != _digest('')
-                and str(file.stat().st_size) == (size or '').strip()):
+        if _is_complete(file, response.headers):
             print_log(f'{url}: fetched before, taken from {file}', 'current')
             return file
         with _cache_errors(folder):
             file.parent.mkdir(parents=True, exist_ok=True)
-        _download(response, file)
+        with _one_process(folder.with_suffix('.lock')):
+            # Another one may have downloaded it meanwhile.
+            if not _is_complete(file, response.headers):
+                _download(url, response, file)
     print_log(f'{url}: fetched to {file}', 'current')
     return file
+
+
+@contextmanager
+def _one_process(file: Path) -> Iterator[None]:
+    """Let one process of this machine download, while the others wait."""
+    lock = FileLock(file)
+    # Some file systems have no locks.
+    with _cache_errors(file), suppress(NotImplementedError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _version(headers: Message) -> str:
@@ -122,32 +208,65 @@ def _version(headers: Message) -> str:
                            for name in VERSION_HEADERS))
 
 
-def _download(response: http.client.HTTPResponse, file: Path) -> None:
-    """Rename the file when it is complete.
+def _is_complete(file: Path, headers: Message) -> bool:
+    return (file.is_file() and file.parent.name != _digest('')
+            and str(file.stat().st_size)
+            == (headers.get('Content-Length') or '').strip())
 
-    Several processes may download the same file at a time.
-    """
-    part = file.with_name(f'{uuid4().hex}.partial')
-    received = 0
+
+def _download(url: str, response: http.client.HTTPResponse, file: Path
+              ) -> None:
+    """Download under another name, or go on with an interrupted download."""
+    part = file.with_name(f'{file.name}.partial')
+    keep = file.parent.name != _digest('')  # Its version is known.
+    done = part.stat().st_size if keep and part.is_file() else 0
     try:
-        with _cache_errors(file):
-            target = part.open('wb', buffering=0)
-        with target:
-            for chunk in iter(partial(response.read, CHUNK), b''):
-                received += len(chunk)
-                with _cache_errors(file):
-                    # A nearly full disk writes only a part.
-                    while chunk:
-                        chunk = chunk[target.write(chunk):]
-        expected = response.headers.get('Content-Length')
-        # Python does not report a connection that ends early.
-        if expected and received != int(expected):
-            raise OSError(f'the connection ended after {received} of '
-                          f'{expected} bytes')
+        if 0 < done < int(response.headers.get('Content-Length') or 0):
+            with urlopen(_rest_of(url, response.headers, done),
+                         timeout=SECONDS_WITHOUT_A_BYTE) as rest:
+                _receive(url, rest, part)
+        else:
+            _receive(url, response, part)
         with _cache_errors(file):
             part.replace(file)
+    except UserError:
+        keep = False
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        if not keep:
+            part.unlink(missing_ok=True)
+
+
+def _rest_of(url: str, headers: Message, done: int) -> Request:
+    """Ask for the rest of a file, or for all of it if it has changed."""
+    version = next(headers[name] for name in VERSION_HEADERS
+                   if name in headers)
+    return Request(url, headers={'Range': f'bytes={done}-',
+                                 'If-Range': version})
+
+
+def _receive(url: str, response: http.client.HTTPResponse, part: Path
+             ) -> None:
+    from .terminal import download_bar
+    partial_content = response.status == http.client.PARTIAL_CONTENT
+    done = part.stat().st_size if partial_content else 0
+    length = response.headers.get('Content-Length')
+    total = done + int(length) if length else None
+    print_log(f'Downloading {url}{_megabytes(total)}'
+              + (f', from byte {done} on' if done else ''), 'current')
+    with _cache_errors(part):
+        target = part.open('ab' if done else 'wb', buffering=0)
+    with target, download_bar(part.stem, total, done) as advance:
+        for chunk in iter(partial(response.read, CHUNK), b''):
+            advance(len(chunk))
+            with _cache_errors(part):
+                # A nearly full disk writes only a part.
+                while chunk:
+                    chunk = chunk[target.write(chunk):]
+    # Python does not report a connection that ends early.
+    size = part.stat().st_size
+    if total is not None and size != total:
+        raise OSError(f'the connection ended after {size} of {total} bytes')
 
 
 @contextmanager

@@ -39,7 +39,7 @@ SUPPRESSED_WARNINGS = re.compile('|'.join((
     'CUTLASS backend is not supported with non-AOT cpp_wrapper')))
 # Log messages of MMEngine's that a person wants to read.
 SHOWN_MESSAGES = re.compile(
-    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: ')
+    r'\S+: \d+/\d+ tensors (?:of|from) |resumed epoch: |Downloading ')
 # A metric's results by class.
 TABLE = re.compile(r'per class results|\n\+-')
 # What MMEngine, pycocotools and TrackEval print on their way.

@@ -18,7 +18,7 @@ from ..errors import UserError, first_line
 from .checkpoint_schemes import (
     HUB_PREFIX,
     fetched,
-    load_from_hub,
+    hub_file,
     load_from_safetensors,
 )
 
@@ -180,10 +180,7 @@ def check_checkpoint(file: str | Path) -> dict | None:
             no state dict.
     """
     if str(file).startswith(HUB_PREFIX):
-        try:
-            return load_from_hub(str(file))
-        except RuntimeError as error:
-            raise UserError(str(error)) from error
+        file = hub_file(str(file))
     # A single letter is the drive of a Windows path.
     if len(urlparse(str(file)).scheme) > 1:
         return None
@@ -191,6 +188,8 @@ def check_checkpoint(file: str | Path) -> dict | None:
         raise UserError(f'checkpoint not found: {file}')
     try:
         content = read_file(file)
+    except ImportError as error:
+        raise UserError(str(error)) from error
     except pickle.UnpicklingError as error:
         if 'Unsupported operand' in str(error):
             raise UserError(f'checkpoint {file} cannot be read, it is no '

@@ -3,11 +3,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -90,9 +92,25 @@ def make_bar(*columns: ProgressColumn, screen: Console | None = None,
 def counting_bar(stage: str, total: int | None) -> Iterator[Callable]:
     """A bar with the remaining time, at a terminal."""
     bar = make_bar(MofNCompleteColumn(), TimeRemainingColumn())
-    task = bar.add_task(printable(stage), total=total)
+    with _shown(bar, stage, total) as advance:
+        yield advance
+
+
+@contextmanager
+def download_bar(name: str, total: int | None, done: int
+                 ) -> Iterator[Callable]:
+    """A bar of received bytes, at a terminal."""
+    bar = make_bar(DownloadColumn(), TimeRemainingColumn())
+    with _shown(bar, name, total, completed=done) as advance:
+        yield advance
+
+
+@contextmanager
+def _shown(bar: Progress, stage: str, total: int | None,
+           **kwargs) -> Iterator[Callable]:
+    task = bar.add_task(printable(stage), total=total, **kwargs)
     set_bar(bar)
     try:
-        yield lambda: bar.advance(task)
+        yield partial(bar.advance, task)
     finally:
         set_bar(None)

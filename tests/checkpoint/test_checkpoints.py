@@ -2,11 +2,10 @@ import os
 import pickle
 import zipfile
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
@@ -186,6 +185,24 @@ def test_part_of_a_larger_variant(arch, larger):
                 classifier(arch), dict(state_dict=state), 'a.pth', partial)
 
 
+def test_backbone_inside_a_larger_model(save):
+    state = {f'teacher.backbone.{name}': value
+             for name, value in LowFormer('b0').state_dict().items()}
+    with pytest.raises(UserError, match="prefix='teacher.backbone.'") as error:
+        engine.fitting_state_dict(classifier('b0'), state, 'a.pth', True)
+    assert 'init_cfg' in str(error.value)
+    file = save(state)
+    with pytest.raises(UserError, match="set prefix='teacher.backbone.'"):
+        engine.check_pretrained(pretrained('b0', file))
+    cfg = Config(dict(model=pretrained('b0', file)))
+    init_cfg = cfg.model.parts[0].backbone.init_cfg
+    init_cfg.prefix = 'student'
+    with pytest.raises(UserError, match='begin with teacher.backbone.'):
+        engine.fetch_weights(cfg)
+    init_cfg.prefix = 'teacher.backbone.'
+    engine.fetch_weights(cfg)
+
+
 def test_network_and_its_average():
     model = classifier('b0')
     state = model.state_dict()
@@ -219,13 +236,9 @@ def test_pretrained_weights(save):
         engine.check_pretrained(pretrained('b15', file))
 
 
-def test_pretrained_weights_that_are_missing(tmp_path, monkeypatch):
+def test_pretrained_weights_that_are_missing(tmp_path):
     with pytest.raises(UserError, match='not found: .*none.pth'):
         engine.check_pretrained(pretrained('b1', tmp_path / 'none.pth'))
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', None)
-    with pytest.raises(UserError, match='get model.safetensors of https'):
-        engine.check_pretrained(
-            pretrained('b1', 'hf-hub:timm/lowformer_b1.in1k'))
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])

@@ -19,7 +19,6 @@ from mmlowformer.engine import UserError
 from mmlowformer.models.classifier import Classifier
 from mmlowformer.models.state_dict_keys import CLASSIFIER, own_name
 from mmlowformer.registry import MODELS
-from mmlowformer.utils import safe_load
 
 from ..models.test_lowformer import VARIANTS, randomise
 from .test_key_formats import authors_name
@@ -357,18 +356,14 @@ def test_unusable_files(save, target, tmp_path):
     assert not (tmp_path / 'trace').exists()
 
 
-def test_hub(monkeypatch, save, target):
+def test_hub(hub, target, tmp_path):
     state = timm_state('b0')
-    monkeypatch.setattr(safe_load, 'load_from_hub', lambda *_: state)
+    save_file(state, tmp_path / 'b0.safetensors')
+    hub.publish('b0', (tmp_path / 'b0.safetensors').read_bytes())
     convert('hf-hub:timm/lowformer_b0.in1k', target, key_format='timm')
     assert_same(load(target), state)
-
-    def fail(*_):
-        raise RuntimeError('get it by hand')
-
-    monkeypatch.setattr(safe_load, 'load_from_hub', fail)
-    with pytest.raises(UserError, match='get it by hand'):
-        convert('hf-hub:timm/lowformer_b0.in1k', target, force=True)
+    with pytest.raises(UserError, match='by hand and name that file instead'):
+        convert('hf-hub:timm/lowformer_e1.in1k', target, force=True)
 
 
 def test_refused_targets(save, target, tmp_path):

@@ -1,12 +1,10 @@
 """Weights of any key format load, or it is said why not."""
 import copy
-import errno
 import logging
 import os
 import pickle
 import re
 
-import huggingface_hub
 import pytest
 import timm
 import torch
@@ -228,6 +226,40 @@ def test_part_of_a_larger_variant(arch, larger):
         model.load_state_dict(state)
 
 
+INSIDE = ('student.backbone.', 'teacher.backbone.')
+
+
+def inside(state, prefixes=INSIDE):
+    """The state dict of a larger model."""
+    return {prefix + name: value for prefix in prefixes
+            for name, value in state.items()}
+
+
+@pytest.mark.parametrize('names', [model_names, timm_names])
+def test_prefix_inside_a_larger_model_is_named(tmp_path, names):
+    state = randomise(LowFormer(SMALL)).state_dict()
+    file = save(tmp_path, inside({
+        new: state[own] for own, new in names(state).items()}))
+    with pytest.raises(ValueError, match='0/.*set prefix=.student.backbone.. '
+                       'or .teacher.backbone.. in init_cfg') as error:
+        initialize(file, arch=SMALL)
+    assert file in str(error.value)
+    model = LowFormer(SMALL, init_cfg=dict(
+        type='Pretrained', checkpoint=file, prefix=INSIDE[1]))
+    model.init_weights()
+    for name, value in model.state_dict().items():
+        assert value.equal(state[name]), name
+
+
+def test_variant_inside_a_larger_model_is_named():
+    with torch.device('meta'):
+        state = inside(LowFormer('b15').state_dict(), INSIDE[1:])
+        model = LowFormer('e1')
+    with pytest.raises(ValueError, match="b15 inside a larger model: set arch="
+                       "'b15', and prefix='teacher.backbone.'"):
+        model.load_state_dict(state)
+
+
 def test_incomplete_and_foreign_files(tmp_path):
     state = LowFormer(SMALL).state_dict()
     first = next(iter(state))
@@ -298,24 +330,8 @@ def test_safetensors(tmp_path):
                                state['stem.0.conv.weight'])
 
 
-def test_hub(tmp_path, monkeypatch):
-    file = str(tmp_path / 'model.safetensors')
+def test_hub(hub, tmp_path):
+    file = tmp_path / 'model.safetensors'
     save_file(LowFormer(SMALL).state_dict(), file)
-    asked = []
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download',
-                        lambda *names: (asked.append(names), file)[1])
+    hub.publish('b1', file.read_bytes())
     initialize('hf-hub:timm/lowformer_b1.in1k', arch=SMALL)
-    assert asked == [('timm/lowformer_b1.in1k', 'model.safetensors')]
-
-
-@pytest.mark.parametrize(('error', 'remedy'), [
-    (ConnectionError(), 'model.safetensors of https://huggingface.co/timm/'
-     'lowformer_b1.in1k by hand'),
-    (OSError(errno.EROFS, 'Read-only file system'), 'Read-only.*HF_HOME')])
-def test_hub_out_of_reach(monkeypatch, error, remedy):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', fail)
-    with pytest.raises(RuntimeError, match=remedy):
-        initialize('hf-hub:timm/lowformer_b1.in1k')

@@ -52,6 +52,17 @@ def test_wrapped(cfg, root):
         check(cfg)
 
 
+def test_masks_of_all_classes_that_nobody_reads(cfg):
+    dataset = cfg.train_dataloader.dataset
+    dataset.data_prefix.seg = 'annotations/panoptic_train2017/'
+    check(cfg)
+    for step in (dict(type='LoadAnnotations', with_seg=True),
+                 dict(type='mmdet.LoadPanopticAnnotations')):
+        dataset.pipeline = [step]
+        with pytest.raises(UserError, match='panoptic_train2017 .*prefix.seg'):
+            check(cfg)
+
+
 def test_missing(tmp_path, cfg):
     cfg.val_dataloader.dataset.data_root = 'data/coco/'
     with pytest.raises(UserError) as error:
@@ -215,12 +226,13 @@ def test_small_images_are_filtered(cfg):
     (lambda c: c['annotations'].insert(3, None), 'annotations.3. is not'),
     (lambda c: c.update(annotations={'a': 1}), 'annotations is not a list'),
     (lambda c: c.update(images={'a': 1}), 'images is not a list'),
-    (lambda c: first_image(c).update(file_name=None), 'file_name is not'),
+    (lambda c: first_image(c).update(file_name=None),
+     'file_name of images is null, it must be printable'),
     (lambda c: first_image(c).update(file_name='\ud800.jpg'),
-     r'file_name is not printable text: .*ud800'),
-    (lambda c: first_image(c).update(id=None), 'id is not an integer: null'),
+     r'file_name of images is .*ud800.* must be printable text'),
+    (lambda c: first_image(c).update(id=None), 'id of images is null'),
     (lambda c: c['categories'][0].update(name=['x' * 10**6]),
-     'name is not')])
+     'name of categories is')])
 def test_records_that_would_be_misread(cfg, root, change, message):
     edit(root, change)
     with pytest.raises(UserError, match=f'(?s)val2017.json.*{message}') as \

@@ -57,6 +57,25 @@ def test_equals_the_old_config(kind, options, mine):
         assert found.get(name) == expected.get(name), name
 
 
+@pytest.mark.parametrize(('arch', 'weights', 'written', 'lr'), [
+    ('e1', None, 'hf-hub:timm/lowformer_e1.in1k', 5e-05),
+    ('e1', 'published', 'hf-hub:timm/lowformer_e1.in1k', 5e-05),
+    ('e1', 'none', None, 5e-4), ('b2', None, None, 5e-4),
+    ('b2', 'a.pth', 'a.pth', 5e-05)])
+def test_weights_and_their_rate(arch, weights, written, lr, mine):
+    cfg = Config.fromfile(write('boxes', mine, arch=arch, weights=weights)[0])
+    init_cfg = written and dict(type='Pretrained', checkpoint=written)
+    assert cfg.model.backbone.init_cfg == init_cfg
+    assert cfg.lr == lr
+
+
+def test_weights_that_were_not_published(mine):
+    with pytest.raises(UserError, match='--weights published: none were'):
+        write('boxes', mine, arch='b2', weights='published')
+    assert 'No weights of b2 were published' in Path(
+        write('boxes', mine, arch='b2')[0]).read_text()
+
+
 @pytest.mark.parametrize('kind', OLD)
 def test_is_plain(kind, mine):
     """Nothing in it is executed but names, numbers and comprehensions."""
@@ -82,10 +101,10 @@ def test_an_existing_config_is_kept(run_here, mine, tmp_path):
     assert 'Written' in run_here(*command, cwd=tmp_path).stdout
     file = mine / 'retinanet_lowformer_b0_custom.py'
     written = file.read_text()
-    assert 'lr = 0.0005\n' in written
-    file.write_text(written.replace('lr = 0.0005', 'lr = 0.001'))
+    assert 'lr = 5e-05\n' in written
+    file.write_text(written.replace('lr = 5e-05', 'lr = 0.001'))
     shown = run_here(*command, cwd=tmp_path).stdout
-    assert '-lr = 0.001\n+lr = 0.0005\n' in shown
+    assert '-lr = 0.001\n+lr = 5e-05\n' in shown
     assert '--overwrite' in shown
     assert 'lr = 0.001\n' in file.read_text()
     run_here(*command, '--overwrite', cwd=tmp_path)
@@ -106,7 +125,7 @@ def test_names_are_never_evaluated(name, mine, tmp_path):
     cfg = Config.fromfile(file)
     assert cfg.classes[0] == name.replace('\u2028', '')
     assert cfg.data_root == str(folder)
-    assert cfg.lr == 0.0005
+    assert cfg.lr == 5e-05
 
 
 def test_literals():

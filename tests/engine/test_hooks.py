@@ -40,7 +40,7 @@ def test_train_with_mmdets_own_tool(train, tmp_path):
     output = train().stdout
     assert 'Epoch 1/1  2/2  loss' in output
     assert 'batch size 2 = 1 process x' in output
-    assert 'The backbone starts from random weights' in output
+    assert 'LowFormer-b0 starts from scratch: 0/' in output
     assert 'default_hooks.logger.interval=1' in output
     assert (tmp_path / 'run/last_validation').read_text() == '2'
     assert (tmp_path / 'run/epoch_1.pth').is_file()

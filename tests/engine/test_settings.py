@@ -93,6 +93,15 @@ def test_heads():
     check_settings(Config(dict(model=model)))
 
 
+def test_channels_from_the_last_feature_map():
+    model = dict(backbone=dict(type='LowFormer', out_indices=(1, 2, 3)),
+                 neck=dict(type='YOLOV3Neck', in_channels=[256, 128, 64]))
+    check_settings(Config(dict(model=model)))
+    model['neck']['in_channels'] = [64, 128, 256]
+    with pytest.raises(UserError, match=r'in_channels=.256,128,64'):
+        check_settings(Config(dict(model=model)))
+
+
 def test_other_backbones():
     check_settings(Config(dict(model=dict(
         backbone=dict(type='ResNet', depth=50),
@@ -101,6 +110,14 @@ def test_other_backbones():
 
 FPN = dict(type='FPN', num_outs=5)
 LEVELS = [8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize('parts', [
+    dict(mask_head=dict(type='SOLOHead', strides=[8, 8, 16, 32, 32])),
+    dict(roi_head=dict(semantic_roi_extractor=dict(featmap_strides=[8])))])
+def test_strides_of_feature_maps_that_a_head_makes(parts):
+    check_settings(Config(dict(model=dict(
+        backbone=dict(type='LowFormer'), neck=FPN, **parts))))
 
 
 @pytest.mark.parametrize(('neck', 'parts', 'remedy'), [

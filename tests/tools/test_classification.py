@@ -71,8 +71,8 @@ def test_transfer_takes_the_backbone(shapes, options, run_here, tmp_path):
     published = timm.create_model('lowformer_b1').state_dict()
     torch.save(published, tmp_path / 'b1.pth')
     result = run_here(
-        TRAIN, 'lowformer_b1_transfer', '--work-dir', 'run', *options,
-        'model.backbone.init_cfg.checkpoint=b1.pth', 'train_cfg.max_epochs=2',
+        TRAIN, 'lowformer_b1_transfer', '--work-dir', 'run', '--weights',
+        'b1.pth', *options, 'train_cfg.max_epochs=2',
         'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False',
         'val_dataloader.num_workers=0',

@@ -9,6 +9,7 @@ from mmpretrain.apis import ModelHub
 
 from mmlowformer import LowFormer
 from mmlowformer.errors import UserError
+from mmlowformer.utils.checkpoint_schemes import PUBLISHED
 
 from ..helpers import ROOT
 
@@ -37,6 +38,10 @@ def test_check_fails_if_not(model_zoo, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='out of date.*docs/none.md'):
         model_zoo.main()
     assert not file.exists()
+
+
+def test_weights_and_their_accuracies(model_zoo):
+    assert set(model_zoo.EVALUATED) == set(PUBLISHED)
 
 
 def test_table_is_replaced(model_zoo, tmp_path):

@@ -69,7 +69,7 @@ def test_says_what_it_does(trained):
     assert 'chosen for a batch size of 8, not 2' in output
     assert 'Add --auto-scale-lr to make it 0.00025' in \
         output.replace('\n  ', ' ')
-    assert 'The backbone starts from random weights' in output
+    assert 'LowFormer starts from scratch: 0/' in output
     assert 'bbox_mAP' in output
 
 

@@ -1,6 +1,6 @@
 # ByteTrack (https://arxiv.org/abs/2110.06864) over a RetinaNet: MMDetection's
-# tracker with its settings. A config sets the detector's backbone.arch, the
-# neck's in_channels and num_classes.
+# tracker with its settings. A config sets arch and init_cfg of the detector's
+# backbone, the neck's in_channels and num_classes.
 _base_ = 'retinanet_lowformer.py'
 
 model = dict(

@@ -1,5 +1,6 @@
 # Semantic FPN (https://arxiv.org/abs/1901.02446) on all four of LowFormer's
-# maps. A config sets the backbone's arch and the neck's in_channels.
+# maps. A config sets the backbone's arch and init_cfg, and the neck's
+# in_channels.
 norm_cfg = dict(type='BN')
 model = dict(
     type='EncoderDecoder',

@@ -1,5 +1,5 @@
 # The authors' tracker (https://github.com/altair199797/LowFormer-Track). A
-# config sets the backbone's arch.
+# config sets the backbone's arch and init_cfg.
 model = dict(
     type='mmlowformer.LowFormerTracker',
     backbone=dict(type='mmlowformer.LowFormer', out_indices=(2, )),

@@ -1,5 +1,5 @@
 # RetinaNet (https://arxiv.org/abs/1708.02002) on LowFormer's strides 8 to 32.
-# A config sets the backbone's arch and the neck's in_channels.
+# A config sets the backbone's arch and init_cfg, and the neck's in_channels.
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(

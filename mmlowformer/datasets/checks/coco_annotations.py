@@ -79,8 +79,8 @@ def _values(records: list[dict], where: str, key: str) -> list:
                      and is_printable(value))
             wanted = 'printable text'
         if not valid:
-            raise ValueError(f'{where}: {key} is not {wanted}: '
-                             + shown(json.dumps(value)))
+            raise ValueError(f'{key} of {where} is {shown(json.dumps(value))}'
+                             f', it must be {wanted}')
     return [record[key] for record in records]
 
 

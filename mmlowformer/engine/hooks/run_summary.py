@@ -11,6 +11,7 @@ from ...errors import printable
 from ...models import find_lowformers, unwrap_model
 from ...models.exported_model import ExportedModel
 from ...registry import HOOKS
+from ...utils.checkpoint_schemes import TRAIN_THEM, published_weights
 from ...utils.console import say, warn
 from ...utils.text import counted, line, wrapped
 from ..lr_scaling import base_batch_size, effective_batch_size
@@ -18,10 +19,6 @@ from .progress_bar import by_iteration
 from .switchable import SwitchableHook
 
 SHOWN_CLASSES = 5
-RANDOM_WEIGHTS = (
-    'The backbone starts from random weights. From ImageNet: --cfg-options '
-    '{backbone}.init_cfg.type=Pretrained {backbone}.init_cfg.checkpoint=PATH '
-    '(or hf-hub:timm/lowformer_<arch>.in1k)')
 FINISHED = (
     'This training is finished, no iteration is left. To train longer: '
     '--cfg-options with a greater train_cfg.max_epochs or max_iters; note '
@@ -32,8 +29,8 @@ FINISHED = (
 class RunSummaryHook(SwitchableHook):
     """Prints weights, data, batch size, learning rate and length of a run.
 
-    Warns if the learning rate does not belong to the batch size, and says how
-    to start from ImageNet weights where a LowFormer starts from random ones.
+    Warns if the learning rate does not belong to the batch size, or if a
+    LowFormer starts from scratch because no weights of it were published.
 
     Args:
         enabled (bool): Whether to print. Defaults to True.
@@ -58,9 +55,10 @@ class RunSummaryHook(SwitchableHook):
 
     def before_train(self, runner: Runner) -> None:
         """Print the summary of a training."""
-        weights = self._weights or hint_at_weights(runner)
-        if weights:
-            say(line('Weights', weights))
+        if self._weights:
+            say(line('Weights', self._weights))
+        else:
+            describe_random_weights(runner)
         say(line('Training', describe_data(runner.train_dataloader.dataset)))
         if runner.val_loop is not None:
             say(line('Validation',
@@ -151,14 +149,24 @@ def _length(runner: Runner) -> str:
             f'of {each} each')
 
 
-def hint_at_weights(runner: Runner) -> str:
-    """Say how to load weights if a LowFormer starts from random ones."""
-    cfg = runner.cfg
-    inside = cfg.model.get('detector')
-    model = inside or cfg.model
-    backbone = model.get('backbone') or {}
-    if (cfg.get('load_from') or cfg.get('resume') or backbone.get('init_cfg')
-            or model.get('init_cfg') or not find_lowformers(runner.model)):
-        return ''
-    return RANDOM_WEIGHTS.format(
-        backbone='model.detector.backbone' if inside else 'model.backbone')
+def describe_random_weights(runner: Runner) -> None:
+    """Say which LowFormers start from scratch, and what they could take."""
+    model = unwrap_model(runner.model)
+    if getattr(model, 'init_cfg', None):
+        return
+    on_imagenet = type(runner.train_dataloader.dataset).__name__ == 'ImageNet'
+    for backbone in find_lowformers(model).values():
+        if backbone.init_cfg:
+            continue
+        text = (f'{backbone.variant_name} starts from scratch: '
+                f'0/{len(backbone.state_dict())} of its tensors are '
+                'pretrained.')
+        arch = backbone.variant_name.removeprefix('LowFormer').lstrip('-')
+        if on_imagenet or not arch:
+            say(line('Weights', text))
+        elif published_weights(arch):
+            say(line('Weights', f'{text} tools/train.py --weights published '
+                     'starts from ImageNet.'))
+        else:
+            warn(f'{text} No weights of {arch} were published. '
+                 f'{TRAIN_THEM.format(arch)}.')
