@@ -22,14 +22,14 @@ __getattr__ = lazy_names(__name__, {
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
     '..utils.arguments': 'at_least positive rename_option',
-    '..utils.console': 'quiet_screen show show_line warn',
+    '..utils.console': 'quiet_screen warn',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':
         'check_new check_new_folder check_outputs new_folder replace_text '
         'unused write_errors write_json write_lines write_text',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
-    '..utils.terminal': 'counting_bar format_duration',
+    '..utils.terminal': 'counting_bar format_duration show show_line',
     '..utils.text': 'command counted line short wrapped',
     '..utils.tiles': 'check_tiling',
     '..utils.timing':
