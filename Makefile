@@ -12,6 +12,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
     >/dev/null 2>&1 && { echo $$p; break; }; done)
 demo: DEMO := work_dirs/demo
 demo: CONFIG := retinanet_lowformer_b0_shapes
+# In bfloat16 with channels-last weights, where the CPU has instructions.
+demo: AMP := --amp auto
 demo-seg: DEMO := work_dirs/demo-seg
 demo-seg: CONFIG := fpn_lowformer_b0_shapes
 demo-cls: DEMO := work_dirs/demo-cls
@@ -63,7 +65,7 @@ demo demo-seg demo-cls demo-track: setup
 	$(BIN)/python tools/make_shapes.py $(DATA)
 	rm -rf $(DEMO)
 	$(BIN)/python tools/train.py configs/$(CONFIG).py \
-	    --work-dir $(DEMO) --seed 0
+	    --work-dir $(DEMO) --seed 0 $(AMP)
 	$(BIN)/python tools/test.py configs/$(CONFIG).py \
 	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO)/test \
 	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures

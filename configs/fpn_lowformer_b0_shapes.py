@@ -18,7 +18,7 @@ model = dict(
 
 max_iters = 1200
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-optim_wrapper = dict(optimizer=dict(lr=1e-3, fused=True))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
     dict(type='PolyLR', power=0.9, eta_min=1e-6, by_epoch=False, begin=20,

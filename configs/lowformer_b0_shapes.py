@@ -19,7 +19,7 @@ model = dict(
 
 max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
-optim_wrapper = dict(optimizer=dict(lr=3e-4, weight_decay=0.05, fused=True))
+optim_wrapper = dict(optimizer=dict(lr=3e-4, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs,

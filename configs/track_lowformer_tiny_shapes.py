@@ -51,7 +51,7 @@ train_cfg = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters,
     val_interval=max_iters)
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3, fused=True), paramwise_cfg=dict(_delete_=True),
+    optimizer=dict(lr=2e-3), paramwise_cfg=dict(_delete_=True),
     clip_grad=dict(max_norm=1.))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,

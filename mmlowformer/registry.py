@@ -14,6 +14,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -23,11 +24,13 @@ LAZY_MODULES = dict(
     AtomicCheckpointHook='mmlowformer.engine.hooks.atomic_checkpoint',
     BatchNormCheckHook='mmlowformer.engine.hooks.batch_norm_check',
     CheckNaNHook='mmlowformer.engine.hooks.check_nan',
+    CompileHook='mmlowformer.engine.hooks.compile',
     ConfigWarningHook='mmlowformer.engine.hooks.config_warnings',
     DeployHook='mmlowformer.engine.hooks.deploy',
-    EarlyStoppingRecordHook='mmlowformer.engine.hooks.early_stopping',
+    EarlyStoppingRecordHook='mmlowformer.engine.hooks.resume_validation',
     ImageErrorHook='mmlowformer.engine.hooks.image_errors',
-    LogHistoryHook='mmlowformer.engine.hooks.log_history',
+    LogHistoryHook='mmlowformer.engine.hooks.progress_bar',
+    MemoryFormatHook='mmlowformer.engine.hooks.memory_format',
     ProgressBarHook='mmlowformer.engine.hooks.progress_bar',
     ResumeOrderHook='mmlowformer.engine.hooks.resume_order',
     ResumeValidationHook='mmlowformer.engine.hooks.resume_validation',
@@ -84,6 +87,9 @@ MODELS = LazyRegistry('model', parent=MMENGINE_MODELS, scope='mmlowformer',
 HOOKS = LazyRegistry('hook', parent=MMENGINE_HOOKS, scope='mmlowformer')
 DATASETS = LazyRegistry('dataset', parent=MMENGINE_DATASETS,
                         scope='mmlowformer')
+OPTIM_WRAPPERS = Registry(
+    'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmlowformer',
+    locations=['mmlowformer.engine.optimizers.bfloat16'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope='mmlowformer',

@@ -115,9 +115,11 @@ def check(args: argparse.Namespace) -> None:
     check_execution_options(args)
     if args.backend != 'torch' and args.mode == 'train':
         raise UserError('--mode train needs --backend torch')
-    if args.mode == 'train' and (args.deploy or args.compile):
-        raise UserError('--mode train measures the plain network: omit '
-                        '--deploy and --compile')
+    if args.mode == 'train' and args.deploy:
+        raise UserError('--mode train: a deployed network cannot be trained, '
+                        'omit --deploy')
+    if args.fused and args.mode != 'train':
+        raise UserError('--fused needs --mode train')
     if args.preset == 'claims':
         check_claims(args)
     check_values(args)

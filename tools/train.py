@@ -23,10 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
                         help='resume from a checkpoint; without PATH, from '
                         'the latest one in the work dir')
-    parser.add_argument('--amp', nargs='?', const='fp16',
-                        choices=['fp16', 'bf16'],
-                        help='automatic mixed precision (fp16 if no type is '
-                        'given)')
+    engine.add_speed_arguments(parser)
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate from the base batch '
                         'size to the actual one')
@@ -59,20 +56,6 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     cfg.load_from = resume
 
 
-def set_amp(cfg: Config, dtype: str) -> None:
-    if engine.device_name().startswith('cpu'):
-        raise UserError('--amp needs a GPU; on the CPU train without it')
-    if dtype == 'bf16' and "'FocalLoss'" in str(cfg.model):
-        raise UserError("--amp bf16: mmcv's focal loss has no bfloat16 kernel "
-                        'on a GPU. Use --amp fp16, or the same loss in torch, '
-                        'see docs/precision.md.')
-    wrapper = cfg.optim_wrapper
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]
-    # bfloat16 has the range of float32 and needs no loss scaling.
-    wrapper.loss_scale = 'dynamic' if dtype == 'fp16' else 1.
-
-
 def prepare(args: argparse.Namespace) -> Config:
     """Check all that can be wrong before work starts."""
     if args.seed is not None:
@@ -87,8 +70,7 @@ def prepare(args: argparse.Namespace) -> Config:
     engine.check_work_dir(cfg)
     engine.check_free(cfg.work_dir)
     engine.check_places(cfg.work_dir)
-    if args.amp:
-        set_amp(cfg, args.amp)
+    engine.apply_speed_options(cfg, args)
     if args.allow_nan:
         cfg.default_hooks.pop('check_nan', None)
     if args.weights:

@@ -10,6 +10,7 @@ default_hooks = dict(
     image_errors=dict(type='mmlowformer.ImageErrorHook'),
     batch_norm_check=dict(type='mmlowformer.BatchNormCheckHook'),
     check_nan=dict(type='mmlowformer.CheckNaNHook'),
+    memory_format=dict(type='mmlowformer.MemoryFormatHook'),
     run_summary=dict(type='mmlowformer.RunSummaryHook'),
     config_warnings=dict(type='mmlowformer.ConfigWarningHook'),
     progress_bar=dict(type='mmlowformer.ProgressBarHook'),

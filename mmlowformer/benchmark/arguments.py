@@ -26,6 +26,8 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
                         metavar='MODE', help='torch.compile, with freezing')
     parser.add_argument('--cuda-graph', action='store_true',
                         help='replay a CUDA graph, on a GPU')
+    parser.add_argument('--fused', action='store_true',
+                        help='fused optimizer, for --mode train')
     parser.add_argument('--backend', choices=BACKENDS, default='torch',
                         help='runtime (default: torch)')
 

@@ -9,13 +9,15 @@ from functools import partial
 from typing import cast
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.loading import read_config
-from ..errors import UserError
+from ..deployment.tracing import run_network
+from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.exported_model import ExportedNetwork
@@ -41,6 +43,8 @@ class Spec:
     # What follows an ``@`` in its name.
     options: str | None = None
     channels: int = 3
+    # Of its config, for a full model.
+    optim_wrapper: dict | None = None
 
 
 @dataclass
@@ -169,20 +173,32 @@ def _find_mmpretrain(name: str) -> Spec:
 
 
 def _find_config(path: str, full_model: bool) -> Spec:
-    if not os.path.isfile(path):
-        raise UserError(f'config not found: {path}')
-    cfg = read_config(path)
+    cfg = _read_config(path)
     name = os.path.splitext(os.path.basename(path))[0]
     part = None if full_model else 'backbone'
     return Spec(name, cfg.get('default_scope') or 'config',
                 partial(_build_part, cfg, part),
-                'full model' if full_model else 'outputs of its config')
+                'full model' if full_model else 'outputs of its config',
+                optim_wrapper=cfg.get('optim_wrapper'))
+
+
+def _read_config(path: str) -> Config:
+    """Read a file, or a config of a library, as in ``mmdet::name.py``."""
+    if '::' in path:
+        try:
+            return get_config(path)
+        except (ImportError, OSError, ValueError, KeyError) as error:
+            raise UserError(f'config not found: {path} '
+                            f'({first_line(error)})') from error
+    if not os.path.isfile(path):
+        raise UserError(f'config not found: {path}')
+    return read_config(path)
 
 
 def _build_part(cfg: Config, part: str | None) -> nn.Module:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     settings = cfg.model[part] if part else cfg.model
-    return MODELS.build(dict(settings, init_cfg=None))
+    return MODELS.build(ConfigDict(settings, init_cfg=None))
 
 
 def _find_callable(module: str, name: str) -> Spec:
@@ -202,7 +218,7 @@ def model_info(model: nn.Module, shape: tuple[int, int],
     x = torch.zeros(1, image_channels, *shape, device=parameter.device,
                     dtype=parameter.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = tensors_in(model(x))
+        outputs = tensors_in(run_network(model, x))
     channels, strides = _channels_and_strides(model, outputs, shape)
     return ModelInfo(sum(p.numel() for p in model.parameters()),
                  counter.get_total_flops() // 2, channels, strides)

@@ -26,12 +26,14 @@ class Options:
     # Mode of torch.compile.
     compile: str | None = None
     cuda_graph: bool = False
+    # Fused optimizer of a training.
+    fused: bool = False
     backend: str = 'torch'
     device: str = 'cpu'
     threads: int | None = None
 
 
-FLAGS = ('deploy', 'channels_last', 'amp', 'cuda_graph')
+FLAGS = ('deploy', 'channels_last', 'amp', 'cuda_graph', 'fused')
 # TF32 is a switch of the whole process.
 OWN_DTYPES = ('fp32', 'fp16', 'bf16')
 

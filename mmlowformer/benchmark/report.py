@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, damage_errors, first_line, plain_label
+from .options import FLAGS
 from .run import SCHEMA
 
 # Differences that do not affect a comparison.
@@ -177,8 +178,8 @@ def describe_machine(environment: dict) -> str:
 def applied_options(settings: dict) -> list[str]:
     """Names of the options that differ from eager execution."""
     options = settings['options']
-    done = [name for name in ('deploy', 'channels_last', 'amp', 'cuda_graph')
-            if options[name]]
+    # Older files do not have all of them.
+    done = [name for name in FLAGS if options.get(name)]
     # Older files do not have it.
     if settings.get('cpu_time'):
         done.append('processor time')

@@ -1,7 +1,6 @@
 """Measure models: build, check, warm up, interleave, report."""
 import copy
 import gc
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..ops.module_utils import to_channels_last
 from ..utils.tensors import tensors_in
 from ..utils.timing import (
     WIDE_SPREAD,
@@ -31,6 +29,7 @@ from .models import ModelInfo, Spec, model_info
 from .options import DTYPES, Options, options_for
 from .output_errors import checked_errors
 from .profiling import OperatorTime, profile
+from .training import TrainingStep, prepare_training
 
 SCHEMA = 2
 MODES = ('throughput', 'latency', 'train')
@@ -91,6 +90,7 @@ class BenchmarkedModel:
     options: Options
     info: ModelInfo | None = None
     prepared: PreparedModel | None = None
+    training: TrainingStep | None = None
     candidate: Candidate | None = None
     errors: list[float] = field(default_factory=list)
     memory: dict = field(default_factory=dict)
@@ -244,7 +244,8 @@ def _build(entry: BenchmarkedModel, settings: Settings) -> Candidate:
     model, images = build(entry.spec, replace(settings, options=options))
     entry.info = model_info(model, settings.shape, entry.spec.channels)
     if settings.mode == 'train':
-        return Candidate(_training_step(model, options, images))
+        entry.training = prepare_training(model, entry.spec, options, images)
+        return Candidate(entry.training.call)
     reference = reference_outputs(model, images)
     # Compilation and tracing do not work in inference mode.
     with torch.no_grad():
@@ -254,28 +255,6 @@ def _build(entry: BenchmarkedModel, settings: Settings) -> Candidate:
         outputs = entry.prepared.call(cast)
     entry.errors = checked_errors(outputs, reference, options.dtype)
     return Candidate(partial(entry.prepared.run, cast))
-
-
-def _training_step(model: nn.Module, options: Options,
-                   images: Tensor) -> Callable[[], None]:
-    """Forward, backward and AdamW."""
-    if options.channels_last:
-        to_channels_last(model)
-        images = images.contiguous(memory_format=torch.channels_last)
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters())
-    dtype = DTYPES[options.dtype]
-
-    def step() -> None:
-        with torch.autocast(options.device, dtype,
-                            enabled=dtype != torch.float32):
-            outputs = tensors_in(model(images))
-        losses = [output.float().pow(2).mean() for output in outputs]
-        torch.stack(losses).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def peak_candidate(device: str, dtype: str,
@@ -313,6 +292,9 @@ def _row(entry: BenchmarkedModel, settings: Settings, peak: float) -> dict:
         spread=spread, unsteady=spread > WIDE_SPREAD, turns=len(seconds),
         memory=entry.memory,
         profile=[asdict(operator) for operator in entry.operators])
+    if entry.training:
+        row.update(steps=entry.training.steps,
+                   compile_seconds=entry.training.compile_seconds)
     if prepared:
         row.update(
             macs_per_second=rate * info.macs,

@@ -11,9 +11,9 @@ from functools import partial
 from ..config.variables import followed
 from ..errors import UserError, some_of
 from ..utils.imports import lazy_names
+from .checks.check_datasets import Result, remembered
 from .checks.class_folders import class_folders
 from .checks.coco_annotations import read_to_load
-from .checks.remembered import Result, remembered
 from .paths import CLASSES_FILE, check_distinct, files_below, read_lines
 
 # Replaces classes that are not known yet.

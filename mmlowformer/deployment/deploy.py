@@ -19,6 +19,7 @@ from ..ops.conv_heuristics import MIN_CHANNELS
 from ..ops.module_utils import replace_modules, to_channels_last
 from ..ops.packed_conv import PackedConv2d, clear_packed_weights
 from ..ops.winograd_conv import WinogradConv2d
+from ..utils.device import has_instructions
 from ..utils.tensors import map_tensors, relative_error, tensors_in
 from .bn_folding import fold_batch_norms
 from .deployed_part import DeployedForward
@@ -28,9 +29,6 @@ DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # Allowed differences over the largest value. Wrong outputs differ by far more,
 # rounding by far less, even in a random network.
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 3e-1}
-# CPU capabilities, of x86 and ARM.
-INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
-                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16_arith')}
 
 
 def deploy(model: nn.Module, *, compile: bool = False,
@@ -144,15 +142,6 @@ def check_dtype(dtype: torch.dtype | str,
             'slower than float32, use it only to check accuracy',
             stacklevel=3)
     return found
-
-
-def has_instructions(dtype: torch.dtype) -> bool:
-    """Whether this CPU has instructions for a data type."""
-    if dtype == torch.float32:
-        return True
-    # torch before 2.10 cannot list them.
-    capabilities: dict = getattr(torch.cpu, 'get_capabilities', dict)()
-    return any(capabilities.get(name) for name in INSTRUCTIONS[dtype])
 
 
 def check_weights(model: nn.Module) -> None:

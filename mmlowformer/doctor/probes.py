@@ -150,13 +150,6 @@ def ops() -> float | None:
     return ours / reference
 
 
-def focal_loss() -> None:
-    import torch
-    scores = torch.zeros(4, 2, device='cuda', dtype=torch.bfloat16)
-    labels = torch.zeros(4, device='cuda', dtype=torch.int64)
-    load('mmcv.ops').sigmoid_focal_loss(scores, labels).item()
-
-
 # Without a function, what has the name is imported.
 STACK: dict[str, Callable | None] = {
     'pkg_resources': None, 'numpy': None, 'torch': None,
@@ -176,9 +169,8 @@ STACK: dict[str, Callable | None] = {
         'retinanet_lowformer_b0_coco').model.backbone.type,
     'pretrained': pretrained, 'checkpoint': checkpoint,
     'mmcv._ext': None, 'ops': ops,
-    # Errors of these count if there is a GPU.
-    'ops on gpu': lambda: nms('mmcv.ops', 'cuda'),
-    'focal loss in bf16': focal_loss}
+    # An error counts if there is a GPU.
+    'ops on gpu': lambda: nms('mmcv.ops', 'cuda')}
 
 
 def library_steps(name: str) -> dict[str, Callable | None]:

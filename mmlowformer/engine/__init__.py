@@ -23,14 +23,14 @@ __getattr__ = lazy_names(__name__, {
         'AnnotationErrors UserError damage_errors first_line one_line_errors '
         'printable shown some_of',
     '..utils.arguments': 'at_least positive rename_option',
-    '..utils.console': 'quiet_screen show show_line warn',
+    '..utils.console': 'quiet_screen warn',
     '..utils.device': 'device_name',
     '..utils.file_lock': 'check_free work_dir_lock',
     '..utils.files':
         'check_new check_new_folder check_outputs new_folder replace_text '
         'unused write_errors write_json write_lines write_text',
     '..utils.safe_load': 'check_checkpoint enable_safe_loading',
-    '..utils.terminal': 'counting_bar format_duration',
+    '..utils.terminal': 'counting_bar format_duration show show_line',
     '..utils.text': 'command counted line short wrapped',
     '..utils.tiles': 'check_tiling',
     '..utils.timing':
@@ -38,9 +38,9 @@ __getattr__ = lazy_names(__name__, {
         'warm_up',
     '.best_metrics': 'format_metric',
     '.cli':
-        'Debug adapt_to_device add_common_arguments check_work_dir '
-        'destroy_process_group exit_on_interrupt load_config names_weights '
-        'use_tta',
+        'Debug adapt_to_device add_common_arguments add_speed_arguments '
+        'check_work_dir destroy_process_group exit_on_interrupt load_config '
+        'names_weights use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',
@@ -49,6 +49,7 @@ __getattr__ = lazy_names(__name__, {
     '.run_summary':
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
+    '.speed_options': 'apply_speed_options',
     '.testing': 'build_test_runner prepare_test use_deploy_hook',
     '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }, SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',

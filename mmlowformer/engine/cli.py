@@ -55,6 +55,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         help=argparse.SUPPRESS)
 
 
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a faster training."""
+    parser.add_argument('--amp', nargs='?', const='fp16',
+                        choices=['fp16', 'bf16', 'auto'],
+                        help='automatic mixed precision: fp16 (the default '
+                        'type, needs a GPU), bf16, or auto, which is bf16 on '
+                        'a device with instructions for it')
+    parser.add_argument('--channels-last', default=None,
+                        action=argparse.BooleanOptionalAction,
+                        help='channels-last weights (default: on a CPU in '
+                        'bf16)')
+    parser.add_argument('--compile', nargs='?', const='default',
+                        metavar='MODE', help='compile backbone, neck and '
+                        'heads with torch.compile')
+
+
 class Debug(argparse.Action):
     """Shows tracebacks of errors, in all processes."""
 

@@ -67,8 +67,10 @@ def precision(cfg: Config, testing: bool) -> str:
         mixed, dtype = (cfg.get('test_cfg') or {}).get('fp16'), None
     else:
         wrapper = cfg.get('optim_wrapper') or {}
-        mixed = str(wrapper.get('type')).endswith('AmpOptimWrapper')
-        dtype = wrapper.get('dtype')
+        kind = str(wrapper.get('type'))
+        mixed = kind.endswith(('AmpOptimWrapper', 'BFloat16OptimWrapper'))
+        dtype = ('bfloat16' if kind.endswith('BFloat16OptimWrapper') else
+                 wrapper.get('dtype'))
     return f'mixed precision ({dtype or "float16"})' if mixed else 'float32'
 
 

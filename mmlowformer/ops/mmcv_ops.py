@@ -1,13 +1,15 @@
-"""Contiguous inputs for mmcv's operators.
+"""Contiguous inputs of a supported data type for mmcv's operators.
 
 Most of them (RoIAlign, deformable convolutions and others, on CPU and GPU)
 ignore strides: they silently compute wrong values from channels-last tensors.
+None has a kernel for bfloat16: they compute such inputs in float32.
 """
 import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -45,14 +47,30 @@ def _with_contiguous(method: Callable) -> Callable:
 
     @wraps(method)
     def method_of_contiguous(ctx, *args, **kwargs):
-        return method(ctx, *map(_contiguous, args), **{
-            name: _contiguous(value) for name, value in kwargs.items()})
+        given = [*args, *kwargs.values()]
+        outputs = method(ctx, *map(_supported, args), **{
+            name: _supported(value) for name, value in kwargs.items()})
+        return (_in_bfloat16(outputs) if any(map(_is_bfloat16, given)) else
+                outputs)
 
     return method_of_contiguous
 
 
-def _contiguous(value):
-    return value.contiguous() if isinstance(value, Tensor) else value
+def _is_bfloat16(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bfloat16
+
+
+def _supported(value):
+    if not isinstance(value, Tensor):
+        return value
+    return (value.float() if _is_bfloat16(value) else value).contiguous()
+
+
+def _in_bfloat16(outputs):
+    if isinstance(outputs, tuple):
+        return tuple(map(_in_bfloat16, outputs))
+    return (outputs.bfloat16() if isinstance(outputs, Tensor)
+            and outputs.dtype == torch.float32 else outputs)
 
 
 def needs_contiguous(module: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """LowFormer's tracker: it searches each frame for a template."""
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -159,6 +160,7 @@ class LowFormerTracker(BaseModel):
 
     def loss(self, maps: Maps, data_samples: list | None) -> dict:
         """Compare maps with each sample's ``gt_box``, relative corners."""
+        maps = cast(Maps, tuple(map(Tensor.float, maps)))
         targets = torch.stack([sample.gt_box for sample in
                                data_samples or ()]).to(maps[0].device)
         size = maps[0].shape[-1]

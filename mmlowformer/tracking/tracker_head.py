@@ -112,7 +112,8 @@ def _branch(channels: int, out_channels: int) -> Sequential:
 
 
 def _bounded(x: Tensor) -> Tensor:
-    return torch.sigmoid(x).clamp(MARGIN, 1 - MARGIN)
+    # In bfloat16, 1 - MARGIN would be 1, and the loss infinite.
+    return torch.sigmoid(x.float()).clamp(MARGIN, 1 - MARGIN)
 
 
 def _check(channels: int, depths: Sequence[int],

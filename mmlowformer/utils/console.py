@@ -13,11 +13,10 @@ from typing import Any
 import cv2
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
-from rich.text import Text
 
 from ..errors import is_first_process
-from .terminal import console, terminal_of
-from .text import line, visible, wrapped
+from .terminal import console, show, terminal_of
+from .text import visible, wrapped
 
 # Warnings that the user can do nothing about.
 SUPPRESSED_WARNINGS = re.compile('|'.join((
@@ -92,17 +91,6 @@ class _Settings:
     shown = FilterDuplicateWarning()
 
 
-def show(text: str, style: str = '') -> None:
-    """Write to the screen alone."""
-    if is_first_process():
-        console().print(Text(visible(text), style), soft_wrap=True)
-
-
-def show_line(label: str, text: str) -> None:
-    """Write a labeled entry to the screen alone."""
-    show(line(label, text))
-
-
 def say(text: str) -> None:
     """Write to the screen and to the log file."""
     _log(logging.INFO, visible(text), extra=dict(on_screen=True))
@@ -143,12 +131,12 @@ class _PrintedLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split('\n')
-        for printed in lines:
-            if LIBRARY_OUTPUT.match(printed):
-                _log(logging.INFO, printed)
+        for line in lines:
+            if LIBRARY_OUTPUT.match(line):
+                _log(logging.INFO, line)
             else:
                 # The last state of a library's progress bar.
-                show(printed.rstrip('\r').rpartition('\r')[2])
+                show(line.rstrip('\r').rpartition('\r')[2])
         return len(text)
 
 

@@ -1,4 +1,4 @@
-"""Names of the device and of the processor."""
+"""Names of the device and of the processor, and what it can compute."""
 import platform
 from pathlib import Path
 
@@ -6,6 +6,10 @@ import torch
 from mmengine.device import get_device
 
 from .text import counted
+
+# CPU capabilities, of x86 and ARM.
+INSTRUCTIONS = {torch.bfloat16: ('avx512_bf16', 'amx_bf16', 'bf16'),
+                torch.float16: ('avx512_fp16', 'amx_fp16', 'fp16_arith')}
 
 
 def device_name() -> str:
@@ -25,3 +29,12 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def has_instructions(dtype: torch.dtype) -> bool:
+    """Whether this CPU has instructions for a data type."""
+    if dtype == torch.float32:
+        return True
+    # torch before 2.10 cannot list them.
+    capabilities: dict = getattr(torch.cpu, 'get_capabilities', dict)()
+    return any(capabilities.get(name) for name in INSTRUCTIONS[dtype])

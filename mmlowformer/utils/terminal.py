@@ -16,8 +16,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from ..errors import printable
+from ..errors import is_first_process, printable
+from .text import line, visible
 
 
 class Terminal(Console):
@@ -58,6 +60,17 @@ def set_bar(bar: Progress | None) -> None:
     _Screen.bar = bar
     if bar is not None:
         bar.start()
+
+
+def show(text: str, style: str = '') -> None:
+    """Write to the screen alone."""
+    if is_first_process():
+        console().print(Text(visible(text), style), soft_wrap=True)
+
+
+def show_line(label: str, text: str) -> None:
+    """Write a labeled entry to the screen alone."""
+    show(line(label, text))
 
 
 def format_duration(seconds: float) -> str:

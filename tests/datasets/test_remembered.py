@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from mmlowformer import engine, get_config
-from mmlowformer.datasets.checks import coco, masks, remembered
+from mmlowformer.datasets.checks import check_datasets, coco, masks
 from mmlowformer.engine import UserError
 from mmlowformer.errors import is_first_process
 from mmlowformer.utils.files import cache_file
@@ -26,7 +26,7 @@ CONFIGS = dict(coco='retinanet_lowformer_b0_shapes',
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     # The data of these tests are a moment old.
-    monkeypatch.setattr(remembered, 'COARSE', 0)
+    monkeypatch.setattr(check_datasets, 'COARSE', 0)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_without_a_place_for_records(data, looked_at, monkeypatch, tmp_path):
 def test_files_that_are_being_written_are_not_trusted(
         data, looked_at, monkeypatch):
     _, cfg = data
-    monkeypatch.setattr(remembered, 'COARSE', 3600 * 10**9)
+    monkeypatch.setattr(check_datasets, 'COARSE', 3600 * 10**9)
     check(cfg)
     assert not records()
 
@@ -189,7 +189,7 @@ def test_files_that_are_being_written_are_not_trusted(
 def test_another_version_checks_again(data, looked_at, monkeypatch):
     _, cfg = data
     check(cfg)
-    monkeypatch.setattr(remembered, '_version', lambda: 'newer')
+    monkeypatch.setattr(check_datasets, '_version', lambda: 'newer')
     check(cfg)
     assert len(looked_at) == 12
 

@@ -169,11 +169,6 @@ PROBLEMS = dict(
     mmcv_for_another_gpu=(
         dict(gpu=A_GPU, errors={'ops on gpu': NO_KERNEL}), 'mmcv on GPU',
         'broken', 'no kernel image', 'FORCE_CUDA=1'),
-    focal_loss_in_bf16=(
-        dict(gpu=A_GPU, errors={
-            'focal loss in bf16': 'RuntimeError: "sigmoid_focal_loss_forward_'
-            'cuda_kernel" not implemented for \'BFloat16\''}),
-        'mmcv on GPU', 'ok', "not implemented for 'BFloat16'", '--amp fp16'),
     gpu_too_old=(
         dict(gpu=dict(A_GPU, capability=[6, 1]),
              errors={'gpu computes': NO_KERNEL}),

@@ -50,6 +50,21 @@ def test_train_with_mmdets_own_tool(train, tmp_path):
     assert 'Checkpoints will be saved to' in log.read_text()
 
 
+def test_fast_training_with_mmdets_own_tool(train):
+    output = train(
+        'optim_wrapper.type=mmlowformer.BFloat16OptimWrapper',
+        'optim_wrapper.optimizer.fused=True',
+        'optim_wrapper.accumulative_counts=2',
+        'default_hooks.memory_format.channels_last=True',
+        'default_hooks.compile.type=mmlowformer.CompileHook',
+        'default_hooks.compile.backend=eager').stdout
+    steps = ' '.join(output.split())
+    assert 'channels-last, compiled backbone, neck, bbox_head' in steps
+    assert 'fused AdamW' in steps
+    assert 'Epoch 1/1  2/2  loss' in output
+    assert 'Compiled in 0:00:' in output
+
+
 def test_a_diverging_training_stops(train, tmp_path):
     lr = 'optim_wrapper.optimizer.lr=1e38'
     with pytest.raises(UserError, match='default_hooks.check_nan'):
@@ -66,7 +81,7 @@ def test_each_hook_can_be_switched_off():
     hooks = {name: hook for name, hook in get_config(
         'retinanet_lowformer_b1_coco').default_hooks.items()
         if hook.type.startswith('mmlowformer.')}
-    assert len(hooks) == 12
+    assert len(hooks) == 13
     for hook in hooks.values():
         assert type(HOOKS.build(hook)).__name__ == hook.type.split('.')[1]
         assert type(HOOKS.build(dict(hook, enabled=False))) is Hook

@@ -14,10 +14,12 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmlowformer.engine.hooks import early_stopping
-from mmlowformer.engine.hooks.early_stopping import EarlyStoppingRecordHook
-from mmlowformer.engine.hooks.log_history import LogHistoryHook
+from mmlowformer.engine.hooks import resume_validation
+from mmlowformer.engine.hooks.progress_bar import LogHistoryHook
 from mmlowformer.engine.hooks.resume_order import ResumeOrderHook
+from mmlowformer.engine.hooks.resume_validation import (
+    EarlyStoppingRecordHook,
+)
 
 IMAGES = 7
 
@@ -201,7 +203,7 @@ STOPPING = dict(type='EarlyStoppingHook', monitor='acc', patience=2)
 @pytest.mark.usefixtures('safe_loading')
 def test_a_training_that_was_stopped_early(train, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(early_stopping, 'say', said.append)
+    monkeypatch.setattr(resume_validation, 'say', said.append)
     record = tmp_path / 'run/stopped_early.json'
     stopped = train(20, EarlyStoppingRecordHook(), custom_hooks=[STOPPING])
     assert stopped.iter == 6

@@ -78,6 +78,26 @@ def test_channels_last_maps(name):
         assert expected.abs().max() > 0
 
 
+@pytest.mark.parametrize('name', ['roi_align', 'roi_align_rotated',
+                                  'modulated_deform_conv', 'attention'])
+def test_bfloat16(name):
+    """Computed in float32, as mmcv has no kernels for it."""
+    maps = torch.rand(2, 16, 32, 32).bfloat16()
+    outputs = []
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        x = maps.to(dtype).requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16,
+                            enabled=dtype == torch.bfloat16):
+            output = CALLS[name](x)
+        assert output.dtype == dtype
+        output.float().square().sum().backward()
+        outputs.append((output.float(), x.grad.float()))
+    for expected, got in zip(*outputs):
+        torch.testing.assert_close(got, expected, rtol=0.1, atol=0.05
+                                   * expected.abs().max().item())
+
+
 def convolution(kind):
     module = kind(16, 8, **MODULATED)
     for weight in module.parameters():

@@ -103,6 +103,8 @@ def test_list(run_here, tmp_path):
     (('--dtype', 'bf16', '--backend', 'onnxruntime'), 'in bf16'),
     (('lowformer_b0@openvino,compile', ), 'openvino compiles by itself'),
     (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
+    (('--fused', ), '--fused needs --mode train'),
+    (('--mode', 'train', '--deploy'), 'omit --deploy'),
     (('--preset', 'claims', '--mode', 'latency'), '--preset claims sets'),
     (('--preset', 'claims', 'lowformer_b0'), '--preset claims sets'),
     (('--batch-size', 'many'), '--batch-size many'),

@@ -70,7 +70,7 @@ def test_few_lines_before_training(trained):
     r'^Training +4 images, \d+ boxes, 4 classes \(circle, square, tri',
     r'^Validation +2 images, \d+ boxes, 4 classes',
     r'^Steps +batch size 2 = 1 process',
-    r'learning rate 0\.001$',
+    r'learning rate 0\.001, fused AdamW$',
     r'^Length +0 of 2 epochs done, of 2 iterations each$'])
 def test_says_what_is_trained(trained, fact):
     assert re.search(fact, trained[1], re.MULTILINE)

@@ -229,7 +229,7 @@ def test_missing_data(error_here, tmp_path):
     ((TRAIN, CONFIG, '--resume', 'none.pth'), 'not found: none.pth'),
     ((TRAIN, CONFIG, '--cfg-options', 'load_from=none.pth'),
      'not found: none.pth'),
-    ((TRAIN, CONFIG, '--amp'), '--amp needs a GPU'),
+    ((TRAIN, CONFIG, '--amp'), '--amp fp16 needs a GPU'),
     ((TEST, CONFIG, 'none.pth'), 'not found: none.pth'),
     ((TEST, CONFIG, 'none.pth', '--out', 'x.txt'), 'has to end in .pkl'),
 ])

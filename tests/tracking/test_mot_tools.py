@@ -166,7 +166,7 @@ def test_the_recipe_of_mot17(run_here, crossings, tmp_path):
                           '--work-dir', 'test', '--cfg-options', *settings,
                           cwd=tmp_path)
         assert result.returncode == 0, result.stdout
-        assert 'Data 1 videos of 3 frames' in ' '.join(result.stdout.split())
+        assert 'Data 1 video of 3 frames' in ' '.join(result.stdout.split())
 
 
 @pytest.fixture(scope='module')

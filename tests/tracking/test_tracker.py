@@ -140,6 +140,20 @@ def test_step_reaches_every_parameter(box_cell):
         assert parameter.grad.isfinite().all(), name
 
 
+def test_losses_in_bfloat16():
+    """Where a score of almost 1 would be 1, and its loss infinite."""
+    model = tiny().train()
+    with torch.no_grad():
+        model.head.score[-1].bias.fill_(50.)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = model(
+            dict(search=torch.rand(2, 3, 64, 64),
+                 template=torch.rand(2, 3, 32, 32)), mode='loss',
+            data_samples=[sample(0.2, 0.3, 0.5, 0.6)] * 2)
+    assert {loss.dtype for loss in found.values()} == {torch.float32}
+    assert all(loss.isfinite() for loss in found.values())
+
+
 def test_box_of_a_position():
     """By hand: column 3 and row 1 of 4 x 4."""
     maps = (torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4),

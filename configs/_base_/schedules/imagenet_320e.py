@@ -10,7 +10,8 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
-        type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.1),
+        type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.1,
+        fused=True),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
     clip_grad=dict(max_norm=2.0))
 

@@ -7,8 +7,7 @@ from mmengine.config import Config
 from ...config.loading import kind_of
 from ...errors import UserError, printable, shown, some_of
 from ..paths import check_distinct, check_names, paths_of, read_text
-from .check_datasets import numbers_of
-from .remembered import Result
+from .check_datasets import Result, numbers_of
 
 # The existence of so many images is checked; of more, evenly spaced ones.
 MOST_IMAGES = 25_000

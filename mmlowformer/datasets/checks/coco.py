@@ -11,8 +11,8 @@ from ...errors import AnnotationErrors, UserError, shown
 from ...utils.allocator import without_garbage_collection
 from ...utils.images import upright_size
 from ..paths import paths_of
+from .check_datasets import Result
 from .coco_annotations import find_errors, is_number, read_coco, read_to_load
-from .remembered import Result
 
 # The sizes of so many images are compared; of more, evenly spaced ones.
 MOST_READ = 25_000

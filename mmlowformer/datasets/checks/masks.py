@@ -17,8 +17,8 @@ from ...errors import UserError, first_line, shown, some_of
 from ...utils.images import opened, upright_size
 from ...utils.text import counted
 from ..paths import CLASSES_FILE, check_regular, paths_of, read_lines
+from .check_datasets import Result
 from .class_folders import unused_classes
-from .remembered import Result
 
 IGNORED = 255
 # So many masks are decoded (half a minute); of more, evenly spaced ones.

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from ...config.loading import kind_of
 from ...errors import AnnotationErrors, shown
 from ..paths import paths_of
+from .check_datasets import Result
 from .coco import FIX, check_content
 from .coco_annotations import is_number, read_coco
-from .remembered import Result
 
 # The only category that the metrics of MOTChallenge count.
 COUNTED = 1

@@ -9,7 +9,7 @@ from rich.progress import track
 
 from ...config.loading import kind_of
 from ...errors import AnnotationErrors
-from .remembered import Result
+from .check_datasets import Result
 
 
 def check_sot(dataset: dict, classes: tuple | None, cfg: Config,

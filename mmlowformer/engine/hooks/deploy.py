@@ -1,5 +1,6 @@
 """A hook for MMEngine's Runner; imported when a config names it."""
 import copy
+from collections.abc import Callable
 from functools import partial
 
 from mmengine.hooks import Hook
@@ -35,6 +36,7 @@ class DeployHook(Hook):
                  measure: bool = True):
         self.deploy = partial(deploy_in_place, dtype=dtype, compile=compile,
                               measure=measure)
+        self._trained: dict[str, Callable | None] = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Let copies compute."""
@@ -43,16 +45,23 @@ class DeployHook(Hook):
             return
         deployed = self.deploy(copy.deepcopy(model).eval())
         for name, forward in deployed_forwards(deployed).items():
+            attributes = vars(model.get_submodule(name))
+            # Such as the compiled one of CompileHook.
+            self._trained[name] = attributes.get('forward')
             # A function is no submodule: parameters() stays as it is.
-            vars(model.get_submodule(name))['forward'] = forward
+            attributes['forward'] = forward
         runner.logger.info('Deployed copy of the model in use: '
                            f'{", ".join(deployed_forwards(deployed))}')
 
     def after_val_epoch(self, runner: Runner, metrics=None) -> None:
         """Let the model compute again."""
         model = _network(runner)
-        for name in deployed_forwards(model):
-            vars(model.get_submodule(name)).pop('forward', None)
+        for name, forward in self._trained.items():
+            attributes = vars(model.get_submodule(name))
+            attributes.pop('forward', None)
+            if forward is not None:
+                attributes['forward'] = forward
+        self._trained = {}
 
     before_test_epoch = before_val_epoch
     after_test_epoch = after_val_epoch

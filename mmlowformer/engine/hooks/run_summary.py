@@ -65,7 +65,8 @@ class RunSummaryHook(SwitchableHook):
                      describe_data(runner.val_dataloader.dataset)))
         text, warning = describe_batch(
             runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper))
-        say(line('Steps', text))
+        say(line('Steps', ', '.join(filter(None, (
+            text, describe_speed(runner))))))
         say(line('Length', _length(runner)))
         if warning:
             warn(warning)
@@ -138,6 +139,18 @@ def learning_rate(optim_wrapper: OptimWrapper) -> float | None:
     if not isinstance(groups, list):
         return None
     return max(group.get('initial_lr', group['lr']) for group in groups)
+
+
+def describe_speed(runner: Runner) -> str:
+    """What makes a training faster than a plain one."""
+    words = [hook.describe_speed() for hook in runner.hooks
+             if hasattr(hook, 'describe_speed')]
+    groups = getattr(runner.optim_wrapper, 'param_groups', None)
+    if isinstance(groups, list):
+        kind = type(runner.optim_wrapper.optimizer).__name__
+        words += [f'{name} {kind}' for name in ('fused', 'foreach')
+                  if groups[0].get(name)]
+    return ', '.join(filter(None, words))
 
 
 def _length(runner: Runner) -> str:
