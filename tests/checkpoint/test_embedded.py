@@ -16,6 +16,9 @@ def content(text):
 def test_what_a_training_leaves(name):
     cfg = get_config(name)
     read = embedded_config(content(cfg.pretty_text), 'a.pth')
+    # Prediction needs no pretrained weights.
+    assert not read.model.backbone.pop('init_cfg', None)
+    cfg.model.backbone.pop('init_cfg', None)
     assert read.model.to_dict() == cfg.model.to_dict()
     assert (read.test_dataloader.dataset.pipeline
             == cfg.test_dataloader.dataset.pipeline)
