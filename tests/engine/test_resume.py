@@ -116,7 +116,9 @@ def _no_pause(monkeypatch):
 
 
 @pytest.mark.usefixtures('_no_pause', 'safe_loading')
-@pytest.mark.parametrize('loader', LOADERS.values(), ids=LOADERS)
+@pytest.mark.parametrize('loader', [
+    pytest.param(loader, id=name, marks=[pytest.mark.slow] * (
+        name == 'persistent')) for name, loader in LOADERS.items()])
 def test_the_order_of_images_goes_on(loader, train):
     # No seed is given; the checkpoint has it.
     whole = train(12, **loader).model.seen

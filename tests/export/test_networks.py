@@ -85,7 +85,9 @@ def test_padding_to_a_size_is_refused():
 
 
 @pytest.mark.parametrize('count', [1, 3])
-@pytest.mark.parametrize('arch', [TINY, 'b0'], ids=['one head', 'b0'])
+@pytest.mark.parametrize('arch', [
+    pytest.param(TINY, id='one head'),
+    pytest.param('b0', id='b0', marks=pytest.mark.slow)])
 def test_five_sizes_of_one_program(arch, count):
     """Exactly; odd ones, too, from an example that is even."""
     backbone = LowFormer(arch=arch).eval()
@@ -100,7 +102,8 @@ def test_five_sizes_of_one_program(arch, count):
 
 
 @pytest.mark.parametrize(('nms', 'count'), [
-    (False, 1), (False, 3), (True, 1)])
+    pytest.param(False, 1, marks=pytest.mark.slow),
+    pytest.param(False, 3, marks=pytest.mark.slow), (True, 1)])
 def test_five_sizes_of_five_levels(tmp_path, nms, count):
     """The last ones have a single position, or not."""
     trained = load_model(untrained(
