@@ -16,6 +16,7 @@ from ..utils.checkpoint_schemes import (
 )
 from ..utils.console import warn
 from ..utils.safe_load import check_checkpoint, state_dict_of
+from ..utils.text import counted
 
 MOST_PREFIXES = 5
 
@@ -101,10 +102,10 @@ def fetch_weights(cfg: Config) -> None:
 
 
 def _length(cfg: Config) -> str:
-    for unit in ('epochs', 'iters'):
-        count = (cfg.get('train_cfg') or {}).get(f'max_{unit}')
-        if count:
-            return f'{count} {unit.replace("iters", "iterations")}'
+    settings = cfg.get('train_cfg') or {}
+    for setting, unit in (('max_epochs', 'epoch'), ('max_iters', 'iteration')):
+        if settings.get(setting):
+            return counted(settings[setting], unit)
     return 'one training'
 
 

@@ -157,8 +157,8 @@ def test_the_recipe_of_mot17(run_here, crossings, tmp_path):
         'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
     kinds = [ROOT / 'configs' / f'{kind}_lowformer_b1_mot17.py'
              for kind in ('bytetrack', 'ocsort')]
-    result = run_here(TRAIN, kinds[0], '--work-dir', 'run', '--cfg-options',
-                      *settings, cwd=tmp_path)
+    result = run_here(TRAIN, kinds[0], '--work-dir', 'run', '--weights',
+                      'none', '--cfg-options', *settings, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert 'motchallenge-metric/HOTA' in result.stdout
     for kind in kinds:
