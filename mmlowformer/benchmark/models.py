@@ -3,6 +3,7 @@ import difflib
 import fnmatch
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -186,7 +187,10 @@ def _read_config(path: str) -> Config:
     """Read a file, or a config of a library, as in ``mmdet::name.py``."""
     if '::' in path:
         try:
-            return get_config(path)
+            with warnings.catch_warnings():
+                # MMEngine finds configs of libraries with it.
+                warnings.filterwarnings('ignore', 'pkg_resources is deprec')
+                return get_config(path)
         except (ImportError, OSError, ValueError, KeyError) as error:
             raise UserError(f'config not found: {path} '
                             f'({first_line(error)})') from error

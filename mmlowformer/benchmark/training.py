@@ -105,9 +105,9 @@ def _library_step(model: BaseModel, spec: Spec, options: Options,
 
     def step() -> None:
         # The preprocessor changes samples in place.
-        losses = model.train_step(copy.deepcopy(data), wrapper)
-        if not math.isfinite(losses['loss']):
-            raise UserError(f'the loss of {spec.name} is {losses["loss"]}')
+        loss = model.train_step(copy.deepcopy(data), wrapper)['loss'].item()
+        if not math.isfinite(loss):
+            raise UserError(f'the loss of {spec.name} is {loss}')
 
     return step
 
