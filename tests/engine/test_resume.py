@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from mmlowformer.engine import check_checkpoint
 from mmlowformer.engine.hooks import resume_validation
 from mmlowformer.engine.hooks.progress_bar import LogHistoryHook
 from mmlowformer.engine.hooks.resume_order import ResumeOrderHook
@@ -188,12 +189,14 @@ def test_the_log_stays_the_same(processor, train):
 def test_a_long_history_is_cut_when_it_resumes(train, tmp_path):
     train(2)
     file = tmp_path / 'run/iter_2.pth'
-    content = torch.load(file, weights_only=False)
+    content = check_checkpoint(file)
     content['message_hub']['log_scalars']['train/loss'] = HistoryBuffer(
         [7.] * 5000, [1] * 5000)
-    torch.save(content, file)
+    # The content is still mapped from the old file.
+    torch.save(content, tmp_path / 'long.pth')
+    (tmp_path / 'long.pth').replace(file)
     train(3, LogHistoryHook(), resume=2)
-    saved = torch.load(tmp_path / 'run/iter_3.pth', weights_only=False)
+    saved = check_checkpoint(tmp_path / 'run/iter_3.pth')
     losses, counts = saved['message_hub']['log_scalars']['train/loss'].data
     assert len(losses) == len(counts) == 1000
     assert losses[-1] != 7 == losses[-2]

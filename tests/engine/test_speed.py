@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from mmlowformer import LowFormer
 from mmlowformer.deployment.compiled_training import compile_parts
-from mmlowformer.engine import UserError
+from mmlowformer.engine import UserError, check_checkpoint
 from mmlowformer.engine.cli import add_speed_arguments
 from mmlowformer.engine.hooks.memory_format import match_state
 from mmlowformer.engine.hooks.run_summary import describe_speed
@@ -228,7 +228,7 @@ def test_resumed_with_another_memory_format(train, tmp_path, before, after):
                     optimizer=dict(fused=True))
     train(4, channels_last=before, saved=4, **settings)
     file = tmp_path / 'run/iter_4.pth'
-    saved = torch.load(file, weights_only=False)
+    saved = check_checkpoint(file)
     tensors = [*saved['state_dict'].values(),
                *saved['ema_state_dict'].values(),
                *(value for state in saved['optimizer']['state'].values()
