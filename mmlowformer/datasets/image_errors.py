@@ -1,6 +1,7 @@
 """Errors that name the damaged image, and one decoder for all images."""
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from mmengine.dataset import Compose as MMEngineCompose
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
-from ..utils.images import OPENCV, PILLOW, decode
+from ..utils.images import OPENCV, PILLOW, content_of, decode
 
 # By mmcv's names.
 LIBRARIES = dict(cv2=OPENCV, pillow=PILLOW)
@@ -37,7 +38,8 @@ class LoadCheckedImage(LoadImageFromFile):
         path = results['img_path']
         try:
             image = decode(
-                fileio.get(path, backend_args=self.backend_args),
+                content_of(path, partial(fileio.get,
+                                         backend_args=self.backend_args)),
                 LIBRARIES[self.imdecode_backend], f'image {path}')
         except Exception:
             if self.ignore_empty:
