@@ -156,7 +156,7 @@ def show_progress(stream, log, compiling):
 
 def check_optimized(log_path):
     """Refuse a build that compiled any C++ file without -O3."""
-    commands = re.findall(r'.* -c \S+\.cpp\b.*', log_path.read_text())
+    commands = re.findall(r'.* -c .+\.cpp\b.*', log_path.read_text())
     if not commands:
         raise SetupError(f'the build of mmcv compiled no C++, see {log_path}')
     for command in commands:
