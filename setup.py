@@ -23,6 +23,9 @@ class BuildWithMim(build_py):
     """Copies configs/ and tools/ to where OpenMMLab packages have them."""
 
     def run(self):
+        if not self.editable_mode:
+            # Modules of an older build would get into the wheel.
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         mim = Path(self.build_lib) / 'mmlowformer' / '.mim'
         for folder in ('configs', 'requirements', 'tools'):
