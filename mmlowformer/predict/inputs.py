@@ -11,8 +11,8 @@ from ..errors import UserError, similar
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
-# The file of a run's results.
-RECORDS = 'predictions.json'
+# Files of a run, and of a run before they were added.
+RESULTS = ('run.json', 'predictions.json')
 
 
 @dataclass
@@ -71,7 +71,8 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
     for parent, folders, files in os.walk(folder):
         # Results of earlier runs are no inputs.
         results = [name for name in folders
-                   if os.path.isfile(os.path.join(parent, name, RECORDS))]
+                   if any(os.path.isfile(os.path.join(parent, name, result))
+                          for result in RESULTS)]
         earlier += len(results)
         folders[:] = sorted(set(folders) - set(results))
         for name in sorted(files):
