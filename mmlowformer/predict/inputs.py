@@ -110,10 +110,8 @@ def _scan(folder: str, notes: list[str]
     except OSError as error:
         notes.append(f'folder {folder} cannot be read: {error.strerror}')
         return [], []
-    files, folders = [], []
-    for entry in listed:
-        (folders if entry.is_dir() else files).append(entry)
-    return files, folders
+    return ([entry for entry in listed if not entry.is_dir()],
+            [entry for entry in listed if entry.is_dir()])
 
 
 def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
