@@ -14,8 +14,9 @@ def short_names(paths: Sequence[str]) -> list[str]:
     paths = [os.path.abspath(path) for path in paths]
     if not paths:
         return []
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
+    shared = os.path.commonpath({os.path.dirname(path) for path in paths})
+    start = len(os.path.join(shared, ''))
+    return [path[start:].replace(os.sep, '/') for path in paths]
 
 
 def video_names(sources: Sequence[str]) -> list[str]:
