@@ -36,8 +36,8 @@ def _tables(record: dict, file: Path) -> str:
     if 'study' in record:
         return tables.as_markdown(record)
     if 'scale' in record:
-        return '\n'.join([f'{report.describe_machine(record["environment"])}\n',
-                          *scale.tables(record)])
+        machine = report.describe_machine(record['environment'])
+        return '\n'.join([f'{machine}\n', *scale.tables(record)])
     if 'claims' in record:
         parts = sorted(file.parent.glob(f'{file.stem}_*_*x*.json'))
         return report.markdown(
