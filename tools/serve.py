@@ -28,6 +28,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-megapixels', type=engine.positive, metavar='N',
                         default=64., help='the largest image '
                         '(default: %(default)g)')
+    parser.add_argument('--max-connections-per-address', metavar='N',
+                        type=engine.at_least(0), default=16,
+                        help='connections of one IP address at a time; 0 '
+                        'sets no limit, for a reverse proxy (default: '
+                        '%(default)s)')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
     return parser.parse_args()
@@ -55,7 +60,9 @@ def run(args: argparse.Namespace, counter: Counter) -> None:
         serve.serve(
             predictor, checkpoint=args.checkpoint, host=args.host,
             allow_hosts=args.allow_host, on_result=counter, sock=sock,
-            limits=serve.Limits(args.max_megabytes, args.max_megapixels))
+            limits=serve.Limits(
+                args.max_megabytes, args.max_megapixels,
+                connections_per_address=args.max_connections_per_address))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The page and its routes."""
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import LONGEST_MESSAGE, UserError, first_line, printable
 from ..predict.predictor import Predictor
 from ..runtime.results import Result
-from .limits import Limits, check_image, host_of, is_own_host
+from .limits import Limits, check_image, host_of, is_own_host, network_of
 from .responses import response_data
 
 # The only files that are sent; read once.
@@ -103,17 +104,20 @@ class PredictionQueue:
                  on_result: Callable[[Result | str], None]):
         self.predictor, self.limits = predictor, limits
         self.on_result = on_result
-        self._inside = 0
+        # Images that are sent, wait or are predicted, by address.
+        self._inside: Counter[str | None] = Counter()
         self._turn = asyncio.Lock()
         # A single thread, as OpenMP starts its own for each that computes.
         self._pool = ThreadPoolExecutor(1)
 
     async def predict(self, request: Request) -> Response:
         """Respond with the predictions for an image."""
-        if self._inside >= self.limits.waiting:
+        client = network_of(request.client)
+        if (self._inside.total() >= self.limits.waiting
+                or self._inside[client] >= self.limits.waiting_per_address):
             raise HTTPException(503, 'too many images at once: try again',
                                 {'Retry-After': '1'})
-        self._inside += 1
+        self._inside[client] += 1
         try:
             content = await self._received(request)
             async with self._turn:
@@ -125,7 +129,7 @@ class PredictionQueue:
         except ClientDisconnect:
             return Response(status_code=204)
         finally:
-            self._inside -= 1
+            self._inside -= Counter([client])
 
     async def _received(self, request: Request) -> bytes:
         """The body, unless it is too large or too slow."""
@@ -133,9 +137,13 @@ class PredictionQueue:
         length = request.headers.get('content-length', '0')
         content = bytearray()
         try:
-            with anyio.fail_after(self.limits.seconds):
+            end = anyio.current_time() + self.limits.seconds
+            with anyio.fail_after(self.limits.idle_seconds) as timeout:
                 if length.isdigit() and int(length) <= largest:
                     async for part in request.stream():
+                        timeout.deadline = min(
+                            end, anyio.current_time()
+                            + self.limits.idle_seconds)
                         content += part
                         if len(content) > largest:
                             break

@@ -1,6 +1,7 @@
 """Limits of what clients may send."""
 import io
 import ipaddress
+import math
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,7 +24,14 @@ class Limits:
             shorter side enlarges the longer one as much. Defaults to 200.
         waiting (int): Images that may be sent, wait and be predicted at a
             time. Defaults to 8.
-        seconds (float): Time to send an image. Defaults to 30.
+        seconds (float): Time to send an image, and to take a response.
+            Defaults to 30.
+        idle_seconds (float): Time to send the header of a request, and the
+            longest pause while sending an image. Defaults to 5.
+        connections (int): Connections at a time. Defaults to 64.
+        connections_per_address (int): Connections of one IP address at a
+            time, which also gets at most half of the places for images; 0
+            sets no limit, as for a reverse proxy. Defaults to 16.
     """
 
     megabytes: float = 32
@@ -31,11 +39,21 @@ class Limits:
     elongation: float = 200
     waiting: int = 8
     seconds: float = 30
+    idle_seconds: float = 5
+    connections: int = 64
+    connections_per_address: int = 16
 
     @property
     def body(self) -> int:
         """The largest file, in bytes."""
         return int(self.megabytes * 2**20)
+
+    @property
+    def waiting_per_address(self) -> int:
+        """Images of one address that may be sent, wait and be predicted."""
+        if not self.connections_per_address:
+            return self.waiting
+        return math.ceil(self.waiting / 2)
 
 
 def is_address(name: str) -> bool:
@@ -62,6 +80,15 @@ def is_own_host(header: str, names: tuple[str, ...]) -> bool:
     host = host_of(header)
     return host is not None and (
         is_address(host) or host in map(str.lower, names))
+
+
+def network_of(client: tuple[str, int] | None) -> str | None:
+    """The IPv4 address of a client, or its network of IPv6 addresses."""
+    if client is None or ':' not in client[0]:
+        return client and client[0]
+    # A single machine has at least 64 bits of addresses.
+    address = client[0].partition('%')[0]
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def check_image(content: bytes, limits: Limits) -> None:

@@ -2,6 +2,7 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,9 +13,8 @@ from ..runtime.results import Result
 from ..utils.console import show, warn
 from .app import create_app
 from .limits import Limits, is_address
+from .protocol import LimitedProtocol
 
-# Simultaneous connections, most of which wait.
-CONNECTIONS = 64
 # Seconds for requests to finish after Ctrl-C.
 SHUTDOWN_SECONDS = 3
 # Bytes of headers.
@@ -53,12 +53,14 @@ def serve(predictor: Predictor, *, checkpoint: str = '',
     about = dict(checkpoint=printable(os.path.basename(checkpoint)),
                  model=type(predictor.module).__name__, threshold=threshold,
                  least=predictor.score_thr)
+    limits = limits or Limits()
     app = create_app(
-        predictor, about, limits=limits or Limits(),
+        predictor, about, limits=limits,
         names=('localhost', host, socket.gethostname(), *allow_hosts),
         on_result=on_result)
     with sock or listen(host, port) as taken:
-        Server(app, taken, lambda: _announce(host, address(taken))).run()
+        Server(app, taken, limits,
+               lambda: _announce(host, address(taken))).run()
 
 
 def _announce(host: str, url: str) -> None:
@@ -98,14 +100,14 @@ def address(sock: socket.socket) -> str:
 class Server(uvicorn.Server):
     """Answers requests until Ctrl-C."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket,
+    def __init__(self, app: ASGIApp, sock: socket.socket, limits: Limits,
                  on_ready: Callable[[], None]):
         # The simplest implementations, without features that are not needed.
         super().__init__(uvicorn.Config(
-            app, loop='asyncio', http='h11', ws='none', lifespan='off',
+            app, loop='asyncio', ws='none', lifespan='off',
+            http=partial(LimitedProtocol, limits),  # type: ignore[arg-type]
             log_config=None, log_level='critical', access_log=False,
             server_header=False, proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=HEADERS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS))
         self._sock, self._on_ready = sock, on_ready

@@ -143,6 +143,9 @@ class MultiObjectTracker:
         require_packages(settings)
         with DefaultScope.overwrite_default_scope('mmdet'):
             self._tracker = MODELS.build(dict(settings))
+        # Most of mmdet is imported by now.
+        from .track_memory import limit_history
+        limit_history(self._tracker)
         self._traces = Traces()
         self._frame = 0
 

@@ -7,7 +7,9 @@ import random
 import socket
 import struct
 import threading
+import time
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +20,14 @@ from mmlowformer.errors import UserError
 from mmlowformer.predict import Classification
 from mmlowformer.serve import Limits
 from mmlowformer.serve.app import create_app
-from mmlowformer.serve.limits import is_own_host
+from mmlowformer.serve.limits import is_own_host, network_of
 from mmlowformer.serve.responses import response_data
 from mmlowformer.serve.server import Server, address, is_local, listen
 
-LIMITS = Limits(megabytes=1, megapixels=1, waiting=2, seconds=2)
+LIMITS = Limits(megabytes=1, megapixels=1, waiting=2, seconds=2,
+                connections_per_address=0)
+QUICK = replace(LIMITS, seconds=1, idle_seconds=0.3, connections=4,
+                connections_per_address=2)
 
 
 class Running:
@@ -36,7 +41,7 @@ class Running:
         app = create_app(predictor, dict(checkpoint='a.pth'), limits=limits,
                          names=('localhost', 'Photos.lan'),
                          on_result=self.told.append)
-        self.server = Server(app, self.socket, ready.set)
+        self.server = Server(app, self.socket, limits, ready.set)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         assert ready.wait(10)
@@ -69,6 +74,23 @@ class Running:
         got, _, text = self.ask(body=body, **options)
         assert got == status, text
         return json.loads(text)['error']
+
+    def connect(self, address='127.0.0.1', receives=None):
+        """A connection of an address of this machine."""
+        line = socket.socket()
+        line.settimeout(20)
+        if receives:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        line.bind((address, 0))
+        line.connect(('127.0.0.1', self.port))
+        return line
+
+    def wait_until_unused(self):
+        """Until all connections are closed on the server's side, too."""
+        end = time.monotonic() + 5
+        while self.server.server_state.connections:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
     def raw(self, content):
         """Send bytes that may be anything, wait a little, and hang up."""
@@ -166,11 +188,129 @@ def test_large_files(server):
     assert '1 MB' in server.refused(413, iter([bytes(2**19)] * 3))
 
 
-def test_slow_files(server):
-    with socket.create_connection(('127.0.0.1', server.port), 20) as line:
-        line.sendall(b'POST /predict HTTP/1.1\r\nHost: localhost\r\n'
-                     b'Content-Length: 100\r\n\r\nslow')
-        assert line.recv(100).startswith(b'HTTP/1.1 408')
+POST = (b'POST /predict HTTP/1.1\r\nHost: localhost\r\n'
+        b'Content-Length: 100\r\n\r\n')
+
+
+@pytest.fixture(scope='module')
+def quick_server(server):
+    running = Running(server.predictor, QUICK)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def quick(quick_server):
+    """A server without connections that waits for fractions of a second."""
+    quick_server.wait_until_unused()
+    return quick_server
+
+
+def received(line, *parts, pause=0.05):
+    """Send parts slowly, until the server answers or hangs up."""
+    line.settimeout(pause)
+    for part in parts:
+        try:
+            line.sendall(part)
+            return line.recv(1 << 16)
+        except TimeoutError:
+            pass
+        except OSError:
+            return b''
+    line.settimeout(20)
+    return line.recv(1 << 16)
+
+
+def test_silent_connections_are_closed(quick, photo):
+    """While they are open, other clients are served."""
+    silent = [quick.connect(f'127.0.0.{number}') for number in (2, 2, 3)]
+    start = time.monotonic()
+    assert quick.found(photo)['objects']
+    for line in silent:
+        with line:
+            assert line.recv(1) == b''
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(('sent', 'answer'), [
+    ([b'G'] * 100, b''), ([b'\r\n'] * 100, b'HTTP/1.1 400'),
+    ([POST], b'HTTP/1.1 408'), ([POST, *[b'a'] * 99], b'HTTP/1.1 408')],
+    ids=['header', 'blank lines', 'silent body', 'slow body'])
+def test_slow_clients(quick, sent, answer):
+    with quick.connect() as line:
+        start = time.monotonic()
+        assert received(line, *sent)[:12] == answer
+        assert time.monotonic() - start < 4
+        # What follows is not waited for, either.
+        while received(line, *[b'a'] * 100):
+            pass
+        assert time.monotonic() - start < 8
+
+
+def test_a_second_header_may_not_be_slow(quick):
+    with quick.connect() as line:
+        for _ in range(2):
+            line.sendall(b'GET /model HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            answer = b''
+            while not answer.endswith(b'}'):
+                answer += line.recv(1 << 16)
+        assert received(line, *[b'G'] * 100) == b''
+
+
+def test_the_rest_of_a_refused_file_is_not_waited_for(quick):
+    with quick.connect() as line:
+        line.sendall(POST.replace(b'100', b'9' * 9))
+        assert line.recv(1 << 16).startswith(b'HTTP/1.1 413')
+        start = time.monotonic()
+        while received(line, *[b'a'] * 100):
+            pass
+        assert time.monotonic() - start < 3
+
+
+def test_responses_that_nobody_takes(server):
+    running = Running(server.predictor, QUICK)
+    # Accepted connections inherit it.
+    running.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    try:
+        with running.connect(receives=1) as line:
+            line.sendall(b'GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            time.sleep(0.5)
+            assert running.server.server_state.connections
+            running.wait_until_unused()
+    finally:
+        running.stop()
+
+
+def test_few_connections_of_one_address(quick, photo):
+    with quick.connect('127.0.0.4'), quick.connect('127.0.0.4'):
+        with quick.connect('127.0.0.4') as third:
+            said = third.recv(1 << 16)
+            assert said.startswith(b'HTTP/1.1 503')
+            assert b'--max-connections-per-address' in said
+        assert quick.found(photo)
+        with quick.connect('127.0.0.5'), quick.connect('127.0.0.6'), \
+                quick.connect('127.0.0.7') as fifth:
+            assert b'too many connections' in fifth.recv(1 << 16)
+    quick.wait_until_unused()
+    assert quick.found(photo)
+
+
+def test_an_address_gets_half_of_the_places(quick, photo):
+    with quick.connect('127.0.0.8') as slow:
+        slow.sendall(POST)
+        with quick.connect('127.0.0.8') as line:
+            line.sendall(POST)
+            assert line.recv(1 << 16).startswith(b'HTTP/1.1 503')
+        assert quick.found(photo)
+
+
+@pytest.mark.parametrize(('one', 'other', 'same'), [
+    ('10.0.0.1', '10.0.0.2', False), ('10.0.0.1', '10.0.0.1', True),
+    ('2001:db8::1', '2001:db8::ffff:1', True),
+    ('2001:db8::1', '2001:db8:0:1::1', False),
+    ('fe80::1%eth0', 'fe80::2%eth0', True)])
+def test_networks(one, other, same):
+    assert (network_of((one, 1)) == network_of((other, 2))) == same
 
 
 @pytest.mark.parametrize('name', ['/', '/page.js', '/page.css', '/model'])
