@@ -48,7 +48,9 @@ help:
 	@echo '               (test-quick: a minute of them; test-slow: the rest)'
 	@echo 'make lint      run ruff, and mypy for types'
 	@echo 'make docs      build the site of the docs, in build/docs'
-	@echo 'make setup     create .venv (done by all of the above)'
+	@echo 'make setup     create .venv (done by all of the above); make'
+	@echo '               setup-tests also installs what exports, trackers'
+	@echo '               of many objects and the tests need'
 	@echo '               STACK=onedl, with any of these: with the maintained'
 	@echo '               forks of OpenMMLab, in .venv-onedl'
 
