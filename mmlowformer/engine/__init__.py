@@ -2,7 +2,10 @@
 
 A tool loads only the modules of the names that it uses.
 """
-from ..utils.imports import lazy_names
+from ..utils.imports import lazy_names, provide_find_loader
+
+# Each tool imports this package, and so do the tool's spawned workers.
+provide_find_loader()
 
 __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility': 'check_fits fitting_state_dict',
