@@ -123,8 +123,9 @@ class Writer:
         try:
             yield add
         finally:
+            # In order, also if a task before it fails.
+            self._waiting.append(self._pool.submit(copy.close))
             self.wait()
-            copy.close()
         self.later(self._add_line, line_of(
             position, frames=frames, file_name=name))
 
