@@ -4,7 +4,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
+
+from PIL.Image import registered_extensions
 
 from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError, first_line
@@ -17,6 +20,16 @@ from .video import VideoWriter
 
 class UnwritableError(UserError):
     """A full disk, or a folder that cannot be written: the run ends."""
+
+
+class _Stream(BufferedWriter):
+    """A file that Pillow lets Python write.
+
+    It ignores that a full disk takes only a part of what it writes itself.
+    """
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation
 
 
 class CocoIdMapper:
@@ -163,7 +176,8 @@ class Writer:
         file = self.folder / kind / short_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = self.lines.with_suffix(f'.part{file.suffix}')
-        picture.save(part)
+        with _Stream(FileIO(part, 'w')) as stream:
+            picture.save(stream, registered_extensions()[part.suffix.lower()])
         os.replace(part, file)
         self.written[kind] += 1
 
@@ -174,7 +188,7 @@ class Writer:
                           image_id=image_id)) for record in result.json()]))
 
     def _add_line(self, line: bytes) -> None:
-        end = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
         try:
             while line:
                 # A full disk takes a part before it raises an error.
