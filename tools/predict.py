@@ -103,13 +103,17 @@ class Run:
                                                   positions)):
                 position = positions[item.position]
                 try:
-                    result, name = item.get(), names[position]
-                    self.writer.add(position, name, result, files[position])
-                    self.done += 1
-                    show(name, result.line())
+                    self._add(position, names[position], files[position],
+                              item.get())
                 except UserError as error:
                     self._skip(error)
                 step(speed)
+                del item  # The next scene needs its memory.
+
+    def _add(self, position: int, name: str, file: str, result) -> None:
+        self.writer.add(position, name, result, file)
+        self.done += 1
+        show(name, result.line())
 
     def videos(self, sources: list[str], first: int) -> None:
         names = predict.video_names(sources)
@@ -251,7 +255,8 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
                              'are done')
         run = Run(predictor, predict.Writer(
             folder.lines, ids, folder.path, pictures=not args.no_pictures,
-            crops=args.save_crops, ahead=args.batch_size + 1),
+            crops=args.save_crops,  # Scenes do not wait: they fill the memory.
+            ahead=0 if args.tile_size else args.batch_size + 1),
             folder, processes)
         with engine.exit_on_interrupt(lambda: (
                 f'Interrupted: {run.done} done, in {folder.results}.')), \

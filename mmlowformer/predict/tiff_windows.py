@@ -63,8 +63,8 @@ class TiffWindows:
                 bands = self._file.read(window=window)
             except (rasterio.errors.RasterioError, ValueError) as error:
                 raise UserError(
-                    f'image {self.path} cannot be decoded: it is damaged '
-                    f'({first_line(error.__cause__ or error)})') from error
+                    f'image {self.path} cannot be decoded: '
+                    f'{first_line(error.__cause__ or error)}') from error
         if bands.dtype == np.uint16:
             # As libtiff, and so OpenCV, rounds colors, but not gray.
             bands = ((bands.astype(np.uint32) + 128) // 257 if len(bands) > 1
@@ -83,10 +83,16 @@ def open_tiff(path: str) -> TiffWindows | None:
     if tags is None or not _is_plain(tags):
         return None
     shape = (tags[HEIGHT], tags[WIDTH], 3)
-    if not find_spec('rasterio') and shape[0] * shape[1] <= OPENCV_PIXELS:
+    fits_opencv = shape[0] * shape[1] <= OPENCV_PIXELS
+    if fits_opencv and not find_spec('rasterio'):
         return None
     image = TiffWindows(path, shape)
-    image[:1, :1]  # Errors of the header are raised here.
+    try:
+        image[:1, :1]
+    except UserError:
+        if fits_opencv:
+            return None  # It may decode the file.
+        raise
     return image
 
 

@@ -101,12 +101,34 @@ def test_other_files_are_decoded_at_once(tmp_path):
     assert [open_tiff(file) for file in files] == [None] * len(files)
 
 
+def test_pyramids_have_their_full_resolution(scene):
+    expected = np.asarray(open_tiff(scene))
+    with rasterio.open(scene, 'r+') as file:
+        file.build_overviews([2, 4])
+    np.testing.assert_array_equal(open_tiff(scene), expected)
+
+
 def test_a_torn_file_is_named(tmp_path):
     path = tmp_path / 'torn.tif'
     write(path, SMOOTH)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(UserError, match=r'torn\.tif .* damaged'):
+    with pytest.raises(UserError, match=r'torn\.tif cannot be decoded'):
         np.asarray(open_tiff(str(path)))
+
+
+def test_a_file_that_gdal_cannot_open(tmp_path, monkeypatch):
+    """The decoder may, unless the image is too large for it."""
+    path = tmp_path / 'torn.tif'
+    write(path, SMOOTH, compress='deflate')
+    header = path.read_bytes()
+    path.write_bytes(header.replace(
+        (259).to_bytes(2, 'little') + b'\x03\0\x01\0\0\0\x08\0',
+        (259).to_bytes(2, 'little') + b'\x03\0\x01\0\0\0\x99\x99'))
+    assert path.read_bytes() != header
+    assert open_tiff(str(path)) is None
+    monkeypatch.setattr(tiff_windows, 'OPENCV_PIXELS', 0)
+    with pytest.raises(UserError, match=r'torn\.tif cannot be decoded'):
+        open_tiff(str(path))
 
 
 def test_without_rasterio(scene, monkeypatch):
