@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import threading
+import weakref
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.predict import writer as writing
+from mmlowformer.predict.pipeline import Pipeline
 
 from ..helpers import PREDICT, ROOT
 
@@ -175,13 +177,32 @@ def test_drawing_goes_on_meanwhile(tmp_path):
 
     with writing.Writer(tmp_path / 'lines', writing.CocoIdMapper(),
                         ahead=3) as writer:
-        for number in range(4):
+        for number in range(3):
             writer.later(draw, number)
         assert not done
         threading.Timer(0.1, go.set).start()
-        writer.later(draw, 4)
+        writer.later(draw, 3)
         assert done
-    assert done == list(range(5))
+    assert done == list(range(4))
+
+
+def test_a_scene_is_written_before_the_next_is_read(
+        run_here, segmentor, photos, tmp_path, monkeypatch):
+    """Each fills the memory; also nothing else remembers it."""
+    scenes = []
+
+    def open_scene(self, *arguments):
+        assert not any(image() is not None for image in scenes)
+        scene = opened(self, *arguments)
+        scenes.append(weakref.ref(scene.image))
+        return scene
+
+    opened = Pipeline.open_scene
+    monkeypatch.setattr(Pipeline, 'open_scene', open_scene)
+    result = run_here(PREDICT, segmentor, *photos[:3], '--out', 'out',
+                      '--tile-size', 64, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert len(scenes) == len(list((tmp_path / 'out/masks').iterdir())) == 3
 
 
 def odd_images(folder, photo):
