@@ -333,6 +333,16 @@ class TrackSummary:
                 f'second in the model; {text}.')
 
 
+def check_json(args: argparse.Namespace) -> None:
+    """Replace nothing but the list of the run that is resumed."""
+    if os.path.basename(args.json) in predict.FILES:
+        raise UserError(f'--json {args.json} has the name of a file of the '
+                        'run: choose another name')
+    if not (args.resume and any(os.path.lexists(os.path.join(args.out, name))
+                                for name in predict.FILES)):
+        engine.check_new(args.json)
+
+
 def main() -> None:
     args = parse_args()
     engine.enable_safe_loading(os.environ)
@@ -341,8 +351,8 @@ def main() -> None:
         if args.resume and not args.out:
             raise UserError('--resume needs the folder of the run: name it '
                             'with --out')
-        if args.json and not args.resume:
-            engine.check_new(args.json)
+        if args.json:
+            check_json(args)
         engine.print_compile_note(args)
         if args.track or args.box or args.detector:
             track(args)

@@ -17,10 +17,12 @@ from ..utils.files import atomic_write, replace_text, write_errors
 RUN = 'run.json'
 # A line for each image or frame; the same in COCO's format.
 LINES, RECORDS = 'predictions.jsonl', 'predictions.json'
+FILES = (RUN, LINES)
 # Bytes of lines up to which both are written.
 SMALL = 10 ** 8
 # The beginning of a line.
-START = re.compile(rb'{"input": (\d+), (?:"(frames?)": (\d+), )?')
+START = re.compile(
+    rb'{"input": ([1-9]\d{0,14}), (?:"(frames?)": (\d{1,15}), )?')
 # In place of a frame's number, for the line that ends a video.
 END = 2 ** 62
 
