@@ -8,7 +8,7 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.predict import CocoIdMapper, Writer, claim_folder
-from mmlowformer.predict.results_folder import line_of, merge, write_coco
+from mmlowformer.predict.result_lines import line_of, merge, write_coco
 from mmlowformer.runtime.results import Detections
 
 SETTINGS = dict(checkpoint='abc', score_thr=0.5, tile_size=None)

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -82,39 +83,47 @@ def frames_of(video):
     return count
 
 
+def run(command, processes, cwd, moment=None, seconds=0.):
+    """Run processes, or kill each at a random moment; how many were killed."""
+    shards = [('--shard', f'{number}/{processes}') for number in
+              range(1, 1 + processes)] if processes > 1 else [()]
+    started = [start(*command, *shard, cwd=cwd) for shard in shards]
+    for process in started:
+        if moment:
+            process.join(moment.uniform(0.2, 1) * seconds)
+            process.kill()
+        process.join()
+    codes = [process.exitcode for process in started]
+    assert set(codes) <= {0, -signal.SIGKILL}
+    return len(codes) - codes.count(0)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 3])
 @pytest.mark.parametrize(('task', 'source', 'options'), [
     ('boxes', 'images', ['-r', '--save-crops']),
     ('masks', 'images', ['-r', '--batch-size', 2]),
     ('boxes', 'videos', []),
     ('masks', 'scenes', ['--tile-size', 128])])
 def test_kills_lose_and_repeat_nothing(inputs, networks, tmp_path, task,
-                                       source, options):
-    command = (networks / task / 'network.pth', inputs / source, '--config',
-               networks / task / 'network.py', '--device', 'cpu', *options)
+                                       source, options, processes):
+    command = [networks / task / 'network.pth', inputs / source, '--config',
+               networks / task / 'network.py', '--device', 'cpu', *options,
+               '--resume', '--out']
     started = time.perf_counter()
-    process = start(*command, '--out', 'whole', cwd=tmp_path)
-    process.join()
-    assert process.exitcode == 0
-    duration = time.perf_counter() - started
+    assert not run([*command, 'whole'], 1, tmp_path)
+    seconds = time.perf_counter() - started
     whole = files_in(tmp_path / 'whole')
+    lines = map(json.loads, whole[Path('predictions.jsonl')].splitlines())
+    images = [line['input'] for line in lines if 'frame' not in line]
+    assert images == list(range(1, 1 + len(images)))
     moment, kills = random.Random(0), 0
     while kills < KILLS:
-        finished = False
-        while not finished:
-            process = start(*command, '--out', 'killed', '--resume',
-                            cwd=tmp_path)
-            if kills < KILLS:
-                process.join(moment.uniform(0.2, 1) * duration)
-                process.kill()
-            process.join()
-            finished = process.exitcode == 0
-            kills += not finished
+        while kills < KILLS and (killed := run(
+                [*command, 'killed'], processes, tmp_path, moment, seconds)):
+            kills += killed
+        assert not run([*command, 'killed'], processes, tmp_path)
         assert files_in(tmp_path / 'killed') == whole
         for video in (tmp_path / 'killed').rglob('*.mp4'):
             assert frames_of(video) == 20
         shutil.rmtree(tmp_path / 'killed')
-    lines = whole[Path('predictions.jsonl')].splitlines()
-    images = [line['input'] for line in map(json.loads, lines)
-              if 'frame' not in line]
-    assert images == list(range(1, 1 + len(images)))
