@@ -191,7 +191,7 @@ def print_summary(run: Run) -> None:
 def show_results(folder: predict.ResultsFolder) -> None:
     if not folder.is_merged:
         engine.show_line('Results', f'{engine.short(folder.results)}; the '
-                         'last process to end merges all')
+                         'last process to end, or --merge, merges all')
         return
     # The process that merges need not be the first.
     engine.show_line('Results', engine.short(folder.results), always=True)
@@ -376,8 +376,7 @@ def main() -> None:
         if args.resume and not args.out:
             raise UserError('--resume needs the folder of the run: name it '
                             'with --out')
-        if args.json and not args.resume:
-            engine.check_new(args.json)
+        predict.check_json_file(args)
         if args.merge:
             sys.exit(merge(args))
         predict.check_shard_options(args)

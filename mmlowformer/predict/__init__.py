@@ -4,7 +4,7 @@ from ..utils.imports import lazy_names
 __getattr__ = lazy_names(__name__, {
     '..runtime.results': 'Classification Detections Result Segmentation',
     '.arguments': 'add_model_arguments add_trust_argument build_predictor '
-                  'check_shard_options run_settings',
+                  'check_json_file check_shard_options run_settings',
     '.file_names': 'copy_name distinct_names picture_name short_names '
                    'video_names',
     '.inputs': 'Inputs collect_inputs',

@@ -11,7 +11,9 @@ from ..deployment.arguments import add_deploy_arguments, deploy_settings
 from ..errors import UserError
 from ..runtime.model_spec import FILE, is_exported, sha256
 from ..utils.arguments import rename_option
+from ..utils.files import check_new
 from .predictor import Predictor
+from .results_folder import LINES, RUN
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +80,17 @@ def check_shard_options(args: argparse.Namespace) -> None:
     if '-' in args.inputs:
         raise UserError(f'{option}: each process reads all inputs; write '
                         'those of the standard input to a file')
+
+
+def check_json_file(args: argparse.Namespace) -> None:
+    """Replace nothing but the list of the run that is resumed."""
+    if not args.json:
+        return
+    if os.path.basename(args.json) in (RUN, LINES):
+        raise UserError(f'--json {args.json} has the name of a file of the '
+                        'run: choose another name')
+    if not args.resume or not os.path.exists(os.path.join(args.out, RUN)):
+        check_new(args.json)
 
 
 def run_settings(args: argparse.Namespace, inputs: Iterable[str],

@@ -11,7 +11,8 @@ from ..errors import UserError
 from ..utils.files import atomic_write
 
 # The beginning of a line.
-START = re.compile(rb'{"input": (\d+), (?:"(frames?)": (\d+), )?')
+START = re.compile(
+    rb'{"input": ([1-9]\d{0,14}), (?:"(frames?)": (\d{1,15}), )?')
 # In place of a frame's number, for the line that ends a video.
 END = 2 ** 62
 

@@ -111,9 +111,10 @@ def test_other_settings_are_refused(tmp_path):
             tmp_path, SETTINGS | {name: value})
     (tmp_path / 'run.json').write_text('[')
     assert 'run.json is damaged' in refused(tmp_path)
-    (tmp_path / 'predictions.jsonl').write_text('{}\n')
     (tmp_path / 'run.json').write_text(json.dumps(SETTINGS))
-    assert 'line 1 is damaged' in refused(tmp_path)
+    for line in ('{}', '{"input": 0, ', '{"input": 1%s, ' % ('0' * 30)):
+        (tmp_path / 'predictions.jsonl').write_text(f'{line}\n')
+        assert 'line 1 is damaged' in refused(tmp_path)
 
 
 def test_only_one_process_writes(tmp_path):
