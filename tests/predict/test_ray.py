@@ -1,4 +1,7 @@
-"""The snippet for Ray Data in docs/scale.md; ``make test-slow`` installs Ray."""
+"""The program for Ray Data in docs/scale.md.
+
+``make test-slow`` installs Ray.
+"""
 import json
 import os
 import re

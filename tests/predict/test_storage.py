@@ -2,46 +2,48 @@
 import functools
 import http.server
 import os
+import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine import fileio
 
 from mmlowformer.errors import UserError
 
-from ..helpers import PREDICT
+from ..helpers import PREDICT, ROOT
 from .test_predictor import same
 
 
 @pytest.fixture
-def storage():
-    """A storage by the name of an MMEngine backend: ``mem://``."""
-    contents = {}
-
-    class MemoryBackend(fileio.backends.LocalBackend):
-
-        def get(self, filepath):
-            return contents[filepath]
-
-    fileio.register_backend('mem', MemoryBackend, prefixes='mem')
-    yield contents
-    fileio.backends.registry_utils.backends.pop('mem')
-    fileio.backends.registry_utils.prefix_to_backends.pop('mem')
+def storage(find_boxes, photos):
+    """The contents of the storage of docs/scale.md, ``mine://``."""
+    page = (ROOT / 'docs/scale.md').read_text(encoding='utf-8')
+    snippet, = re.findall(r'```python\n(from mmengine.*?)```', page, re.S)
+    contents = {'mine://bucket/a.jpg': Path(photos[0]).read_bytes()}
+    try:
+        exec(snippet, dict(predictor=find_boxes, my_client=SimpleNamespace(
+            download=contents.__getitem__)))
+        yield contents
+    finally:
+        registered = fileio.backends.registry_utils
+        registered.backends.pop('mine')
+        registered.prefix_to_backends.pop('mine')
 
 
 def test_images_of_a_storage(run_here, detector, find_boxes, photos, storage,
                              tmp_path):
-    urls = [f'mem://bucket/{os.path.basename(photo)}' for photo in photos]
+    urls = [f'mine://bucket/{os.path.basename(photo)}' for photo in photos]
     for url, photo in zip(urls, photos):
         storage[url] = Path(photo).read_bytes()
     same(find_boxes(urls[0]), find_boxes(photos[0]))
-    with pytest.raises(UserError, match=r'mem://bucket/gone.jpg cannot be'):
-        find_boxes('mem://bucket/gone.jpg')
+    with pytest.raises(UserError, match=r'mine://bucket/gone.jpg cannot be'):
+        find_boxes('mine://bucket/gone.jpg')
     with pytest.raises(UserError, match='image none://a.jpg cannot be read'):
         find_boxes('none://a.jpg')
     (tmp_path / 'list.txt').write_text('\n'.join(
-        [*urls, 'mem://bucket/gone.jpg']))
+        [*urls, 'mine://bucket/gone.jpg']))
     result = run_here(PREDICT, detector, 'list.txt', cwd=tmp_path)
     assert result.returncode == 1
     assert '4 of 5 done' in result.stdout
