@@ -10,7 +10,7 @@ __getattr__ = lazy_names(__name__, {
     '.inputs': 'Inputs collect_inputs',
     '.predictor': 'Predictor StreamItem',
     '.results': 'RetrievalResult',
-    '.results_folder': 'ResultsFolder claim_folder',
+    '.results_folder': 'LineFile ResultsFolder claim_folder',
     '.trained_model': 'load_model',
     '.video': 'VideoReader',
     '.writer': 'CocoIdMapper UnwritableError Writer',

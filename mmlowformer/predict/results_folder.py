@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import FileIO
 from itertools import count
 from pathlib import Path
 
@@ -142,6 +143,30 @@ def _compare(run: Path, settings: dict) -> None:
             f'--resume: {run.parent} was predicted with another {key} '
             f'({shown(old.get(key))} instead of {shown(settings[key])}): '
             'name the same, or choose another folder with --out')
+
+
+class LineFile:
+    """A file whose lines are whole, also if the disk is full."""
+
+    def __init__(self, path: Path, mode: str = 'ab'):
+        with write_errors(path):
+            # Without a buffer, a line is in the file once it is written.
+            self._file = FileIO(path, mode)
+
+    def add(self, line: bytes) -> None:
+        """Append a line."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                # A full disk takes a part before it raises an error.
+                line = line[self._file.write(line):]
+        except OSError:
+            self._file.truncate(end)
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def line_of(position: int, *, frame: int | None = None,
