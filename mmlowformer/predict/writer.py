@@ -13,7 +13,7 @@ from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError, first_line
 from ..runtime.results import Detections, Result, Segmentation
 from .file_names import copy_name, file_name, picture_name, short_path
-from .results_folder import LineFile, line_of
+from .result_lines import LineFile, line_of
 from .video import VideoWriter
 
 
@@ -76,9 +76,10 @@ class Writer:
     The line of an image is appended when its pictures are complete.
     """
 
-    def __init__(self, lines: Path, ids: CocoIdMapper, *,
+    def __init__(self, lines: Path, ids: CocoIdMapper,
+                 folder: Path | None = None, *,
                  pictures: bool = True, crops: bool = False, ahead: int = 2):
-        self.lines, self.ids, self.folder = lines, ids, lines.parent
+        self.lines, self.ids, self.folder = lines, ids, folder or lines.parent
         self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
         self._pool = ThreadPoolExecutor(1)
@@ -92,7 +93,7 @@ class Writer:
         self._pool.shutdown()
         self._file.close()
         # A killed process may have left one of any format.
-        for part in self.folder.glob(f'{self.lines.stem}.part.*'):
+        for part in self.lines.parent.glob(f'{self.lines.stem}.part.*'):
             part.unlink()
         self.wait()
 

@@ -543,6 +543,21 @@ def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
     assert contents(out) == whole
 
 
+def test_no_other_file_is_replaced(run_here, error_here, detector, photos,
+                                   tmp_path):
+    command = PREDICT, detector, photos[0], '--no-pictures', '--out', 'out'
+    (tmp_path / 'mine.json').write_text('[]')
+    for option in ((), ('--resume', )):
+        assert 'mine.json exists already' in error_here(
+            *command, *option, '--json', 'mine.json', cwd=tmp_path)
+    for name in ('run.json', 'predictions.jsonl'):
+        assert f'out/{name} has the name' in error_here(
+            *command, '--json', f'out/{name}', cwd=tmp_path)
+    command = (*command, '--resume', '--json', 'list.json')
+    for _ in range(2):
+        assert run_here(*command, cwd=tmp_path).returncode == 0
+
+
 def test_only_what_failed_is_tried_again(run_here, detector, photos, tmp_path):
     (tmp_path / 'in').mkdir()
     shutil.copy(photos[0], tmp_path / 'in/a.jpg')
