@@ -187,7 +187,7 @@ def print_summary(run: Run) -> None:
 def show_results(folder: predict.ResultsFolder) -> None:
     if not folder.is_merged:
         engine.show_line('Results', f'{engine.short(folder.results)}; the '
-                         'last process to end merges all')
+                         'last process to end, or --merge, merges all')
         return
     # The process that merges need not be the first.
     engine.show_line('Results', engine.short(folder.results), always=True)
