@@ -95,36 +95,39 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
                 ) -> tuple[list[str], int]:
     """Files of a folder and its sub-folders, and the number of hidden ones."""
-    root = Path(folder)
-    names, hidden = [], 0
-    for path in _walk(root, {os.path.realpath(root)}):
-        name = path.relative_to(root)
-        if name.suffix.lower() not in suffixes or not path.is_file():
+    root, names, hidden = str(folder), [], 0
+    for name, entry in _walk(root, '', {os.path.realpath(root)}):
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix not in suffixes or not entry.is_file():
             continue
-        if any(part.startswith('.') for part in name.parts):
+        if '/.' in f'/{name}':
             hidden += 1
         else:
-            names.append(name.as_posix())
+            names.append(name)
     return sorted(names), hidden
 
 
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """Files below a folder; linked folders only once."""
+def _walk(folder: str, below: str, seen: set[str]) -> Iterator[
+        tuple[str, os.DirEntry]]:
+    """Names and entries of files; linked folders only once."""
     linked = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = folder / entry.name
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = f'{below}{entry.name}'
         if not entry.is_dir():
-            yield path
+            yield name, entry
         elif entry.is_symlink():
-            linked.append(path)
+            linked.append((name, entry))
         else:
-            seen.add(os.path.realpath(path))
-            yield from _walk(path, seen)
-    for path in linked:
-        target = os.path.realpath(path)
-        if not any(f'{target}/'.startswith(f'{known}/') for known in seen):
+            seen.add(os.path.realpath(entry.path))
+            yield from _walk(entry.path, f'{name}/', seen)
+    for name, entry in linked:
+        target = os.path.realpath(entry.path)
+        if not any(str(path) in seen for path in
+                   (target, *Path(target).parents)):
             seen.add(target)
-            yield from _walk(path, seen)
+            yield from _walk(entry.path, f'{name}/', seen)
 
 
 def has_parent_reference(name: str) -> bool:

@@ -1,0 +1,219 @@
+"""Tiles of many images, written by processes, and continued after a kill."""
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from ..errors import UserError, shown
+from .formats.annotations import AnnotatedImage, Annotation
+from .formats.image_folder import ImageFolder
+from .tiling import PART, TileSettings, slice_image, tile_stem
+
+# Settings, and then a line for each finished image.
+JOURNAL = 'tiles.jsonl'
+# Images that a process is given in advance.
+AHEAD = 4
+# A process starts in seconds, in which it could cut so many pixels.
+PIXELS_EACH = 50_000_000
+
+
+def write_tiles(annotated: Sequence[AnnotatedImage], images: ImageFolder,
+                folder: Path, settings: TileSettings, journal: 'Journal',
+                workers: int | None, step: Callable[[], None]
+                ) -> list[AnnotatedImage]:
+    """Write the tiles of images that the journal does not hold yet.
+
+    By default there are as many processes as CPUs, if that is worth it.
+    """
+    check_stems(annotated)
+    left = []
+    for image in annotated:
+        if image.name in journal.done:
+            step()
+        else:
+            left.append((image, images.path(image.name)))
+    work = partial(slice_image, folder=folder, settings=settings)
+    try:
+        with closing(in_processes(
+                work, left, workers or _worthwhile(left))) as finished:
+            for image, tiles in finished:
+                journal.add(image.name, tiles)
+                step()
+    except BaseException:
+        remove_unfinished(folder)
+        raise
+    return [tile for image in annotated for tile in journal.done[image.name]]
+
+
+def _worthwhile(tasks: Sequence[tuple[AnnotatedImage, str]]) -> int:
+    pixels = sum(image.width * image.height for image, _ in tasks)
+    # Only Linux tells which CPUs this process may use.
+    allowed = getattr(os, 'sched_getaffinity', lambda _: range(
+        os.cpu_count() or 1))
+    return min(len(allowed(0)), pixels // PIXELS_EACH)
+
+
+def check_stems(annotated: Sequence[AnnotatedImage]) -> None:
+    """Make sure that no two images have tiles of the same names."""
+    known: dict[tuple[str, str], str] = {}
+    for image in annotated:
+        other = known.setdefault(tile_stem(image.name), image.name)
+        if other != image.name:
+            raise UserError(
+                f'tiles of {shown(other)} and {shown(image.name)} would have '
+                'the same names: rename one of the images')
+
+
+class Journal:
+    """The tiles of finished images, in a file that survives a kill.
+
+    Attributes:
+        done (dict[str, list[AnnotatedImage]]): Tiles by the names of images.
+    """
+
+    def __init__(self, path: Path, settings: dict, *, resume: bool):
+        self.done: dict[str, list[AnnotatedImage]] = {}
+        # Tuples become lists, as in a file.
+        settings = json.loads(json.dumps(settings))
+        if resume and path.exists():
+            self._read(path, settings)
+            self._file = path.open('a', encoding='utf-8')
+        else:
+            self._file = path.open('x', encoding='utf-8')
+            self._append(settings)
+
+    def __enter__(self) -> 'Journal':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def add(self, name: str, tiles: list[AnnotatedImage]) -> None:
+        """Add an image whose tiles are complete."""
+        self.done[name] = tiles
+        self._append([name, tiles])
+
+    def _append(self, content: object) -> None:
+        self._file.write(json.dumps(content) + '\n')
+        self._file.flush()
+
+    def _read(self, path: Path, settings: dict) -> None:
+        whole = 0
+        with path.open('rb') as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b'\n'):
+                    break  # The process was killed while it wrote.
+                try:
+                    content = json.loads(line)
+                    if number > 1:
+                        self.done[content[0]] = list(map(_tile, content[1]))
+                except (LookupError, TypeError, ValueError) as error:
+                    raise UserError(f'{path}, line {number} is damaged: '
+                                    'choose another folder with --out'
+                                    ) from error
+                if number == 1:
+                    _compare(content, settings, path)
+                whole += len(line)
+        os.truncate(path, whole)
+
+
+def _tile(record: list) -> AnnotatedImage:
+    name, width, height, annotations, extra = record
+    return AnnotatedImage(name, width, height, [
+        Annotation(label, tuple(box), *rest)
+        for label, box, *rest in annotations], extra)
+
+
+def _compare(old: object, new: dict, path: Path) -> None:
+    if old == new:
+        return
+    old = old if isinstance(old, dict) else {}
+    key = next((key for key in new if old.get(key) != new[key]), 'version')
+    raise UserError(
+        f'--resume: {path.parent} was made with another {key} '
+        f'({shown(old.get(key), 40)} instead of {shown(new.get(key), 40)}): '
+        'name the same, or choose another folder with --out')
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing."""
+    for path in folder.rglob(f'*{PART}'):
+        path.unlink(missing_ok=True)
+
+
+def in_processes(work: Callable, tasks: Sequence[tuple], workers: int
+                 ) -> Generator[tuple, None, None]:
+    """Yield the first argument and the result of each task, in order.
+
+    A single process is this one.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            yield task[0], work(*task)
+        return
+    running: deque[tuple[object, Future]] = deque()
+    with _pool(workers) as pool:
+        for task in tasks:
+            with _blocked_interrupt():
+                running.append((task[0], pool.submit(work, *task)))
+            if len(running) >= AHEAD * workers:
+                first, future = running.popleft()
+                yield first, future.result()
+        for first, future in running:
+            yield first, future.result()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """New processes, as threads and libraries of this one cannot be forked."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context('spawn'), _end_with_parent)
+    try:
+        yield pool
+    except BaseException as error:
+        # They would finish their images first.
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                'a process has been killed, perhaps as the memory is full: '
+                'continue with --resume and fewer --workers') from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _blocked_interrupt() -> Iterator[None]:
+    """Processes that start inside never see the terminal's Ctrl-C."""
+    # Windows has no signal masks.
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent is killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
