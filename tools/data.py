@@ -215,7 +215,8 @@ def tile(args: argparse.Namespace) -> None:
         shutil.rmtree(folder)
         raise
     engine.write_json(folder / datasets.TILES, content)
-    (folder / datasets.JOURNAL).unlink()
+    for name in (datasets.JOURNAL, datasets.LOCK):
+        (folder / name).unlink(missing_ok=True)
     show_line('Originals', f'{len(annotated)}')
     describe(content, 0)
     show_line('Written', f'{folder / datasets.TILES}, and images beside it')
@@ -224,13 +225,15 @@ def tile(args: argparse.Namespace) -> None:
 
 def check_tile_folder(folder: Path, *, resume: bool) -> bool:
     """Whether all tiles are there."""
-    if not (folder / datasets.JOURNAL).is_file():
-        if resume and (folder / datasets.TILES).is_file():
-            return True
+    names = {path.name for path in folder.glob('*')} - {datasets.LOCK}
+    if datasets.JOURNAL in names:
+        if not resume:
+            raise UserError(f'{folder} holds the tiles of an interrupted '
+                            'command: continue it with --resume, or delete it')
+    elif resume and datasets.TILES in names:
+        return True
+    elif names or not folder.is_dir():
         engine.check_new_folder(folder)
-    elif not resume:
-        raise UserError(f'{folder} holds the tiles of an interrupted command: '
-                        'continue it with --resume, or delete it')
     return False
 
 
@@ -241,16 +244,14 @@ def write_tiles(args: argparse.Namespace, annotated: list,
         args.seed)
     state = os.stat(args.source)
     with (engine.write_errors(folder / 'images'),
-          datasets.Journal(
-              folder / datasets.JOURNAL, dict(
-                  settings._asdict(), source=[state.st_size,
-                                              state.st_mtime_ns]),
+          datasets.open_journal(
+              folder, dict(settings._asdict(), source=[
+                  state.st_size, state.st_mtime_ns]),
               resume=args.resume) as journal,
           engine.exit_on_interrupt(lambda: (
               f'Interrupted: {len(journal.done)} of {len(annotated)} images '
               f'done, in {folder}. Continue with --resume.')),
           engine.counting_bar('Images', len(annotated)) as step):
-        datasets.remove_unfinished(folder)
         return datasets.write_tiles(
             annotated, images, folder / 'images', settings, journal,
             args.workers, step)

@@ -7,7 +7,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from itertools import chain, count
 from pathlib import Path
 
@@ -17,8 +19,6 @@ from mmengine.device import get_device
 
 from mmlowformer import engine, predict, tracking
 from mmlowformer.engine import UserError
-
-Track = list[tracking.SOTResult] | list[tracking.MOTResult]
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +33,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
                         'predictions, or predictions-2 and so on)')
+    parser.add_argument('--resume', action='store_true',
+                        help='continue the run in the folder of --out, with '
+                        'the same inputs and settings; starts one if the '
+                        'folder has none')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='include sub-folders')
     parser.add_argument('--profile', action='store_true',
@@ -41,9 +45,10 @@ def parse_args() -> argparse.Namespace:
     engine.rename_option(parser, '--stages', '--profile')
     parser.add_argument('--save-crops', action='store_true',
                         help='write the content of each box as a picture')
-    parser.add_argument('--json', nargs='?', metavar='FILE',
-                        help='new file of the results (default: '
-                        'predictions.json in DIR)')
+    parser.add_argument('--json', nargs='?', const='', metavar='FILE',
+                        help='file of all results in one list (default: '
+                        'predictions.json in DIR, for up to 100 MB, or for '
+                        'any number without FILE)')
     parser.add_argument('--no-pictures', action='store_true',
                         help='write no pictures and videos')
     parser.add_argument('--ann-file', metavar='F',
@@ -68,52 +73,70 @@ def parse_args() -> argparse.Namespace:
 class Run:
     """Predicts images and videos, and counts them."""
 
-    def __init__(self, predictor: predict.Predictor, writer: predict.Writer):
+    def __init__(self, predictor: predict.Predictor, writer: predict.Writer,
+                 earlier: AbstractSet[int] = frozenset()):
         self.predictor, self.writer = predictor, writer
+        self.earlier = earlier  # Inputs that are done.
         self.done = self.failed = self.frames = 0
         self.started = time.perf_counter()
 
     def images(self, paths: list[str]) -> None:
         names = predict.short_names(paths)
-        with engine.counting_bar('Images', len(paths)) as step:
-            for item in self.predictor.stream(paths):
+        files = predict.distinct_names(names, predict.picture_name)
+        positions = [position for position in range(len(paths))
+                     if position not in self.earlier]
+        with engine.counting_bar('Images', len(positions)) as step:
+            for item in self.predictor.stream(map(paths.__getitem__,
+                                                  positions)):
+                position = positions[item.position]
                 try:
-                    result, name = item.get(), names[item.position]
-                    self.writer.add(item.position, name, result)
+                    result, name = item.get(), names[position]
+                    self.writer.add(position, name, result, files[position])
                     self.done += 1
                     show(name, result.line())
                 except UserError as error:
                     self._skip(error)
                 step()
 
-    def video(self, source: str, name: str, position: int) -> None:
+    def videos(self, sources: list[str], first: int) -> None:
+        names = predict.video_names(sources)
+        files = predict.distinct_names(names, predict.copy_name)
+        for position, (source, name, file) in enumerate(
+                zip(sources, names, files), first):
+            if position not in self.earlier:
+                self.video(source, name, position, file)
+
+    def video(self, source: str, name: str, position: int, file: str) -> None:
         try:
             video = predict.VideoReader(source)
             started = time.perf_counter()
             try:
-                self._frames(video, name, position)
+                self._frames(video, name, position, file)
             finally:
                 rate = video.frames / (time.perf_counter() - started)
                 show(name, f'{engine.counted(video.frames, "frame")}, '
                      f'{rate:.1f} per second')
-            if truncated := truncation(source, video.frames, video.total):
-                raise UserError(f'{truncated}; the results until then are '
-                                'kept')
             self.done += 1
         except UserError as error:
             self._skip(error)
 
-    def _frames(self, video: predict.VideoReader, name: str, position: int
-                ) -> None:
+    def _frames(self, video: predict.VideoReader, name: str, position: int,
+                file: str) -> None:
         names = (f'{name}, frame {number}' for number in count(1))
-        with (self.writer.video(name, video.fps, position) as add,
+        with (self.writer.video(name, video.fps, position, file) as add,
               engine.counting_bar(name, video.total) as step):
             for item in self.predictor.stream(video, names):
                 add(item.position, item.get())
                 self.frames += 1
                 step()
+            if truncated := truncation(video.source, video.frames,
+                                       video.total):
+                raise UserError(f'{truncated}; the results until then are '
+                                'kept')
 
     def _skip(self, error: UserError) -> None:
+        if isinstance(error, predict.UnwritableError):
+            raise error
         self.failed += 1
         engine.show(engine.wrapped(f'Skipped: {error}', '  '), 'red')
 
@@ -147,14 +170,21 @@ def print_summary(run: Run) -> None:
     for kind, number in sorted(writer.written.items()):
         engine.show_line(kind.capitalize(), f'{number} in '
                          f'{engine.short(writer.folder / kind)}')
-    engine.show_line('Results', engine.short(writer.file))
 
 
-def build_writer(args: argparse.Namespace, ids: predict.CocoIdMapper,
-                 **options) -> predict.Writer:
-    return predict.Writer(
-        predict.output_folder(args.out, 'predictions'), ids, args.json,
-        pictures=not args.no_pictures, **options)
+def show_results(folder: predict.ResultsFolder) -> None:
+    engine.show_line('Results', engine.short(folder.results))
+    if folder.results == folder.lines:
+        engine.show_line('Note', 'to write them as one list, in COCO\'s '
+                         'format, add --resume --json')
+
+
+def claim_folder(args: argparse.Namespace, inputs: Iterable[str]
+                 ) -> AbstractContextManager[predict.ResultsFolder]:
+    settings = predict.run_settings(args, inputs, (
+        'no_pictures', 'save_crops', 'track', 'box', 'detector'))
+    return predict.claim_folder(args.out, 'predictions', settings,
+                                resume=args.resume)
 
 
 def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
@@ -166,17 +196,21 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:
         engine.warn(note)
-    writer = build_writer(args, ids, crops=args.save_crops,
-                          ahead=args.batch_size + 1)
-    run = Run(predictor, writer)
-    with engine.exit_on_interrupt(lambda: (
-            f'Interrupted: {run.done} done, in {writer.file}.')), writer:
-        if inputs.images:
-            run.images(inputs.images)
-        for position, (source, name) in enumerate(
-                zip(inputs.videos, predict.video_names(inputs.videos)),
-                len(inputs.images)):
-            run.video(source, name, position)
+    with claim_folder(args, chain(inputs.images, inputs.videos)) as folder:
+        if folder.done:
+            engine.show_line('Resumed', f'{len(folder.done)} of the inputs '
+                             'are done')
+        run = Run(predictor, predict.Writer(
+            folder.lines, ids, pictures=not args.no_pictures,
+            crops=args.save_crops, ahead=args.batch_size + 1), folder.done)
+        with engine.exit_on_interrupt(lambda: (
+                f'Interrupted: {run.done} done, in {folder.results}.')), \
+                folder.finishing(args.json), run.writer:
+            if inputs.images:
+                run.images(inputs.images)
+            run.videos(inputs.videos, len(inputs.images))
+        print_summary(run)
+        show_results(folder)
     return run, inputs
 
 
@@ -238,53 +272,65 @@ def track(args: argparse.Namespace) -> None:
         args, frames, name)
     # Errors in the first frame are raised before anything is written.
     results = chain([next(results)], results)
-    writer = build_writer(args, predict.CocoIdMapper())
-    file = writer.folder / (
-        tracking.TRACKS if args.track else tracking.BOXES)
-    steps = write_track(writer, results, name, frames, file)
-    describe_track(steps)
-    for label, path in (('Video', writer.folder / 'videos'),
-                        ('Tracks' if args.track else 'Boxes', file),
-                        ('Results', writer.file)):
-        if path.exists():
-            engine.show_line(label, engine.short(path))
-    if truncated := truncation(source, len(steps), frames.total):
+    with claim_folder(args, [source]) as folder:
+        writer = predict.Writer(folder.lines, predict.CocoIdMapper(),
+                                pictures=not args.no_pictures)
+        file = folder.path / (
+            tracking.TRACKS if args.track else tracking.BOXES)
+        summary = TrackSummary()
+        with engine.exit_on_interrupt(lambda: (
+                f'Interrupted: {summary.frames} frames done, in '
+                f'{folder.results}.')), \
+                folder.finishing(args.json), writer:
+            write_track(writer, results, name, frames, file, summary)
+        engine.show(f'\n{summary}')
+        for label, path in (('Video', folder.path / 'videos'),
+                            ('Tracks' if args.track else 'Boxes', file)):
+            if path.exists():
+                engine.show_line(label, engine.short(path))
+        show_results(folder)
+    if truncated := truncation(source, summary.frames, frames.total):
         engine.warn(truncated)
         sys.exit(1)
 
 
 def write_track(writer: predict.Writer, results: Iterator, name: str,
-                frames: tracking.Frames, file: Path) -> Track:
-    """Write a track, also if it is interrupted."""
-    steps: Track = []
-    with engine.exit_on_interrupt(lambda: (
-            f'Interrupted: {len(steps)} frames done, in {writer.file}.')), \
-            writer:
-        try:
-            with (writer.video(name, frames.fps) as add,
-                  engine.counting_bar(name, frames.total) as step):
-                for index, result in enumerate(results):
-                    steps.append(result.without_image())
-                    add(index, result)
-                    step()
-        finally:
-            file.write_text(''.join(
-                result.lines(number) for number, result in
-                enumerate(steps, 1)))
-    return steps
+                frames: tracking.Frames, file: Path, summary: 'TrackSummary'
+                ) -> None:
+    """Write a track, each frame as it comes."""
+    with (open(file, 'w', encoding='utf-8', buffering=1) as lines,
+          writer.video(name, frames.fps) as add,
+          engine.counting_bar(name, frames.total) as step):
+        for index, result in enumerate(results):
+            lines.write(result.lines(index + 1))
+            summary.add(result)
+            add(index, result)
+            step()
 
 
-def describe_track(steps: Track) -> None:
-    rate = len(steps) / sum(step.seconds for step in steps)
-    if isinstance(steps[0], tracking.SOTResult):
-        uncertain = sum(not step.is_confident for step in steps)
-        text = f'{uncertain} uncertain (dashed)'
-    else:
-        number = len({identity for step in steps
-                      for identity in step.identities.tolist()})
-        text = f'{number} {"object" if number == 1 else "objects"}'
-    engine.show(f'\n{len(steps)} frames, {rate:.1f} per second in the '
-                f'model; {text}.')
+class TrackSummary:
+    """Counts what is said of a track in the end."""
+
+    def __init__(self) -> None:
+        self.frames = self.uncertain = 0
+        self.seconds = 0.
+        self.identities: set[int] | None = None
+
+    def add(self, result: tracking.SOTResult | tracking.MOTResult) -> None:
+        self.frames += 1
+        self.seconds += result.seconds
+        if isinstance(result, tracking.SOTResult):
+            self.uncertain += not result.is_confident
+        else:
+            self.identities = self.identities or set()
+            self.identities.update(result.identities.tolist())
+
+    def __str__(self) -> str:
+        text = (f'{self.uncertain} uncertain (dashed)'
+                if self.identities is None else
+                engine.counted(len(self.identities), 'object'))
+        return (f'{self.frames} frames, {self.frames / self.seconds:.1f} per '
+                f'second in the model; {text}.')
 
 
 def main() -> None:
@@ -292,14 +338,16 @@ def main() -> None:
     engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('predict.py'),
           engine.quiet_screen()):
-        if args.json:
+        if args.resume and not args.out:
+            raise UserError('--resume needs the folder of the run: name it '
+                            'with --out')
+        if args.json and not args.resume:
             engine.check_new(args.json)
         engine.print_compile_note(args)
         if args.track or args.box or args.detector:
             track(args)
             return
         run, inputs = predict_inputs(args)
-        print_summary(run)
         if args.profile:
             show_profile(run.predictor, inputs.images)
         sys.exit(bool(run.failed))

@@ -16,5 +16,5 @@ __getattr__ = lazy_names(__name__, {
     '.paths': 'CLASSES_FILE check_distinct',
     '.polygon_masks': 'write_masks',
     '.splitting': 'missing_classes split_content split_images',
-    '.tile_writer': 'JOURNAL Journal remove_unfinished write_tiles',
+    '.tile_writer': 'JOURNAL LOCK open_journal write_tiles',
     '.tiling': 'TileSettings'})

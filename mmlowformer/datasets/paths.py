@@ -95,39 +95,39 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
                 ) -> tuple[list[str], int]:
     """Files of a folder and its sub-folders, and the number of hidden ones."""
-    root, names, hidden = str(folder), [], 0
-    for name, entry in _walk(root, '', {os.path.realpath(root)}):
-        suffix = os.path.splitext(name)[1].lower()
-        if suffix not in suffixes or not entry.is_file():
+    names, hidden = [], 0
+    for name, entry in _walk(str(folder), '', {os.path.realpath(folder)}):
+        if (os.path.splitext(entry.name)[1].lower() not in suffixes
+                or not entry.is_file()):
             continue
-        if '/.' in f'/{name}':
+        if name.startswith('.') or '/.' in name:
             hidden += 1
         else:
             names.append(name)
     return sorted(names), hidden
 
 
-def _walk(folder: str, below: str, seen: set[str]) -> Iterator[
-        tuple[str, os.DirEntry]]:
-    """Names and entries of files; linked folders only once."""
-    linked = []
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        name = f'{below}{entry.name}'
-        if not entry.is_dir():
-            yield name, entry
-        elif entry.is_symlink():
-            linked.append((name, entry))
-        else:
-            seen.add(os.path.realpath(entry.path))
-            yield from _walk(entry.path, f'{name}/', seen)
-    for name, entry in linked:
-        target = os.path.realpath(entry.path)
+def _walk(folder: str, below: str, seen: set[str]
+          ) -> Iterator[tuple[str, os.DirEntry]]:
+    """Files below a folder, by their paths in it; linked folders only once."""
+    inner, linked = [], []
+    with os.scandir(os.path.join(folder, below)) as entries:
+        for entry in entries:
+            name = f'{below}{entry.name}'
+            if not entry.is_dir():
+                yield name, entry
+            elif entry.is_symlink():
+                linked.append(f'{name}/')
+            else:
+                inner.append(f'{name}/')
+    for name in sorted(inner):
+        yield from _walk(folder, name, seen)
+    for name in sorted(linked):
+        target = os.path.realpath(os.path.join(folder, name))
         if not any(str(path) in seen for path in
                    (target, *Path(target).parents)):
             seen.add(target)
-            yield from _walk(entry.path, f'{name}/', seen)
+            yield from _walk(folder, name, seen)
 
 
 def has_parent_reference(name: str) -> bool:

@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError, shown
+from ..utils.file_lock import file_lock
 from .formats.annotations import AnnotatedImage, Annotation
 from .formats.image_folder import ImageFolder
 from .tiling import PART, TileSettings, slice_image, tile_stem
 
 # Settings, and then a line for each finished image.
 JOURNAL = 'tiles.jsonl'
+LOCK = '.tiles.lock'
 # Images that a process is given in advance.
 AHEAD = 4
 # A process starts in seconds, in which it could cut so many pixels.
@@ -83,17 +85,12 @@ class Journal:
         self.done: dict[str, list[AnnotatedImage]] = {}
         # Tuples become lists, as in a file.
         settings = json.loads(json.dumps(settings))
-        if resume and path.exists():
-            self._read(path, settings)
-            self._file = path.open('a', encoding='utf-8')
-        else:
-            self._file = path.open('x', encoding='utf-8')
+        self._file = path.open('a' if resume else 'x', encoding='utf-8')
+        if not resume or not self._read(path, settings):
             self._append(settings)
 
-    def __enter__(self) -> 'Journal':
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def add(self, name: str, tiles: list[AnnotatedImage]) -> None:
@@ -105,7 +102,8 @@ class Journal:
         self._file.write(json.dumps(content) + '\n')
         self._file.flush()
 
-    def _read(self, path: Path, settings: dict) -> None:
+    def _read(self, path: Path, settings: dict) -> int:
+        """Read whole lines, drop a torn one, and return their length."""
         whole = 0
         with path.open('rb') as lines:
             for number, line in enumerate(lines, 1):
@@ -123,6 +121,18 @@ class Journal:
                     _compare(content, settings, path)
                 whole += len(line)
         os.truncate(path, whole)
+        return whole
+
+
+@contextmanager
+def open_journal(folder: Path, settings: dict, *, resume: bool
+                 ) -> Iterator[Journal]:
+    """Open the journal of a folder, which no other process may use."""
+    with (file_lock(folder / LOCK, 'tiling', '--out'),
+          closing(Journal(folder / JOURNAL, settings, resume=resume)
+                  ) as journal):
+        remove_unfinished(folder)
+        yield journal
 
 
 def _tile(record: list) -> AnnotatedImage:

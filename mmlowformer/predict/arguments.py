@@ -1,7 +1,14 @@
 """Command-line arguments of the model, for all tools that predict."""
 import argparse
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
+from ..checkpoint.download import local_checkpoint
+from ..config.loading import find_config, read_config
 from ..deployment.arguments import add_deploy_arguments, deploy_settings
+from ..runtime.model_spec import FILE, is_exported, sha256
 from ..utils.arguments import rename_option
 from .predictor import Predictor
 
@@ -51,3 +58,22 @@ def build_predictor(args: argparse.Namespace) -> Predictor:
         deploy=deploy_settings(args), tile=args.tile_size,
         overlap=args.overlap_ratio, gallery=args.gallery,
         trust_config=args.trust_config)
+
+
+def run_settings(args: argparse.Namespace, inputs: Iterable[str],
+                 options: Iterable[str]) -> dict:
+    """What the results of a run depend on, in plain values."""
+    listed = hashlib.sha256()
+    for path in inputs:
+        listed.update(os.fsencode(path) + b'\0')
+    config = args.config and read_config(find_config(args.config)).pretty_text
+    return dict(
+        checkpoint=sha256(Path(args.checkpoint, FILE)
+                          if is_exported(args.checkpoint)
+                          else local_checkpoint(args.checkpoint)),
+        config=config and hashlib.sha256(config.encode()).hexdigest(),
+        inputs=listed.hexdigest(),
+        ann_file=args.ann_file and sha256(args.ann_file),
+        deploy=deploy_settings(args),
+        **{option: getattr(args, option) for option in (
+            'score_thr', 'tile_size', 'overlap_ratio', 'gallery', *options)})

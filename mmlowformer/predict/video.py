@@ -12,8 +12,6 @@ from ..runtime.results import Result
 
 # For cameras, and files without a frame rate.
 FRAMES_PER_SECOND = 25.
-# Suffix of annotated copies.
-FORMAT = '.mp4'
 
 
 class VideoReader:

@@ -1,5 +1,6 @@
 import io
 import os
+import time
 
 import pytest
 
@@ -71,6 +72,29 @@ class TestCollect:
         with pytest.raises(UserError, match='gone.png, named in the standard'):
             collect_inputs(['-'], stdin=io.StringIO('gone.png'))
 
+    def test_all_missing_paths_are_counted(self):
+        lines = ''.join(f'{number}.png\n' for number in range(5))
+        with pytest.raises(UserError) as error:
+            collect_inputs(['-'], stdin=io.StringIO(f'{lines}in/a.png\n'))
+        assert '5 inputs' in str(error.value)
+        assert '0.png, 1.png, 2.png' in str(error.value)
+        assert '3.png' not in str(error.value)
+
+    def test_folders_that_cannot_be_read(self, monkeypatch):
+        def scandir(folder, scandir=os.scandir):
+            if str(folder).endswith('deep'):
+                raise PermissionError(13, 'Permission denied')
+            return scandir(folder)
+
+        monkeypatch.setattr(os, 'scandir', scandir)
+        found = collect_inputs(['in'], recursive=True)
+        assert found.images[-1] == 'in/sub/a.png'
+        assert 'in/sub/deep cannot be read' in found.notes[0]
+
+    def test_linked_folders_are_not_followed(self):
+        os.symlink('.', 'in/loop')
+        assert len(collect_inputs(['in'], recursive=True).images) == 4
+
     def test_nothing(self):
         os.mkdir('empty')
         with pytest.raises(UserError, match='no images or videos'):
@@ -82,6 +106,18 @@ def test_names_tell_files_apart():
         'A/1.jpg', 'B/1.jpg', '2.jpg']
     assert short_names(['x/A/1.jpg']) == ['1.jpg']
     assert short_names([]) == []
+
+
+def test_long_lists_take_linear_time(monkeypatch):
+    """Looking each of 100,000 paths up in a list would take a minute."""
+    monkeypatch.setattr(os.path, 'isfile', lambda path: True)
+    lines = [f'folder/{number}.png\n' for number in range(100_000)]
+    started = time.process_time()
+    found = collect_inputs(['-'], stdin=io.StringIO(''.join(lines * 2)))
+    names = short_names(found.images)
+    assert time.process_time() - started < 20
+    assert found.images == [line.strip() for line in lines]
+    assert names == [line[len('folder/'):].strip() for line in lines]
 
 
 def test_named_pipes_are_left_alone(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from mmlowformer.datasets import tile_writer, tiling
 from mmlowformer.errors import UserError
+from mmlowformer.utils.file_lock import file_lock
 
 from ..helpers import ROOT
 
@@ -25,16 +26,16 @@ def scenes(tmp_path):
     return write_scenes(tmp_path, 4)
 
 
-def write_scenes(folder, count):
-    """Images of noise with a box each, two of them in sub-folders."""
+def write_scenes(folder, count, side=150):
+    """Images of noise with a box each, half of them in a sub-folder."""
     names = [f'{"b/" * (index % 2)}{index}.png' for index in range(count)]
     for index, name in enumerate(names):
         path = folder / 'images' / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(index).integers(0, 255, (150, 200, 3))
+        noise = np.random.default_rng(index).integers(0, 255, (side, 200, 3))
         cv2.imwrite(str(path), noise.astype(np.uint8))
     (folder / 'all.json').write_text(json.dumps(dict(
-        images=[dict(id=index, file_name=name, width=200, height=150)
+        images=[dict(id=index, file_name=name, width=200, height=side)
                 for index, name in enumerate(names)],
         categories=[dict(id=1, name='bar')],
         annotations=[dict(
@@ -98,13 +99,26 @@ def test_resume_without_anything_starts(run_here, scenes):
 
 
 @pytest.mark.parametrize('line', [b'{"size"', b'[]\n', b'7\n'])
-def test_damaged_journal(line, error_here, scenes):
+def test_damaged_journal(line, run_here, error_here, scenes):
     (scenes / 'tiles').mkdir()
     journal = scenes / 'tiles/tiles.jsonl'
     journal.write_bytes(line)
+    (scenes / 'tiles/.tiles.lock').touch()
     if line.endswith(b'\n'):
         assert '--resume: tiles was made with another size' in error_here(
             DATA, *TILE, '--out', 'tiles', '--resume', cwd=scenes)
+    else:
+        assert run_here(DATA, *TILE, '--out', 'tiles', '--resume', cwd=scenes
+                        ).returncode == 0
+        assert sorted(path.name for path in (scenes / 'tiles').iterdir()) == [
+            'annotations.json', 'images']
+
+
+def test_one_command_at_a_time(error_here, scenes):
+    (scenes / 'tiles').mkdir()
+    with file_lock(scenes / 'tiles/.tiles.lock', 'tiling', '--out'):
+        assert 'another tiling is running in tiles' in error_here(
+            DATA, *TILE, '--out', 'tiles', cwd=scenes)
 
 
 def test_tiles_of_two_images_with_one_name(error_here, scenes):
@@ -152,10 +166,10 @@ def test_killed_process_is_reported():
         list(tile_writer.in_processes(os._exit, [(1, ), (1, )], 2))
 
 
-def start(folder, *options):
+def start(folder):
     return subprocess.Popen(
         [sys.executable, DATA, *map(str, TILE), '--out', 'tiles', '--resume',
-         '-j', '2', *options], cwd=folder, stdout=subprocess.PIPE,
+         '-j', '2', '--negatives', '200'], cwd=folder, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
@@ -169,15 +183,16 @@ def wait_for_lines(folder, number, process):
 @pytest.mark.slow
 def test_any_end_can_be_resumed(run_here, tmp_path):
     """SIGTERM, Ctrl-C and SIGKILL, to the group or to the command alone."""
-    write_scenes(tmp_path, 400)
-    run_here(DATA, *TILE, '--out', 'whole', '-j', 1, cwd=tmp_path)
+    write_scenes(tmp_path, 150, side=1500)
+    run_here(DATA, *TILE, '--out', 'whole', '-j', 1, '--negatives', 200,
+             cwd=tmp_path)
     chance = random.Random(0)
     done = 1
     for number, to_all in ((signal.SIGTERM, False), (signal.SIGINT, True),
                            (signal.SIGTERM, True), (signal.SIGKILL, False),
                            (signal.SIGKILL, True)):
         process = start(tmp_path)
-        wait_for_lines(tmp_path, done + chance.randrange(1, 40), process)
+        wait_for_lines(tmp_path, done + chance.randrange(1, 10), process)
         (os.killpg if to_all else os.kill)(process.pid, number)
         shown = process.communicate(timeout=60)[0]
         assert process.returncode == (

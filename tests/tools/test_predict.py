@@ -171,7 +171,7 @@ def test_drawing_goes_on_meanwhile(tmp_path):
         go.wait(20)
         done.append(number)
 
-    with writing.Writer(tmp_path, writing.CocoIdMapper(),
+    with writing.Writer(tmp_path / 'lines', writing.CocoIdMapper(),
                         ahead=3) as writer:
         for number in range(4):
             writer.later(draw, number)
@@ -492,3 +492,61 @@ def test_an_interrupt_says_one_thing(run_here, detector, photos, tmp_path,
     result = run_here(PREDICT, detector, photos[0], cwd=tmp_path)
     assert result.returncode == 130
     assert result.stdout.count('Interrupted') == 1
+
+
+def contents(folder):
+    """All files of a folder, by their relative path."""
+    return {str(file.relative_to(folder)): file.read_bytes()
+            for file in sorted(folder.rglob('*')) if file.is_file()
+            and not file.name.startswith('.')}
+
+
+@pytest.mark.parametrize('kind', ['detector', 'segmentor'])
+def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
+    """Every file is that of a run without interruption."""
+    checkpoint = request.getfixturevalue(kind)
+    command = (PREDICT, checkpoint, *photos, film, *ALL, '--save-crops',
+               '--out', 'out', '--resume')
+    assert run_here(*command, cwd=tmp_path).returncode == 0
+    out = tmp_path / 'out'
+    whole = contents(out)
+    lines = whole['predictions.jsonl'].splitlines(True)
+    # Killed in the line of the third image, and within a picture.
+    (out / 'predictions.jsonl').write_bytes(
+        b''.join(lines[:2]) + lines[2][:20])
+    (out / 'predictions.json').unlink()
+    (out / 'predictions.part.jpg').write_text('half')
+    (out / 'videos/film.mp4').write_text('half')
+    for file in [*out.rglob('000003.jpg*'), *out.rglob('000002.jpg*')]:
+        file.unlink()
+    result = run_here(*command, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert '3 of 3 done' in result.stdout
+    assert contents(out) == whole
+    result = run_here(*command, cwd=tmp_path)
+    assert '0 of 0 done' in result.stdout
+    assert contents(out) == whole
+    for change, words in (
+            (('--score-thr', 0.5), 'another score_thr (0'),
+            (('--tile-size', 64), 'another tile_size'),
+            (('--no-pictures', ), 'another no_pictures')):
+        assert words in error_here(*command, *change, cwd=tmp_path)
+    assert 'another inputs' in error_here(
+        *command[:3], *command[4:], cwd=tmp_path)
+    assert 'another checkpoint' in error_here(
+        PREDICT, request.getfixturevalue('classifier'), *command[2:],
+        cwd=tmp_path)
+    assert '--resume needs' in error_here(
+        PREDICT, checkpoint, photos[0], '--resume', cwd=tmp_path)
+    assert contents(out) == whole
+
+
+def test_only_what_failed_is_tried_again(run_here, detector, photos, tmp_path):
+    (tmp_path / 'in').mkdir()
+    shutil.copy(photos[0], tmp_path / 'in/a.jpg')
+    (tmp_path / 'in/b.jpg').write_text('no image')
+    command = PREDICT, detector, 'in', '--out', 'out', '--resume', *ALL
+    assert '1 of 2 done, 1 skipped' in run_here(*command, cwd=tmp_path).stdout
+    shutil.copy(photos[1], tmp_path / 'in/b.jpg')
+    assert '1 of 1 done,' in run_here(*command, cwd=tmp_path).stdout
+    assert len(records(tmp_path / 'out')) == 20
