@@ -10,9 +10,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from ..errors import UserError, shown
+from ..errors import ENDINGS, UserError, shown
 from ..utils.file_lock import file_lock
 from .formats.annotations import AnnotatedImage, Annotation
 from .formats.image_folder import ImageFolder
@@ -42,7 +43,8 @@ def write_tiles(annotated: Sequence[AnnotatedImage], images: ImageFolder,
             step()
         else:
             left.append((image, images.path(image.name)))
-    work = partial(slice_image, folder=folder, settings=settings)
+    work = partial(slice_image, folder=folder, settings=settings,
+                   check=_check_stop)
     try:
         with closing(in_processes(
                 work, left, workers or _worthwhile(left))) as finished:
@@ -173,7 +175,7 @@ def in_processes(work: Callable, tasks: Sequence[tuple], workers: int
     running: deque[tuple[object, Future]] = deque()
     with _pool(workers) as pool:
         for task in tasks:
-            with _blocked_interrupt():
+            with _blocked_signals():
                 running.append((task[0], pool.submit(work, *task)))
             if len(running) >= AHEAD * workers:
                 first, future = running.popleft()
@@ -185,40 +187,44 @@ def in_processes(work: Callable, tasks: Sequence[tuple], workers: int
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """New processes, as threads and libraries of this one cannot be forked."""
+    context = multiprocessing.get_context('spawn')
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context('spawn'), _end_with_parent)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, _start, (stop, ))
     try:
         yield pool
-    except BaseException as error:
-        # They would finish their images first.
+    except BrokenProcessPool as error:
         for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                'a process has been killed, perhaps as the memory is full: '
-                'continue with --resume and fewer --workers') from error
+            child.kill()
+        raise UserError(
+            'a process has been killed, perhaps as the memory is full: '
+            'continue with --resume and fewer --workers') from error
+    except BaseException:
+        stop.set()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _blocked_interrupt() -> Iterator[None]:
-    """Processes that start inside never see the terminal's Ctrl-C."""
+def _blocked_signals() -> Iterator[None]:
+    """Processes that start inside get no signals, and end with this one."""
     # Windows has no signal masks.
     if not hasattr(signal, 'pthread_sigmask'):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK,
+                                    (signal.SIGINT, *ENDINGS))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """Let this process end when its parent is killed."""
+def _start(stop: Event) -> None:
+    """Prepare a process that is to end when its parent is killed."""
+    global _STOP
+    _STOP = stop
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -227,3 +233,12 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _check_stop() -> None:
+    """End the work on an image after an interruption."""
+    if _STOP is not None and _STOP.is_set():
+        raise InterruptedError('interrupted')
+
+
+_STOP: Event | None = None

@@ -1,7 +1,7 @@
 """Large images and their annotations, cut into tiles."""
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,8 +39,9 @@ class TileSettings(NamedTuple):
 
 
 def slice_image(image: AnnotatedImage, path: str, folder: Path,
-                settings: TileSettings) -> list[AnnotatedImage]:
-    """Write the tiles of an image."""
+                settings: TileSettings, check: Callable[[], None]
+                ) -> list[AnnotatedImage]:
+    """Write the tiles of an image, with a check before each one."""
     tiles = [(tile, _slice(image, tile, settings.min_visible)) for tile in
              tiles_of(image.height, image.width, settings.size,
                       settings.overlap)]
@@ -52,7 +53,7 @@ def slice_image(image: AnnotatedImage, path: str, folder: Path,
     chosen = sorted(chosen + chance.sample(empty, kept),
                     key=lambda item: item[0])
     if chosen:
-        _write(chosen, path, folder)
+        _write(chosen, path, folder, check)
     return [part for _, part in chosen]
 
 
@@ -120,9 +121,10 @@ def _slice_rle(runs: dict, tile: Tile) -> np.ndarray:
 
 
 def _write(tiles: Sequence[tuple[Tile, AnnotatedImage]], path: str,
-           folder: Path) -> None:
+           folder: Path, check: Callable[[], None]) -> None:
     pixels = read_scene(path)
     for tile, part in tiles:
+        check()
         file = folder / part.name
         file.parent.mkdir(parents=True, exist_ok=True)
         kind = 'JPEG' if file.suffix.lower() in JPEG else 'PNG'
