@@ -27,7 +27,8 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cuda-graph', action='store_true',
                         help='replay a CUDA graph, on a GPU')
     parser.add_argument('--fused', action='store_true',
-                        help='fused optimizer, for --mode train')
+                        help='fused optimizer, and chunked loss of '
+                        'segmentors, for --mode train')
     parser.add_argument('--backend', choices=BACKENDS, default='torch',
                         help='runtime (default: torch)')
 

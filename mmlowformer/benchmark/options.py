@@ -26,7 +26,7 @@ class Options:
     # Mode of torch.compile.
     compile: str | None = None
     cuda_graph: bool = False
-    # Fused optimizer of a training.
+    # Fused optimizer of a training, and losses of segmentors in chunks.
     fused: bool = False
     backend: str = 'torch'
     device: str = 'cpu'

@@ -13,8 +13,8 @@ from ..utils.text import counted
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
-# Files of a run, and of a run before they were added.
-RESULTS = ('run.json', 'predictions.json')
+# Results of a run, and of shards that are not merged. Others have a run.json.
+RESULTS = ('predictions.json', 'predictions.jsonl', '.predictions.lock')
 
 
 @dataclass
