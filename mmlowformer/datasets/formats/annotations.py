@@ -93,18 +93,21 @@ def _clipped(item: Annotation, image: AnnotatedImage,
              errors: AnnotationErrors, clip: bool
              ) -> tuple[float, ...] | None:
     left, top, right, bottom = item.box
-    where = f'{item.where}, ' + ' '.join(f'{value:g}' for value in item.box)
     if right <= left or bottom <= top:
         # Swapped corners: clipping does not fix them.
-        errors.add('box without an area', where)
+        errors.add('box without an area', _place(item))
         return None
     width, height = image.width, image.height
     beyond = max(-left, -top, right - width, bottom - height)
     if beyond > ROUNDING and not clip:
-        errors.add(BEYOND, f'{where} of {width}x{height}')
+        errors.add(BEYOND, f'{_place(item)} of {width}x{height}')
     box = (max(left, 0.), max(top, 0.), min(right, float(width)),
            min(bottom, float(height)))
     return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _place(item: Annotation) -> str:
+    return f'{item.where}, ' + ' '.join(f'{value:g}' for value in item.box)
 
 
 def as_coco(annotated: Sequence[AnnotatedImage], classes: Sequence[str]
