@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmlowformer.benchmark import paper_claims as claims
-from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.benchmark.record import SCHEMA
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
