@@ -1,7 +1,6 @@
 """Models in processes of their own, some of which die."""
 import multiprocessing
 import sys
-import tempfile
 
 import pytest
 
@@ -55,11 +54,7 @@ exits = lambda: Net(lambda: os._exit(3), 4)
 '''
 
 
-@pytest.fixture(autouse=True)
-def _outlives_the_session(monkeypatch):
-    """The folder of the server that forks the workers."""
-    monkeypatch.delenv('TMPDIR')
-    monkeypatch.setattr(tempfile, 'tempdir', None)
+pytestmark = pytest.mark.usefixtures('fork_server')
 
 
 @pytest.fixture
