@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 # Container images often set this. Each process would compile the libraries
 # again, which takes 10 s.
 export PYTHONDONTWRITEBYTECODE :=
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
-    $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+# The first that requirements/python.txt allows; CI has the first.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python3.14 \
+    python3.10 python; do $$p tools/setup_env.py --check-python \
     >/dev/null 2>&1 && { echo $$p; break; }; done)
 demo: DEMO := work_dirs/demo
 demo: CONFIG := retinanet_lowformer_b0_shapes
@@ -35,7 +36,7 @@ QUICK := tests/models tests/checkpoint/test_key_formats.py \
     tests/datasets tests/engine tests/utils tests/config tests/analysis
 QUICK_ONLY := not slow and not b15 and not b2 and not b3 and not e2 and not e3
 
-.PHONY: help setup demo demo-seg demo-cls demo-track test test-quick test-slow lint docs
+.PHONY: help setup setup-tests demo demo-seg demo-cls demo-track test test-quick test-slow lint docs
 
 help:
 	@echo 'make demo      train and test a detector on generated images, on the'
@@ -47,17 +48,19 @@ help:
 	@echo '               (test-quick: a minute of them; test-slow: the rest)'
 	@echo 'make lint      run ruff, and mypy for types'
 	@echo 'make docs      build the site of the docs, in build/docs'
-	@echo 'make setup     create .venv (done by all of the above)'
+	@echo 'make setup     create .venv (done by all of the above); make'
+	@echo '               setup-tests also installs what exports, trackers'
+	@echo '               of many objects and the tests need'
 	@echo '               STACK=onedl, with any of these: with the maintained'
 	@echo '               forks of OpenMMLab, in .venv-onedl'
 
-setup:
+setup setup-tests:
 	@test -n "$(PYTHON)" || { printf '%s\n' \
-	    'setup: Python 3.10, 3.11 or 3.12 is needed, and none was found.' \
+	    "setup: $$(tail -n 1 requirements/python.txt) is needed, and none was found." \
 	    '  Debian/Ubuntu: sudo apt-get install python3 python3-venv python3-dev' \
 	    '  conda:         conda create -n mmlowformer python=3.11' \
 	    '  elsewhere:     make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@$(SETUP_ENV)
+	@$(SETUP_ENV) $(if $(filter setup-tests,$@),--with-tests)
 
 demo demo-seg demo-cls: DATA := data/shapes --train 1600 --size 128
 demo-track: DATA := data/shape_videos --videos
@@ -70,27 +73,27 @@ demo demo-seg demo-cls demo-track: setup
 	    "$$(cat $(DEMO)/last_checkpoint)" --work-dir $(DEMO)/test \
 	    --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 
-test: setup
+test: setup-tests
 	$(PYTEST) $(EXPORTS) -m 'not slow' --cov=mmlowformer --cov-report= \
 	    --cov-fail-under=0
 	$(PYTEST) $(EXPORTS:%=--ignore=%) -m 'not slow' --cov=mmlowformer \
 	    --cov-append --cov-report=term:skip-covered
 
-test-quick: setup
+test-quick: setup-tests
 	$(PYTEST) $(QUICK) -k '$(QUICK_ONLY)'
 
-test-slow: setup
-	@$(SETUP_ENV) --extra tflite
+test-slow: setup-tests
+	@$(SETUP_ENV) --with-tests --extra tflite
 	$(PYTEST_TFLITE) $(EXPORTS) -m slow -k tflite
 	$(PYTEST) $(EXPORTS) -m slow -k 'not tflite'
 	$(PYTEST) $(EXPORTS:%=--ignore=%) -m slow
 
-lint: setup
+lint: setup-tests
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-docs: setup
+docs: setup-tests
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	    -r requirements/docs.txt
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs

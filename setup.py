@@ -23,6 +23,9 @@ class BuildWithMim(build_py):
     """Copies configs/ and tools/ to where OpenMMLab packages have them."""
 
     def run(self):
+        if not self.editable_mode:
+            # Modules of an older build would get into the wheel.
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         mim = Path(self.build_lib) / 'mmlowformer' / '.mim'
         for folder in ('configs', 'requirements', 'tools'):
@@ -34,6 +37,7 @@ class BuildWithMim(build_py):
 
 version = re.search(r"__version__ = '(.+)'",
                     (ROOT / 'mmlowformer' / '__init__.py').read_text())[1]
+python = pins('python.txt')[0].removeprefix('python')
 ftfy_regex = pins('openmmlab.txt', 'ftfy', 'regex')
 hub = pins('hub.txt')
 extras = dict(
@@ -69,15 +73,14 @@ setup(
     classifiers=[
         'Intended Audience :: Science/Research',
         'Operating System :: OS Independent',
-        'Programming Language :: Python :: 3.10',
-        'Programming Language :: Python :: 3.11',
-        'Programming Language :: Python :: 3.12',
+        *(f'Programming Language :: Python :: 3.{minor}'
+          for minor in range(*map(int, re.findall(r'3\.(\d+)', python)))),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmlowformer', 'mmlowformer.*']),
     package_data={'mmlowformer.serve': ['page/*']},
     cmdclass=dict(build_py=BuildWithMim),
-    python_requires='>=3.10',
+    python_requires=python,
     # mmengine and mmcv are needed, too, but each is provided by several
     # distributions (mmcv, mmcv-lite, onedl-mmcv; mmengine, onedl-mmengine).
     # Naming one would overwrite the files of another in environments that

@@ -2,11 +2,11 @@
 import json
 from pathlib import Path
 
-from mmlowformer.benchmark import paper_claims, report
+from mmlowformer.benchmark import paper_claims, report, scale
 from mmlowformer.study import tables
 
 DOCS = Path(__file__).parent
-FOLDERS = ('benchmark', 'study')
+FOLDERS = ('benchmark', 'scale', 'study')
 
 
 def measurement_pages() -> dict[Path, str]:
@@ -35,6 +35,9 @@ def _page(file: Path) -> str:
 def _tables(record: dict, file: Path) -> str:
     if 'study' in record:
         return tables.as_markdown(record)
+    if 'scale' in record:
+        machine = report.describe_machine(record['environment'])
+        return '\n'.join([f'{machine}\n', *scale.tables(record)])
     if 'claims' in record:
         parts = sorted(file.parent.glob(f'{file.stem}_*_*x*.json'))
         return report.markdown(

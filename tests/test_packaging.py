@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 
@@ -45,6 +46,9 @@ def source(tmp_path_factory):
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory, source):
     folder = tmp_path_factory.mktemp('wheel')
+    stale = source / 'build/lib/mmlowformer/stale.py'
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
          '--no-build-isolation', '-w', folder, source], check=True)
@@ -64,6 +68,7 @@ def test_wheel_holds_configs_and_tools(wheel):
     for name in ('index.html', 'page.css', 'page.js'):
         assert f'mmlowformer/serve/page/{name}' in names
     assert not any(name.startswith(('tests/', 'configs/')) for name in names)
+    assert 'mmlowformer/stale.py' not in names
 
 
 FIND_CONFIG = """
@@ -155,11 +160,16 @@ def test_backbone_without_host_libraries(lite, tmp_path):
 
 @pytest.mark.slow
 def test_source_distribution(source, tmp_path):
-    """A wheel can be built from it alone."""
+    """It holds all that git does, and a wheel can be built from it alone."""
+    committed = {str(path.relative_to(source)) for path in source.rglob('*')
+                 if path.is_file() and 'build' not in path.parts}
     subprocess.run(
         [sys.executable, '-c', 'from setuptools.build_meta import build_sdist;'
          f'build_sdist({str(tmp_path)!r})'], cwd=source, check=True)
     archive, = tmp_path.glob('*.tar.gz')
+    with tarfile.open(archive) as file:
+        inside = {name.partition('/')[2] for name in file.getnames()}
+    assert committed <= inside
     subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
          '--no-build-isolation', '-w', tmp_path, archive], check=True)
@@ -187,6 +197,12 @@ def test_metadata(wheel):
                 and f'extra == "{extra}"' in line.replace("'", '"')
                 for line in lines), extra
     assert 'License: Apache-2.0' in lines
+    (python, ) = (line.split()[1] for line in lines
+                  if line.startswith('Requires-Python'))
+    assert set(python.split(',')) == {'>=3.10', '<3.15'}
+    assert [line for line in lines if 'Python :: 3' in line] == [
+        f'Classifier: Programming Language :: Python :: 3.{minor}'
+        for minor in range(10, 15)]
     assert 'License-File: LICENSE' in lines
 
 

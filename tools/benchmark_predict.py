@@ -94,7 +94,9 @@ def through(predictor: Predictor, files: list[str], folder: Path,
             pictures: bool) -> Callable[[], None]:
     """A function that predicts as tools/predict.py does."""
     def call() -> None:
-        with Writer(folder, CocoIdMapper(), pictures=pictures,
+        folder.mkdir(exist_ok=True)
+        with Writer(folder / 'predictions.jsonl', CocoIdMapper(),
+                    pictures=pictures,
                     ahead=predictor.batch_size + 1) as writer:
             for item in predictor.stream(files):
                 result = item.get()

@@ -6,12 +6,10 @@ tools/train.py checks the data, later ones remember the result.
 """
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
 import _ctrl_c  # noqa: F401
@@ -20,14 +18,16 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmlowformer import engine, get_config
+from mmlowformer.datasets.synthetic.large import (
+    HEIGHT,
+    WIDTH,
+    link_images,
+    write_coco,
+)
 from mmlowformer.engine import UserError, dicts_in, median
 
-# Images of the real data sets, boxes in an image, and points of a polygon.
+# Images of the real data sets.
 COCO, ADE20K = 118_287, 20_210
-BOXES, POINTS = 7.27, 25
-WIDTH, HEIGHT = 640, 480
-# File systems limit the names of a file.
-LINKS = 1000
 LIBRARIES = """
 import sys
 from mmengine.config import Config
@@ -61,48 +61,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def link_images(image: Path, folder: Path, count: int) -> list[str]:
-    """Give an image many names."""
-    folder.mkdir(parents=True)
-    names = [f'{number:08}{image.suffix}' for number in range(count)]
-    for number, name in enumerate(names):
-        if number % LINKS == 0:
-            image = Path(shutil.copy(image, folder / name))
-        else:
-            os.link(image, folder / name)
-    return names
-
-
 def make_boxes(root: Path, parts: dict[str, int]) -> Config:
     """Generate annotations as long as COCO's."""
-    cfg, random = get_config('retinanet_lowformer_b0_coco'), Random(0)
-    classes = tuple(f'class {number}' for number in range(80))
+    cfg = get_config('retinanet_lowformer_b0_coco')
     Image.new('RGB', (WIDTH, HEIGHT)).save(root / 'image.jpg')
     for part, count in parts.items():
         names = link_images(root / 'image.jpg', root / f'{part}2017', count)
-        images = [dict(id=number, file_name=name, width=WIDTH, height=HEIGHT)
-                  for number, name in enumerate(names)]
-        annotations = [
-            annotation(number, int(number / BOXES), random)
-            for number in range(round(count * BOXES))]
-        engine.write_json(
-            root / f'annotations/instances_{part}2017.json',
-            dict(images=images, annotations=annotations, categories=[
-                dict(id=number, name=name)
-                for number, name in enumerate(classes)]))
+        classes = write_coco(
+            root / f'annotations/instances_{part}2017.json', names)
     cfg.val_evaluator.ann_file = f'{root}/annotations/instances_val2017.json'
     for name in ('train_dataloader', 'val_dataloader'):
-        cfg[name].dataset.metainfo = dict(classes=classes)
+        cfg[name].dataset.metainfo = dict(classes=tuple(classes))
     return cfg
-
-
-def annotation(number: int, image: int, random: Random) -> dict:
-    polygon = [random.randrange(100 * HEIGHT) / 100
-               for _ in range(2 * POINTS)]
-    left, top = random.randrange(WIDTH - 100), random.randrange(HEIGHT - 100)
-    return dict(id=number, image_id=image, category_id=random.randrange(80),
-                bbox=[left, top, 50.25, 60.75], area=3052.69, iscrowd=0,
-                segmentation=[polygon])
 
 
 def make_masks(root: Path, parts: dict[str, int]) -> Config:

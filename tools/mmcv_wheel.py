@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 # Increase it when the same flags begin to give another binary.
-RECIPE = 3
+RECIPE = 4
 OPTIMIZED = '-O3'
 # CFLAGS replace all of Python's own flags, so the optimization is here. Debug
 # symbols (-g) would cost a third of the compile time.
@@ -27,6 +27,16 @@ FLAGS = f'{OPTIMIZED} -DNDEBUG -fwrapv -g0'
 # roi_align_rotated define the same names; they are in different thirds.
 UNITS = {'.': 1, 'cpu': 3}
 OPS = 'mmcv/ops/csrc/pytorch'
+# For mmcv's setup.py, which pip runs even to download it: before Python 3.13
+# exec() defined names of the function that calls it.
+OLD_EXEC = """
+import builtins, sys
+def exec_in_caller(code, *scopes, run=builtins.exec, **closure):
+    frame = sys._getframe(1)
+    run(code, *(scopes or (frame.f_globals, frame.f_locals)), **closure)
+if sys.version_info >= (3, 13):
+    builtins.exec = exec_in_caller
+"""
 
 
 class SetupError(Exception):
@@ -59,12 +69,28 @@ def has_cuda(python):
     return True
 
 
+def wheels():
+    """The folder of all wheels."""
+    # Relative if the user has no HOME, as in some containers.
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(cache, 'mmlowformer', 'wheels')
+
+
+def check_cache(package):
+    """Refuse early if a wheel has to be compiled and cannot be kept."""
+    folder = wheels()
+    if not folder.is_absolute():
+        raise SetupError('There is no HOME to keep mmcv\'s wheel in: set '
+                         'XDG_CACHE_HOME to a writable folder')
+    if not [*folder.glob(f'{package.replace("==", "")}-*/*.whl')]:
+        _scratch_folder(folder).cleanup()
+
+
 def wheel_folder(python, package, with_cuda):
     """Cache folder of the wheel, named after what the ops depend on."""
     torch_version = output_of(python, 'import torch; print(torch.__version__)')
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     recipe = f'{RECIPE} {compile_flags()} {os.environ.get("CXX", "")}'
-    return cache / 'mmlowformer' / 'wheels' / '-'.join([
+    return wheels() / '-'.join([
         package.replace('==', ''), f'torch{torch_version}',
         'cp{}{}'.format(*sys.version_info[:2]), sys.platform,
         platform.machine(), 'cuda' if with_cuda else 'cpu',
@@ -100,6 +126,19 @@ def speed_up_roi_align(source):
         'if (val > maxval)', 'if (pool_mode == 0 && val > maxval)'))
 
 
+def update_setup(path):
+    """Adapt mmcv's setup.py to Python 3.13 and to newer versions of torch.
+
+    torch adds the C++ standard that its headers need, unless one is named.
+    """
+    text = path.read_text(encoding='utf-8')
+    text = re.sub(r"'-std=c\+\+\d+',?", '', text)
+    text = text.replace("version_file, 'exec'))",
+                        "version_file, 'exec'), globals())")
+    path.write_text(text.replace("locals()['__version__']",
+                                 "globals()['__version__']"), encoding='utf-8')
+
+
 def show_progress(stream, log, compiling):
     """Turn ninja's ``[12/80]`` lines into a line for each tenth."""
     start, shown = time.monotonic(), -1
@@ -117,7 +156,7 @@ def show_progress(stream, log, compiling):
 
 def check_optimized(log_path):
     """Refuse a build that compiled any C++ file without -O3."""
-    commands = re.findall(r'.* -c \S+\.cpp\b.*', log_path.read_text())
+    commands = re.findall(r'.* -c .+\.cpp\b.*', log_path.read_text())
     if not commands:
         raise SetupError(f'the build of mmcv compiled no C++, see {log_path}')
     for command in commands:
@@ -133,8 +172,10 @@ def download(python, package, scratch):
     command = [python, '-m', 'pip', 'download', '-q', '--no-deps',
                '--no-build-isolation', '--no-binary', package.split('==')[0],
                '-d', scratch, package]
+    (scratch / 'sitecustomize.py').write_text(OLD_EXEC)
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT)
+                            stderr=subprocess.STDOUT,
+                            env={**os.environ, 'PYTHONPATH': str(scratch)})
     archive = next(scratch.glob('*.tar.gz'), None)
     if result.returncode or not archive:
         raise SetupError(f'{result.stdout}\ndownloading {package}: failed. '
@@ -150,6 +191,7 @@ def unpack(archive, folder, units=None):
         file.extractall(folder, **safe)
     source = next(path for path in folder.iterdir() if path.is_dir())
     speed_up_roi_align(source)
+    update_setup(source / 'setup.py')
     for name, count in (units or {}).items():
         # Other versions may have other folders.
         if (source / OPS / name).is_dir():

@@ -7,7 +7,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -18,14 +20,12 @@ from mmengine.device import get_device
 from mmlowformer import engine, predict, tracking
 from mmlowformer.engine import UserError
 
-Track = list[tracking.SOTResult] | list[tracking.MOTResult]
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint with its config, or '
-                        'folder of an exported model')
-    parser.add_argument('inputs', nargs='+', metavar='input',
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint with its '
+                        'config, or folder of an exported model')
+    parser.add_argument('inputs', nargs='*', metavar='input',
                         help='images, videos, folders, globs, text files '
                         'with one path per line, camera numbers, or - for '
                         'paths on the standard input')
@@ -33,6 +33,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
                         'predictions, or predictions-2 and so on)')
+    parser.add_argument('--resume', action='store_true',
+                        help='continue the run in the folder of --out, with '
+                        'the same inputs and settings; starts one if the '
+                        'folder has none')
+    engine.add_launcher_arguments(parser)
+    parser.add_argument('--shard', type=predict.Shard.parse, metavar='I/N',
+                        help='predict part I of N, from 1 to N, of the '
+                        'inputs, as a job of an array')
+    parser.add_argument('--merge', nargs='+', metavar='DIR',
+                        help='merge the results of --shard in these folders '
+                        'into --out (default: the first of them)')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='include sub-folders')
     parser.add_argument('--profile', action='store_true',
@@ -41,9 +52,10 @@ def parse_args() -> argparse.Namespace:
     engine.rename_option(parser, '--stages', '--profile')
     parser.add_argument('--save-crops', action='store_true',
                         help='write the content of each box as a picture')
-    parser.add_argument('--json', nargs='?', metavar='FILE',
-                        help='new file of the results (default: '
-                        'predictions.json in DIR)')
+    parser.add_argument('--json', nargs='?', const='', metavar='FILE',
+                        help='file of all results in one list (default: '
+                        'predictions.json in DIR, for up to 100 MB, or for '
+                        'any number without FILE)')
     parser.add_argument('--no-pictures', action='store_true',
                         help='write no pictures and videos')
     parser.add_argument('--ann-file', metavar='F',
@@ -62,58 +74,81 @@ def parse_args() -> argparse.Namespace:
                       'detector, a checkpoint, in the first frame')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.inputs and not args.merge:
+        parser.error('name a checkpoint and inputs')
+    return args
 
 
 class Run:
     """Predicts images and videos, and counts them."""
 
-    def __init__(self, predictor: predict.Predictor, writer: predict.Writer):
+    def __init__(self, predictor: predict.Predictor, writer: predict.Writer,
+                 folder: predict.ResultsFolder, processes: int = 1):
         self.predictor, self.writer = predictor, writer
+        self.folder, self.processes = folder, processes
         self.done = self.failed = self.frames = 0
         self.started = time.perf_counter()
 
     def images(self, paths: list[str]) -> None:
         names = predict.short_names(paths)
-        with engine.counting_bar('Images', len(paths)) as step:
-            for item in self.predictor.stream(paths):
+        files = predict.distinct_names(names, predict.picture_name)
+        positions = self.folder.left(range(len(paths)))
+        # The others are as fast, since no process has other kinds of images.
+        stage, speed = 'Images', self.processes
+        if speed > 1:
+            stage = f'Images of {speed} processes, estimated'
+        with engine.counting_bar(stage, len(positions) * speed) as step:
+            for item in self.predictor.stream(map(paths.__getitem__,
+                                                  positions)):
+                position = positions[item.position]
                 try:
-                    result, name = item.get(), names[item.position]
-                    self.writer.add(item.position, name, result)
+                    result, name = item.get(), names[position]
+                    self.writer.add(position, name, result, files[position])
                     self.done += 1
                     show(name, result.line())
                 except UserError as error:
                     self._skip(error)
-                step()
+                step(speed)
 
-    def video(self, source: str, name: str, position: int) -> None:
+    def videos(self, sources: list[str], first: int) -> None:
+        names = predict.video_names(sources)
+        files = predict.distinct_names(names, predict.copy_name)
+        for position in self.folder.left(range(first, first + len(sources))):
+            index = position - first
+            self.video(sources[index], names[index], position, files[index])
+
+    def video(self, source: str, name: str, position: int, file: str) -> None:
         try:
             video = predict.VideoReader(source)
             started = time.perf_counter()
             try:
-                self._frames(video, name, position)
+                self._frames(video, name, position, file)
             finally:
                 rate = video.frames / (time.perf_counter() - started)
                 show(name, f'{engine.counted(video.frames, "frame")}, '
                      f'{rate:.1f} per second')
-            if truncated := truncation(source, video.frames, video.total):
-                raise UserError(f'{truncated}; the results until then are '
-                                'kept')
             self.done += 1
         except UserError as error:
             self._skip(error)
 
-    def _frames(self, video: predict.VideoReader, name: str, position: int
-                ) -> None:
+    def _frames(self, video: predict.VideoReader, name: str, position: int,
+                file: str) -> None:
         names = (f'{name}, frame {number}' for number in count(1))
-        with (self.writer.video(name, video.fps, position) as add,
+        with (self.writer.video(name, video.fps, position, file) as add,
               engine.counting_bar(name, video.total) as step):
             for item in self.predictor.stream(video, names):
                 add(item.position, item.get())
                 self.frames += 1
                 step()
+            if truncated := truncation(video.source, video.frames,
+                                       video.total):
+                raise UserError(f'{truncated}; the results until then are '
+                                'kept')
 
     def _skip(self, error: UserError) -> None:
+        if isinstance(error, predict.UnwritableError):
+            raise error
         self.failed += 1
         engine.show(engine.wrapped(f'Skipped: {error}', '  '), 'red')
 
@@ -147,17 +182,61 @@ def print_summary(run: Run) -> None:
     for kind, number in sorted(writer.written.items()):
         engine.show_line(kind.capitalize(), f'{number} in '
                          f'{engine.short(writer.folder / kind)}')
-    engine.show_line('Results', engine.short(writer.file))
 
 
-def build_writer(args: argparse.Namespace, ids: predict.CocoIdMapper,
-                 **options) -> predict.Writer:
-    return predict.Writer(
-        predict.output_folder(args.out, 'predictions'), ids, args.json,
-        pictures=not args.no_pictures, **options)
+def show_results(folder: predict.ResultsFolder) -> None:
+    if not folder.is_merged:
+        engine.show_line('Results', f'{engine.short(folder.results)}; the '
+                         'last process to end merges all')
+        return
+    # The process that merges need not be the first.
+    engine.show_line('Results', engine.short(folder.results), always=True)
+    if folder.results == folder.lines:
+        engine.show_line('Note', 'to write them as one list, in COCO\'s '
+                         'format, add --resume --json')
+
+
+def show_missing(folder: predict.ResultsFolder, inputs: Sequence[str] = ()
+                 ) -> int:
+    """Name inputs without results; return how many there are."""
+    missing = folder.missing()
+    if missing:
+        names = [inputs[position] if inputs else f'input {position + 1}'
+                 for position in missing[:3]]
+        more = ', ...' if len(missing) > 3 else ''
+        engine.show_line('Missing', f'{len(missing)} of {folder.count} inputs '
+                         f'({", ".join(names)}{more}): --resume predicts them',
+                         always=True)
+    return len(missing)
+
+
+def claim_folder(args: argparse.Namespace, inputs: Iterable[str]
+                 ) -> AbstractContextManager[predict.ResultsFolder]:
+    claim = partial(predict.claim_folder, default='predictions',
+                    settings=predict.run_settings(args, inputs, (
+                        'no_pictures', 'save_crops', 'track', 'box',
+                        'detector')), resume=args.resume)
+
+    def create() -> str:
+        with claim(args.out) as folder:
+            return str(folder.path)
+
+    if args.launcher != 'none':
+        args.out = engine.call_in_first_process(create)
+    return claim(args.out, shard=args.shard)
+
+
+def merge(args: argparse.Namespace) -> bool:
+    """Merge the folders of shards; return whether results are missing."""
+    with predict.merge_folders(args.merge, args.out) as folder:
+        with folder.finishing(args.json):
+            pass
+        show_results(folder)
+        return bool(show_missing(folder))
 
 
 def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
+    processes = args.shard.world if args.launcher != 'none' else 1
     inputs = predict.collect_inputs(args.inputs, recursive=args.recursive)
     if args.profile and not inputs.images:
         raise UserError('--profile is for images: name some')
@@ -166,17 +245,27 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
     engine.describe_model(predictor.module, args.checkpoint)
     for note in inputs.notes:
         engine.warn(note)
-    writer = build_writer(args, ids, crops=args.save_crops,
-                          ahead=args.batch_size + 1)
-    run = Run(predictor, writer)
-    with engine.exit_on_interrupt(lambda: (
-            f'Interrupted: {run.done} done, in {writer.file}.')), writer:
-        if inputs.images:
-            run.images(inputs.images)
-        for position, (source, name) in enumerate(
-                zip(inputs.videos, predict.video_names(inputs.videos)),
-                len(inputs.images)):
-            run.video(source, name, position)
+    with claim_folder(args, chain(inputs.images, inputs.videos)) as folder:
+        if folder.done:
+            engine.show_line('Resumed', f'{len(folder.done)} of the inputs '
+                             'are done')
+        run = Run(predictor, predict.Writer(
+            folder.lines, ids, folder.path, pictures=not args.no_pictures,
+            crops=args.save_crops, ahead=args.batch_size + 1),
+            folder, processes)
+        with engine.exit_on_interrupt(lambda: (
+                f'Interrupted: {run.done} done, in {folder.results}.')), \
+                folder.finishing(args.json), run.writer:
+            if inputs.images:
+                run.images(inputs.images)
+            run.videos(inputs.videos, len(inputs.images))
+        print_summary(run)
+        show_results(folder)
+        if args.shard and folder.is_merged:
+            run.failed = show_missing(folder, [*inputs.images, *inputs.videos])
+        elif processes > 1:
+            # An error would end the other processes.
+            run.failed = 0
     return run, inputs
 
 
@@ -238,53 +327,40 @@ def track(args: argparse.Namespace) -> None:
         args, frames, name)
     # Errors in the first frame are raised before anything is written.
     results = chain([next(results)], results)
-    writer = build_writer(args, predict.CocoIdMapper())
-    file = writer.folder / (
-        tracking.TRACKS if args.track else tracking.BOXES)
-    steps = write_track(writer, results, name, frames, file)
-    describe_track(steps)
-    for label, path in (('Video', writer.folder / 'videos'),
-                        ('Tracks' if args.track else 'Boxes', file),
-                        ('Results', writer.file)):
-        if path.exists():
-            engine.show_line(label, engine.short(path))
-    if truncated := truncation(source, len(steps), frames.total):
+    with claim_folder(args, [source]) as folder:
+        writer = predict.Writer(folder.lines, predict.CocoIdMapper(),
+                                pictures=not args.no_pictures)
+        file = folder.path / (
+            tracking.TRACKS if args.track else tracking.BOXES)
+        summary = tracking.TrackSummary()
+        with engine.exit_on_interrupt(lambda: (
+                f'Interrupted: {summary.frames} frames done, in '
+                f'{folder.results}.')), \
+                folder.finishing(args.json), writer:
+            write_track(writer, results, name, frames, file, summary)
+        engine.show(f'\n{summary}')
+        for label, path in (('Video', folder.path / 'videos'),
+                            ('Tracks' if args.track else 'Boxes', file)):
+            if path.exists():
+                engine.show_line(label, engine.short(path))
+        show_results(folder)
+    if truncated := truncation(source, summary.frames, frames.total):
         engine.warn(truncated)
         sys.exit(1)
 
 
 def write_track(writer: predict.Writer, results: Iterator, name: str,
-                frames: tracking.Frames, file: Path) -> Track:
-    """Write a track, also if it is interrupted."""
-    steps: Track = []
-    with engine.exit_on_interrupt(lambda: (
-            f'Interrupted: {len(steps)} frames done, in {writer.file}.')), \
-            writer:
-        try:
-            with (writer.video(name, frames.fps) as add,
-                  engine.counting_bar(name, frames.total) as step):
-                for index, result in enumerate(results):
-                    steps.append(result.without_image())
-                    add(index, result)
-                    step()
-        finally:
-            file.write_text(''.join(
-                result.lines(number) for number, result in
-                enumerate(steps, 1)))
-    return steps
-
-
-def describe_track(steps: Track) -> None:
-    rate = len(steps) / sum(step.seconds for step in steps)
-    if isinstance(steps[0], tracking.SOTResult):
-        uncertain = sum(not step.is_confident for step in steps)
-        text = f'{uncertain} uncertain (dashed)'
-    else:
-        number = len({identity for step in steps
-                      for identity in step.identities.tolist()})
-        text = f'{number} {"object" if number == 1 else "objects"}'
-    engine.show(f'\n{len(steps)} frames, {rate:.1f} per second in the '
-                f'model; {text}.')
+                frames: tracking.Frames, file: Path,
+                summary: tracking.TrackSummary) -> None:
+    """Write a track, each frame as it comes."""
+    with (open(file, 'w', encoding='utf-8', buffering=1) as lines,
+          writer.video(name, frames.fps) as add,
+          engine.counting_bar(name, frames.total) as step):
+        for index, result in enumerate(results):
+            lines.write(result.lines(index + 1))
+            summary.add(result)
+            add(index, result)
+            step()
 
 
 def main() -> None:
@@ -292,14 +368,20 @@ def main() -> None:
     engine.enable_safe_loading(os.environ)
     with (engine.one_line_errors('predict.py'),
           engine.quiet_screen()):
-        if args.json:
-            engine.check_new(args.json)
+        if args.resume and not args.out:
+            raise UserError('--resume needs the folder of the run: name it '
+                            'with --out')
+        predict.check_json_file(args)
+        if args.merge:
+            sys.exit(merge(args))
+        predict.check_shard_options(args)
+        if args.launcher != 'none':
+            args.shard = predict.Shard(*engine.start_processes(args.launcher))
         engine.print_compile_note(args)
         if args.track or args.box or args.detector:
             track(args)
             return
         run, inputs = predict_inputs(args)
-        print_summary(run)
         if args.profile:
             show_profile(run.predictor, inputs.images)
         sys.exit(bool(run.failed))

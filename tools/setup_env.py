@@ -1,19 +1,23 @@
-"""Create the development environment: ``.venv`` with the pinned stack.
+"""Create the environment: ``.venv`` with the pinned stack.
 
 Standard library only, because it runs before anything is installed. Running
-it again does nothing unless its inputs have changed.
+it again does nothing unless its inputs have changed or files are missing.
 """
 import argparse
+import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import ZipFile
 
 import mmcv_wheel
 from mmcv_wheel import SetupError, output_of
@@ -25,14 +29,26 @@ VERSION = '{}.{}'.format(*sys.version_info[:2])
 # requirements/<mmcv>.txt has its version.
 STACKS = dict(openmmlab='mmcv', onedl='onedl-mmcv')
 # What the doctor checks in the end.
-TASKS = ('detection', 'segmentation', 'classification', 'train', 'benchmark')
+TASKS = ('detection', 'segmentation', 'classification', 'train')
+# Which build of torch to install: default for that of the package index, or
+# the end of a version on PyTorch's index, such as cpu or cu126.
+BACKEND = 'TORCH_BACKEND'
+PYTORCH_INDEX = 'https://download.pytorch.org/whl/'
 
 
-def check_machine():
+def check_python():
+    """Refuse a Python that ``requirements/python.txt`` does not allow."""
+    oldest, end = map(int, re.findall(
+        r'3\.(\d+)', read_pin('python.txt', 'python')))
+    if not (3, oldest) <= sys.version_info[:2] < (3, end):
+        raise SetupError(
+            f'Python 3.{oldest} to 3.{end - 1} is needed, this is {VERSION}. '
+            'Name another with: make setup PYTHON=python3.11')
+
+
+def check_machine(stack):
     """Refuse early, and name missing programs and their packages."""
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        raise SetupError(f'Python 3.10 to 3.12 is needed, this is {VERSION}. '
-                         'Name another with: make setup PYTHON=python3.11')
+    check_python()
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not (shutil.which(compiler) or shutil.which('g++')):
         raise SetupError(
@@ -46,12 +62,14 @@ def check_machine():
             f'{header} is missing, and mmcv is compiled here: sudo apt-get '
             f'install python{VERSION}-dev (Debian, Ubuntu), sudo dnf install '
             f'python{VERSION}-devel (Fedora, RHEL)')
+    mmcv = STACKS[stack]
+    mmcv_wheel.check_cache(read_pin(f'{mmcv}.txt', mmcv))
 
 
 def read_pin(file, package):
-    """``package==version`` as pinned in ``requirements/<file>``."""
+    """The requirement of a package in ``requirements/<file>``."""
     text = (REQUIREMENTS / file).read_text()
-    return re.search(rf'^{package}==\S+', text, re.M).group()
+    return re.search(rf'^{package}[=<>][^\s;]+', text, re.M).group()
 
 
 def fingerprint(stack):
@@ -71,18 +89,86 @@ def run(command, what, **kwargs):
 
 
 def create_venv(venv):
+    """Create it, unless this Python created it in this place, and it works."""
     python = venv / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    if not python.exists() or subprocess.run(
-            [python, '-m', 'pip', '--version'], capture_output=True
-    ).returncode:
-        print(f'-- creating {venv}', flush=True)
-        # --clear removes an environment that is broken or incomplete.
-        if subprocess.run([sys.executable, '-m', 'venv', '--clear', venv]
-                          ).returncode:
-            raise SetupError(
-                'This Python cannot create virtual environments: sudo '
-                f'apt-get install python{VERSION}-venv (Debian, Ubuntu)')
+    config = venv / 'pyvenv.cfg'
+    # `activate` and the programs name the folder.
+    origin = f'mmlowformer = {" ".join(sys.version.split())}, {venv}'
+    if (config.exists() and origin in config.read_text().splitlines()
+            and not subprocess.run([python, '-m', 'pip', '--version'],
+                                   capture_output=True).returncode):
+        return python
+    if (not config.exists() and not venv.name.startswith('.venv')
+            and venv.exists() and any(venv.iterdir())):
+        raise SetupError(f'{venv} holds other files: name another --venv')
+    print(f'-- creating {venv}', flush=True)
+    # --clear removes an environment that is broken or incomplete.
+    if subprocess.run([sys.executable, '-m', 'venv', '--clear', venv]
+                      ).returncode:
+        raise SetupError(
+            'This Python cannot create virtual environments: sudo '
+            f'apt-get install python{VERSION}-venv (Debian, Ubuntu)')
+    with config.open('a') as file:
+        file.write(f'{origin}\n')
     return python
+
+
+def pip_install(python):
+    """The command that installs packages; uv does it in parallel."""
+    if uv := shutil.which('uv'):
+        return [uv, 'pip', 'install', '-q', '--python', python]
+    # Python compiles what is imported, which is a small part.
+    return [python, '-m', 'pip', 'install', '-q', '--no-compile']
+
+
+def has_gpu():
+    """Whether there is an NVIDIA GPU, or a driver for one."""
+    return bool(shutil.which('nvidia-smi')
+                or Path('/proc/driver/nvidia').exists()
+                or os.environ.get('FORCE_CUDA') == '1')
+
+
+def install_torch(python):
+    """Install torch without CUDA, 3 GB less, if no GPU needs it."""
+    pins = [read_pin('torch.txt', name) for name in ('torchvision', 'torch')]
+    asked = os.environ.get(BACKEND, '')
+    build = asked or ('cpu' if sys.platform == 'linux' and not has_gpu()
+                      else 'default')
+    choose = f'to choose: make setup {BACKEND}=default, cpu or cu126'
+    if build != 'default':
+        print(f'-- installing torch, build {build} ({choose})', flush=True)
+        result = subprocess.run(
+            [*pip_install(python), '--extra-index-url',
+             f'{PYTORCH_INDEX}{build}', *(f'{pin}+{build}' for pin in pins)],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if not result.returncode:
+            return
+        if asked:
+            raise SetupError(f'{result.stdout}\ninstalling {pins[1]}+{build}: '
+                             f'failed ({choose})')
+        print('   your package index does not have it')
+    run([*pip_install(python), *pins],
+        f"installing torch, the package index's build ({choose})")
+
+
+def write_opencv_stub(folder):
+    """A wheel "opencv-python" that only requires OpenCV's headless build.
+
+    MMEngine and mmcv require opencv-python, whose libraries of a desktop
+    (libGL, libgthread) servers and containers lack.
+    """
+    headless = read_pin('opencv.txt', 'opencv-python-headless')
+    version = headless.split('==')[1]
+    files = dict(
+        METADATA='Metadata-Version: 2.1\nName: opencv-python\n'
+        f'Version: {version}\nRequires-Dist: {headless}\n',
+        WHEEL='Wheel-Version: 1.0\nRoot-Is-Purelib: true\n'
+        'Tag: py3-none-any\n', RECORD='')
+    wheel = Path(folder, f'opencv_python-{version}-py3-none-any.whl')
+    with ZipFile(wheel, 'w') as archive:
+        for name, text in files.items():
+            archive.writestr(f'opencv_python-{version}.dist-info/{name}', text)
+    return wheel
 
 
 def get_wheel(python, package, install):
@@ -105,7 +191,7 @@ def get_wheel(python, package, install):
         return wheel.result()
 
 
-def bring_up(venv, stack):
+def bring_up(venv, stack, with_tests):
     """Install everything in an environment, and check that it works."""
     python, mmcv = create_venv(venv), STACKS[stack]
     others = [name for name in STACKS.values() if name != mmcv]
@@ -116,22 +202,30 @@ def bring_up(venv, stack):
                          f'{stack}: name another --venv, or delete it')
 
     def install(what, *arguments):
-        # Python compiles what is imported, which is a small part.
-        run([python, '-m', 'pip', 'install', '-q', '--no-compile', *arguments],
-            f'installing {what}')
+        run([*pip_install(python), *arguments], f'installing {what}')
 
     def listed(*names):
         return [word for name in names
                 for word in ('-r', REQUIREMENTS / f'{name}.txt')]
 
-    install('torch', *listed('build', 'torch'))
-    wheel = get_wheel(
-        python, read_pin(f'{mmcv}.txt', mmcv), lambda: install(
-            'mmengine, mmdet, mmsegmentation, mmpretrain, test tools',
-            *listed(stack, 'serve', 'tests')))
+    packages = listed(stack, 'opencv', 'hub', 'serve',
+                      *['tests'] * with_tests)
+
+    def install_libraries():
+        with tempfile.TemporaryDirectory() as folder:
+            install('an empty opencv-python', '--no-deps',
+                    write_opencv_stub(folder))
+        install('mmengine, mmdet, mmsegmentation, mmpretrain'
+                + ', test tools' * with_tests, *packages)
+
+    install('tools that compile mmcv', *listed('build'))
+    install_torch(python)
+    wheel = get_wheel(python, read_pin(f'{mmcv}.txt', mmcv),
+                      install_libraries)
     install('mmcv', '--no-deps', '--force-reinstall', wheel)
-    install('what mmcv needs', *listed(mmcv, stack))
-    install('multi-object trackers', '--no-deps', *listed('mot'))
+    install('what mmcv needs', *listed(mmcv), *packages)
+    if with_tests:
+        install('multi-object trackers', '--no-deps', *listed('mot'))
     install('mmlowformer', '--no-build-isolation', '--no-deps', '-e', ROOT)
     run([python, '-m', 'mmlowformer.doctor', *TASKS],
         'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
@@ -152,15 +246,52 @@ def bring_up_extra(venv, base, extra):
         f'installing the extra {extra}')
 
 
+def records_of(venv):
+    """The lists of files that packages have installed."""
+    return [*venv.glob('[Ll]ib*/python*/site-packages/*.dist-info/RECORD')]
+
+
+def missing_file(venv, packages):
+    """A file that has been deleted from the environment, or None."""
+    records = records_of(venv)
+    if len(records) < packages:
+        return 'a package'
+    for record in records:
+        site = record.parents[1]
+        for line in record.read_text().splitlines():
+            name = line.rsplit(',', 2)[0].strip('"')
+            if not os.path.exists(f'{site}/{name}'):
+                return name
+    return None
+
+
+def must_bring_up(venv, done, state):
+    """Whether something changed; what must be made anew is marked."""
+    lost = missing_file(venv, done['packages'])
+    backend = state['backend'] or done['backend']
+    if lost or backend != done['backend']:
+        print(f'-- {venv}: ' + (f'{lost} is missing' if lost else
+                                f'another {BACKEND}') + '; creating it anew')
+        # create_venv() clears what it has not written.
+        (venv / 'pyvenv.cfg').write_text('')
+        return True
+    return (state['inputs'] != done['inputs']
+            or state['tests'] > done['tests'])
+
+
 def once(venv, state, bring_up, *arguments):
-    """Install an environment unless its fingerprint is unchanged."""
+    """Install an environment unless it is whole and nothing has changed."""
     stamp = venv / 'mmlowformer-setup'
-    if stamp.exists() and stamp.read_text() == state:
+    done = None
+    # An older stamp is no JSON.
+    with contextlib.suppress(OSError, ValueError):
+        done = json.loads(stamp.read_text())
+    if done and not must_bring_up(venv, done, state):
         return
-    check_machine()
+    check_machine(state['stack'])
     stamp.unlink(missing_ok=True)
     bring_up(venv, *arguments)
-    stamp.write_text(state)
+    stamp.write_text(json.dumps({**state, 'packages': len(records_of(venv))}))
     print(f'-- ready: {venv}')
 
 
@@ -171,14 +302,22 @@ def main():
                         'maintained forks')
     parser.add_argument('--venv', type=Path, help='folder of the environment '
                         '(default: .venv, or .venv-STACK)')
+    parser.add_argument('--with-tests', action='store_true',
+                        help='install also what tests need: exports, trackers')
     parser.add_argument('--extra', help='extra of setup.py to install in an '
                         'environment on top of that one: VENV-EXTRA')
+    parser.add_argument('--check-python', action='store_true',
+                        help='only check the version of this Python')
     args = parser.parse_args()
     venv = (args.venv or ROOT / ('.venv' if args.stack == 'openmmlab' else
                                  f'.venv-{args.stack}')).resolve()
-    state = fingerprint(args.stack)
+    state = dict(inputs=fingerprint(args.stack), stack=args.stack,
+                 tests=args.with_tests, backend=os.environ.get(BACKEND, ''))
     try:
-        once(venv, state, bring_up, args.stack)
+        if args.check_python:
+            check_python()
+            return
+        once(venv, state, bring_up, args.stack, args.with_tests)
         if args.extra:
             once(venv.with_name(f'{venv.name}-{args.extra}'), state,
                  bring_up_extra, venv, args.extra)

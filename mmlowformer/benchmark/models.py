@@ -3,7 +3,6 @@ import difflib
 import fnmatch
 import importlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.exported_model import ExportedNetwork
 from ..runtime.model_spec import is_exported
+from ..utils.console import suppress_warnings
 from ..utils.imports import need
 from ..utils.tensors import tensors_in
 from .peers import fat
@@ -201,9 +201,7 @@ def _read_config(path: str) -> Config:
     """Read a file, or a config of a library, as in ``mmdet::name.py``."""
     if '::' in path:
         try:
-            with warnings.catch_warnings():
-                # MMEngine finds configs of libraries with it.
-                warnings.filterwarnings('ignore', 'pkg_resources is deprec')
+            with suppress_warnings():
                 return get_config(path)
         except (ImportError, OSError, ValueError, KeyError) as error:
             raise UserError(f'config not found: {path} '

@@ -27,7 +27,7 @@ class Options:
     # Mode of torch.compile.
     compile: str | None = None
     cuda_graph: bool = False
-    # Fused optimizer of a training.
+    # Fused optimizer of a training, and losses of segmentors in chunks.
     fused: bool = False
     backend: str = 'torch'
     device: str = 'cpu'
@@ -124,7 +124,8 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cuda-graph', action='store_true',
                         help='replay a CUDA graph, on a GPU')
     parser.add_argument('--fused', action='store_true',
-                        help='fused optimizer, for --mode train')
+                        help='fused optimizer, and chunked loss of '
+                        'segmentors, for --mode train')
     parser.add_argument('--backend', choices=BACKENDS, default='torch',
                         help='runtime (default: torch)')
 

@@ -95,36 +95,38 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
                 ) -> tuple[list[str], int]:
     """Files of a folder and its sub-folders, and the number of hidden ones."""
-    root = Path(folder)
     names, hidden = [], 0
-    for path in _walk(root, {os.path.realpath(root)}):
-        name = path.relative_to(root)
-        if name.suffix.lower() not in suffixes or not path.is_file():
+    for name, entry in _walk(str(folder), '', {os.path.realpath(folder)}):
+        if (os.path.splitext(entry.name)[1].lower() not in suffixes
+                or not entry.is_file()):
             continue
-        if any(part.startswith('.') for part in name.parts):
+        if name.startswith('.') or '/.' in name:
             hidden += 1
         else:
-            names.append(name.as_posix())
+            names.append(name)
     return sorted(names), hidden
 
 
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """Files below a folder; linked folders only once."""
-    linked = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = folder / entry.name
-        if not entry.is_dir():
-            yield path
-        elif entry.is_symlink():
-            linked.append(path)
-        else:
-            seen.add(os.path.realpath(path))
-            yield from _walk(path, seen)
-    for path in linked:
-        target = os.path.realpath(path)
+def _walk(folder: str, below: str, seen: set[str]
+          ) -> Iterator[tuple[str, os.DirEntry]]:
+    """Files below a folder, by their paths in it; linked folders only once."""
+    inner, linked = [], []
+    with os.scandir(os.path.join(folder, below)) as entries:
+        for entry in entries:
+            name = f'{below}{entry.name}'
+            if not entry.is_dir():
+                yield name, entry
+            elif entry.is_symlink():
+                linked.append(f'{name}/')
+            else:
+                inner.append(f'{name}/')
+    for name in sorted(inner):
+        yield from _walk(folder, name, seen)
+    for name in sorted(linked):
+        target = os.path.realpath(os.path.join(folder, name))
         if not any(f'{target}/'.startswith(f'{known}/') for known in seen):
             seen.add(target)
-            yield from _walk(path, seen)
+            yield from _walk(folder, name, seen)
 
 
 def has_parent_reference(name: str) -> bool:

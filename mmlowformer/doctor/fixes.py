@@ -14,7 +14,8 @@ TORCH_FOR_CUDA_12 = 'pip install torch==2.10.0 torchvision==0.25.0'
 TORCH_FOR_OLD_GPUS = 'pip install torch==2.6.0 torchvision==0.21.0'
 # Without the libraries of a desktop, such as libGL.
 HEADLESS_OPENCV = ('pip uninstall -y opencv-python && pip install '
-                   '--force-reinstall --no-deps opencv-python-headless')
+                   '--force-reinstall --no-deps '
+                   f'{pinned("opencv-python-headless")}')
 NO_DEPENDENCIES = '--force-reinstall --no-deps'
 
 # OpenMMLab's distributions of a module, and those of the maintained forks.
@@ -59,13 +60,13 @@ def _distribution(env: Environment, module: str) -> str:
 
 
 def _install_torchvision(env: Environment) -> str:
-    """Install that of the torch: 0.15 for 2.0, 0.16 for 2.1, and so on."""
-    if not (torch := env.release('torch')):
+    """Install that of the torch, which each torchvision requires."""
+    if not env.release('torch'):
         return TORCH
-    # The right release in another build: for the CPU, or for another CUDA.
-    if env.release('torchvision')[1:2] == (torch[1] + 15, ):
-        return TORCH_AGAIN
-    return f'pip install {NO_DEPENDENCIES} "torchvision==0.{torch[1] + 15}.*"'
+    # Builds for another CUDA, or for the CPU, have the same release.
+    release = '.'.join(map(str, env.release('torch')))
+    return ('pip uninstall -y torch torchvision && pip install '
+            f'torch=={release} torchvision')
 
 
 def fix_import(env: Environment, module: str) -> str:
@@ -103,6 +104,11 @@ def build_mmcv(env: Environment, settings: str = '') -> str:
             f'pip install {pinned("setuptools")} wheel ninja && '
             f'MMCV_WITH_OPS=1 {settings}pip install {options} '
             f'{pinned(DISTRIBUTIONS["mmcv"][forks])}')
+
+
+def older_python() -> str:
+    return ('make setup PYTHON=python3.11' if checkout_venv() else
+            'conda create -n lowformer python=3.11')
 
 
 def checkout_venv() -> str:

@@ -1,6 +1,8 @@
 """Checks of the machine: GPU, compilers, free space and load."""
+import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -71,22 +73,42 @@ def unused_gpu(gpu: dict, driver: dict[str, str] | None) -> CheckResult:
                   or 'torch.cuda.is_available() is False', RELOAD_DRIVER)
 
 
+def compile_error(standard: str) -> str:
+    """The first error of compiling three lines as mmcv's are compiled."""
+    torch = importlib.util.find_spec('torch')
+    headers = Path(torch.origin).parent / 'include' if (
+        torch and torch.origin) else Path()
+    command = [*shlex.split(os.environ.get('CXX', 'g++')), f'-std={standard}',
+               '-E', '-x', 'c++', '-', '-o', os.devnull,
+               f'-I{sysconfig.get_path("include")}', f'-I{headers}',
+               f'-I{headers / "torch/csrc/api/include"}']
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=120,
+            input='#include <Python.h>\n#include <torch/all.h>\nint i;\n')
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return next((line for line in result.stderr.splitlines()
+                 if result.returncode and 'error' in line), '')
+
+
 def compiler(env: Environment) -> CheckResult | None:
     """The tools that compiling mmcv needs, if it must be compiled."""
     if (not env.error('mmcv._ext') or env.error('torch')
             or not env.needs_ops):
         return None
-    header = Path(sysconfig.get_path('include')) / 'Python.h'
-    if not (shutil.which(os.environ.get('CXX', 'c++').split()[0])
-            or shutil.which('g++')):
-        return broken('none for C++, and mmcv has to be compiled', "error: "
-                      "command 'g++' failed: No such file or directory",
-                      'sudo apt-get install g++')
-    if not header.exists():
-        return broken(f"Python's headers are missing: {header}",
-                      'fatal error: Python.h: No such file or directory',
-                      'sudo apt-get install '
-                      f'python{sysconfig.get_python_version()}-dev')
+    # make setup and the forks leave the choice to torch.
+    standard = ('c++20' if fixes.checkout_venv() or env.forks else 'c++17')
+    if error := compile_error(standard):
+        if 'Python.h' in error:
+            return broken("Python's headers are missing", error,
+                          'sudo apt-get install '
+                          f'python{sysconfig.get_python_version()}-dev')
+        if 'C++20' in error:
+            return broken('mmcv passes -std=c++17, too little for this torch',
+                          error, fixes.TORCH)
+        return broken('none that compiles C++, and mmcv has to be compiled',
+                      error, 'sudo apt-get install g++')
     home = (os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
             or '/usr/local/cuda')
     if env.has_gpu and not (shutil.which('nvcc')

@@ -152,7 +152,8 @@ def ops() -> float | None:
 
 # Without a function, what has the name is imported.
 STACK: dict[str, Callable | None] = {
-    'pkg_resources': None, 'numpy': None, 'torch': None,
+    'pkg_resources': None, 'numpy': None,
+    'numpy.in1d': lambda: bool(load('numpy').in1d), 'torch': None,
     'torch and numpy': lambda: load('torch').from_numpy(
         load('numpy').ones(3)).numpy().tolist(),
     'gpu': gpu,

@@ -3,7 +3,7 @@ import re
 import sys
 
 from ..export.requirements import FOR_PINNED_TORCH, NOT_RUNNABLE
-from ..utils.imports import PACKAGE, pinned
+from ..utils.imports import PACKAGE, fits_python, pinned, without_wheel
 from . import fixes
 from .environment import (
     CheckResult,
@@ -38,16 +38,11 @@ def imports(module: str, env: Environment,
 
 
 def python(env: Environment) -> CheckResult:
-    version = sys.version_info[:2]
-    text = '{}.{}'.format(*version)
-    fix = ('make setup PYTHON=python3.11' if fixes.checkout_venv() else
-           'conda create -n lowformer python=3.11')
-    if version < (3, 10):
-        return broken(f'{text}, 3.10 to 3.12 is needed', "ERROR: Package "
-                      "'mmlowformer' requires a different Python", fix)
-    if version > (3, 12):
-        return warning(f'{text}, but mmcv 2.1.0 compiles up to 3.12',
-                       "KeyError: '__version__'", fix)
+    text = '{}.{}'.format(*sys.version_info)
+    if not fits_python(pinned('python')):
+        return broken(f'{text}, {pinned("python")} is needed',
+                      "ERROR: Package 'mmlowformer' requires a different "
+                      'Python', fixes.older_python())
     return ok(text)
 
 
@@ -85,15 +80,10 @@ def setuptools(env: Environment) -> CheckResult:
 
 
 def torch(env: Environment) -> CheckResult:
-    version, numbers = env['torch'], env.release('torch')
-    if version and numbers < (2, 1):
+    version = env['torch']
+    if version and env.release('torch') < (2, 1):
         return broken(f'{version}, 2.1 or newer is needed', "No module named "
                       "'torch.utils.flop_counter'", fixes.TORCH)
-    # Its headers want C++20, and mmcv 2.1.0 passes -std=c++17.
-    if numbers >= (2, 14) and env.error('mmcv._ext') and not env.forks:
-        return broken(f'{version}: mmcv 2.1.0 compiles against 2.13 at most',
-                      '#error C++20 or later compatible compiler is required',
-                      fixes.TORCH)
     return imports('torch', env)
 
 
@@ -102,11 +92,9 @@ def numpy(env: Environment) -> CheckResult:
     if version and error and not env.error('torch'):
         return broken(f'{version}, but this torch is for numpy 1', error,
                       'pip install "numpy<2"')
-    if (env.release('numpy') >= (2, 4)
-            and env.versions.get('mmpretrain') == '1.2.0'):
+    if env.error('numpy.in1d') and 'mmpretrain' in env.versions and version:
         return warning(f"{version}: mmpretrain's RetrievalRecall fails",
-                       "AttributeError: module 'numpy' has no attribute "
-                       "'in1d'", fixes.install(env, 'numpy'))
+                       env.error('numpy.in1d'), fixes.install(env, 'numpy'))
     return imports('numpy', env)
 
 
@@ -265,7 +253,11 @@ def distributed(env: Environment) -> CheckResult:
 
 def packages(names: tuple[str, ...], symptom: str, more: tuple[str, ...],
              env: Environment) -> CheckResult:
-    if lacking := [name for name in names if name not in env.versions]:
+    lacking = [name for name in names if name not in env.versions]
+    if too_new := without_wheel(*lacking):
+        return missing(f'no wheel for this Python: {", ".join(too_new)}',
+                       symptom.format(too_new[0]), fixes.older_python())
+    if lacking:
         return missing(f'not installed: {", ".join(lacking)}',
                        symptom.format(lacking[0]),
                        f'pip install {pinned(*lacking, *more)}')

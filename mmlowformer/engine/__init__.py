@@ -2,7 +2,10 @@
 
 A tool loads only the modules of the names that it uses.
 """
-from ..utils.imports import lazy_names
+from ..utils.imports import lazy_names, provide_find_loader
+
+# Each tool imports this package, and so do the tool's spawned workers.
+provide_find_loader()
 
 __getattr__ = lazy_names(__name__, {
     '..checkpoint.compatibility': 'check_fits fitting_state_dict',
@@ -38,9 +41,10 @@ __getattr__ = lazy_names(__name__, {
         'warm_up',
     '.best_metrics': 'format_metric',
     '.cli':
-        'Debug adapt_to_device add_common_arguments add_speed_arguments '
-        'check_work_dir destroy_process_group exit_on_interrupt load_config '
-        'names_weights use_tta',
+        'Debug adapt_to_device add_common_arguments add_launcher_arguments '
+        'add_speed_arguments call_in_first_process check_work_dir '
+        'destroy_process_group exit_on_interrupt load_config names_weights '
+        'start_processes use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',

@@ -3,6 +3,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..datasets.checks.coco_annotations import forget_parsed
@@ -21,6 +22,14 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         install_screen_handler(logger)
         return logger
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model; its tracker, if any, forgets old frames."""
+        built = super().build_model(model)
+        if hasattr(built, 'tracker'):
+            from ..tracking.track_memory import limit_history
+            limit_history(built.tracker)
+        return built
 
     @staticmethod
     def build_dataloader(*args, **kwargs) -> DataLoader:

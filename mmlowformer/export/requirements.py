@@ -1,7 +1,9 @@
 """Distributions that each format is written and verified with."""
+import sys
 from types import ModuleType
 
-from ..utils.imports import need, pinned
+from ..errors import UserError
+from ..utils.imports import need, pinned, without_wheel
 
 PACKAGES: dict[str, tuple[str, ...]] = dict(
     onnx=('onnxscript', 'onnx', 'onnxruntime'),
@@ -29,5 +31,8 @@ def module_of(distribution: str) -> str:
 
 def need_pinned(module: str) -> ModuleType:
     """Import a module of a distribution that is named here."""
-    return need(module, pinned(
-        module.partition('.')[0].replace('_', '-')))
+    name = module.partition('.')[0].replace('_', '-')
+    if without_wheel(name):
+        raise UserError(f'{name} has no wheel for Python {sys.version[:4]}: '
+                        'use an older Python')
+    return need(module, pinned(name))

@@ -94,7 +94,8 @@ class ExportedModel(BaseModel):
                 labels=torch.from_numpy(found.labels))))
         elif isinstance(found, Segmentation) and found.logits is not None:
             sample.set_data(dict(
-                pred_sem_seg=PixelData(data=_tensor(found.mask[None])),
+                pred_sem_seg=PixelData(
+                    data=_tensor(found.mask[None]).long()),
                 seg_logits=PixelData(data=_tensor(found.logits))))
         elif isinstance(found, Classification):
             scores = _tensor(found.scores)

@@ -96,8 +96,11 @@ def kernels_for(weight: Tensor, tiles: int) -> Tensor:
 
 def _like_kernels(weight: Tensor, tiles: int) -> Tensor:
     out_channels, channels = weight.shape[:2]
-    return weight.new_empty(PATCH**2 * out_channels, channels, 1, 1,
-                            dtype=torch.float32)
+    # A tensor in oneDNN's layout has these strides for all sizes.
+    strides = (1, 0, 0, 0) if can_pack() else (channels, 1, 1, 1)
+    return weight.new_empty_strided(
+        (PATCH**2 * out_channels, channels, 1, 1), strides,
+        dtype=torch.float32)
 
 
 # One operator for compilers: their graphs share it among all maps of a weight,

@@ -4,15 +4,17 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TextIO
 
 from ..datasets.paths import IMAGES
 from ..errors import UserError, similar
+from ..utils.text import counted
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
-# The file of a run's results.
-RECORDS = 'predictions.json'
+# Results of a run, and of shards that are not merged. Others have a run.json.
+RESULTS = ('predictions.json', 'predictions.jsonl', '.predictions.lock')
 
 
 @dataclass
@@ -22,12 +24,14 @@ class Inputs:
     images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _known: set[str] = field(default_factory=set, repr=False)
 
     def add(self, path: str) -> None:
         """Add a file by its suffix; images may have any."""
-        kind = self.videos if _suffix(path) in VIDEOS else self.images
-        if path not in kind:
-            kind.append(path)
+        if path not in self._known:
+            self._known.add(path)
+            (self.videos if _suffix(path) in VIDEOS else self.images
+             ).append(path)
 
 
 def collect_inputs(arguments: Sequence[str], *, recursive: bool = False,
@@ -68,24 +72,27 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
 
 def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
     ignored, earlier, closed = [], 0, 0
-    for parent, folders, files in os.walk(folder):
+    waiting = [folder]
+    while waiting:
+        files, folders = _scan(waiting.pop(), inputs.notes)
         # Results of earlier runs are no inputs.
-        results = [name for name in folders
-                   if os.path.isfile(os.path.join(parent, name, RECORDS))]
-        earlier += len(results)
-        folders[:] = sorted(set(folders) - set(results))
-        for name in sorted(files):
-            path = os.path.join(parent, name)
-            if os.path.exists(path) and not os.path.isfile(path):
+        new = [entry for entry in folders if not any(
+            os.path.isfile(os.path.join(entry.path, result))
+            for result in RESULTS)]
+        earlier += len(folders) - len(new)
+        if recursive:
+            waiting += [entry.path for entry in reversed(new)
+                        if not entry.is_symlink()]
+        else:
+            closed = len(new)
+        for entry in files:
+            if not entry.is_file() and os.path.exists(entry.path):
                 # Reading a named pipe would never end.
-                inputs.notes.append(f'{path} is no regular file')
-            elif _suffix(name) in IMAGES + VIDEOS:
-                inputs.add(path)
+                inputs.notes.append(f'{entry.path} is no regular file')
+            elif _suffix(entry.name) in IMAGES + VIDEOS:
+                inputs.add(entry.path)
             else:
-                ignored.append(name)
-        if not recursive:
-            closed = len(folders)
-            break
+                ignored.append(entry.name)
     for number, what in (
             (len(ignored), 'file(s) without a suffix of images or videos, '
              f'such as {"".join(ignored[:1])}'),
@@ -95,14 +102,33 @@ def _add_folder(inputs: Inputs, folder: str, recursive: bool) -> None:
             inputs.notes.append(f'{folder}: ignored {number} {what}')
 
 
+def _scan(folder: str, notes: list[str]
+          ) -> tuple[list[os.DirEntry], list[os.DirEntry]]:
+    """Files and sub-folders by name, without a call of stat for each."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=attrgetter('name'))
+    except OSError as error:
+        notes.append(f'folder {folder} cannot be read: {error.strerror}')
+        return [], []
+    return ([entry for entry in listed if not entry.is_dir()],
+            [entry for entry in listed if entry.is_dir()])
+
+
 def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
     """Add one file for each line, relative to here or to the list."""
+    missing = []
     for line in filter(None, map(str.strip, lines)):
         near = os.path.join(os.path.dirname(source), line)
         path = next(filter(os.path.isfile, (line, near)), None)
         if path is None:
-            raise UserError(f'input not found: {line}, named in {source}')
-        inputs.add(path)
+            missing.append(line)
+        else:
+            inputs.add(path)
+    if missing:
+        more = ', ...' if len(missing) > 3 else ''
+        raise UserError(f'{counted(len(missing), "input")} not found: '
+                        f'{", ".join(missing[:3])}{more}, named in {source}')
 
 
 def _suffix(path: str) -> str:

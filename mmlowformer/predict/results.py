@@ -7,6 +7,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from ..errors import UserError
+from ..runtime.masks import label_dtype
 from ..runtime.results import (
     Classification,
     Detections,
@@ -72,10 +73,9 @@ def result_of(sample: BaseDataElement, score_thr: float,
             **common, boxes=found.bboxes, scores=found.scores,
             labels=found.labels, masks=masks).above(score_thr)
     if 'pred_sem_seg' in sample:
-        mask = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
-        few = len(common['classes']) <= 256
-        return Segmentation(
-            **common, mask=mask.astype(np.uint8 if few else np.uint16))
+        mask = sample.pred_sem_seg.numpy().data.squeeze(0)
+        return Segmentation(**common, mask=mask.astype(
+            label_dtype(len(common['classes'])), copy=False))
     if 'pred_score' not in sample:
         raise UserError('the model predicts neither boxes, nor masks, nor '
                         f'labels ({", ".join(sample.keys()) or "nothing"})')

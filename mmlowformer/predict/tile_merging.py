@@ -1,12 +1,14 @@
 """Merge the predictions for the tiles of a large image."""
-from collections import defaultdict
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from ..errors import UserError
+from ..runtime.masks import label_dtype
 from ..utils.tiles import Tile
 
 # Two boxes of a class are one object if their IoU is higher. For a box that a
@@ -29,9 +31,11 @@ class TileMerger:
         if 'pred_instances' in sample and 'masks' not in sample.pred_instances:
             self._boxes.append(self._moved(sample.pred_instances.cpu(), tile))
         elif 'seg_logits' in sample:
+            logits = sample.seg_logits.data.cpu()
             if self._stitcher is None:
-                self._stitcher = LogitsStitcher(self.shape, self.tiles)
-            self._stitcher.add(tile, sample.seg_logits.data.cpu())
+                self._stitcher = LogitsStitcher(
+                    self.shape, self.tiles, logits.new_empty(len(logits)))
+            self._stitcher.add(tile, logits)
         else:
             raise UserError('--tile-size is for boxes and semantic masks only')
 
@@ -82,27 +86,46 @@ def _covered(box: Tensor, others: Tensor) -> Tensor:
 
 
 class LogitsStitcher:
-    """Labels an image's pixels by the mean of its tiles' logits."""
+    """Labels an image's pixels by the mean of its tiles' logits.
 
-    def __init__(self, shape: tuple[int, int], tiles: list[Tile]):
-        self.labels = torch.zeros(shape, dtype=torch.int64)
-        self._later = list(tiles)
-        # To save memory: only where later tiles overlap.
-        self._overlaps: dict[Tile, list[tuple[Tile, Tensor]]] = defaultdict(
-            list)
+    The tiles have to come row by row. Beside the labels, the memory contains
+    the sums of the logits where the next row of tiles overlaps.
+    """
+
+    def __init__(self, shape: tuple[int, int], tiles: list[Tile],
+                 like: Tensor):
+        if len(like) == 1:
+            raise UserError('--tile-size needs a model with at least two '
+                            'classes of masks')
+        self.labels = np.empty(shape, label_dtype(len(like)))
+        self._next_left = _followers(tile.left for tile in tiles)
+        self._next_top = _followers(tile.top for tile in tiles)
+        height = tiles[0].bottom - tiles[0].top
+        # Rows of each row of tiles that the row above has covered, too.
+        self._shared = {below: max(0, top + height - below)
+                        for top, below in self._next_top.items()}
+        self._above = like.new_empty(
+            len(like), max(self._shared.values(), default=0), shape[1])
+        self._beside = like.new_empty(len(like), height, 0)
 
     def add(self, tile: Tile, logits: Tensor) -> None:
         """Add the logits of the next tile."""
-        if len(logits) == 1:
-            raise UserError('--tile-size needs a model with at least two '
-                            'classes of masks')
-        self._later.remove(tile)
-        for other in self._later:
-            part = tile.common(other)
-            if part:
-                self._overlaps[other].append(
-                    (part, part.cut_out(logits, tile).clone()))
-        for part, earlier in self._overlaps.pop(tile, ()):
-            part.cut_out(logits, tile).add_(earlier)
+        columns, rows = self._beside.shape[2], self._shared.get(tile.top, 0)
+        # The tile on the left has added those above in shared columns.
+        logits[..., :columns] += self._beside
+        logits[:, :rows, columns:] += self._above[
+            :, :rows, tile.left + columns:tile.right]
         # Later tiles overwrite the labels that they share.
-        tile.cut_out(self.labels).copy_(logits.argmax(0))
+        self.labels[tile.top:tile.bottom, tile.left:tile.right] = (
+            logits.argmax(0).numpy())
+        left = self._next_left.get(tile.left, tile.right)
+        top = self._next_top.get(tile.top, tile.bottom)
+        self._beside = logits[..., left - tile.left:].clone()
+        self._above[:, :max(0, tile.bottom - top), tile.left:left] = logits[
+            :, top - tile.top:, :left - tile.left]
+
+
+def _followers(starts: Iterable[int]) -> dict[int, int]:
+    """The next larger one of each but the largest."""
+    ordered = sorted(set(starts))
+    return dict(zip(ordered, ordered[1:]))

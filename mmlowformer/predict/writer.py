@@ -1,31 +1,35 @@
-"""Write results: pictures, masks, crops, and one file of records."""
-import json
+"""Write results: pictures, masks, crops, and a line for each image."""
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
 
+from PIL.Image import registered_extensions
+
 from ..datasets.checks.coco_annotations import read_coco
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..runtime.results import Detections, Result, Segmentation
-from ..utils.files import check_new_folder, replace_text, unused
-from .file_names import file_name, short_path
-from .inputs import RECORDS
-from .video import FORMAT, VideoWriter
-
-# Formats of pictures; others become PNG.
-WRITABLE = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
+from ..utils.files import write_errors
+from .file_names import copy_name, file_name, picture_name, short_path
+from .result_lines import line_of
+from .video import VideoWriter
 
 
-def output_folder(named: str | None, default: str) -> Path:
-    """Choose a new or empty folder."""
-    if named:
-        check_new_folder(named)
-        return Path(named)
-    return unused(default, lambda folder: os.path.lexists(folder) and (
-        not folder.is_dir() or any(folder.iterdir())))
+class UnwritableError(UserError):
+    """A full disk, or a folder that cannot be written: the run ends."""
+
+
+class _Stream(BufferedWriter):
+    """A file that Pillow lets Python write.
+
+    It ignores that a full disk takes only a part of what it writes itself.
+    """
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation
 
 
 class CocoIdMapper:
@@ -60,73 +64,84 @@ class CocoIdMapper:
                 return image_id
         raise UserError(f'image {name} is not in {self._file}')
 
-    def apply(self, record: dict, image_id: int) -> dict:
-        """Add the ids to a record."""
-        category = self._categories.get(record.get('category_name', ''),
-                                        record.get('category_id'))
-        ids = {} if category is None else dict(category_id=category)
-        return dict(record, image_id=image_id, **ids)
+    def category(self, record: dict) -> dict:
+        """Replace the id of the class in a record."""
+        category = self._categories.get(record.get('category_name', ''))
+        return (record if category is None else
+                dict(record, category_id=category))
 
 
 class Writer:
-    """Writes results while the next images are predicted."""
+    """Writes results while the next images are predicted.
 
-    def __init__(self, folder: Path, ids: CocoIdMapper,
-                 records: str | None = None, *, pictures: bool = True,
-                 crops: bool = False, ahead: int = 2):
-        self.folder, self.ids = folder, ids
-        self.file = Path(records) if records else folder / RECORDS
+    The line of an image is appended when its pictures are complete.
+    """
+
+    def __init__(self, lines: Path, ids: CocoIdMapper,
+                 folder: Path | None = None, *,
+                 pictures: bool = True, crops: bool = False, ahead: int = 2):
+        self.lines, self.ids, self.folder = lines, ids, folder or lines.parent
         self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
-        self._taken: set[str] = set()
-        # Sorted by the positions of images and frames in the end.
-        self._records: list[tuple[tuple, list[dict]]] = []
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f'cannot write to {folder}: {error}') from error
+        with write_errors(lines):
+            # Without a buffer, a line is in the file once it is written.
+            self._file = open(lines, 'ab', buffering=0)  # noqa: SIM115
 
     def __enter__(self) -> 'Writer':
         return self
 
     def __exit__(self, *_) -> None:
-        """Write the records, also after an error or Ctrl-C."""
         self._pool.shutdown()
-        self._records.sort(key=lambda item: item[0])
-        replace_text(self.file, json.dumps(
-            [record for _, records in self._records for record in records]))
+        self._file.close()
+        # A killed process may have left one of any format.
+        for part in self.lines.parent.glob(f'{self.lines.stem}.part.*'):
+            part.unlink()
         self.wait()
 
-    def add(self, position: int, name: str, result: Result) -> None:
-        """Add the result of an image."""
+    def add(self, position: int, name: str, result: Result,
+            file: str | None = None) -> None:
+        """Add the result of an image.
+
+        Args:
+            position (int): Number of the input, from 0.
+            name (str): Name in the records.
+            result (Result): The result.
+            file (str, optional): Name of its pictures. Defaults to ``name``.
+        """
         image_id = self.ids.image_id(result.name, position)
-        self._records.append(((position, ), [
-            self.ids.apply(dict(record, file_name=name), image_id)
-            for record in result.json()]))
-        self.later(self._write, name, result)
+        self.later(self._write, file or name, result, dict(
+            position=position, file_name=name, image_id=image_id))
 
     @contextmanager
-    def video(self, name: str, fps: float, position: int = 0
+    def video(self, name: str, fps: float, position: int = 0,
+              file: str | None = None
               ) -> Iterator[Callable[[int, Result], None]]:
         """Yield a function that adds the result of a frame, by its index."""
-        suffix = '' if name.lower().endswith(FORMAT) else FORMAT
-        copy = VideoWriter(self.free('videos', name + suffix), fps)
+        copy = VideoWriter(self.folder / 'videos' / short_path(
+            copy_name(file or name)), fps)
+        frames = 0
+
+        def write(number: int, result: Result) -> None:
+            if self.pictures:
+                copy.add(result)
+            self._append(result, position=position, frame=number,
+                         file_name=name, image_id=number)
 
         def add(index: int, result: Result) -> None:
-            if self.pictures:
-                self.later(copy.add, result)
-            self._records.append(((position, index), [
-                dict(record, file_name=name, image_id=index + 1)
-                for record in result.json()]))
+            nonlocal frames
+            frames = index + 1
+            self.later(write, frames, result)
 
         try:
             yield add
         finally:
+            # In order, also if a task before it fails.
+            self._waiting.append(self._pool.submit(copy.close))
             self.wait()
-            copy.close()
+        self.later(self._add_line, line_of(
+            position, frames=frames, file_name=name))
 
     def later(self, do: Callable[..., None], *arguments) -> None:
         """Run a function in another thread, in order."""
@@ -137,33 +152,48 @@ class Writer:
     def wait(self, count: int = 0) -> None:
         """Wait until at most ``count`` tasks are left."""
         while len(self._waiting) > count:
-            self._waiting.popleft().result()
+            try:
+                self._waiting.popleft().result()
+            except OSError as error:
+                raise UnwritableError(
+                    f'{error.filename or self.folder} cannot be written: '
+                    f'{first_line(error)}. What is done is kept: --resume '
+                    'continues') from error
 
-    def free(self, kind: str, name: str) -> Path:
-        """Choose a file that no other result has."""
-        # Some file systems ignore case.
-        file = unused(self.folder / kind / short_path(name),
-                      lambda file: str(file).lower() in self._taken)
-        self._taken.add(str(file).lower())
-        return file
-
-    def _write(self, name: str, result: Result) -> None:
+    def _write(self, file: str, result: Result, values: dict) -> None:
         if self.pictures:
-            stem, suffix = os.path.splitext(name)
-            known = suffix.lower() in WRITABLE
-            self._save(result.draw(), 'pictures',
-                       name if known else f'{name}.png')
+            self._save(result.draw(), 'pictures', picture_name(file))
         if isinstance(result, Segmentation):
             # a.jpg and a.png are two images.
-            self._save(result.indexed(), 'masks', f'{name}.png')
+            self._save(result.indexed(), 'masks', f'{file}.png')
         if self.crops and isinstance(result, Detections):
             for number, (crop, label) in enumerate(
                     zip(result.crops(), result.names), 1):
                 self._save(crop, 'crops', os.path.join(
-                    file_name(label), f'{name}-{number}.png'))
+                    file_name(label), f'{file}-{number}.png'))
+        self._append(result, **values)
 
     def _save(self, picture, kind: str, name: str) -> None:
-        file = self.free(kind, name)
+        file = self.folder / kind / short_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
+        part = self.lines.with_suffix(f'.part{file.suffix}')
+        with _Stream(FileIO(part, 'w')) as stream:
+            picture.save(stream, registered_extensions()[part.suffix.lower()])
+        os.replace(part, file)
         self.written[kind] += 1
+
+    def _append(self, result: Result, **values) -> None:
+        category, image_id = self.ids.category, values['image_id']
+        self._add_line(line_of(**values, predictions=[
+            category(dict(record, file_name=values['file_name'],
+                          image_id=image_id)) for record in result.json()]))
+
+    def _add_line(self, line: bytes) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                # A full disk takes a part before it raises an error.
+                line = line[self._file.write(line):]
+        except OSError:
+            self._file.truncate(end)
+            raise

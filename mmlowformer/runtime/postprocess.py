@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .box_decoding import decode_boxes, nms
+from .masks import label_dtype
 from .model_spec import Description
 from .preprocess import PreprocessedImage
 from .results import Classification, Detections, Features, Result, Segmentation
@@ -58,8 +59,9 @@ def _segmentation(description: Description,
         description.decoding['align_corners'])
     mask = logits.argmax(0) if len(logits) > 1 else (
         1 / (1 + np.exp(-logits[0])) > description.decoding['threshold'])
-    return Segmentation(mask=mask.astype(np.int64), logits=logits,
-                        classes=description.classes)
+    return Segmentation(
+        mask=mask.astype(label_dtype(len(description.classes))),
+        logits=logits, classes=description.classes)
 
 
 def resize_maps(maps: np.ndarray, size: tuple[int, int],

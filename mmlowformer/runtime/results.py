@@ -10,6 +10,13 @@ import numpy as np
 
 from ..errors import UserError, printable
 from ..utils.imports import need, warn_renamed
+from .masks import (
+    MAX_RLE_PIXELS,
+    count_labels,
+    encode_labels,
+    encode_rle,
+    label_dtype,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -165,11 +172,15 @@ class Detections(Result):
 
     def crops(self) -> 'list[Image.Image]':
         """Cut the boxes out of the image."""
-        picture = need('PIL.Image', 'pillow').fromarray(self.image)
-        corners = self.boxes.clip(0, [[*picture.size] * 2])
-        floor, ceil = np.floor(corners[:, :2]), np.ceil(corners[:, 2:])
-        return [picture.crop(box) for box in np.hstack([
-            floor, np.maximum(ceil, floor + 1)]).astype(int).tolist()]
+        pillow = need('PIL.Image', 'pillow')
+        height, width = self.image.shape[:2]
+        corners = self.boxes.clip(0, [[width, height] * 2])
+        floor = np.minimum(np.floor(corners[:, :2]), [width - 1, height - 1])
+        ceil = np.maximum(np.ceil(corners[:, 2:]), floor + 1)
+        return [pillow.fromarray(np.ascontiguousarray(
+            self.image[top:bottom, left:right]))
+            for left, top, right, bottom in np.hstack(
+                [floor, ceil]).astype(int).tolist()]
 
 
 @dataclass(kw_only=True)
@@ -177,7 +188,8 @@ class Segmentation(Result):
     """A class for each pixel.
 
     Attributes:
-        mask (np.ndarray): ``(h, w)``, indices of classes, integers.
+        mask (np.ndarray): ``(h, w)``, indices of classes, uint8, or uint16
+            of more than 256 classes.
         logits (np.ndarray, optional): ``(classes, h, w)``, of exported models
             only.
     """
@@ -187,9 +199,16 @@ class Segmentation(Result):
     logits: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted labels, and the pixels of each."""
+        counts = count_labels(self.mask)
+        labels = np.flatnonzero(counts)
+        return labels, counts[labels]
+
+    @property
     def class_fractions(self) -> dict[str, float]:
         """Fraction of the pixels of each predicted class, largest first."""
-        labels, counts = np.unique(self.mask, return_counts=True)
+        labels, counts = self._counts
         order = counts.argsort(kind='stable')[::-1]
         return {self.classes[labels[i]]: float(counts[i] / self.mask.size)
                 for i in order}
@@ -204,29 +223,34 @@ class Segmentation(Result):
         """Draw the classes' colors over the gray image, with a legend."""
         drawing = _drawing()
         legend = [(self.classes[label], self.palette[label])
-                  for label in np.unique(self.mask)]
+                  for label in self._counts[0]]
         return drawing.captioned([('', drawing.draw_mask(
             self.image, self.mask, self.palette))], legend)
 
     def indexed(self) -> 'Image.Image':
         """The mask as a picture whose values are the labels."""
-        pillow = need('PIL.Image', 'pillow')
-        if len(self.classes) > 256:
-            return pillow.fromarray(self.mask.astype(np.uint16))
-        picture = pillow.fromarray(self.mask.astype(np.uint8)).convert('L')
-        picture.putpalette(np.asarray(self.palette[:256], np.uint8).tobytes())
+        dtype = label_dtype(len(self.classes))
+        picture = need('PIL.Image', 'pillow').fromarray(
+            self.mask.astype(dtype, copy=False))
+        if dtype is np.uint8:
+            picture.putpalette(np.asarray(self.palette, np.uint8).tobytes())
         return picture
 
     def json(self, masks: bool = True) -> list[dict]:
-        """One record for each predicted class."""
+        """One record for each predicted class.
+
+        COCO's run lengths cannot encode a mask of 2**32 pixels, whose records
+        have none.
+        """
+        masks = masks and self.mask.size <= MAX_RLE_PIXELS
+        codes = encode_labels(self.mask) if masks else {}
         records = []
-        for label in np.unique(self.mask):
-            pixels = self.mask == label
+        for label, count in zip(*self._counts):
             records.append(dict(
                 file_name=self.name, **self._category(label),
-                area=int(pixels.sum()), share=float(pixels.mean())))
+                area=int(count), share=float(count / self.mask.size)))
             if masks:
-                records[-1]['segmentation'] = encode_rle(pixels)
+                records[-1]['segmentation'] = codes[label]
         return records
 
     def summary(self) -> str:
@@ -315,14 +339,6 @@ def left_top_width_height(box: Iterable[float]) -> list[float]:
     """Convert a box from its corners to COCO's order."""
     left, top, right, bottom = map(float, box)
     return [left, top, right - left, bottom - top]
-
-
-def encode_rle(mask: np.ndarray) -> dict:
-    """Encode a mask in COCO's compressed format."""
-    coco = need('pycocotools.mask', 'pycocotools')
-    code = coco.encode(np.asfortranarray(mask, np.uint8))
-    return dict(size=list(map(int, code['size'])),
-                counts=code['counts'].decode())
 
 
 def _drawing() -> ModuleType:

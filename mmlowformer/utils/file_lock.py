@@ -1,4 +1,4 @@
-"""One training in a work dir at a time."""
+"""One process at a time in a folder."""
 import logging
 import os
 import socket
@@ -22,6 +22,10 @@ FLAGS = (os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
          | getattr(os, 'O_NONBLOCK', 0))
 
 
+class LockedError(UserError):
+    """Another process holds the lock."""
+
+
 def check_free(work_dir: str | Path) -> None:
     """Check that no other training runs in a work dir."""
     if os.path.lexists(Path(work_dir, LOCK)):
@@ -36,43 +40,58 @@ def work_dir_lock(work_dir: str | Path) -> Iterator[None]:
     The kernel releases the lock when the process exits, even after a crash.
     The first process of a distributed job holds it for all.
     """
-    if not is_first_process() or fcntl is None:
+    if not is_first_process():
         yield
         return
-    file = _open(work_dir)
+    with file_lock(Path(work_dir, LOCK), 'training', '--work-dir'):
+        yield
+
+
+@contextmanager
+def file_lock(lock: Path, task: str, option: str, *, shared: bool = False
+              ) -> Iterator[None]:
+    """Keep other processes with the same task out of a folder.
+
+    A shared lock keeps out only those that do not share it.
+    """
+    if fcntl is None:
+        yield
+        return
+    file = _open(lock, option)
     try:
-        _lock(file, work_dir)
+        _lock(file, lock.parent, task, option, shared)
         yield
     finally:
         _LOCKED.discard(file)
         os.close(file)
 
 
-def _open(work_dir: str | Path) -> int:
-    lock = Path(work_dir, LOCK)
+def _open(lock: Path, option: str) -> int:
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
             raise UserError(f'{lock} is not a regular file: delete it, or '
-                            'name another folder with --work-dir')
+                            f'name another folder with {option}')
         return os.open(lock, FLAGS, 0o644)
     except OSError as error:
-        raise UserError(f'work dir {work_dir} cannot be written: '
-                        f'{error.strerror}. Name another folder with '
-                        '--work-dir') from error
+        raise UserError(f'{option} {lock.parent} cannot be written: '
+                        f'{error.strerror}. Name another folder with {option}'
+                        ) from error
 
 
-def _lock(file: int, work_dir: str | Path) -> None:
+def _lock(file: int, folder: Path, task: str, option: str, shared: bool
+          ) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_NB | (
+            fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
     except BlockingIOError as error:
         owner = os.read(file, 200).decode(errors='replace').strip()
-        raise UserError(
-            f'another training is running in {work_dir} ({owner}). Wait for '
-            'it, end it, or name another folder with --work-dir') from error
+        raise LockedError(
+            f'another {task} is running in {folder} ({owner}). Wait for it, '
+            f'end it, or name another folder with {option}') from error
     except OSError as error:
-        print_log(f'{work_dir} cannot be locked ({error.strerror}): make sure '
-                  'that no other training uses it.', 'current',
+        print_log(f'{folder} cannot be locked ({error.strerror}): make sure '
+                  f'that no other {task} uses it.', 'current',
                   level=logging.WARNING)
         return
     _LOCKED.add(file)

@@ -1,6 +1,9 @@
 """Lazy imports, optional packages, and the versions in ``requirements/``."""
 import importlib
+import importlib.util
+import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -58,10 +61,32 @@ def shipped_folder(name: str) -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / name
 
 
+def provide_find_loader() -> None:
+    """Define what MMEngine and mmcv call and Python 3.14 removed."""
+    def find_loader(fullname: str) -> Any:
+        return getattr(importlib.util.find_spec(fullname), 'loader', None)
+
+    if not hasattr(pkgutil, 'find_loader'):
+        pkgutil.find_loader = find_loader
+
+
+def fits_python(condition: str) -> bool:
+    """Whether this Python is one of, for example, ``>=3.10,<3.15``."""
+    bounds = re.findall(r'(<|>=)\s*"?3\.(\d+)', condition)
+    return all((sys.version_info[:2] < (3, int(minor))) == (sign == '<')
+               for sign, minor in bounds)
+
+
 def pinned(*distributions: str) -> str:
     """Arguments of ``pip install``, with the versions of ``requirements/``."""
-    lines = (_requirements().get(name, name) for name in distributions)
+    lines = (_requirements().get(name) or name for name in distributions)
     return ' '.join(f'"{line}"' if '<' in line else line for line in lines)
+
+
+def without_wheel(*distributions: str) -> list[str]:
+    """Those that ``requirements/`` names for another Python only."""
+    return [name for name in distributions
+            if not _requirements().get(name, name)]
 
 
 @cache
@@ -72,5 +97,9 @@ def _requirements() -> dict[str, str]:
     for file in files:
         for line in file.read_text(encoding='utf-8').splitlines():
             if name := re.match(r'[\w.-]+', line):
-                found.setdefault(name.group(), line.partition(';')[0].strip())
+                requirement, _, condition = line.partition(';')
+                if not fits_python(condition):
+                    requirement = ''
+                found[name.group()] = (found.get(name.group())
+                                       or requirement.strip())
     return found

@@ -1,6 +1,6 @@
 """Pictures of ground truth and predictions, for every task."""
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +13,10 @@ from ..errors import printable
 # labels to be readable in the whole picture.
 SMALLEST_SIDE = 320
 LARGEST_SIDE = 1600
+LANCZOS = Image.Resampling.LANCZOS
+# Pixels that are drawn at a time, and those of an image whose copy is too
+# large.
+BLOCK, LARGE = 2**20, 2**24
 # Contact sheets.
 SHEET_SIDE, SHEET_COLUMNS = 240, 6
 FONT_SIZE = 15
@@ -80,14 +84,21 @@ def scale_of(image: np.ndarray) -> float:
                       LARGEST_SIDE // longest))
 
 
-def _resized(image: np.ndarray) -> Image.Image:
-    picture, scale = Image.fromarray(image), scale_of(image)
-    if scale == 1:
-        return picture
-    resample = (Image.Resampling.NEAREST if scale > 1 else
-                Image.Resampling.LANCZOS)
-    return picture.resize([max(1, round(side * scale))
-                           for side in picture.size], resample)
+def _resized(image: np.ndarray, paint: Callable | None = None
+             ) -> Image.Image:
+    """Resize an image; ``paint`` may change the values of some rows before."""
+    scale, (height, width) = scale_of(image), image.shape[:2]
+    size = [max(1, round(side * scale)) for side in (width, height)]
+    # Large images are narrowed before their rows come together.
+    narrow = size[0] if height * width > LARGE else width
+    picture = Image.new('RGB', (narrow, height))
+    step = max(1, BLOCK // width)
+    for top in range(0, height, step):
+        rows = slice(top, top + step)
+        part = Image.fromarray(paint(rows) if paint else image[rows])
+        picture.paste(part.resize((narrow, part.height), LANCZOS), (0, top))
+    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else
+                          LANCZOS)
 
 
 @cache
@@ -163,13 +174,16 @@ def _common_area(one: list, other: list) -> float:
 def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]
               ) -> Image.Image:
     """Draw the classes' colors over the gray image."""
-    # The image's own colors would change those of the classes.
-    gray = image.mean(2, keepdims=True).repeat(3, 2)
-    tint = gray.copy()
-    for label in np.unique(mask):
-        if label < len(palette):
-            tint[mask == label] = palette[label]
-    return _framed(_resized((gray * 0.35 + tint * 0.65).astype(np.uint8)))
+    # The image's own colors would change those of the classes. All colors of
+    # a label, by the sum of a pixel's channels; the last label has none.
+    gray = np.arange(3 * 255 + 1)[:, None] / 3
+    tints = np.empty((len(palette) + 1, len(gray), 3))
+    tints[:-1] = np.reshape(palette, (-1, 1, 3))
+    tints[-1] = gray
+    table = (gray * 0.35 + tints * 0.65).astype(np.uint8)
+    return _framed(_resized(image, lambda rows: table[
+        np.minimum(mask[rows], np.intp(len(palette))),
+        image[rows].sum(2, dtype=np.uint16)]))
 
 
 def captioned(panels: Sequence[tuple[str, Image.Image]],

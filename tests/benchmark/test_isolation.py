@@ -122,4 +122,4 @@ def test_training_steps_of_a_full_model(tmp_path):
             **SETTINGS | dict(mode='train', shape=(64, 64))),
         isolate=True)['rows']
     assert row['failure'] is None
-    assert row['steps'] == ['build', 'fused']
+    assert row['steps'][:2] == ['build', 'fused']

@@ -58,8 +58,8 @@ def test_whole_models(step, task, options):
     assert {name.split('.')[0] for name in changed} >= {'backbone'}
     assert len({name.split('.')[0] for name in changed}) > 1
     assert training.steps == (
-        ['build', 'channels_last', 'autocast bf16', 'fused'] if options else
-        ['build'])
+        ['build', 'channels_last', 'autocast bf16', 'fused']
+        + ['chunked loss'] * (task == 'seg') if options else ['build'])
 
 
 def test_record(tmp_path):

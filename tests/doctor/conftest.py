@@ -14,6 +14,7 @@ VERSIONS = dict(
     onnx='1.23', onnxruntime='1.31', openvino='2026.4')
 STEPS = {
     'installed': str(PACKAGE), 'pkg_resources': '', 'numpy': '2.2.6',
+    'numpy.in1d': True,
     'torch': '2.12.1+cu130', 'torch and numpy': 3,
     'gpu': dict(cuda='13.0', available=False, warning=''),
     'gpu computes': None, 'distributed': True, 'torchvision': '0.27.1+cu130',
@@ -71,6 +72,7 @@ def _machine_without_surprises(monkeypatch):
     monkeypatch.setattr(sys, 'prefix', '/elsewhere/.venv')
     monkeypatch.setattr(machine, 'free_space', lambda path: 100.)
     monkeypatch.setattr(machine, 'driver', lambda: None)
+    monkeypatch.setattr(machine, 'compile_error', lambda standard: '')
     monkeypatch.setattr(machine, 'DOCKER_MARK', '/nowhere')
     monkeypatch.setattr('shutil.which', lambda name, **kwargs: None
                         if name == 'nvidia-smi' else f'/bin/{name}')

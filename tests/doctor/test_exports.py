@@ -1,6 +1,9 @@
 """Which formats models can be exported to."""
+from types import SimpleNamespace
+
 from mmlowformer.export.formats import FORMATS
 from mmlowformer.export.requirements import INT8_PACKAGES, PACKAGES
+from mmlowformer.utils import imports
 from mmlowformer.utils.imports import pinned
 
 from ..helpers import ROOT
@@ -44,6 +47,16 @@ def test_another_torch_is_named():
     found = formats(torch='2.13.0')['executorch']
     assert found.status == 'warning'
     assert found.remedy == 'pip install torch==2.12.1'
+
+
+def test_a_package_without_wheel_is_named(monkeypatch):
+    monkeypatch.setattr(imports, 'sys', SimpleNamespace(
+        version_info=(3, 14, 0)))
+    imports._requirements.cache_clear()
+    found = formats(executorch=None)['executorch']
+    imports._requirements.cache_clear()
+    assert found.text == 'no wheel for this Python: executorch'
+    assert found.remedy == 'conda create -n lowformer python=3.11'
 
 
 def test_only_asked_for():

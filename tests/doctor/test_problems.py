@@ -9,7 +9,7 @@ from mmlowformer.doctor import fixes, machine
 from mmlowformer.doctor.__main__ import format_result
 from mmlowformer.utils.imports import pinned
 
-from ..helpers import ROOT
+from ..helpers import ROOT, fake_python
 from .conftest import A_GPU, describe, judge, library_steps
 
 
@@ -45,25 +45,23 @@ PROBLEMS = dict(
     torch_old=(
         dict(torch='2.0.1'), 'torch', 'broken', 'torch.utils.flop_counter',
         'pip install torch=='),
-    torch_wants_cpp20=(
-        dict(torch='2.14.0', errors={'mmcv._ext': NO_MODULE('mmcv._ext')}),
-        'torch', 'broken', '#error C++20', 'pip install torch==2.12.1'),
     torchvision_missing=(
         dict(errors={'torchvision': NO_MODULE('torchvision')},
              versions={'torchvision': None}),
         'torchvision', 'missing', "No module named 'torchvision'",
-        '"torchvision==0.27.*"'),
+        'pip install torch==2.12.1 torchvision'),
     torchvision_of_another_torch=(
         dict(torch='2.13.0+cpu', errors={
             'torchvision': 'RuntimeError: operator torchvision::nms does not '
                            'exist'}),
         'torchvision', 'broken', 'operator torchvision::nms does not exist',
-        '"torchvision==0.28.*"'),
+        'pip install torch==2.13.0 torchvision'),
     torchvision_of_another_build=(
         dict(errors={'torchvision': 'RuntimeError: operator torchvision::nms '
                                     'does not exist'}),
         'torchvision', 'broken', 'operator torchvision::nms',
-        '--force-reinstall torch==2.12.1 torchvision==0.27.1'),
+        'pip uninstall -y torch torchvision && pip install torch==2.12.1 '
+        'torchvision'),
     numpy_2_for_torch_of_numpy_1=(
         dict(errors={'torch and numpy': 'RuntimeError: Numpy is not '
                                         'available'}),
@@ -76,7 +74,9 @@ PROBLEMS = dict(
                               'dependencies'}),
         'numpy', 'broken', 'Unable to import', '--force-reinstall'),
     numpy_without_in1d=(
-        dict(numpy='2.4.6'), 'numpy', 'warning',
+        dict(numpy='2.4.6', errors={
+            'numpy.in1d': "AttributeError: module 'numpy' has no attribute "
+                          "'in1d'"}), 'numpy', 'warning',
         "module 'numpy' has no attribute 'in1d'", '"numpy<2.4"'),
     setuptools=(
         dict(versions={'setuptools': '82.0.0'},
@@ -324,7 +324,8 @@ def test_every_problem_of_a_needed_part_counts():
 
 @pytest.mark.parametrize(('version', 'status', 'symptom'), [
     ((3, 9, 1), 'broken', 'requires a different Python'),
-    ((3, 13, 0), 'warning', "KeyError: '__version__'"),
+    ((3, 15, 0), 'broken', 'requires a different Python'),
+    ((3, 14, 1), 'ok', ''),
     ((3, 10, 2), 'ok', '')])
 def test_python(monkeypatch, version, status, symptom):
     monkeypatch.setattr(sys, 'version_info', version)
@@ -373,25 +374,48 @@ def test_driver_that_fails(monkeypatch):
 NO_OPS = dict(errors={'mmcv._ext': NO_MODULE('mmcv._ext')})
 
 
-def test_no_compiler(monkeypatch):
-    monkeypatch.setattr('shutil.which', lambda name: None)
+compile_error = machine.compile_error
+
+
+@pytest.mark.parametrize(('text', 'remedy'), [
+    ('a.cpp: fatal error: {}: No such file or directory'.format('Python.h'),
+     f'sudo apt-get install python{sys.version_info[0]}.'
+     f'{sys.version_info[1]}-dev'),
+    ('all.h: error: #error C++20 or later compatible compiler is required',
+     'pip install torch==2.12.1 torchvision==0.27.1'),
+    ('internal compiler error', 'sudo apt-get install g++')])
+def test_what_does_not_compile(monkeypatch, tmp_path, text, remedy):
+    monkeypatch.setattr(machine, 'compile_error', compile_error)
+    program = fake_python(tmp_path, f'echo "{text}" >&2; exit 1')
+    monkeypatch.setenv('CXX', shlex.quote(str(program)))
     result = judge(describe(**NO_OPS))[0]['compiler']
-    assert "command 'g++' failed" in result.symptom
+    assert result.symptom == text
+    assert result.remedy == remedy
+
+
+def test_no_compiler(monkeypatch):
+    monkeypatch.setattr(machine, 'compile_error', compile_error)
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    result = judge(describe(**NO_OPS))[0]['compiler']
+    assert 'no-such-compiler' in result.symptom
     assert 'apt-get install g++' in result.remedy
 
 
-def test_no_headers(monkeypatch):
-    monkeypatch.setattr(machine.sysconfig, 'get_path', lambda name: '/nowhere')
-    result = judge(describe(**NO_OPS))[0]['compiler']
-    assert 'Python.h: No such file' in result.symptom
-    assert f'python{sys.version_info[0]}.{sys.version_info[1]}-dev' in \
-        result.remedy
+def test_the_compiler_here_compiles():
+    assert compile_error('c++20') == ''
+
+
+def test_the_projects_own_build_uses_the_standard_of_torch(monkeypatch):
+    standards = []
+    monkeypatch.setattr(machine, 'compile_error',
+                        lambda standard: standards.append(standard) or '')
+    judge(describe(**NO_OPS))
+    monkeypatch.setattr(sys, 'prefix', str(ROOT / '.venv'))
+    judge(describe(**NO_OPS))
+    assert standards == ['c++17', 'c++20']
 
 
 def test_no_nvcc(monkeypatch, tmp_path):
-    (tmp_path / 'Python.h').touch()
-    monkeypatch.setattr(machine.sysconfig, 'get_path',
-                        lambda name: str(tmp_path))
     monkeypatch.setattr('shutil.which', lambda name: None
                         if name == 'nvcc' else f'/bin/{name}')
     monkeypatch.setenv('CUDA_HOME', str(tmp_path))
@@ -499,7 +523,7 @@ def test_in_the_projects_own_environment(monkeypatch):
     forks = judge(describe(**NO_OPS, versions=ONEDL))[0]
     assert forks['mmcv ops'].remedy == \
         'rm -rf .venv && make setup STACK=onedl'
-    monkeypatch.setattr(sys, 'version_info', (3, 13))
+    monkeypatch.setattr(sys, 'version_info', (3, 15))
     assert judge(describe())[0]['Python'].remedy == \
         'make setup PYTHON=python3.11'
 

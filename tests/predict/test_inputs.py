@@ -1,10 +1,17 @@
 import io
 import os
+import time
 
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.predict.file_names import short_names, short_path
+from mmlowformer.predict.file_names import (
+    copy_name,
+    distinct_names,
+    picture_name,
+    short_names,
+    short_path,
+)
 from mmlowformer.predict.inputs import collect_inputs
 from mmlowformer.tracking.datasets.frames import images_in
 
@@ -71,6 +78,29 @@ class TestCollect:
         with pytest.raises(UserError, match='gone.png, named in the standard'):
             collect_inputs(['-'], stdin=io.StringIO('gone.png'))
 
+    def test_all_missing_paths_are_counted(self):
+        lines = ''.join(f'{number}.png\n' for number in range(5))
+        with pytest.raises(UserError) as error:
+            collect_inputs(['-'], stdin=io.StringIO(f'{lines}in/a.png\n'))
+        assert '5 inputs' in str(error.value)
+        assert '0.png, 1.png, 2.png' in str(error.value)
+        assert '3.png' not in str(error.value)
+
+    def test_folders_that_cannot_be_read(self, monkeypatch):
+        def scandir(folder, scandir=os.scandir):
+            if str(folder).endswith('deep'):
+                raise PermissionError(13, 'Permission denied')
+            return scandir(folder)
+
+        monkeypatch.setattr(os, 'scandir', scandir)
+        found = collect_inputs(['in'], recursive=True)
+        assert found.images[-1] == 'in/sub/a.png'
+        assert 'in/sub/deep cannot be read' in found.notes[0]
+
+    def test_linked_folders_are_not_followed(self):
+        os.symlink('.', 'in/loop')
+        assert len(collect_inputs(['in'], recursive=True).images) == 4
+
     def test_nothing(self):
         os.mkdir('empty')
         with pytest.raises(UserError, match='no images or videos'):
@@ -82,6 +112,40 @@ def test_names_tell_files_apart():
         'A/1.jpg', 'B/1.jpg', '2.jpg']
     assert short_names(['x/A/1.jpg']) == ['1.jpg']
     assert short_names([]) == []
+
+
+def test_a_file_is_no_folder():
+    """Pictures of x.tif and masks of y.jpg are x.tif.png and y.jpg.png."""
+    names = ['x.tif', 'X.tif.PNG/a.png', 'y.jpg', 'y.jpg.png/deep/a.jpg']
+    assert distinct_names(names, picture_name) == [
+        'x.tif-2', names[1], 'y-2.jpg', names[3]]
+    names = ['a.avi', 'a.avi.mp4/b.mp4']
+    assert distinct_names(names, copy_name) == ['a.avi-2', names[1]]
+
+
+@pytest.mark.parametrize('result', [
+    'predictions.json', 'predictions.jsonl', '.predictions.lock'])
+def test_results_are_no_inputs(tmp_path, result):
+    """Folders of others may have a run.json."""
+    for name, file in (('run', 'run.json'), ('results', result)):
+        (tmp_path / name).mkdir()
+        for each in (file, 'image.png'):
+            (tmp_path / name / each).touch()
+    found = collect_inputs([str(tmp_path)], recursive=True)
+    assert found.images == [str(tmp_path / 'run/image.png')]
+    assert any('results of earlier runs' in note for note in found.notes)
+
+
+def test_long_lists_take_linear_time(monkeypatch):
+    """Looking each of 100,000 paths up in a list would take a minute."""
+    monkeypatch.setattr(os.path, 'isfile', lambda path: True)
+    lines = [f'folder/{number}.png\n' for number in range(100_000)]
+    started = time.process_time()
+    found = collect_inputs(['-'], stdin=io.StringIO(''.join(lines * 2)))
+    names = short_names(found.images)
+    assert time.process_time() - started < 20
+    assert found.images == [line.strip() for line in lines]
+    assert names == [line[len('folder/'):].strip() for line in lines]
 
 
 def test_named_pipes_are_left_alone(tmp_path):

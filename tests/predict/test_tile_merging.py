@@ -92,20 +92,30 @@ def test_nothing_was_found():
         labels=torch.zeros(0).long(), cut=torch.zeros(0).bool()))) == 0
 
 
-@pytest.mark.parametrize('overlap', [0., 0.25, 0.6])
-def test_logits_are_averaged(overlap):
-    shape, generator = (90, 150), torch.Generator().manual_seed(0)
+@pytest.mark.parametrize('overlap', [0., 0.25, 0.6, 0.9])
+@pytest.mark.parametrize(('shape', 'classes'), [
+    ((90, 150), 3), ((201, 77), 3), ((64, 150), 2), ((200, 64), 300)])
+def test_logits_are_averaged(shape, classes, overlap):
+    generator = torch.Generator().manual_seed(0)
     merger = TileMerger(shape, tiles_of(*shape, 64, overlap))
-    sums = torch.zeros(3, *shape)
+    sums = torch.zeros(classes, *shape)
     counts = torch.zeros(shape)
     for tile in merger.tiles:
-        logits = torch.randn(3, 64, 64, generator=generator)
+        logits = torch.randn(classes, 64, 64, generator=generator)
         part = np.s_[..., tile.top:tile.bottom, tile.left:tile.right]
         sums[part] += logits
         counts[part] += 1
         merger.add(tile, BaseDataElement(seg_logits=PixelData(data=logits)))
     found = merger.merged().pred_sem_seg.data[0]
-    assert torch.equal(found, (sums / counts).argmax(0))
+    assert found.dtype == (np.uint8 if classes < 256 else np.uint16)
+    np.testing.assert_array_equal(found, (sums / counts).argmax(0))
+
+
+def test_one_class_of_masks_has_no_tiles():
+    merger = TileMerger((64, 64), tiles_of(64, 64, 64, 0.25))
+    with pytest.raises(UserError, match='two classes'):
+        merger.add(merger.tiles[0], BaseDataElement(
+            seg_logits=PixelData(data=torch.zeros(1, 64, 64))))
 
 
 def test_a_single_tile_changes_nothing(detector, find_boxes, photos):

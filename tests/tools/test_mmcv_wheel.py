@@ -1,4 +1,5 @@
 """Compiling mmcv: optimized, from few units, and never half done."""
+import os
 import subprocess
 import sys
 import tarfile
@@ -29,10 +30,24 @@ esac
 """
 
 
+# Lines of mmcv's.
+SETUP = """
+def get_version():
+    version_file = 'mmcv/version.py'
+    with open(version_file, encoding='utf-8') as f:
+        exec(compile(f.read(), version_file, 'exec'))
+    return locals()['__version__']
+
+extra_compile_args = {'nvcc': ['-std=c++14'], 'cxx': ['-Wall', '-std=c++17']}
+print(get_version(), extra_compile_args)
+"""
+
+
 @pytest.fixture
 def archive(tmp_path):
     ops = tmp_path / 'mmcv-2.1.0/mmcv/ops/csrc/pytorch'
     (ops / 'cpu').mkdir(parents=True)
+    (tmp_path / 'mmcv-2.1.0/setup.py').write_text(SETUP)
     for name in ('pybind', 'nms', 'roi_align', 'cpu/nms', 'cpu/roi_align'):
         (ops / f'{name}.cpp').write_text('int i;\n')
     path = tmp_path / 'mmcv-2.1.0.tar.gz'
@@ -59,6 +74,29 @@ def test_roi_align_searches_only_where_needed(archive, tmp_path):
     assert path.read_text() == 'if (pool_mode == 0 && val > maxval) {\n'
 
 
+def test_setup_py_suits_new_python_and_torch(archive, tmp_path):
+    """Its version is found; torch adds the standard that it needs."""
+    source = mmcv_wheel.unpack(archive, tmp_path / 'new')
+    (source / 'mmcv/version.py').write_text("__version__ = '2.1.0'")
+    run = subprocess.run([sys.executable, 'setup.py'], cwd=source, text=True,
+                         stdout=subprocess.PIPE, check=True)
+    assert run.stdout == "2.1.0 {'nvcc': [], 'cxx': ['-Wall']}\n"
+
+
+def test_pip_reads_the_version_of_what_it_downloads(tmp_path):
+    """Python 3.13 reads it as older ones do."""
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv/version.py').write_text("__version__ = '2.1.0'")
+    (tmp_path / 'setup.py').write_text(SETUP)
+    (tmp_path / 'sitecustomize.py').write_text(mmcv_wheel.OLD_EXEC.replace(
+        '(3, 13)', '(3, 0)'))
+    run = subprocess.run(
+        [sys.executable, 'setup.py'], cwd=tmp_path, text=True,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        stdout=subprocess.PIPE, check=True)
+    assert run.stdout.startswith('2.1.0 ')
+
+
 def compiled_files(log):
     return sorted(line.split(' -c ./')[1].split()[0].split('pytorch/')[1]
                   for line in log.read_text().splitlines() if ' -c ' in line)
@@ -82,6 +120,12 @@ def test_a_build_without_optimization_is_refused(build, tmp_path, flags):
     with pytest.raises(mmcv_wheel.SetupError, match='without -O3'):
         build(flags=flags)
     assert [p.name for p in (tmp_path / 'wheels').iterdir()] == ['key.log']
+
+
+def test_a_path_with_a_space(tmp_path):
+    log = tmp_path / 'log'
+    log.write_text("c++ -O3 -c '/home/Zoë Müller/nms.cpp' -o nms.o\n")
+    mmcv_wheel.check_optimized(log)
 
 
 def test_a_build_that_compiles_nothing_is_refused(tmp_path):
@@ -137,6 +181,26 @@ def test_cache_that_cannot_be_written(tmp_path):
                          compiling)
     # The set-up waits for it before it installs the rest.
     assert compiling.is_set()
+
+
+def test_the_cache_is_checked_first(tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
+        mmcv_wheel.check_cache('mmcv==2.1.0')
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setattr('os.path.expanduser', lambda path: path)
+    with pytest.raises(mmcv_wheel.SetupError, match='no HOME.*XDG_CACHE_HOME'):
+        mmcv_wheel.check_cache('mmcv==2.1.0')
+
+
+def test_a_cache_that_has_the_wheel_may_be_read_only(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    folder = tmp_path / 'mmlowformer/wheels/mmcv2.1.0-torch2'
+    folder.mkdir(parents=True)
+    (folder / 'mmcv.whl').touch()
+    monkeypatch.setattr(mmcv_wheel, '_scratch_folder', None)
+    mmcv_wheel.check_cache('mmcv==2.1.0')
 
 
 def test_folder_depends_on_flags_and_stack(tmp_path, monkeypatch):

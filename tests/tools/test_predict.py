@@ -1,7 +1,9 @@
 """The tool predict.py."""
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import threading
 
@@ -171,7 +173,7 @@ def test_drawing_goes_on_meanwhile(tmp_path):
         go.wait(20)
         done.append(number)
 
-    with writing.Writer(tmp_path, writing.CocoIdMapper(),
+    with writing.Writer(tmp_path / 'lines', writing.CocoIdMapper(),
                         ahead=3) as writer:
         for number in range(4):
             writer.later(draw, number)
@@ -492,3 +494,118 @@ def test_an_interrupt_says_one_thing(run_here, detector, photos, tmp_path,
     result = run_here(PREDICT, detector, photos[0], cwd=tmp_path)
     assert result.returncode == 130
     assert result.stdout.count('Interrupted') == 1
+
+
+def contents(folder):
+    """All files of a folder, by their relative path."""
+    return {str(file.relative_to(folder)): file.read_bytes()
+            for file in sorted(folder.rglob('*')) if file.is_file()
+            and not file.name.startswith('.')}
+
+
+@pytest.mark.parametrize('kind', ['detector', 'segmentor'])
+def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
+    """Every file is that of a run without interruption."""
+    checkpoint = request.getfixturevalue(kind)
+    command = (PREDICT, checkpoint, *photos, film, *ALL, '--save-crops',
+               '--out', 'out', '--resume')
+    assert run_here(*command, cwd=tmp_path).returncode == 0
+    out = tmp_path / 'out'
+    whole = contents(out)
+    lines = whole['predictions.jsonl'].splitlines(True)
+    # Killed in the line of the third image, and within a picture.
+    (out / 'predictions.jsonl').write_bytes(
+        b''.join(lines[:2]) + lines[2][:20])
+    (out / 'predictions.json').unlink()
+    (out / 'predictions.part.jpg').write_text('half')
+    (out / 'videos/film.mp4').write_text('half')
+    for file in [*out.rglob('000003.jpg*'), *out.rglob('000002.jpg*')]:
+        file.unlink()
+    result = run_here(*command, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert '3 of 3 done' in result.stdout
+    assert contents(out) == whole
+    result = run_here(*command, cwd=tmp_path)
+    assert '0 of 0 done' in result.stdout
+    assert contents(out) == whole
+    for change, words in (
+            (('--score-thr', 0.5), 'another score_thr (0'),
+            (('--tile-size', 64), 'another tile_size'),
+            (('--no-pictures', ), 'another no_pictures')):
+        assert words in error_here(*command, *change, cwd=tmp_path)
+    assert 'another inputs' in error_here(
+        *command[:3], *command[4:], cwd=tmp_path)
+    assert 'another checkpoint' in error_here(
+        PREDICT, request.getfixturevalue('classifier'), *command[2:],
+        cwd=tmp_path)
+    assert '--resume needs' in error_here(
+        PREDICT, checkpoint, photos[0], '--resume', cwd=tmp_path)
+    assert contents(out) == whole
+
+
+def test_no_other_file_is_replaced(run_here, error_here, detector, photos,
+                                   tmp_path):
+    command = PREDICT, detector, photos[0], '--no-pictures', '--out', 'out'
+    (tmp_path / 'mine.json').write_text('[]')
+    for option in ((), ('--resume', )):
+        assert 'mine.json exists already' in error_here(
+            *command, *option, '--json', 'mine.json', cwd=tmp_path)
+    for name in ('run.json', 'predictions.jsonl'):
+        assert f'out/{name} has the name' in error_here(
+            *command, '--json', f'out/{name}', cwd=tmp_path)
+    command = (*command, '--resume', '--json', 'list.json')
+    for _ in range(2):
+        assert run_here(*command, cwd=tmp_path).returncode == 0
+
+
+def test_only_what_failed_is_tried_again(run_here, detector, photos, tmp_path):
+    (tmp_path / 'in').mkdir()
+    shutil.copy(photos[0], tmp_path / 'in/a.jpg')
+    (tmp_path / 'in/b.jpg').write_text('no image')
+    command = PREDICT, detector, 'in', '--out', 'out', '--resume', *ALL
+    assert '1 of 2 done, 1 skipped' in run_here(*command, cwd=tmp_path).stdout
+    shutil.copy(photos[1], tmp_path / 'in/b.jpg')
+    assert '1 of 1 done,' in run_here(*command, cwd=tmp_path).stdout
+    assert len(records(tmp_path / 'out')) == 20
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """Nothing is written behind this byte of a file, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(('size', 'source', 'options'), [
+    (3000, 'photos', ['--no-pictures']),  # within a line
+    (3000, 'photos', ['--save-crops']),  # within a line or a picture
+    (700, 'photos', ['--save-crops']),  # within a picture
+    (4000, 'film', []),  # within the video or a line
+    (4000, 'film', ['--track'])])
+def test_a_full_disk_is_one_line(run_here, detector, request, tmp_path, size,
+                                 source, options):
+    """What is written stays valid, and the rest can be resumed."""
+    inputs = request.getfixturevalue(source)
+    inputs = inputs if source == 'photos' else [inputs]
+    command = PREDICT, detector, *inputs, *ALL, *options, '--resume', '--out'
+    with largest_file(size):
+        result = run_here(*command, 'out', cwd=tmp_path)
+    assert result.returncode == 1, result.stdout
+    assert 'Traceback' not in result.stdout
+    assert re.fullmatch(r'predict.py: error: .* cannot be written: .*File too '
+                        r'large.*--resume continues', result.stderr)
+    assert 'Skipped' not in result.stdout
+    out = tmp_path / 'out'
+    lines = (out / 'predictions.jsonl').read_text()
+    assert not lines or lines.endswith('\n')
+    list(map(json.loads, lines.splitlines()))
+    for file in [*out.rglob('*.jpg'), *out.rglob('*.png')]:
+        Image.open(file).load()
+    for folder in ('out', 'new'):
+        result = run_here(*command, folder, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
+    assert contents(out) == contents(tmp_path / 'new')

@@ -3,7 +3,7 @@ from mmengine.runner import Runner
 
 from ...datasets.image_errors import name_images_in_errors
 from ...registry import HOOKS
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 
 @HOOKS.register_module()

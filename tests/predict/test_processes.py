@@ -1,0 +1,88 @@
+"""Predictors in other processes."""
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from torch import multiprocessing as torch_multiprocessing
+from torch.utils.data import DataLoader
+
+from mmlowformer import Predictor
+from mmlowformer.errors import UserError
+
+
+class PredictedImages:
+    """A data set of results."""
+
+    def __init__(self, predictor, paths):
+        self.predictor, self.paths = predictor, paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return self.predictor(self.paths[index])
+
+
+def records(results):
+    return [result.json() for result in results]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _shared_weights():
+    """The other way needs a socket, in a folder that goes before Python."""
+    before = torch_multiprocessing.get_sharing_strategy()
+    torch_multiprocessing.set_sharing_strategy('file_system')
+    yield
+    torch_multiprocessing.set_sharing_strategy(before)
+
+
+@pytest.fixture(scope='module')
+def spawned():
+    """A process that has nothing of this one's."""
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize(('task', 'options'), [
+    ('detection', dict(score_thr=0.2, tile=40, batch_size=2)),
+    ('segmentation', dict(deploy=True)),
+    ('classification', dict(deploy=dict(dtype='bf16')))])
+def test_a_pool_of_processes(spawned, tiny, photos, task, options):
+    predictor = Predictor(tiny(task), device='cpu', **options)
+    expected = records(predictor(photos))
+    assert any(record.get('predictions', record)
+               for found in expected for record in found)
+    # It has computed before, and has its settings.
+    assert records(spawned.submit(predictor, photos).result()) == expected
+
+
+def test_exported_models_are_opened_again(spawned, exported, photos):
+    predictor = Predictor(exported('detection'), score_thr=0.)
+    expected = records(predictor(photos))
+    assert expected[0]
+    assert records(spawned.submit(predictor, photos).result()) == expected
+
+
+def test_errors_of_another_process_name_the_image(spawned, tiny, tmp_path):
+    predictor = Predictor(tiny('classification'), device='cpu')
+    with pytest.raises(UserError, match='gone.png'):
+        spawned.submit(predictor, tmp_path / 'gone.png').result()
+
+
+def test_a_retriever_keeps_its_gallery(retriever, shapes, photos):
+    predictor = Predictor(retriever, device='cpu',
+                          gallery=shapes / 'folders/train')
+    copy = pickle.loads(pickle.dumps(predictor))
+    assert copy(photos[0]).top == predictor(photos[0]).top
+
+
+@pytest.mark.parametrize('start', ['fork', 'spawn'])
+def test_workers_of_a_data_loader(tiny, photos, start):
+    predictor = Predictor(tiny('detection'), device='cpu', score_thr=0.)
+    expected = records(predictor(photos))
+    loader = DataLoader(PredictedImages(predictor, photos), batch_size=2,
+                        num_workers=1, collate_fn=records,
+                        multiprocessing_context=start)
+    assert [found for batch in loader for found in batch] == expected

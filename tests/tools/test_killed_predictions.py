@@ -1,0 +1,129 @@
+"""tools/predict.py, killed at random moments and resumed."""
+import json
+import multiprocessing
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmlowformer.benchmark.scale import cases
+
+from ..helpers import PREDICT, run_tool
+
+CONTEXT = multiprocessing.get_context('fork')
+KILLS = 20
+
+
+@pytest.fixture(scope='module')
+def inputs(tmp_path_factory):
+    """Images in two folders and sizes, scenes, and two videos."""
+    folder = tmp_path_factory.mktemp('inputs')
+    noise = np.random.default_rng(0)
+    for number in range(30):
+        file = folder / f'images/{number % 2}/{number:03}.jpg'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(
+            0, 256, (64, 64 + number % 3, 3), np.uint8)).save(file)
+    (folder / 'scenes').mkdir()
+    for number in range(3):
+        Image.fromarray(noise.integers(0, 256, (500, 700, 3), np.uint8)).save(
+            folder / f'scenes/{number}.png')
+    (folder / 'videos').mkdir()
+    for number in range(2):
+        video = cv2.VideoWriter(
+            str(folder / f'videos/{number}.mp4'),
+            cv2.VideoWriter.fourcc(*'mp4v'), 25, (64, 64))
+        for _ in range(20):
+            video.write(noise.integers(0, 256, (64, 64, 3), np.uint8))
+        video.release()
+    return folder
+
+
+@pytest.fixture(scope='module')
+def networks(tmp_path_factory):
+    """Networks that take no time, by their tasks."""
+    folder = tmp_path_factory.mktemp('networks')
+    for task in ('boxes', 'masks'):
+        (folder / task).mkdir()
+    cases.write_detector(folder / 'boxes')
+    cases.write_segmentor(folder / 'masks')
+    return folder
+
+
+def start(*arguments, cwd):
+    """Start the tool in a fork, which need not import torch."""
+    def run():
+        result = run_tool(PREDICT, *arguments, cwd=cwd)
+        print(result.stdout)
+        raise SystemExit(result.returncode)
+
+    process = CONTEXT.Process(target=run)
+    process.start()
+    return process
+
+
+def files_in(folder):
+    """The content of each file; encoders of videos are not exact."""
+    return {file.relative_to(folder): file.read_bytes()
+            for file in Path(folder).rglob('*')
+            if file.is_file() and file.suffix != '.mp4'
+            and not file.name.startswith('.')}
+
+
+def frames_of(video):
+    capture, count = cv2.VideoCapture(str(video)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def run(command, processes, cwd, moment=None, seconds=0.):
+    """Run processes, or kill each at a random moment; how many were killed."""
+    shards = [('--shard', f'{number}/{processes}') for number in
+              range(1, 1 + processes)] if processes > 1 else [()]
+    started = [start(*command, *shard, cwd=cwd) for shard in shards]
+    for process in started:
+        if moment:
+            process.join(moment.uniform(0.2, 1) * seconds)
+            process.kill()
+        process.join()
+    codes = [process.exitcode for process in started]
+    assert set(codes) <= {0, -signal.SIGKILL}
+    return len(codes) - codes.count(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 3])
+@pytest.mark.parametrize(('task', 'source', 'options'), [
+    ('boxes', 'images', ['-r', '--save-crops']),
+    ('masks', 'images', ['-r', '--batch-size', 2]),
+    ('boxes', 'videos', []),
+    ('masks', 'scenes', ['--tile-size', 128])])
+def test_kills_lose_and_repeat_nothing(inputs, networks, tmp_path, task,
+                                       source, options, processes):
+    command = [networks / task / 'network.pth', inputs / source, '--config',
+               networks / task / 'network.py', '--device', 'cpu', *options,
+               '--resume', '--out']
+    started = time.perf_counter()
+    assert not run([*command, 'whole'], 1, tmp_path)
+    seconds = time.perf_counter() - started
+    whole = files_in(tmp_path / 'whole')
+    lines = map(json.loads, whole[Path('predictions.jsonl')].splitlines())
+    images = [line['input'] for line in lines if 'frame' not in line]
+    assert images == list(range(1, 1 + len(images)))
+    moment, kills = random.Random(0), 0
+    while kills < KILLS:
+        while kills < KILLS and (killed := run(
+                [*command, 'killed'], processes, tmp_path, moment, seconds)):
+            kills += killed
+        assert not run([*command, 'killed'], processes, tmp_path)
+        assert files_in(tmp_path / 'killed') == whole
+        for video in (tmp_path / 'killed').rglob('*.mp4'):
+            assert frames_of(video) == 20
+        shutil.rmtree(tmp_path / 'killed')
