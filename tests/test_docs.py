@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer, get_config
-from mmlowformer.benchmark import paper_claims, report
+from mmlowformer.benchmark import paper_claims, report, scale
 from mmlowformer.benchmark.record import as_json, read
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import HOOKS, MODELS
@@ -127,6 +127,21 @@ def test_pages_have_the_tables_of_the_measurements(file):
     assert report.describe(record) in page
     assert f'](benchmark/{file.stem}.md)' in main
     assert f'--json docs/benchmark/{file.name}' in main
+
+
+def test_the_measurements_at_scale_are_linked():
+    for file in (ROOT / 'docs/scale').glob('*.json'):
+        main = (ROOT / 'docs/scale_measured.md').read_text(encoding='utf-8')
+        assert f'](scale/{file.stem}.md)' in main
+        for table in scale.tables(read(str(file))):
+            assert table in PAGES[file.with_suffix('.md')]
+
+
+def test_the_page_about_scale_lists_all_cases():
+    page = (ROOT / 'docs/scale_measured.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| (`.*?) \|', page, re.M)
+    assert [name.strip('`') for row in rows for name in row.split(', ')] == \
+        list(scale.CASES)
 
 
 @measurements('study')

@@ -14,13 +14,28 @@ from mmlowformer.engine import UserError
 
 from ..helpers import (
     ROOT,
+    TINY,
     TINY_CLASSIFIER,
     TINY_DETECTOR,
     TINY_SEGMENTOR,
 )
 from ..models.test_lowformer import SMALL
 
-TEXTS = dict(det=TINY_DETECTOR, seg=TINY_SEGMENTOR, cls=TINY_CLASSIFIER)
+# In two stages, with a head of masks.
+TINY_MASK_RCNN = f"""
+_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(_delete_=True, type='mmlowformer.LowFormer', arch={TINY}),
+    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=16),
+        bbox_head=dict(in_channels=16, fc_out_channels=16),
+        mask_roi_extractor=dict(out_channels=16),
+        mask_head=dict(in_channels=16, conv_out_channels=16)))
+"""
+TEXTS = dict(det=TINY_DETECTOR, seg=TINY_SEGMENTOR, cls=TINY_CLASSIFIER,
+             mask=TINY_MASK_RCNN)
 SETTINGS = dict(shape=(64, 64), batch_size=2, mode='train', min_time=0.01,
                 repeats=1, warm_up_calls=1, warm_up_time=0)
 

@@ -105,13 +105,20 @@ def test_the_part_of_a_lost_shard(tmp_path, whole, others):
     with pytest.raises(KeyError):
         lose_a_shard(folder)
     assert not (folder / RESULTS[0]).exists()
-    for shard in others:
-        missing = predict(folder, shard, resume=True)
-    if len(others) == 3:
-        # Nobody may know that the second of two has ended for good.
-        assert missing is None
-        missing = predict(folder, resume=True)
-    assert missing == []
+    found = [predict(folder, shard, resume=True) for shard in others]
+    assert found == [None] * (len(others) - 1) + [[]]
+    assert contents(folder) == whole
+
+
+def test_a_running_shard_of_another_number(tmp_path, whole):
+    """Its lines are not merged, nor lost, while it runs."""
+    folder = tmp_path / 'out'
+    with claim_folder(folder, '', SETTINGS, shard=Shard(1, 2)):
+        assert [predict(folder, Shard(rank, 3)) for rank in range(3)] == [
+            None] * 3
+    with merge_folders([folder], None) as merged, merged.finishing():
+        pass
+    assert merged.missing() == []
     assert contents(folder) == whole
 
 
