@@ -69,19 +69,22 @@ def check_annotations(annotated: Iterable[AnnotatedImage],
                       *, clip: bool = False
                       ) -> tuple[list[AnnotatedImage], int]:
     """Clip boxes to their images; also returns how many were dropped."""
+    known = None if classes is None else set(classes)
     result, dropped = [], 0
     for image in annotated:
         kept = []
         for item in image.annotations:
             if not item.label:
                 errors.add('object without a class', item.where)
-            elif classes is not None and item.label not in classes:
+            elif known is not None and item.label not in known:
                 errors.add('unknown class', f'{item.label!r} ({item.where})')
             box = _clipped(item, image, errors, clip)
             if box is None:
                 dropped += 1
             else:
-                kept.append(item._replace(box=box))
+                # Of millions, there is no room for a copy.
+                kept.append(item if box == item.box else
+                            item._replace(box=box))
         result.append(image._replace(annotations=kept))
     return result, dropped
 
