@@ -148,7 +148,8 @@ def test_negatives_do_not_depend_on_other_images(run_here, scenes):
     run_here(DATA, *TILE, '--out', 'some', '-j', 1, cwd=scenes)
     everything = contents(scenes / 'all/images')
     some = contents(scenes / 'some/images')
-    assert some and some.items() <= everything.items()
+    assert some
+    assert some.items() <= everything.items()
 
 
 def test_default_number_of_processes(monkeypatch):
@@ -198,8 +199,8 @@ def test_any_end_can_be_resumed(run_here, tmp_path):
         assert process.returncode == (
             -number if number == signal.SIGKILL else 128 + number), shown
         if number != signal.SIGKILL:
-            assert shown.count('Interrupted: ') == 1 and len(
-                shown.strip().splitlines()) <= 3, shown
+            assert shown.count('Interrupted: ') == 1, shown
+            assert len(shown.strip().splitlines()) <= 3, shown
             assert not list((tmp_path / 'tiles').rglob('*.part'))
         # No process of the group goes on.
         for _ in range(500):
