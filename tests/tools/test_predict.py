@@ -367,6 +367,7 @@ def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Camera)
     result = run_here(PREDICT, detector, '0', *ALL, cwd=tmp_path)
     assert result.returncode == 130
+    assert re.search(r'Interrupted: 0 done, \d+ frames?, in', result.stdout)
     monkeypatch.setattr(cv2, 'VideoCapture', capture)
     out = tmp_path / 'predictions'
     seen = frames_of(out / 'videos/camera-0.mp4')
