@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
@@ -23,12 +23,13 @@ from mmlowformer.engine import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint with its '
-                        'config, or folder of an exported model')
-    parser.add_argument('inputs', nargs='*', metavar='input',
-                        help='images, videos, folders, globs, text files '
-                        'with one path per line, camera numbers, or - for '
-                        'paths on the standard input')
+    if '--merge' not in sys.argv:
+        parser.add_argument('checkpoint', help='checkpoint with its config, '
+                            'or folder of an exported model')
+        parser.add_argument('inputs', nargs='+', metavar='input',
+                            help='images, videos, folders, globs, text files '
+                            'with one path per line, camera numbers, or - '
+                            'for paths on the standard input')
     predict.add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
@@ -74,10 +75,7 @@ def parse_args() -> argparse.Namespace:
                       'detector, a checkpoint, in the first frame')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
-    args = parser.parse_args()
-    if not args.inputs and not args.merge:
-        parser.error('name a checkpoint and inputs')
-    return args
+    return parser.parse_args()
 
 
 class Run:
@@ -187,7 +185,7 @@ def print_summary(run: Run) -> None:
 def show_results(folder: predict.ResultsFolder) -> None:
     if not folder.is_merged:
         engine.show_line('Results', f'{engine.short(folder.results)}; the '
-                         'last process to end merges all')
+                         'last process to end, or --merge, merges all')
         return
     # The process that merges need not be the first.
     engine.show_line('Results', engine.short(folder.results), always=True)
@@ -328,6 +326,11 @@ def track(args: argparse.Namespace) -> None:
     # Errors in the first frame are raised before anything is written.
     results = chain([next(results)], results)
     with claim_folder(args, [source]) as folder:
+        if folder.done:
+            with folder.finishing(args.json):
+                engine.show(f'\n{source} is complete already.')
+            show_results(folder)
+            return
         writer = predict.Writer(folder.lines, predict.CocoIdMapper(),
                                 pictures=not args.no_pictures)
         file = folder.path / (
@@ -353,13 +356,13 @@ def write_track(writer: predict.Writer, results: Iterator, name: str,
                 frames: tracking.Frames, file: Path,
                 summary: tracking.TrackSummary) -> None:
     """Write a track, each frame as it comes."""
-    with (open(file, 'w', encoding='utf-8', buffering=1) as lines,
+    with (closing(predict.LineFile(file, 'wb')) as lines,
           writer.video(name, frames.fps) as add,
           engine.counting_bar(name, frames.total) as step):
         for index, result in enumerate(results):
-            lines.write(result.lines(index + 1))
-            summary.add(result)
+            writer.later(lines.add, result.lines(index + 1).encode())
             add(index, result)
+            summary.add(result)
             step()
 
 

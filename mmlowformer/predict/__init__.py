@@ -9,6 +9,7 @@ __getattr__ = lazy_names(__name__, {
                    'video_names',
     '.inputs': 'Inputs collect_inputs',
     '.predictor': 'Predictor StreamItem',
+    '.result_lines': 'LineFile',
     '.results': 'RetrievalResult',
     '.results_folder': 'ResultsFolder Shard claim_folder merge_folders',
     '.trained_model': 'load_model',

@@ -23,6 +23,8 @@ from .result_lines import done_in, merge, restore, write_coco
 
 # What the results depend on. It is created first.
 RUN = 'run.json'
+# Settings whose values say nothing.
+HASHED = ('checkpoint', 'config', 'inputs', 'ann_file')
 # A line for each image or frame; the same in COCO's format.
 LINES, RECORDS = 'predictions.jsonl', 'predictions.json'
 # Files of the lines of shards, and of shards that have ended.
@@ -125,12 +127,13 @@ class ResultsFolder:
 
     def _all_complete(self) -> bool:
         assert self._shard
-        running = [part for part in parts_of(self.path)
-                   if not part.name.endswith(COMPLETE)]
+        complete = [shard.file(self.path, COMPLETE).exists()
+                    for shard in self._shard.all()]
+        running = any(shard.file(self.path).exists()
+                      for shard in self._shard.all())
         # After a first merge, other shards need not run again.
-        return not running and ((self.path / LINES).exists() or all(
-            shard.file(self.path, COMPLETE).exists()
-            for shard in self._shard.all()))
+        return not running and (all(complete)
+                                or (self.path / LINES).exists())
 
     def _finish(self, json_file: str | None) -> None:
         lines = self.results = self.path / LINES
@@ -251,10 +254,11 @@ def _compare(run: Path, settings: dict, tries: int = 1) -> None:
                  if old.get(key) != value]
     if differing:
         key = differing[0]
+        values = '' if key in HASHED else (
+            f' ({shown(old.get(key))} instead of {shown(settings[key])})')
         raise UserError(
-            f'{run.parent} was predicted with another {key} '
-            f'({shown(old.get(key))} instead of {shown(settings[key])}): '
-            'name the same, or choose another folder with --out')
+            f'{run.parent} was predicted with another {key}{values}: name the '
+            'same, or choose another folder with --out')
 
 
 def _read(run: Path, tries: int = 1) -> dict:

@@ -12,9 +12,8 @@ from PIL.Image import registered_extensions
 from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError, first_line
 from ..runtime.results import Detections, Result, Segmentation
-from ..utils.files import write_errors
 from .file_names import copy_name, file_name, picture_name, short_path
-from .result_lines import line_of
+from .result_lines import LineFile, line_of
 from .video import VideoWriter
 
 
@@ -85,9 +84,7 @@ class Writer:
         self.written: Counter = Counter()
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
-        with write_errors(lines):
-            # Without a buffer, a line is in the file once it is written.
-            self._file = open(lines, 'ab', buffering=0)  # noqa: SIM115
+        self._file = LineFile(lines)
 
     def __enter__(self) -> 'Writer':
         return self
@@ -140,7 +137,7 @@ class Writer:
             # In order, also if a task before it fails.
             self._waiting.append(self._pool.submit(copy.close))
             self.wait()
-        self.later(self._add_line, line_of(
+        self.later(self._file.add, line_of(
             position, frames=frames, file_name=name))
 
     def later(self, do: Callable[..., None], *arguments) -> None:
@@ -184,16 +181,6 @@ class Writer:
 
     def _append(self, result: Result, **values) -> None:
         category, image_id = self.ids.category, values['image_id']
-        self._add_line(line_of(**values, predictions=[
+        self._file.add(line_of(**values, predictions=[
             category(dict(record, file_name=values['file_name'],
                           image_id=image_id)) for record in result.json()]))
-
-    def _add_line(self, line: bytes) -> None:
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            while line:
-                # A full disk takes a part before it raises an error.
-                line = line[self._file.write(line):]
-        except OSError:
-            self._file.truncate(end)
-            raise

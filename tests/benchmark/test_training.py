@@ -5,9 +5,10 @@ from torch import nn
 
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import report
+from mmlowformer.benchmark.candidates import build
 from mmlowformer.benchmark.models import Spec, find_models
-from mmlowformer.benchmark.options import Options
-from mmlowformer.benchmark.run import Settings, benchmark, build
+from mmlowformer.benchmark.options import Options, Settings
+from mmlowformer.benchmark.run import benchmark
 from mmlowformer.benchmark.training import prepare_training, training_batch
 from mmlowformer.engine import UserError
 
