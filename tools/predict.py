@@ -23,12 +23,13 @@ from mmlowformer.engine import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint with its '
-                        'config, or folder of an exported model')
-    parser.add_argument('inputs', nargs='*', metavar='input',
-                        help='images, videos, folders, globs, text files '
-                        'with one path per line, camera numbers, or - for '
-                        'paths on the standard input')
+    if '--merge' not in sys.argv:
+        parser.add_argument('checkpoint', help='checkpoint with its config, '
+                            'or folder of an exported model')
+        parser.add_argument('inputs', nargs='+', metavar='input',
+                            help='images, videos, folders, globs, text files '
+                            'with one path per line, camera numbers, or - '
+                            'for paths on the standard input')
     predict.add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
@@ -74,10 +75,7 @@ def parse_args() -> argparse.Namespace:
                       'detector, a checkpoint, in the first frame')
     parser.add_argument('--debug', action=engine.Debug, nargs=0,
                         help='show tracebacks of errors')
-    args = parser.parse_args()
-    if not args.inputs and not args.merge:
-        parser.error('name a checkpoint and inputs')
-    return args
+    return parser.parse_args()
 
 
 class Run:

@@ -16,7 +16,9 @@ FORMAT = '.mp4'
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Paths relative to the folder that all files share."""
-    paths = [os.path.abspath(path) for path in paths]
+    # s3://bucket/a.jpg is like a file in the folder /s3:/bucket.
+    paths = [os.path.abspath(f'/{path}' if '://' in path else path)
+             for path in paths]
     if not paths:
         return []
     shared = os.path.commonpath({os.path.dirname(path) for path in paths})

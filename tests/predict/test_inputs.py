@@ -86,6 +86,16 @@ class TestCollect:
         assert '0.png, 1.png, 2.png' in str(error.value)
         assert '3.png' not in str(error.value)
 
+    def test_urls_of_images(self):
+        found = collect_inputs(
+            ['-', 'https://host/b.png', 'https://host/film.mp4'],
+            stdin=io.StringIO('s3://bucket/a/a.jpg\nin/a.png\n'))
+        assert found.images == ['s3://bucket/a/a.jpg', 'in/a.png',
+                                'https://host/b.png']
+        assert found.videos == ['https://host/film.mp4']
+        assert short_names(['s3://bucket/a/a.jpg', 's3://bucket/b.jpg']) == [
+            'a/a.jpg', 'b.jpg']
+
     def test_folders_that_cannot_be_read(self, monkeypatch):
         def scandir(folder, scandir=os.scandir):
             if str(folder).endswith('deep'):

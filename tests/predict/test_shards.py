@@ -23,7 +23,7 @@ from mmlowformer.predict import (
 )
 from mmlowformer.runtime.results import Detections
 
-from ..helpers import PREDICT, run_tool
+from ..helpers import PREDICT, run_program, run_tool
 
 SETTINGS = dict(checkpoint='abc', count=8, score_thr=0.5)
 VIDEO = 4
@@ -241,6 +241,61 @@ def start(count, *arguments, cwd):
     for process in processes:
         process.start()
     return processes
+
+
+def test_a_launcher(run_here, tiny, images, tmp_path):
+    """Three processes; an image that cannot be read ends none of them."""
+    command = PREDICT, tiny('detection'), images, '--score-thr', 0
+    run_here(*command, '--out', 'whole', cwd=tmp_path)
+    result = run_program(
+        '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', 3,
+        *command, '--launcher', 'pytorch', cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout.count('Model  ') == 1
+    assert '1 of 31 inputs' in result.stdout
+    assert '30.jpg' in result.stdout
+    assert contents(tmp_path / 'predictions') == contents(tmp_path / 'whole')
+    (images / '30.jpg').unlink()
+    os.link(images / '00.jpg', images / '30.jpg')
+    result = run_here(*command, '--out', 'predictions', '--resume',
+                      cwd=tmp_path)
+    assert '1 of 1 done' in result.stdout
+
+
+def test_jobs_are_merged(run_here, tiny, images, tmp_path):
+    command = PREDICT, tiny('detection')
+    for number in (1, 3):
+        result = run_here(*command, '--shard', f'{number}/3', '--out',
+                          f'job-{number}', images, cwd=tmp_path)
+        assert '10 of 1' in result.stdout
+    result = run_here(PREDICT, '--merge', 'job-1', 'job-3', '--out', 'all',
+                      '--json', 'all.json', cwd=tmp_path)
+    assert result.returncode == 1
+    assert '11 of 31 inputs (input 2, input 5, input 8, ...)' in ' '.join(
+        result.stdout.split())
+    assert json.loads((tmp_path / 'all.json').read_text()) is not None
+    assert len((tmp_path / 'all/predictions.jsonl').read_bytes().splitlines()
+               ) == 20
+    assert 'is no folder of results' in run_here(
+        PREDICT, '--merge', images, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    (('--shard', '1/2'), '--out'),
+    (('--shard', '0/2', '--out', 'out'), 'I from 1'),
+    (('--shard', '1/2', '--out', 'out', '--track'), '--track is for one'),
+    (('--shard', '1/2', '--launcher', 'pytorch'), 'omit --shard'),
+    (('--launcher', 'pytorch', '--profile'), '--profile is for one'),
+    (('--launcher', 'pytorch', '-'), 'standard input'),
+    (('--launcher', 'pytorch'), 'torchrun'),
+    (('--launcher', 'slurm'), 'only --launcher pytorch works')])
+def test_one_line_for_mistakes(run_here, tiny, images, tmp_path, options,
+                               words):
+    result = run_here(PREDICT, tiny('detection'), *options, images,
+                      cwd=tmp_path)
+    assert result.returncode
+    assert 'Traceback' not in result.stdout
+    assert words in ' '.join(result.stdout.split())
 
 
 @pytest.mark.slow
