@@ -148,6 +148,10 @@ class Run:
                 raise UserError(f'{truncated}; the results until then are '
                                 'kept')
 
+    def progress(self) -> str:
+        frames = engine.counted(self.frames, 'frame')
+        return f'{self.done} done' + (f', {frames}' if self.frames else '')
+
     def _skip(self, error: UserError) -> None:
         if isinstance(error, predict.UnwritableError):
             raise error
@@ -257,7 +261,7 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
             ahead=0 if args.tile_size else args.batch_size + 1),
             folder, processes)
         with engine.exit_on_interrupt(lambda: (
-                f'Interrupted: {run.done} done, in {folder.results}.')), \
+                f'Interrupted: {run.progress()}, in {folder.results}.')), \
                 folder.finishing(args.json), run.writer:
             if inputs.images:
                 run.images(inputs.images)

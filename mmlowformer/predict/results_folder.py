@@ -236,7 +236,8 @@ def _join(path: Path, settings: dict, resume: bool, shard: Shard,
         os.replace(complete, part)
     if part.exists():
         restore(part)
-    return done_in(path / LINES, *parts_of(path))
+    return {position for position in done_in(path / LINES, *parts_of(path))
+            if position % shard.world == shard.rank}
 
 
 def _write_once(run: Path, settings: dict) -> bool:

@@ -19,8 +19,7 @@ def cluster():
     """Two workers for the model, and two for reading and writing."""
     ray = pytest.importorskip('ray')
     ray.init(num_cpus=4, include_dashboard=False,
-             object_store_memory=200 * 2 ** 20,
-             runtime_env=dict(env_vars=dict(PYTHONPATH=str(ROOT))))
+             object_store_memory=200 * 2 ** 20)
     yield
     ray.shutdown()
 

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import threading
 import weakref
 
@@ -387,6 +388,7 @@ def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Camera)
     result = run_here(PREDICT, detector, '0', *ALL, cwd=tmp_path)
     assert result.returncode == 130
+    assert re.search(r'Interrupted: 0 done, \d+ frames?, in', result.stdout)
     monkeypatch.setattr(cv2, 'VideoCapture', capture)
     out = tmp_path / 'predictions'
     seen = frames_of(out / 'videos/camera-0.mp4')
@@ -423,21 +425,31 @@ def test_nothing_is_overwritten(run_here, error_here, detector,
     assert not (tmp_path / 'all.json').stat().st_size
 
 
-def test_what_is_done_is_kept(run_here, detector, photos,
-                              tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_done_is_kept(run_here, detector, photos, tmp_path,
+                              monkeypatch, number):
+    """Ctrl-C, and the signals of schedulers and closed terminals."""
     add = writing.Writer.add
 
     def interrupted(self, position, *arguments):
         if position == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         add(self, position, *arguments)
 
     monkeypatch.setattr(writing.Writer, 'add', interrupted)
     result = run_here(PREDICT, detector, *photos, *ALL, cwd=tmp_path)
-    assert result.returncode == 130
-    assert 'Interrupted: 2 done' in ' '.join(result.stdout.split())
+    assert result.returncode == 128 + number
+    assert result.stdout.count('Interrupted') == 1
+    assert 'Interrupted: 2 done, in predictions/' in ' '.join(
+        result.stdout.split())
     assert len(records(tmp_path / 'predictions')) == 20
     assert len(list((tmp_path / 'predictions/pictures').iterdir())) == 2
+    monkeypatch.undo()
+    result = run_here(PREDICT, detector, *photos, *ALL, '--resume', '--out',
+                      'predictions', cwd=tmp_path)
+    assert '2 of 2 done' in result.stdout
+    assert len(records(tmp_path / 'predictions')) == 40
 
 
 @pytest.mark.parametrize(('options', 'words'), [
@@ -630,3 +642,33 @@ def test_a_full_disk_is_one_line(run_here, detector, request, tmp_path, size,
         result = run_here(*command, folder, cwd=tmp_path)
         assert result.returncode == 0, result.stdout
     assert contents(out) == contents(tmp_path / 'new')
+
+
+def test_a_track_is_written_as_it_comes(run_here, detector, film, tmp_path,
+                                        monkeypatch):
+    """A killed one starts again with --resume."""
+    command = (PREDICT, detector, film, '--track', '--score-thr', 0.01,
+               '--out', 'out', '--resume')
+    append = writing.Writer._append
+    seen = []
+
+    def interrupted(self, *arguments, **values):
+        append(self, *arguments, **values)
+        seen.append((tmp_path / 'out/tracks.txt').read_text().splitlines())
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.Writer, '_append', interrupted)
+    assert run_here(*command, cwd=tmp_path).returncode == 130
+    # Of each frame, all objects are there.
+    assert [lines[-1].split(',')[0] for lines in seen[:4]] == list('1234')
+    monkeypatch.undo()
+    assert run_here(*command, cwd=tmp_path).returncode == 0
+    whole = contents(tmp_path / 'out')
+    assert {line.split(b',')[0] for line in
+            whole['tracks.txt'].splitlines()} == {b'%d' % i
+                                                  for i in range(1, 8)}
+    assert len(whole['predictions.jsonl'].splitlines()) == 8
+    result = run_here(*command, cwd=tmp_path)
+    assert 'complete already' in result.stdout
+    assert contents(tmp_path / 'out') == whole

@@ -10,6 +10,8 @@ from . import SwitchableHook
 class ImageErrorHook(SwitchableHook):
     """Makes the error of a broken image name it, and reads 16-bit images.
 
+    Refuses masks of MMSegmentation's data sets with values that are no class.
+
     Args:
         enabled (bool): Whether to do so. Defaults to True.
     """
