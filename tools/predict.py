@@ -101,17 +101,14 @@ class Run:
                                                   positions)):
                 position = positions[item.position]
                 try:
-                    self._add(position, names[position], files[position],
-                              item.get())
+                    self.writer.add(position, names[position], item.get(),
+                                    files[position])
+                    self.done += 1
+                    show(names[position], item.get().line())
                 except UserError as error:
                     self._skip(error)
                 step(speed)
                 del item  # The next scene needs its memory.
-
-    def _add(self, position: int, name: str, file: str, result) -> None:
-        self.writer.add(position, name, result, file)
-        self.done += 1
-        show(name, result.line())
 
     def videos(self, sources: list[str], first: int) -> None:
         names = predict.video_names(sources)
