@@ -2,6 +2,7 @@
 import argparse
 import gc
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,10 @@ from mmengine.dist import (
     barrier,
     broadcast_object_list,
     get_dist_info,
-    init_dist,
     is_distributed,
     is_main_process,
 )
-from torch import distributed, get_num_threads, set_num_threads
+from torch import cuda, distributed, get_num_threads, set_num_threads
 
 from ..config.loading import (
     config_folder,
@@ -41,6 +41,13 @@ from ..utils.text import visible, wrapped
 from .config_checks import DATALOADERS
 from .config_overrides import OptionAction, apply_options, warn_of_misspelt
 from .data_root import follow_data_root
+
+# What torch reads, and where other launchers than torchrun have it.
+LAUNCHER_VARIABLES = {
+    'slurm': dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS',
+                  LOCAL_RANK='SLURM_LOCALID'),
+    'mpi': dict(RANK='OMPI_COMM_WORLD_RANK', WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
+                LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK')}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -189,10 +196,24 @@ def adapt_to_device(cfg: Config) -> None:
 
 
 def _init_gloo(launcher: str) -> None:
-    # MMEngine would call torch.cuda.set_device.
-    if launcher != 'pytorch':
-        raise UserError('without a GPU only --launcher pytorch works')
-    distributed.init_process_group('gloo')
+    """Connect processes on CPUs; MMEngine's function needs GPUs."""
+    variables = os.environ
+    try:
+        for name, source in LAUNCHER_VARIABLES.get(launcher, {}).items():
+            variables[name] = variables[source]
+        if launcher == 'slurm' and 'MASTER_ADDR' not in variables:
+            variables['MASTER_ADDR'] = subprocess.check_output(
+                ['scontrol', 'show', 'hostnames',
+                 variables['SLURM_NODELIST']], text=True).split()[0]
+        # MMEngine's default.
+        variables.setdefault('MASTER_PORT', '29500')
+        distributed.init_process_group('gloo')
+    # torch raises ValueError where torchrun's variables are missing.
+    except (LookupError, ValueError, OSError,
+            subprocess.CalledProcessError) as error:
+        raise UserError(f'--launcher {launcher}: {first_line(error)}. Start '
+                        'the tool with torchrun, srun or mpirun'
+                        ) from error
 
 
 def start_processes(launcher: str) -> tuple[int, int]:
@@ -201,16 +222,9 @@ def start_processes(launcher: str) -> tuple[int, int]:
     Each uses the GPU of its local rank, or its share of the processors.
     """
     from ..utils.device import usable_cpus
-    try:
-        if get_device() == 'cpu':
-            _init_gloo(launcher)
-        else:
-            init_dist(launcher, backend='gloo')
-    # The launcher sets variables of the environment.
-    except (LookupError, ValueError) as error:
-        raise UserError(f'--launcher {launcher}: {first_line(error)}. Start '
-                        'the tool with the launcher, such as torchrun'
-                        ) from error
+    _init_gloo(launcher)
+    if get_device() != 'cpu':
+        cuda.set_device(int(os.environ['LOCAL_RANK']))
     # torchrun allows each process one thread.
     share = usable_cpus() // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     if launcher == 'pytorch':

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmlowformer.engine import call_in_first_process, start_processes
+from mmlowformer.engine.cli import LAUNCHER_VARIABLES
 from mmlowformer.errors import UserError
 from mmlowformer.predict import (
     CocoIdMapper,
@@ -55,6 +58,12 @@ def predict(folder, shard=None, *, resume=False, fails=(), settings=SETTINGS):
                     for frame in range(2):
                         add(frame, boxes(frame))
         return claimed.missing() if claimed.is_merged else None
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        return taken.getsockname()[1]
 
 
 @pytest.fixture
@@ -262,6 +271,38 @@ def test_a_launcher(run_here, tiny, images, tmp_path):
     assert '1 of 1 done' in result.stdout
 
 
+@pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
+def test_a_launcher_of_clusters(tmp_path, monkeypatch, launcher):
+    """Two processes that know their ranks as the launcher tells them."""
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\necho 127.0.0.1\necho other\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv('MASTER_PORT', str(free_port()))
+    monkeypatch.setenv('SLURM_NODELIST', 'node[1-2]')
+    if launcher == 'mpi':
+        monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
+    names = LAUNCHER_VARIABLES[launcher]
+
+    def join(rank):
+        os.environ.update({names['RANK']: str(rank), names['WORLD_SIZE']: '2',
+                           names['LOCAL_RANK']: str(rank)})
+        found = start_processes(launcher)
+        folder = call_in_first_process(lambda: f'folder of {rank}')
+        (tmp_path / f'{rank}.txt').write_text(f'{found} {folder}')
+
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=join, args=(rank, ))
+                 for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    for rank in range(2):
+        assert (tmp_path / f'{rank}.txt').read_text() == (
+            f'({rank}, 2) folder of 0')
+
+
 def test_jobs_are_merged(run_here, tiny, images, tmp_path):
     command = PREDICT, tiny('detection')
     for number in (1, 3):
@@ -288,7 +329,8 @@ def test_jobs_are_merged(run_here, tiny, images, tmp_path):
     (('--launcher', 'pytorch', '--profile'), '--profile is for one'),
     (('--launcher', 'pytorch', '-'), 'standard input'),
     (('--launcher', 'pytorch'), 'torchrun'),
-    (('--launcher', 'slurm'), 'only --launcher pytorch works')])
+    (('--launcher', 'slurm'), 'SLURM_PROCID'),
+    (('--launcher', 'mpi'), 'mpirun')])
 def test_one_line_for_mistakes(run_here, tiny, images, tmp_path, options,
                                words):
     result = run_here(PREDICT, tiny('detection'), *options, images,
