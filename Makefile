@@ -27,6 +27,8 @@ SETUP_ENV := $(PYTHON) tools/setup_env.py --stack $(STACK) --venv $(VENV)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 # With LiteRT's converter, which needs older packages than other tests.
 PYTEST_TFLITE := $(subst $(BIN),$(VENV)-tflite/bin,$(PYTEST))
+# With Ray, which the package does not need.
+PYTEST_RAY := $(subst $(BIN),$(VENV)-ray/bin,$(PYTEST))
 # Runtimes bring their own threads and OpenMP. Tests of them run in processes of
 # their own, because a worker crashed after other tests in the same process.
 EXPORTS := tests/export tests/runtime tests/tools/test_export.py \
@@ -84,9 +86,11 @@ test-quick: setup-tests
 
 test-slow: setup-tests
 	@$(SETUP_ENV) --with-tests --extra tflite
+	@$(SETUP_ENV) --extra ray
 	$(PYTEST_TFLITE) $(EXPORTS) -m slow -k tflite
+	$(PYTEST_RAY) tests/predict/test_ray.py -m slow
 	$(PYTEST) $(EXPORTS) -m slow -k 'not tflite'
-	$(PYTEST) $(EXPORTS:%=--ignore=%) -m slow
+	$(PYTEST) $(EXPORTS:%=--ignore=%) --ignore=tests/predict/test_ray.py -m slow
 
 lint: setup-tests
 	$(BIN)/ruff check .

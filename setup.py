@@ -48,6 +48,8 @@ extras = dict(
     # All of the maintained forks; not together with those above.
     onedl=pins('onedl.txt') + pins('onedl-mmcv.txt') + hub,
     serve=pins('serve.txt'),
+    # Only for the test of docs/scale.md; the package does not import it.
+    ray=pins('ray.txt'),
     # TrackEval alone would install a numpy that MMPreTrain fails with.
     mot=pins('mot.txt', 'trackeval', 'lap', 'motmetrics')
     + pins('constraints.txt', 'numpy'),

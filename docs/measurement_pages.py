@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 from mmlowformer.benchmark import paper_claims, report, scale
+from mmlowformer.benchmark.record import flatten
 from mmlowformer.study import tables
 
 DOCS = Path(__file__).parent
@@ -51,6 +52,6 @@ def _environment(record: dict) -> str:
     if 'environment' not in record:
         return ''
     rows = [[name, str(value)]
-            for name, value in report.flatten(record['environment']).items()
+            for name, value in flatten(record['environment']).items()
             if value is not None]
     return f'## Environment\n\n{report.markdown(["setting", "value"], rows)}'

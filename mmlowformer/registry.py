@@ -24,6 +24,7 @@ LAZY_MODULES = dict(
     AtomicCheckpointHook='mmlowformer.engine.hooks.atomic_checkpoint',
     BatchNormCheckHook='mmlowformer.engine.hooks.batch_norm_check',
     CheckNaNHook='mmlowformer.engine.hooks.check_nan',
+    ChunkedLossHook='mmlowformer.engine.hooks.chunked_loss',
     CompileHook='mmlowformer.engine.hooks.compile',
     ConfigWarningHook='mmlowformer.engine.hooks.config_warnings',
     DeployHook='mmlowformer.engine.hooks.deploy',
@@ -97,6 +98,10 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 TRANSFORMS = LazyRegistry(
     'transform', parent=MMENGINE_TRANSFORMS, scope='mmlowformer',
     locations=['mmlowformer.tracking.datasets.transforms'])
+# By the data type of their autocast.
+AMP_WRAPPERS: dict[str, dict] = dict(
+    fp16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
+    bf16=dict(type='mmlowformer.BFloat16OptimWrapper'))
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, scope='mmlowformer',
     locations=['mmlowformer.tracking.evaluation.sot_metrics'])

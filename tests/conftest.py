@@ -102,6 +102,13 @@ def temporary_folder(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def fork_server(monkeypatch):
+    """The server that forks workers removes its folder after the session."""
+    monkeypatch.delenv('TMPDIR')
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+
+
 @pytest.fixture(autouse=True)
 def _signals():
     with restored_signals():

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmlowformer import LowFormer, get_config
-from mmlowformer.benchmark import paper_claims, report
+from mmlowformer.benchmark import paper_claims, report, scale
+from mmlowformer.benchmark.record import as_json, read
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import HOOKS, MODELS
 from mmlowformer.study import tables
@@ -120,12 +121,27 @@ def main_page(folder):
 @measurements('benchmark')
 def test_pages_have_the_tables_of_the_measurements(file):
     page, main = PAGES[file.with_suffix('.md')], main_page('benchmark')
-    record = report.read(str(file))
+    record = read(str(file))
     for table in report.tables(record):
         assert table in page
     assert report.describe(record) in page
     assert f'](benchmark/{file.stem}.md)' in main
     assert f'--json docs/benchmark/{file.name}' in main
+
+
+def test_the_measurements_at_scale_are_linked():
+    for file in (ROOT / 'docs/scale').glob('*.json'):
+        main = (ROOT / 'docs/scale_measured.md').read_text(encoding='utf-8')
+        assert f'](scale/{file.stem}.md)' in main
+        for table in scale.tables(read(str(file))):
+            assert table in PAGES[file.with_suffix('.md')]
+
+
+def test_the_page_about_scale_lists_all_cases():
+    page = (ROOT / 'docs/scale_measured.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| (`.*?) \|', page, re.M)
+    assert [name.strip('`') for row in rows for name in row.split(', ')] == \
+        list(scale.CASES)
 
 
 @measurements('study')
@@ -140,7 +156,7 @@ def test_pages_have_the_tables_of_the_studies(file):
         assert report.markdown(paper_claims.HEADER, rows) in page
         assert f'--json docs/study/{file.name}' in main
     else:
-        assert report.describe(report.read(str(file))) in page
+        assert report.describe(read(str(file))) in page
         claims = re.sub(r'_(latency|throughput)_.*', '.md', file.stem)
         assert f']({file.stem}.md)' in PAGES[file.with_name(claims)]
         return
@@ -169,7 +185,7 @@ def test_a_table_is_part_of_a_measurement(page, heading, file):
 @pytest.mark.parametrize('file', PAGES, ids=lambda file: file.stem)
 def test_measurements_are_as_the_tools_write_them(file):
     text = file.with_suffix('.json').read_text(encoding='utf-8')
-    assert text == report.as_json(json.loads(text))
+    assert text == as_json(json.loads(text))
 
 
 def test_pictures_of_studies_have_their_measurements():
@@ -190,7 +206,7 @@ def test_drawing_is_up_to_date(name):
 
 def test_lowformer_computes_most_per_second():
     """The start page says so."""
-    record = report.read(str(ROOT / 'docs' / 'benchmark' / 'cpu_peers.json'))
+    record = read(str(ROOT / 'docs' / 'benchmark' / 'cpu_peers.json'))
     rates = dict(own=[], others=[])
     for row in record['rows']:
         # timm's LowFormers are the same networks.

@@ -189,7 +189,8 @@ def test_metadata(wheel):
               if line.startswith('Provides-Extra')}
     assert extras == {
         'openmmlab', 'det', 'seg', 'cls', 'onedl', 'serve', 'benchmark',
-        'tests', 'export', 'ncnn', 'executorch', 'tflite', 'coreml', 'mot'}
+        'tests', 'export', 'ncnn', 'executorch', 'tflite', 'coreml', 'mot',
+        'ray'}
     for extra in ('det', 'seg', 'cls', 'onedl'):
         for package in ('huggingface_hub>=', 'safetensors>='):
             assert any(

@@ -7,26 +7,32 @@ package.module:callable. Options of a single model follow an @:
 timm:lowformer_b1@eager lowformer_b1@deploy,channels_last,compile
 """
 import argparse
+import dataclasses
 import itertools
+import math
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
 from mmlowformer.benchmark import paper_claims, report
-from mmlowformer.benchmark.arguments import (
+from mmlowformer.benchmark.memory import available_memory
+from mmlowformer.benchmark.models import Spec, find_models
+from mmlowformer.benchmark.options import (
+    MODES,
+    Options,
+    Settings,
     add_execution_options,
     add_timing_options,
     check_execution_options,
     execution_options,
+    options_for,
 )
-from mmlowformer.benchmark.models import Spec, find_models
-from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import MODES, Settings, benchmark
+from mmlowformer.benchmark.record import as_csv, as_json, read
+from mmlowformer.benchmark.run import benchmark
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,
     make_console,
@@ -35,8 +41,10 @@ from mmlowformer.benchmark.terminal_report import (
 from mmlowformer.engine import (
     UserError,
     check_new,
+    positive,
     rename_option,
-    write_text,
+    replace_text,
+    write_errors,
 )
 from mmlowformer.models.ablations import ABLATIONS
 
@@ -59,6 +67,8 @@ SET_BY_CLAIMS = ('models', 'full_model', 'deploy', 'channels_last', 'amp',
 EVERY_MODEL = ['lowformer_*', *(f'lowformer_{name}' for name in ABLATIONS),
                'peer:*']
 FILES = ('json', 'csv', 'markdown', 'plot')
+# Of the available memory for models by default.
+MEMORY_SHARE = 0.8
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,6 +107,18 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(f'--{kind}', metavar='F',
                             help=f'write a new {kind} file' if kind != 'plot'
                             else 'write a new PNG file')
+    parser.add_argument('--resume', action='store_true',
+                        help='continue the measurement in the file of --json, '
+                        'which is written after each round, if it exists')
+    parser.add_argument('--isolate', action='store_true',
+                        help='measure each model in a process of its own: if '
+                        'one crashes, the others are measured')
+    parser.add_argument('--max-memory', type=positive, metavar='GB',
+                        help='memory for the models that are measured '
+                        'together; the others follow in groups, each with the '
+                        'first model (default: '
+                        f'{MEMORY_SHARE:.0%} of what is available)'.replace(
+                            '%', '%%'))
     parser.add_argument('--trust-config', action='store_true',
                         help='allow exported models of the format pt2, which '
                         'may run code of their author')
@@ -135,6 +157,8 @@ def check_claims(args: argparse.Namespace) -> None:
 
 
 def check_values(args: argparse.Namespace) -> None:
+    if args.resume and not args.json:
+        raise UserError('--resume needs --json, the file to continue')
     if args.profile < 0:
         raise UserError('--profile has to be at least 0')
     if args.shape and min(args.shape) < 32:
@@ -147,11 +171,11 @@ def check_values(args: argparse.Namespace) -> None:
 
 
 def check_files(args: argparse.Namespace, suffixes: Iterable[str]) -> None:
-    """Make sure that no file would be overwritten."""
-    suffixes = list(suffixes)
-    check_new(*(with_suffix(getattr(args, kind), suffix)
-                for kind in FILES if getattr(args, kind)
-                for suffix in suffixes))
+    """Make sure that only files of the same measurement are replaced."""
+    for suffix in suffixes:
+        if not (args.resume and with_suffix(args.json, suffix).exists()):
+            check_new(*(with_suffix(getattr(args, kind), suffix)
+                        for kind in FILES if getattr(args, kind)))
 
 
 def batch_sizes(args: argparse.Namespace) -> list[int]:
@@ -189,16 +213,20 @@ def show(record: dict, wide: bool) -> None:
 
 
 def write(record: dict, args: argparse.Namespace, suffix: str) -> None:
-    """Write the requested files, with the suffix in their names."""
+    """Write the files beside the JSON, with the suffix in their names."""
     texts = dict(
-        json=report.as_json(record),
-        csv=report.as_csv(record),
-        markdown='\n'.join(report.tables(record)))
+        csv=as_csv(record), markdown='\n'.join(report.tables(record)))
     for kind, text in texts.items():
         if getattr(args, kind):
-            write_text(with_suffix(getattr(args, kind), suffix), text)
+            replace(with_suffix(getattr(args, kind), suffix), text)
     if args.plot and any(not row['failure'] for row in record['rows']):
         report.plot(record, str(with_suffix(args.plot, suffix)))
+
+
+def replace(path: str | Path, text: str) -> None:
+    """Write a file, which may be that of an interrupted measurement."""
+    with write_errors(Path(path)):
+        replace_text(path, text)
 
 
 def with_suffix(name: str, suffix: str) -> Path:
@@ -207,7 +235,7 @@ def with_suffix(name: str, suffix: str) -> Path:
 
 
 def show_comparison(paths: list[str], wide: bool) -> None:
-    rows, differing = report.compare(*map(report.read, paths))
+    rows, differing = report.compare(*map(read, paths))
     console = make_console(wide)
     for name, path in zip('AB', paths):
         console.print(f'{name}: {path}', soft_wrap=True)
@@ -218,7 +246,8 @@ def show_comparison(paths: list[str], wide: bool) -> None:
 
 
 def options_for_all(args: argparse.Namespace) -> Options:
-    return replace(execution_options(args), **PRESETS.get(args.preset, {}))
+    return dataclasses.replace(execution_options(args),
+                               **PRESETS.get(args.preset, {}))
 
 
 def claims_suffix(mode: str, shape: tuple[int, int]) -> str:
@@ -256,9 +285,9 @@ def show_claims(results: list[dict], args: argparse.Namespace) -> None:
     console.print('LowFormer over the peer; for latency, less is better.')
     console.print(make_table(paper_claims.HEADER, rows, args.wide))
     if args.json:
-        write_text(args.json, report.as_json(dict(claims=results)))
+        replace(args.json, as_json(dict(claims=results)))
     if args.markdown:
-        write_text(args.markdown, report.markdown(paper_claims.HEADER, rows))
+        replace(args.markdown, report.markdown(paper_claims.HEADER, rows))
 
 
 def run(args: argparse.Namespace) -> bool:
@@ -275,7 +304,8 @@ def run(args: argparse.Namespace) -> bool:
     for spec in specs:
         options_for(options_for_all(args), spec.options)
     if args.list:
-        print('\n'.join(f'{spec.name:<40}{spec.kind}' for spec in specs))
+        for spec in specs:
+            print(f'{spec.name:<40}{spec.kind or ""}'.rstrip())
         return True
     several = [len(found) > 1, len(sizes) > 1]
     suffixes = {
@@ -300,8 +330,14 @@ def measure_and_show(specs: list[Spec], settings: Settings,
                      args: argparse.Namespace, suffix: str) -> dict:
     """Measure, show and write, with the suffix in names of files."""
     progress = ProgressBar()
+    device = settings.options.device
+    memory = (2**30 * args.max_memory if args.max_memory else
+              MEMORY_SHARE * (available_memory(device) or math.inf))
     with progress.bar:
-        record = benchmark(specs, settings, progress=progress)
+        record = benchmark(
+            specs, settings, progress=progress,
+            path=with_suffix(args.json, suffix) if args.json else None,
+            isolate=args.isolate, max_memory=memory)
     show(record, args.wide)
     write(record, args, suffix)
     return record
@@ -316,13 +352,19 @@ def is_measured(records: Iterable[dict]) -> bool:
                for row in record['rows'])
 
 
+def interrupted(args: argparse.Namespace) -> str:
+    if not args.json:
+        return 'Interrupted: only the models shown above were measured.'
+    return (f'Interrupted: {args.json} has the complete rounds. Run the same '
+            'command with --resume to continue.')
+
+
 def main() -> None:
     args = parse_args()
     # Models may be named in modules of the current folder.
     sys.path.append(os.getcwd())
     with (engine.one_line_errors('benchmark.py'),
-          engine.exit_on_interrupt(lambda: 'Interrupted: only the models '
-                                   'shown above were measured.')):
+          engine.exit_on_interrupt(lambda: interrupted(args))):
         if args.compare:
             show_comparison(args.compare, args.wide)
         elif not run(args):

@@ -104,8 +104,20 @@ def time_both(comparison: Comparison, timer: Timer, repeats: int,
     pair = [Candidate(comparison.mmcv), Candidate(comparison.torchvision)]
     for candidate in pair:
         warm_up(candidate, timer, 3, turn_seconds, turn_seconds)
-    interleave(pair, timer, repeats)
+    if interleave(pair, timer, repeats) < repeats:
+        raise KeyboardInterrupt
     return pair
+
+
+def add_row(table: Table, name: str, pair: list[Candidate]) -> float:
+    """Add the times of both libraries, and return their ratio."""
+    medians = [median(candidate.seconds) for candidate in pair]
+    ratio = medians[0] / medians[1]
+    table.add_row(name, *[
+        f'{1e3 * value:.1f}'
+        + ' (wide)' * (relative_iqr(candidate.seconds) > WIDE_SPREAD)
+        for value, candidate in zip(medians, pair)], f'{ratio:.2f}')
+    return ratio
 
 
 def parse_args() -> argparse.Namespace:
@@ -149,18 +161,16 @@ def run(args: argparse.Namespace) -> None:
                   caption=f'{args.device}, {torch.get_num_threads()} threads; '
                   f'(wide): quartiles more than {WIDE_SPREAD:.0%} apart')
     slow = []
-    for comparison in comparisons(ops, args.boxes, args.device):
-        comparison.check()
-        pair = time_both(comparison, timer, args.repeats, args.turn)
-        medians = [median(candidate.seconds) for candidate in pair]
-        ratio = medians[0] / medians[1]
-        table.add_row(comparison.name, *[
-            f'{1e3 * value:.1f}'
-            + ' (wide)' * (relative_iqr(candidate.seconds) > WIDE_SPREAD)
-            for value, candidate in zip(medians, pair)], f'{ratio:.2f}')
-        if args.max_ratio and ratio > args.max_ratio:
-            slow.append(f'{comparison.name} {ratio:.2f}')
-    Console().print(table)
+    try:
+        for comparison in comparisons(ops, args.boxes, args.device):
+            comparison.check()
+            pair = time_both(comparison, timer, args.repeats, args.turn)
+            ratio = add_row(table, comparison.name, pair)
+            if args.max_ratio and ratio > args.max_ratio:
+                slow.append(f'{comparison.name} {ratio:.2f}')
+    # Also after Ctrl-C, and if the outputs of the next operation differ.
+    finally:
+        Console().print(table)
     if slow:
         raise UserError(f"more than {args.max_ratio:g} times torchvision's: "
                         f'{", ".join(slow)}')

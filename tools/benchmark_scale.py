@@ -18,7 +18,8 @@ from pathlib import Path
 import _ctrl_c  # noqa: F401
 
 from mmlowformer import engine
-from mmlowformer.benchmark import report, scale
+from mmlowformer.benchmark import record as records
+from mmlowformer.benchmark import scale
 from mmlowformer.benchmark.environment import describe_environment
 from mmlowformer.engine import UserError
 
@@ -64,12 +65,12 @@ class Measurement:
 
     def _new(self) -> dict:
         engine.check_new(self.file)
-        return dict(schema=report.SCHEMA, scale=dict(divisor=self.args.quick),
+        return dict(schema=records.SCHEMA, scale=dict(divisor=self.args.quick),
                     environment=describe_environment('cpu'), cases={},
                     rows=[])
 
     def _earlier(self) -> dict:
-        record = report.read(str(self.file))
+        record = records.read(str(self.file))
         if 'scale' not in record:
             raise UserError(f'{self.file} is not of benchmark_scale.py')
         divisor = record['scale']['divisor']
@@ -83,7 +84,7 @@ class Measurement:
 
     def _keep(self) -> None:
         with engine.write_errors(self.file):
-            engine.replace_text(self.file, report.as_json(self.record))
+            engine.replace_text(self.file, records.as_json(self.record))
 
     def groups(self) -> list[list[str]]:
         """Names of cases, in lists that share their data."""

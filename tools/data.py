@@ -1,6 +1,7 @@
 """Inspect, convert, tile and split custom data, and write a config for it."""
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def inspect(args: argparse.Namespace) -> None:
     if args.preview:
         engine.check_new(args.preview)
     preview = args.preview or str(engine.unused(datasets.PREVIEW))
-    findings = find(args)
+    findings, refusal = find(args)
     for label, text in findings.lines:
         show_line(label, text)
     engine.show('Classes')
@@ -131,7 +132,8 @@ def inspect(args: argparse.Namespace) -> None:
         datasets.write_preview(findings.panels, preview)
         images = engine.counted(len(findings.panels), 'image')
         show_line('Preview', f'{images} in {preview}')
-    lines = findings.errors.lines() or training_errors(args)
+    # Errors that only a training refuses.
+    lines = findings.errors.lines() or [refusal] * bool(refusal)
     engine.show('Errors' if lines else 'No errors')
     for text in lines:
         engine.show(engine.wrapped(f'  {text}', '    '), 'red')
@@ -141,29 +143,32 @@ def inspect(args: argparse.Namespace) -> None:
         suggest('Split it', 'split', args.source)
 
 
-def training_errors(args: argparse.Namespace) -> list[str]:
-    """Find errors that only a training refuses."""
-    if os.path.isdir(args.source):
-        return []
-    loader = config_of(args).get('train_dataloader') if args.config else None
-    dataset = next(datasets.datasets_in(loader)) if loader else {}
-    refusal = training_error(datasets.read_coco(args.source), args.source,
-                             images_of(args).folder, dataset.get('filter_cfg'))
-    return [refusal] if refusal else []
-
-
-def find(args: argparse.Namespace) -> datasets.Findings:
+def find(args: argparse.Namespace) -> tuple[datasets.Findings, str | None]:
     if os.path.isfile(args.source):
-        images, errors, annotated, classes = read_source(args)
-        with engine.counting_bar('Preview', None) as step:
-            return datasets.inspect_boxes(
-                annotated, classes, images, errors, config_of(args), step)
+        return find_in_boxes(args)
     if not os.path.isdir(args.source):
         raise UserError(f'{args.source} does not exist')
     with engine.counting_bar('Images', None) as step:
         if os.path.exists(os.path.join(args.source, datasets.CLASSES_FILE)):
-            return datasets.inspect_masks(args.source, images_of(args), step)
-        return datasets.inspect_folders(args.source, step)
+            return datasets.inspect_masks(args.source, images_of(args),
+                                          step), None
+        return datasets.inspect_folders(args.source, step), None
+
+
+def find_in_boxes(args: argparse.Namespace
+                  ) -> tuple[datasets.Findings, str | None]:
+    images = images_of(args)
+    content = datasets.parse_coco(args.source)
+    content = datasets.parts_of(content, args.source)
+    loader = config_of(args).get('train_dataloader') if args.config else None
+    dataset = next(datasets.datasets_in(loader)) if loader else {}
+    refusal = training_error(content, args.source, images.folder,
+                             dataset.get('filter_cfg'))
+    errors, annotated = check_source(args, images, content)
+    with engine.counting_bar('Preview', None) as step:
+        return datasets.inspect_boxes(
+            annotated, content['categories'], images, errors,
+            config_of(args), step), refusal
 
 
 def config_of(args: argparse.Namespace):
@@ -174,40 +179,82 @@ def config_of(args: argparse.Namespace):
     return cfg
 
 
-def read_source(args: argparse.Namespace):
-    images, errors = images_of(args), engine.AnnotationErrors()
-    annotated, classes = datasets.read_annotations(
-        'coco', args.source, images, errors)
-    annotated, _ = datasets.check_annotations(annotated, classes, errors)
-    return images, errors, annotated, classes
+def check_source(args: argparse.Namespace, images: datasets.ImageFolder,
+                 content: dict):
+    """The errors, and the images, of which content loses the annotations."""
+    errors = engine.AnnotationErrors()
+    annotated, _ = datasets.check_annotations(
+        datasets.annotated_images(content, args.source, images, errors),
+        content['categories'], errors)
+    return errors, annotated
 
 
 def tile(args: argparse.Namespace) -> None:
-    engine.check_new_folder(args.out)
     engine.check_tiling(args.tile_size, args.overlap_ratio)
     if not 0 <= args.min_visible <= 1 or args.negatives < 0:
         raise UserError('--min-visible must be from 0 to 1, and --negatives '
                         'at least 0')
-    images, errors, annotated, classes = read_source(args)
+    folder = Path(args.out)
+    if check_tile_folder(folder, resume=args.resume):
+        show_line('Finished', f'{folder / datasets.TILES} exists already')
+        return
+    images = images_of(args)
+    content = datasets.parts_of(datasets.parse_coco(args.source), args.source)
+    classes = content['categories']
+    errors, annotated = check_source(args, images, content)
     errors.check(args.source, REMEDY)
     content = datasets.as_coco(annotated, classes)
     require_trainable(datasets.parts_of(content, args.source), args.source)
-    with (engine.new_folder(args.out) as folder,
-          engine.counting_bar('Images', len(annotated)) as step):
-        tiles = datasets.slice_images(
-            annotated, images, folder / 'images', size=args.tile_size,
-            overlap=args.overlap_ratio, min_visible=args.min_visible,
-            negatives=args.negatives, seed=args.seed, step=step)
-        content = datasets.as_coco(tiles, classes)
-        name = f'{args.source}, tiled'
+    content = datasets.as_coco(
+        write_tiles(args, annotated, images, folder), classes)
+    name = f'{args.source}, tiled'
+    try:
         require_trainable(datasets.parts_of(content, name), name,
                           remedy='. Try another --min-visible')
-        engine.write_json(folder / datasets.TILES, content)
-    file = Path(args.out, datasets.TILES)
+    except UserError:
+        shutil.rmtree(folder)
+        raise
+    engine.write_json(folder / datasets.TILES, content)
+    for name in (datasets.JOURNAL, datasets.LOCK):
+        (folder / name).unlink(missing_ok=True)
     show_line('Originals', f'{len(annotated)}')
     describe(content, 0)
-    show_line('Written', f'{file}, and images beside it')
-    suggest('Split it, image by image', 'split', str(file))
+    show_line('Written', f'{folder / datasets.TILES}, and images beside it')
+    suggest('Split it, image by image', 'split', str(folder / datasets.TILES))
+
+
+def check_tile_folder(folder: Path, *, resume: bool) -> bool:
+    """Whether all tiles are there."""
+    names = {path.name for path in folder.glob('*')} - {datasets.LOCK}
+    if datasets.JOURNAL in names:
+        if not resume:
+            raise UserError(f'{folder} holds the tiles of an interrupted '
+                            'command: continue it with --resume, or delete it')
+    elif resume and datasets.TILES in names:
+        return True
+    elif names or not folder.is_dir():
+        engine.check_new_folder(folder)
+    return False
+
+
+def write_tiles(args: argparse.Namespace, annotated: list,
+                images: datasets.ImageFolder, folder: Path) -> list:
+    settings = datasets.TileSettings(
+        args.tile_size, args.overlap_ratio, args.min_visible, args.negatives,
+        args.seed)
+    state = os.stat(args.source)
+    with (engine.write_errors(folder / 'images'),
+          datasets.open_journal(
+              folder, dict(settings._asdict(), source=[
+                  state.st_size, state.st_mtime_ns]),
+              resume=args.resume) as journal,
+          engine.exit_on_interrupt(lambda: (
+              f'Interrupted: {len(journal.done)} of {len(annotated)} images '
+              f'done, in {folder}. Continue with --resume.')),
+          engine.counting_bar('Images', len(annotated)) as step):
+        return datasets.write_tiles(
+            annotated, images, folder / 'images', settings, journal,
+            args.workers, step)
 
 
 def split(args: argparse.Namespace) -> None:
@@ -238,14 +285,15 @@ def split(args: argparse.Namespace) -> None:
 
 def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
                ) -> None:
-    known = datasets.read_coco(args.source)
+    content = datasets.parse_coco(args.source)
+    known = datasets.parts_of(content, args.source)
     images = None
     if args.images or (Path(args.source).resolve().parent / 'images').is_dir():
-        images, errors, *_ = read_source(args)
+        images = images_of(args)
+        errors, _ = check_source(args, images, dict(known))
         errors.check(args.source, REMEDY)
     require_trainable(known, args.source, images and images.folder)
-    parts = datasets.split_content(args.source, known['annotations'],
-                                   fractions, args.group, args.seed)
+    parts = datasets.split_content(content, fractions, args.group, args.seed)
     remedy = 'another --seed, or a larger fraction'
     for part in ('train', 'val'):
         name = f'{part} of {args.source}'

@@ -7,9 +7,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from mmlowformer.engine import UserError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint with its config, or '
-                        'folder of an exported model')
-    parser.add_argument('inputs', nargs='+', metavar='input',
-                        help='images, videos, folders, globs, text files '
-                        'with one path per line, camera numbers, or - for '
-                        'paths on the standard input')
+    if '--merge' not in sys.argv:
+        parser.add_argument('checkpoint', help='checkpoint with its config, '
+                            'or folder of an exported model')
+        parser.add_argument('inputs', nargs='+', metavar='input',
+                            help='images, videos, folders, globs, text files '
+                            'with one path per line, camera numbers, or - '
+                            'for paths on the standard input')
     predict.add_model_arguments(parser)
     parser.add_argument('--out', metavar='DIR',
                         help='output folder, new or empty (default: '
@@ -37,6 +38,13 @@ def parse_args() -> argparse.Namespace:
                         help='continue the run in the folder of --out, with '
                         'the same inputs and settings; starts one if the '
                         'folder has none')
+    engine.add_launcher_arguments(parser)
+    parser.add_argument('--shard', type=predict.Shard.parse, metavar='I/N',
+                        help='predict part I of N, from 1 to N, of the '
+                        'inputs, as a job of an array')
+    parser.add_argument('--merge', nargs='+', metavar='DIR',
+                        help='merge the results of --shard in these folders '
+                        'into --out (default: the first of them)')
     parser.add_argument('-r', '--recursive', action='store_true',
                         help='include sub-folders')
     parser.add_argument('--profile', action='store_true',
@@ -74,18 +82,21 @@ class Run:
     """Predicts images and videos, and counts them."""
 
     def __init__(self, predictor: predict.Predictor, writer: predict.Writer,
-                 earlier: AbstractSet[int] = frozenset()):
+                 folder: predict.ResultsFolder, processes: int = 1):
         self.predictor, self.writer = predictor, writer
-        self.earlier = earlier  # Inputs that are done.
+        self.folder, self.processes = folder, processes
         self.done = self.failed = self.frames = 0
         self.started = time.perf_counter()
 
     def images(self, paths: list[str]) -> None:
         names = predict.short_names(paths)
         files = predict.distinct_names(names, predict.picture_name)
-        positions = [position for position in range(len(paths))
-                     if position not in self.earlier]
-        with engine.counting_bar('Images', len(positions)) as step:
+        positions = self.folder.left(range(len(paths)))
+        # The others are as fast, since no process has other kinds of images.
+        stage, speed = 'Images', self.processes
+        if speed > 1:
+            stage = f'Images of {speed} processes, estimated'
+        with engine.counting_bar(stage, len(positions) * speed) as step:
             for item in self.predictor.stream(map(paths.__getitem__,
                                                   positions)):
                 position = positions[item.position]
@@ -96,15 +107,14 @@ class Run:
                     show(name, result.line())
                 except UserError as error:
                     self._skip(error)
-                step()
+                step(speed)
 
     def videos(self, sources: list[str], first: int) -> None:
         names = predict.video_names(sources)
         files = predict.distinct_names(names, predict.copy_name)
-        for position, (source, name, file) in enumerate(
-                zip(sources, names, files), first):
-            if position not in self.earlier:
-                self.video(source, name, position, file)
+        for position in self.folder.left(range(first, first + len(sources))):
+            index = position - first
+            self.video(sources[index], names[index], position, files[index])
 
     def video(self, source: str, name: str, position: int, file: str) -> None:
         try:
@@ -173,21 +183,58 @@ def print_summary(run: Run) -> None:
 
 
 def show_results(folder: predict.ResultsFolder) -> None:
-    engine.show_line('Results', engine.short(folder.results))
+    if not folder.is_merged:
+        engine.show_line('Results', f'{engine.short(folder.results)}; the '
+                         'last process to end, or --merge, merges all')
+        return
+    # The process that merges need not be the first.
+    engine.show_line('Results', engine.short(folder.results), always=True)
     if folder.results == folder.lines:
         engine.show_line('Note', 'to write them as one list, in COCO\'s '
                          'format, add --resume --json')
 
 
+def show_missing(folder: predict.ResultsFolder, inputs: Sequence[str] = ()
+                 ) -> int:
+    """Name inputs without results; return how many there are."""
+    missing = folder.missing()
+    if missing:
+        names = [inputs[position] if inputs else f'input {position + 1}'
+                 for position in missing[:3]]
+        more = ', ...' if len(missing) > 3 else ''
+        engine.show_line('Missing', f'{len(missing)} of {folder.count} inputs '
+                         f'({", ".join(names)}{more}): --resume predicts them',
+                         always=True)
+    return len(missing)
+
+
 def claim_folder(args: argparse.Namespace, inputs: Iterable[str]
                  ) -> AbstractContextManager[predict.ResultsFolder]:
-    settings = predict.run_settings(args, inputs, (
-        'no_pictures', 'save_crops', 'track', 'box', 'detector'))
-    return predict.claim_folder(args.out, 'predictions', settings,
-                                resume=args.resume)
+    claim = partial(predict.claim_folder, default='predictions',
+                    settings=predict.run_settings(args, inputs, (
+                        'no_pictures', 'save_crops', 'track', 'box',
+                        'detector')), resume=args.resume)
+
+    def create() -> str:
+        with claim(args.out) as folder:
+            return str(folder.path)
+
+    if args.launcher != 'none':
+        args.out = engine.call_in_first_process(create)
+    return claim(args.out, shard=args.shard)
+
+
+def merge(args: argparse.Namespace) -> bool:
+    """Merge the folders of shards; return whether results are missing."""
+    with predict.merge_folders(args.merge, args.out) as folder:
+        with folder.finishing(args.json):
+            pass
+        show_results(folder)
+        return bool(show_missing(folder))
 
 
 def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
+    processes = args.shard.world if args.launcher != 'none' else 1
     inputs = predict.collect_inputs(args.inputs, recursive=args.recursive)
     if args.profile and not inputs.images:
         raise UserError('--profile is for images: name some')
@@ -201,8 +248,9 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
             engine.show_line('Resumed', f'{len(folder.done)} of the inputs '
                              'are done')
         run = Run(predictor, predict.Writer(
-            folder.lines, ids, pictures=not args.no_pictures,
-            crops=args.save_crops, ahead=args.batch_size + 1), folder.done)
+            folder.lines, ids, folder.path, pictures=not args.no_pictures,
+            crops=args.save_crops, ahead=args.batch_size + 1),
+            folder, processes)
         with engine.exit_on_interrupt(lambda: (
                 f'Interrupted: {run.done} done, in {folder.results}.')), \
                 folder.finishing(args.json), run.writer:
@@ -211,6 +259,11 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
             run.videos(inputs.videos, len(inputs.images))
         print_summary(run)
         show_results(folder)
+        if args.shard and folder.is_merged:
+            run.failed = show_missing(folder, [*inputs.images, *inputs.videos])
+        elif processes > 1:
+            # An error would end the other processes.
+            run.failed = 0
     return run, inputs
 
 
@@ -273,11 +326,16 @@ def track(args: argparse.Namespace) -> None:
     # Errors in the first frame are raised before anything is written.
     results = chain([next(results)], results)
     with claim_folder(args, [source]) as folder:
+        if folder.done:
+            with folder.finishing(args.json):
+                engine.show(f'\n{source} is complete already.')
+            show_results(folder)
+            return
         writer = predict.Writer(folder.lines, predict.CocoIdMapper(),
                                 pictures=not args.no_pictures)
         file = folder.path / (
             tracking.TRACKS if args.track else tracking.BOXES)
-        summary = TrackSummary()
+        summary = tracking.TrackSummary()
         with engine.exit_on_interrupt(lambda: (
                 f'Interrupted: {summary.frames} frames done, in '
                 f'{folder.results}.')), \
@@ -295,42 +353,17 @@ def track(args: argparse.Namespace) -> None:
 
 
 def write_track(writer: predict.Writer, results: Iterator, name: str,
-                frames: tracking.Frames, file: Path, summary: 'TrackSummary'
-                ) -> None:
+                frames: tracking.Frames, file: Path,
+                summary: tracking.TrackSummary) -> None:
     """Write a track, each frame as it comes."""
-    with (open(file, 'w', encoding='utf-8', buffering=1) as lines,
+    with (closing(predict.LineFile(file, 'wb')) as lines,
           writer.video(name, frames.fps) as add,
           engine.counting_bar(name, frames.total) as step):
         for index, result in enumerate(results):
-            lines.write(result.lines(index + 1))
-            summary.add(result)
+            writer.later(lines.add, result.lines(index + 1).encode())
             add(index, result)
+            summary.add(result)
             step()
-
-
-class TrackSummary:
-    """Counts what is said of a track in the end."""
-
-    def __init__(self) -> None:
-        self.frames = self.uncertain = 0
-        self.seconds = 0.
-        self.identities: set[int] | None = None
-
-    def add(self, result: tracking.SOTResult | tracking.MOTResult) -> None:
-        self.frames += 1
-        self.seconds += result.seconds
-        if isinstance(result, tracking.SOTResult):
-            self.uncertain += not result.is_confident
-        else:
-            self.identities = self.identities or set()
-            self.identities.update(result.identities.tolist())
-
-    def __str__(self) -> str:
-        text = (f'{self.uncertain} uncertain (dashed)'
-                if self.identities is None else
-                engine.counted(len(self.identities), 'object'))
-        return (f'{self.frames} frames, {self.frames / self.seconds:.1f} per '
-                f'second in the model; {text}.')
 
 
 def main() -> None:
@@ -341,8 +374,12 @@ def main() -> None:
         if args.resume and not args.out:
             raise UserError('--resume needs the folder of the run: name it '
                             'with --out')
-        if args.json and not args.resume:
-            engine.check_new(args.json)
+        predict.check_json_file(args)
+        if args.merge:
+            sys.exit(merge(args))
+        predict.check_shard_options(args)
+        if args.launcher != 'none':
+            args.shard = predict.Shard(*engine.start_processes(args.launcher))
         engine.print_compile_note(args)
         if args.track or args.box or args.detector:
             track(args)

@@ -23,14 +23,15 @@ import _ctrl_c  # noqa: F401
 from matplotlib import rc_context
 
 from mmlowformer import engine
-from mmlowformer.benchmark.arguments import (
+from mmlowformer.benchmark.candidates import set_up
+from mmlowformer.benchmark.models import find_models
+from mmlowformer.benchmark.options import (
+    Settings,
     add_execution_options,
     add_timing_options,
     check_execution_options,
     execution_options,
 )
-from mmlowformer.benchmark.models import find_models
-from mmlowformer.benchmark.run import Settings, set_up
 from mmlowformer.benchmark.terminal_report import (
     ProgressBar,
     make_console,

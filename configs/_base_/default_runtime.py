@@ -11,6 +11,7 @@ default_hooks = dict(
     batch_norm_check=dict(type='mmlowformer.BatchNormCheckHook'),
     check_nan=dict(type='mmlowformer.CheckNaNHook'),
     memory_format=dict(type='mmlowformer.MemoryFormatHook'),
+    chunked_loss=dict(type='mmlowformer.ChunkedLossHook'),
     run_summary=dict(type='mmlowformer.RunSummaryHook'),
     config_warnings=dict(type='mmlowformer.ConfigWarningHook'),
     progress_bar=dict(type='mmlowformer.ProgressBarHook'),

@@ -1,4 +1,5 @@
-"""Prepare a model for timing: deploy, cast, compile or convert it."""
+"""Prepare a model for timing: deploy, cast, compile, convert, check."""
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from ..deployment.deploy import deploy_in_place
 from ..errors import UserError
 from ..models import LowFormer
 from ..ops.module_utils import to_channels_last
+from ..utils.tensors import relative_error, tensors_in
 from .backends import CONVERTERS
-from .options import DTYPES, Options
+from .options import DTYPES, TOLERANCES, Options
 
 
 @dataclass
@@ -164,3 +166,23 @@ def _cuda_graph(call: Callable, images: Tensor) -> Callable:
         return outputs
 
     return replay
+
+
+def checked_errors(outputs, reference, dtype: str) -> list[float]:
+    """Relative errors of outputs that are close enough to the reference."""
+    errors = relative_errors(outputs, reference)
+    if not all(map(math.isfinite, errors)):
+        raise UserError(f'outputs are not finite in {dtype}')
+    if max(errors) > TOLERANCES[dtype]:
+        raise UserError('outputs differ from eager float32 by '
+                        f'{max(errors):.1e}')
+    return errors
+
+
+def relative_errors(outputs, reference) -> list[float]:
+    """Relative error of each output."""
+    errors = [relative_error(*pair) for pair in zip(
+        tensors_in(outputs), tensors_in(reference), strict=True)]
+    if not errors:
+        raise UserError('the model returns no tensors')
+    return errors

@@ -9,6 +9,10 @@ from ..utils.allocator import return_free_memory
 
 _STATUS = Path('/proc/self/status')
 _RESET = Path('/proc/self/clear_refs')
+_SYSTEM = Path('/proc/meminfo')
+# Of containers, by the two versions of cgroups.
+_LIMITS = (Path('/sys/fs/cgroup/memory.max'),
+           Path('/sys/fs/cgroup/memory/memory.limit_in_bytes'))
 
 
 def _resident(key: str) -> int | None:
@@ -23,6 +27,26 @@ def _release_free_memory() -> None:
     """Return free memory to the system, so that its next use is measured."""
     gc.collect()
     return_free_memory()
+
+
+def available_memory(device: str) -> int | None:
+    """Bytes that can still be allocated, if the system tells it."""
+    if device == 'cuda':
+        return torch.cuda.mem_get_info()[0]
+    sizes = [_limit(path) for path in _LIMITS]
+    with contextlib.suppress(OSError):
+        sizes.append(next(
+            int(line.split()[1]) * 1024
+            for line in _SYSTEM.read_text().splitlines()
+            if line.startswith('MemAvailable:')))
+    return min(filter(None, sizes), default=None)
+
+
+def _limit(path: Path) -> int | None:
+    """The limit of a container, which may be "max"."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None
 
 
 class PeakMemory:

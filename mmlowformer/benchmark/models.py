@@ -3,7 +3,6 @@ import difflib
 import fnmatch
 import importlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,12 +22,14 @@ from ..models import LowFormer
 from ..models.ablations import ABLATIONS
 from ..models.exported_model import ExportedNetwork
 from ..runtime.model_spec import is_exported
+from ..utils.console import suppress_warnings
 from ..utils.imports import need
 from ..utils.tensors import tensors_in
-from . import fat
+from .peers import fat
 
 PREFIX = 'lowformer_'
 PYRAMID = 'feature pyramid'
+LAST = 'last feature map'
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Spec:
     # Models of a family have the same color in charts.
     family: str
     build: Callable[[], nn.Module]
-    # Kind of its outputs.
-    kind: str = PYRAMID
+    # Kind of its outputs; None if only the built model shows it.
+    kind: str | None = PYRAMID
     # What follows an ``@`` in its name.
     options: str | None = None
     channels: int = 3
@@ -77,8 +78,8 @@ def find_models(patterns: list[str], full_model: bool = False,
 def _find(pattern: str, full_model: bool, shape: tuple[int, int],
           trust: bool) -> Iterator[Spec]:
     if is_exported(pattern):
-        yield Spec(pattern, 'exported', lambda: ExportedNetwork(
-            pattern, torch.get_num_threads(), trust), 'exported')
+        yield Spec(pattern, 'exported', partial(
+            _load_exported, pattern, trust), 'exported')
         return
     source, _, name = pattern.rpartition(':')
     if source == 'timm':
@@ -95,6 +96,10 @@ def _find(pattern: str, full_model: bool, shape: tuple[int, int],
         yield from _find_lowformer(pattern)
 
 
+def _load_exported(folder: str, trust: bool) -> nn.Module:
+    return ExportedNetwork(folder, torch.get_num_threads(), trust)
+
+
 def _find_lowformer(pattern: str) -> Iterator[Spec]:
     names = [PREFIX + arch for arch in LowFormer.arch_settings]
     # lowformer_* means the published variants only.
@@ -109,7 +114,7 @@ def _find_lowformer(pattern: str) -> Iterator[Spec]:
 def _find_peer(pattern: str) -> Iterator[Spec]:
     for name in _matching(pattern, list(fat.SETTINGS), 'peer'):
         yield Spec(f'peer:{name}', 'FAT', partial(fat.build, name),
-                   'last feature map')
+                   LAST)
 
 
 def _matching(pattern: str, names: list[str], library: str) -> list[str]:
@@ -128,11 +133,14 @@ def _find_timm(name: str, shape: tuple[int, int]) -> Iterator[Spec]:
     timm = need('timm', 'timm')
     for found in _matching(name, timm.list_models(), 'timm'):
         family = timm.model_entrypoint(found).__module__.split('.')[-1]
-        kind, build = (
-            (PYRAMID, partial(_create_timm, found, shape, features_only=True))
-            if _timm_has_pyramid(found, shape) else
-            ('last feature map', partial(_LastFeatureMap, found, shape)))
-        yield Spec(f'timm:{found}', f'timm {family}', build, kind)
+        yield Spec(f'timm:{found}', f'timm {family}',
+                   partial(_build_timm, found, shape), kind=None)
+
+
+def _build_timm(name: str, shape: tuple[int, int]) -> nn.Module:
+    if _timm_has_pyramid(name, shape):
+        return _create_timm(name, shape, features_only=True)
+    return _LastFeatureMap(name, shape)
 
 
 def _create_timm(name: str, shape: tuple[int, int], **kwargs) -> nn.Module:
@@ -165,6 +173,12 @@ class _LastFeatureMap(nn.Module):
         return cast(Callable, self.model.forward_features)(x)
 
 
+def kind_of(spec: Spec, model: nn.Module) -> str:
+    """The kind of outputs of a model that is built."""
+    return spec.kind or (LAST if isinstance(model, _LastFeatureMap) else
+                         PYRAMID)
+
+
 def _find_mmpretrain(name: str) -> Spec:
     mmpretrain = need('mmpretrain', 'mmpretrain')
     found = _matching(name, mmpretrain.list_models(), 'mmpretrain')[0]
@@ -187,9 +201,7 @@ def _read_config(path: str) -> Config:
     """Read a file, or a config of a library, as in ``mmdet::name.py``."""
     if '::' in path:
         try:
-            with warnings.catch_warnings():
-                # MMEngine finds configs of libraries with it.
-                warnings.filterwarnings('ignore', 'pkg_resources is deprec')
+            with suppress_warnings():
                 return get_config(path)
         except (ImportError, OSError, ValueError, KeyError) as error:
             raise UserError(f'config not found: {path} '
@@ -207,11 +219,17 @@ def _build_part(cfg: Config, part: str | None) -> nn.Module:
 
 def _find_callable(module: str, name: str) -> Spec:
     try:
-        build = getattr(importlib.import_module(module), name)
+        getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f'{module}:{name} cannot be imported: {error}') \
             from error
-    return Spec(f'{module}:{name}', module, build, 'as it is')
+    return Spec(f'{module}:{name}', module, partial(_call, module, name),
+                'as it is')
+
+
+def _call(module: str, name: str) -> nn.Module:
+    """Call a function by its name, as lambdas cannot be pickled."""
+    return getattr(importlib.import_module(module), name)()
 
 
 def model_info(model: nn.Module, shape: tuple[int, int],

@@ -1,17 +1,9 @@
-"""Tables, files, comparisons and charts of measurements."""
-import csv
-import io
+"""Tables, comparisons and charts of measurements."""
 import itertools
-import json
-from pathlib import Path
-from typing import Any
 
-from ..errors import UserError, damage_errors, first_line, plain_label
+from ..errors import UserError, damage_errors, plain_label
 from .options import FLAGS
-from .run import SCHEMA
-
-# Differences that do not affect a comparison.
-HARMLESS = ('commit', 'packages.mmdet', 'packages.mmsegmentation')
+from .record import HARMLESS, flatten
 
 
 def table_header(record: dict) -> list[str]:
@@ -27,11 +19,25 @@ def add_ratio_column(record: dict, header: list[str], rows: list[list[str]]
               ) -> tuple[list[str], list[list[str]]]:
     """Add a column of ratios to the first row."""
     place = header.index('images/s') + 1
-    rates = [row.get('images_per_second') for row in record['rows']]
-    first = next(filter(None, rates), None)
     return ([*header[:place], 'vs first', *header[place:]],
-            [[*row[:place], f'{rate / first:.2f}', *row[place:]]
-             if rate else row for row, rate in zip(rows, rates)])
+            [[*cells[:place], _ratio(relative), *cells[place:]]
+             if len(cells) == len(header) else cells
+             for cells, relative in zip(rows, relative_rates(record))])
+
+
+def relative_rates(record: dict) -> list[float | None]:
+    """Images/s relative to the first model, measured in the same group."""
+    measured = [row for row in record['rows'] if not row['failure']]
+    # Older files have a single group.
+    firsts = {row.get('group'): row['images_per_second'] for row in measured
+              if row['name'] == measured[0]['name']}
+    return [None if row['failure'] or row.get('group') not in firsts else
+            row['images_per_second'] / firsts[row.get('group')]
+            for row in record['rows']]
+
+
+def _ratio(value: float | None) -> str:
+    return '–' if value is None else f'{value:.2f}'
 
 
 def narrow(header: list[str], rows: list[list[str]]
@@ -54,10 +60,11 @@ def table_rows(record: dict) -> list[list[str]]:
     """One row of text for each model."""
     training = record['settings']['mode'] == 'train'
     first: dict[str, float] = {}
-    for row in record['rows']:
-        if not row['failure']:
-            first.setdefault(_model(row), row['images_per_second'])
-    return [_cells(row, training, first) for row in record['rows']]
+    rows = []
+    for row, rate in zip(record['rows'], relative_rates(record)):
+        ratio = rate and rate / first.setdefault(_model(row), rate)
+        rows.append(_cells(row, training, _ratio(ratio)))
+    return rows
 
 
 def _model(row: dict) -> str:
@@ -65,7 +72,7 @@ def _model(row: dict) -> str:
     return row['name'].split('@')[0].removeprefix('timm:')
 
 
-def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
+def _cells(row: dict, training: bool, ratio: str) -> list[str]:
     cells = [row['name']]
     if not training:
         cells.append(_outputs(row))
@@ -73,8 +80,7 @@ def _cells(row: dict, training: bool, first: dict[str, float]) -> list[str]:
         return [*cells, f'failed: {row["failure"]}']
     cells += [_known(row['parameters'] / 1e6, '.2f'),
               _known(row['macs'] / 1e9, '.2f'),
-              f'{row["images_per_second"]:.2f}',
-              f'{row["images_per_second"] / first[_model(row)]:.2f}']
+              f'{row["images_per_second"]:.2f}', ratio]
     spread = f'{row["spread"]:.1%}' + (' !' if row['unsteady'] else '')
     memory = next(iter(row['memory'].values()), None)
     megabytes = '–' if memory is None else f'{memory / 2**20:.0f}'
@@ -161,7 +167,23 @@ def describe(record: dict) -> str:
         f'{options["backend"]}{"".join(f", {name}" for name in done)}; '
         f'{describe_machine(record["environment"])}; peak '
         + ', '.join(f'{peak["flops"] / 2e9:.0f} GMACs/s {dtype}'
-                    for dtype, peak in record['peak'].items()))
+                    for dtype, peak in record['peak'].items())
+        + _describe_groups(record))
+
+
+def _describe_groups(record: dict) -> str:
+    """How models are compared that do not fit into memory together."""
+    count = _groups(record)
+    if count < 2:
+        return ''
+    first = next(row['name'] for row in record['rows'] if not row['failure'])
+    return (f'; {count} groups of models, one after the other: ratios are to '
+            f'{first} in the same group')
+
+
+def _groups(record: dict) -> int:
+    # Older files have a single group.
+    return max((row.get('group', 1) for row in record['rows']), default=1)
 
 
 def describe_machine(environment: dict) -> str:
@@ -192,8 +214,10 @@ def _incomplete(record: dict) -> str:
     """A prefix for incomplete records; older files have no such key."""
     if record.get('complete', True):
         return ''
+    count = _groups(record)
     return (f'INCOMPLETE, {record["rounds"]} of '
-            f'{record["settings"]["repeats"]} rounds: ')
+            f'{record["settings"]["repeats"]} rounds'
+            f'{f" of group {count}" if count > 1 else ""}: ')
 
 
 def _batch_size(record: dict) -> str:
@@ -201,74 +225,6 @@ def _batch_size(record: dict) -> str:
                        record['requested_batch_size'])
     return f'{size}' if size == requested else \
         f'{size} (out of memory with {requested})'
-
-
-def rounded(content: Any) -> Any:
-    """Plain values for a file: lists, and numbers of seven digits."""
-    return json.loads(json.dumps(content),
-                      parse_float=lambda digits: float(f'{float(digits):.7g}'))
-
-
-def as_json(content: dict) -> str:
-    """JSON with one row per line, for readable diffs."""
-    return _json_lines(rounded(content)) + '\n'
-
-
-def _json_lines(value: Any, indent: str = '') -> str:
-    if not _has_rows(value):
-        return json.dumps(value)
-    inside = f'{indent} '
-    if isinstance(value, dict):
-        items = [f'{json.dumps(key)}: {_json_lines(item, inside)}'
-                 for key, item in value.items()]
-    else:
-        items = [_json_lines(item, inside) for item in value]
-    first, last = '{}' if isinstance(value, dict) else '[]'
-    lines = f',\n{inside}'.join(items)
-    return f'{first}\n{inside}{lines}\n{indent}{last}'
-
-
-def _has_rows(value: Any) -> bool:
-    """Whether a value contains a list of dicts."""
-    if isinstance(value, dict):
-        return any(map(_has_rows, value.values()))
-    return isinstance(value, list) and any(
-        isinstance(item, dict) or _has_rows(item) for item in value)
-
-
-def as_csv(record: dict) -> str:
-    """CSV with a line for each model; nested values have columns."""
-    rows = [flatten(row) for row in record['rows']]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def flatten(value: dict, prefix: str = '') -> dict:
-    """Flatten nested dicts into keys with dots."""
-    flattened = {}
-    for key, item in value.items():
-        if isinstance(item, dict):
-            flattened.update(flatten(item, f'{prefix}{key}.'))
-        else:
-            flattened[prefix + key] = ' '.join(map(str, item)) if isinstance(
-                item, list) else item
-    return flattened
-
-
-def read(path: str) -> dict:
-    """Read the JSON file of a measurement."""
-    try:
-        record = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f'{path} cannot be read: {first_line(error)}') \
-            from error
-    if not isinstance(record, dict) or record.get('schema') != SCHEMA:
-        raise UserError(f'{path} is not a measurement of this version')
-    return record
 
 
 @damage_errors('the files cannot be compared, one is damaged')

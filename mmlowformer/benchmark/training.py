@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from ..deployment.compiled_training import compile_parts
 from ..errors import UserError
+from ..ops.chunked_loss import chunk_losses
 from ..ops.module_utils import to_channels_last
+from ..registry import AMP_WRAPPERS
 from ..utils.tensors import tensors_in
 from .models import Spec
 from .options import DTYPES, Options
@@ -27,9 +29,6 @@ LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain')
 OBJECTS = 7
 # So low that no untrained model diverges.
 LR = 1e-6
-WRAPPERS = dict(
-    fp16=dict(type='AmpOptimWrapper', dtype='float16'),
-    bf16=dict(type='mmlowformer.BFloat16OptimWrapper'))
 
 
 @dataclass
@@ -63,6 +62,8 @@ def prepare_training(model: nn.Module, spec: Spec, options: Options,
         steps.append(f'autocast {options.dtype}')
     if options.fused:
         steps.append('fused')
+        if options.device == 'cpu' and chunk_losses(model):
+            steps.append('chunked loss')
     model.train()
     make = _library_step if isinstance(model, BaseModel) else _plain_step
     step = TrainingStep(make(model, spec, options, images), steps)
@@ -98,7 +99,7 @@ def _library_step(model: BaseModel, spec: Spec, options: Options,
         raise UserError(f'{spec.name} has no optim_wrapper to train with')
     data = training_batch(model, len(images), images.shape[2:])
     cfg = copy.deepcopy(spec.optim_wrapper)
-    cfg.update(WRAPPERS.get(options.dtype, dict(type='OptimWrapper')))
+    cfg.update(AMP_WRAPPERS.get(options.dtype, dict(type='OptimWrapper')))
     cfg['optimizer'].update(lr=LR, fused=options.fused)
     with _quiet():
         wrapper = build_optim_wrapper(model, cfg)

@@ -5,14 +5,16 @@ __getattr__ = lazy_names(__name__, {
     '.arguments': 'PREVIEW TILES add_commands',
     '.checks.check_datasets': 'datasets_in',
     '.checks.coco': 'check_trainable',
-    '.checks.coco_annotations': 'parts_of read_coco',
+    '.checks.coco_annotations': 'parse_coco parts_of',
     '.config_writer': 'Settings write_config',
     '.formats':
-        'BEYOND ImageFolder as_coco check_annotations read_annotations',
+        'BEYOND ImageFolder annotated_images as_coco check_annotations '
+        'read_annotations',
     '.inspection':
         'Findings class_lines hidden_note inspect_boxes inspect_folders '
         'inspect_masks write_preview',
     '.paths': 'CLASSES_FILE check_distinct',
     '.polygon_masks': 'write_masks',
     '.splitting': 'missing_classes split_content split_images',
-    '.tiling': 'slice_images'})
+    '.tile_writer': 'JOURNAL LOCK open_journal write_tiles',
+    '.tiling': 'TileSettings'})

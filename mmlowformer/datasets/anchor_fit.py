@@ -1,6 +1,7 @@
 """Compare a model's anchors with the boxes of a data set."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -8,6 +9,9 @@ from torchvision.ops import box_iou
 
 from ..config.loading import dicts_in, kind_of
 from .formats.annotations import AnnotatedImage
+
+# Boxes that are compared with all anchors at a time.
+AT_ONCE = 10_000
 
 
 def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
@@ -17,22 +21,30 @@ def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
                   dicts_in(cfg.get('test_pipeline') or [])
                   if kind_of(part) == 'Resize' and part.get('scale')), None
                  ) if cfg else None
-    sides = torch.tensor([
-        [(item.box[2] - item.box[0]) * factor,
-         (item.box[3] - item.box[1]) * factor]
-        for image in annotated
-        for factor in [_resize_factor(image, scale) if scale else 1.]
-        for item in image.annotations if not item.ignored])
+    sides = torch.from_numpy(np.fromiter(
+        _sides(annotated, scale), np.dtype((np.float32, 2))))
     if not len(sides):
         return
-    low, middle, high = sides.prod(1).sqrt().quantile(
-        torch.tensor([0.05, 0.5, 0.95])).tolist()
+    # torch.quantile refuses more than 16 million values.
+    low, middle, high = np.quantile(sides.prod(1).sqrt().numpy(),
+                                    [0.05, 0.5, 0.95])
     where = f'resized to {scale[0]}x{scale[1]}' if scale else 'not resized'
     yield ('Sizes', f'{low:.0f} to {high:.0f} pixels, median {middle:.0f} '
            f'(square root of the area, images {where})')
     anchors = cfg and _anchors(cfg)
     if anchors is not None:
         yield 'Anchors', _describe_fit(sides, anchors, cfg)
+
+
+def _sides(annotated: Iterable[AnnotatedImage], scale: Sequence[int] | None
+           ) -> Iterator[tuple[float, float]]:
+    """Widths and heights of resized boxes."""
+    for image in annotated:
+        factor = _resize_factor(image, scale) if scale else 1.
+        for item in image.annotations:
+            if not item.ignored:
+                left, top, right, bottom = item.box
+                yield (right - left) * factor, (bottom - top) * factor
 
 
 def _resize_factor(image: AnnotatedImage, scale: Sequence[int]) -> float:
@@ -58,8 +70,10 @@ def _describe_fit(sides: torch.Tensor, anchors: torch.Tensor, cfg: Config
     threshold = (cfg.model.get('train_cfg') or {}).get('assigner', {}).get(
         'pos_iou_thr', 0.5)
     # IoU of boxes and anchors that share their center.
-    best = box_iou(torch.cat([-sides / 2, sides / 2], 1),
-                   torch.cat([-anchors / 2, anchors / 2], 1)).amax(1)
+    centered = torch.cat([-anchors / 2, anchors / 2], 1)
+    best = torch.cat([
+        box_iou(torch.cat([-part / 2, part / 2], 1), centered).amax(1)
+        for part in sides.split(AT_ONCE)])
     spans = anchors.prod(1).sqrt()
     lost = sides[best < threshold].prod(1).sqrt()
     small = int((lost < spans.min()).sum())

@@ -82,6 +82,11 @@ def _add_tile(command: argparse.ArgumentParser) -> None:
     command.add_argument('--negatives', type=float, default=1., metavar='F',
                          help='tiles without boxes to keep, per tile with '
                          'boxes (default: %(default)s)')
+    command.add_argument('-j', '--workers', type=_positive, metavar='N',
+                         help='processes, each with an image in memory '
+                         '(default: at most one for each CPU)')
+    command.add_argument('--resume', action='store_true', help='continue '
+                         'after an interruption')
     _add_seed(command)
     rename_option(command, '--size', '--tile-size')
     rename_option(command, '--overlap', '--overlap-ratio')

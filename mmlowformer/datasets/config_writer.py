@@ -23,7 +23,7 @@ from .custom_config import (
     segmentation_data,
 )
 from .formats import AnnotatedImage
-from .formats.coco import annotations_by_image
+from .formats.coco import annotations_by_image, as_annotation
 
 # MMEngine replaces it by the folder of the config.
 HERE = "'{{ fileDirname }}'"
@@ -208,11 +208,13 @@ def _warm_up(kind: str) -> str:
 def _anchor_fit(cfg: Config, file: str, size: tuple[int, int]) -> str:
     """Comment on how well the anchors fit the boxes for training."""
     content = read_boxes(file)
-    boxes = annotations_by_image(content)
+    labels = dict(zip(content['category_ids'], content['categories']))
+    boxes = annotations_by_image(content['annotations'])
     cfg.test_pipeline = [dict(type='Resize', scale=size)]
     fit = dict(against_anchors([
         AnnotatedImage('', image['width'], image['height'],
-                       boxes[image['id']])
+                       [as_annotation(item, labels) for item in
+                        boxes.get(image['id'], ())])
         for image in content['image_records']], cfg))
     text = fit.get('Anchors', 'No box to compare them with.')
     return ''.join(f'\n# {line}' for line in textwrap.wrap(text, 76))

@@ -78,9 +78,10 @@ def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
          f'{max(per_image)}'),
         *against_anchors(annotated, cfg)]
     palette = drawing.class_colors(len(classes))
+    numbers = {name: number for number, name in enumerate(classes)}
     panels = []
     for image in _evenly_spaced(annotated):
-        panels.append((image.name, _draw(image, classes, images, palette)))
+        panels.append((image.name, _draw(image, numbers, images, palette)))
         step()
     return Findings(lines, {name: counts[name] for name in classes}, errors,
                     panels)
@@ -104,13 +105,13 @@ def _sizes(annotated: Sequence[AnnotatedImage]) -> str:
     return low if low == high else f'{low} to {high}'
 
 
-def _draw(image: AnnotatedImage, classes: Sequence[str], images: ImageFolder,
-          palette: list[tuple]) -> Image.Image:
+def _draw(image: AnnotatedImage, numbers: dict[str, int],
+          images: ImageFolder, palette: list[tuple]) -> Image.Image:
     items = image.annotations
     return drawing.draw_boxes(
         read_scene(images.path(image.name)), drawing.Boxes(
             np.array([item.box for item in items]).reshape(-1, 4),
-            [list(classes).index(item.label) for item in items],
+            [numbers[item.label] for item in items],
             [item.label for item in items],
             [not item.ignored for item in items]), palette)
 

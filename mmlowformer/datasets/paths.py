@@ -124,7 +124,8 @@ def _walk(folder: str, below: str, seen: set[str]
         yield from _walk(folder, name, seen)
     for name in sorted(linked):
         target = os.path.realpath(os.path.join(folder, name))
-        if not any(f'{target}/'.startswith(f'{known}/') for known in seen):
+        if not any(str(path) in seen for path in
+                   (target, *Path(target).parents)):
             seen.add(target)
             yield from _walk(folder, name, seen)
 

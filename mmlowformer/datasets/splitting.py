@@ -1,10 +1,8 @@
 """Splits of a data set into training, validation and test."""
-import json
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from pathlib import Path
 
 from ..errors import UserError, shown
 from .checks.class_folders import class_folders
@@ -56,12 +54,9 @@ def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
     return dict(train=sorted(rest), **parts)
 
 
-def split_content(path: str, annotations: list[dict],
-                  fractions: dict[str, float], pattern: str | None, seed: int
-                  ) -> dict[str, dict]:
+def split_content(content: dict, fractions: dict[str, float],
+                  pattern: str | None, seed: int) -> dict[str, dict]:
     """Split the content of a COCO file; tiles of an image stay together."""
-    content = dict(json.loads(Path(path).read_text(encoding='utf-8')),
-                   annotations=annotations)
     group = group_by(pattern)
     indices = group_split([
         group(image['file_name']) if pattern else
@@ -72,7 +67,8 @@ def split_content(path: str, annotations: list[dict],
         images = [content['images'][index] for index in chosen]
         known = {image['id'] for image in images}
         parts[name] = dict(content, images=images, annotations=[
-            item for item in annotations if item['image_id'] in known])
+            item for item in content.get('annotations') or ()
+            if item['image_id'] in known])
     return parts
 
 
@@ -90,12 +86,13 @@ def split_images(images: ImageFolder, fractions: dict[str, float],
     check_names(images.names, folder)
     labeled = all('/' in name for name in images.names)
     # Folders without images are classes, too, as in a training.
-    classes = class_folders(folder) if labeled else ['']
+    members: dict[str, list[str]] = {
+        label: [] for label in (class_folders(folder) if labeled else [''])}
+    for name in images.names:
+        members[name.split('/')[0] if labeled else ''].append(name)
     group = group_by(pattern)
     parts: dict[str, list[str]] = {part: [] for part in ('train', *fractions)}
-    for number, label in enumerate(classes):
-        names = [name for name in images.names
-                 if not labeled or name.split('/')[0] == label]
+    for number, (label, names) in enumerate(members.items()):
         try:
             indices = group_split([group(name) for name in names], fractions,
                                   seed)

@@ -3,51 +3,76 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ..utils.files import atomic_write
 from ..utils.images import OPENCV, read
 from ..utils.tiles import Tile, tiles_of
 from .checks.coco_annotations import rle_counts
 from .formats.annotations import AnnotatedImage, Annotation
-from .formats.image_folder import ImageFolder
 from .polygon_masks import decode_mask
 
+JPEG = ('.jpg', '.jpeg')
+# Suffix of tiles that are being written.
+PART = '.part'
 
-def slice_images(annotated: Sequence[AnnotatedImage], images: ImageFolder,
-                 folder: Path, *, size: int, overlap: float,
-                 min_visible: float, negatives: float, seed: int,
-                 step: Callable[[], None]) -> list[AnnotatedImage]:
-    """Write the tiles of images."""
-    chance = random.Random(seed)
-    result: list[AnnotatedImage] = []
-    for image in annotated:
-        tiles = [(tile, _slice(image, tile, min_visible)) for tile in
-                 tiles_of(image.height, image.width, size, overlap)]
-        chosen = [item for item in tiles if item[1].annotations]
-        empty = [item for item in tiles if not item[1].annotations]
-        kept = min(len(empty), round(negatives * max(1, len(chosen))))
-        chosen = sorted(chosen + chance.sample(empty, kept),
-                        key=lambda item: item[0])
-        if chosen:
-            _write(chosen, images.path(image.name), folder)
-        result += [part for _, part in chosen]
-        step()
-    return result
+
+class TileSettings(NamedTuple):
+    """How images are cut.
+
+    Attributes:
+        size (int): Side of a tile, in pixels.
+        overlap (float): Overlap of neighboring tiles, relative to the size.
+        min_visible (float): Boxes of which a tile holds less are ignored.
+        negatives (float): Tiles without boxes to keep, per tile with boxes.
+        seed (int): Of the choice of tiles without boxes.
+    """
+
+    size: int
+    overlap: float
+    min_visible: float
+    negatives: float
+    seed: int
+
+
+def slice_image(image: AnnotatedImage, path: str, folder: Path,
+                settings: TileSettings, check: Callable[[], None]
+                ) -> list[AnnotatedImage]:
+    """Write the tiles of an image, with a check before each one."""
+    tiles = [(tile, _slice(image, tile, settings.min_visible)) for tile in
+             tiles_of(image.height, image.width, settings.size,
+                      settings.overlap)]
+    chosen = [item for item in tiles if item[1].annotations]
+    empty = [item for item in tiles if not item[1].annotations]
+    kept = min(len(empty), round(settings.negatives * max(1, len(chosen))))
+    # Whatever other images there are, and whichever process cuts them.
+    chance = random.Random(f'{settings.seed} {image.name}')
+    chosen = sorted(chosen + chance.sample(empty, kept),
+                    key=lambda item: item[0])
+    if chosen:
+        _write(chosen, path, folder, check)
+    return [part for _, part in chosen]
 
 
 def _slice(image: AnnotatedImage, tile: Tile, min_visible: float
            ) -> AnnotatedImage:
-    stem, suffix = os.path.splitext(image.name)
-    name = (f'{stem}_y{tile.top:05d}_x{tile.left:05d}'
-            f'{suffix if suffix.lower() in (".jpg", ".jpeg") else ".png"}')
+    stem, suffix = tile_stem(image.name)
+    name = f'{stem}_y{tile.top:05d}_x{tile.left:05d}{suffix}'
     annotations = [part for item in image.annotations
                    if (part := _slice_annotation(item, tile, min_visible))]
     return AnnotatedImage(name, tile.right - tile.left,
                           tile.bottom - tile.top, annotations,
                           dict(source=image.name,
                                offset=[tile.left, tile.top]))
+
+
+def tile_stem(name: str) -> tuple[str, str]:
+    """How the names of an image's tiles begin and end."""
+    stem, suffix = os.path.splitext(name)
+    return stem, suffix if suffix.lower() in JPEG else '.png'
 
 
 def _slice_annotation(item: Annotation, tile: Tile, min_visible: float
@@ -96,12 +121,17 @@ def _slice_rle(runs: dict, tile: Tile) -> np.ndarray:
 
 
 def _write(tiles: Sequence[tuple[Tile, AnnotatedImage]], path: str,
-           folder: Path) -> None:
+           folder: Path, check: Callable[[], None]) -> None:
     pixels = read_scene(path)
     for tile, part in tiles:
+        check()
         file = folder / part.name
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(tile.cut(pixels)).save(file, quality=95)
+        kind = 'JPEG' if file.suffix.lower() in JPEG else 'PNG'
+        # A process of a killed command may still write the same tile.
+        with atomic_write(file, f'.{os.getpid()}{PART}') as unfinished:
+            Image.fromarray(tile.cut(pixels)).save(unfinished, kind,
+                                                   quality=95)
 
 
 def read_scene(path: str) -> np.ndarray:

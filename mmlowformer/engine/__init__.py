@@ -41,9 +41,10 @@ __getattr__ = lazy_names(__name__, {
         'warm_up',
     '.best_metrics': 'format_metric',
     '.cli':
-        'Debug adapt_to_device add_common_arguments add_speed_arguments '
-        'check_work_dir destroy_process_group exit_on_interrupt load_config '
-        'names_weights use_tta',
+        'Debug adapt_to_device add_common_arguments add_launcher_arguments '
+        'add_speed_arguments call_in_first_process check_work_dir '
+        'destroy_process_group exit_on_interrupt load_config names_weights '
+        'start_processes use_tta',
     '.config_checks': 'check_settings check_testing check_training',
     '.hooks.check_nan': 'CheckNaNHook',
     '.hooks.atomic_checkpoint': 'AtomicCheckpointHook',

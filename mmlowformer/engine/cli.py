@@ -9,8 +9,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_distributed
-from torch import distributed
+from mmengine.dist import (
+    barrier,
+    broadcast_object_list,
+    get_dist_info,
+    init_dist,
+    is_distributed,
+    is_main_process,
+)
+from torch import distributed, get_num_threads, set_num_threads
 
 from ..config.loading import (
     config_folder,
@@ -20,7 +27,13 @@ from ..config.loading import (
     read_config,
 )
 from ..datasets.checks.check_datasets import datasets_in
-from ..errors import DEBUG, UserError, exit_interrupted, is_interrupt
+from ..errors import (
+    DEBUG,
+    UserError,
+    exit_interrupted,
+    first_line,
+    is_interrupt,
+)
 from ..utils.allocator import keep_freed_memory
 from ..utils.files import folder_problem
 from ..utils.terminal import set_bar
@@ -37,10 +50,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', metavar='D',
                         help='folder for logs and results (default: '
                         'work_dirs/<name of the config>)')
-    parser.add_argument('--launcher', default='none',
-                        choices=['none', 'pytorch', 'slurm', 'mpi'],
-                        help='how the processes are started (default: none, '
-                        'a single process)')
+    add_launcher_arguments(parser)
     parser.add_argument('--cfg-options', nargs='+', action=OptionAction,
                         default={}, metavar='KEY=VALUE',
                         help='override settings of the config, for example '
@@ -50,6 +60,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
                         'infinite')
     parser.add_argument('--debug', action=Debug, nargs=0,
                         help='show tracebacks of errors')
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of several processes."""
+    parser.add_argument('--launcher', default='none',
+                        choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        help='how the processes are started (default: none, '
+                        'a single process)')
     # torchrun sets the environment variable instead.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)
@@ -160,16 +178,60 @@ def adapt_to_device(cfg: Config) -> None:
     keep_freed_memory()
     if cfg.launcher == 'none':
         return
-    # MMEngine would call torch.cuda.set_device, pin DDP to a GPU, and torch
-    # has no SyncBatchNorm for the CPU.
-    if cfg.launcher != 'pytorch':
-        raise UserError('without a GPU only --launcher pytorch works')
-    distributed.init_process_group('gloo')
+    # MMEngine would pin DDP to a GPU, and torch has no SyncBatchNorm for the
+    # CPU.
+    _init_gloo(cfg.launcher)
     cfg.sync_bn = None
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None,
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def _init_gloo(launcher: str) -> None:
+    # MMEngine would call torch.cuda.set_device.
+    if launcher != 'pytorch':
+        raise UserError('without a GPU only --launcher pytorch works')
+    distributed.init_process_group('gloo')
+
+
+def start_processes(launcher: str) -> tuple[int, int]:
+    """Connect independent processes; return the rank and their number.
+
+    Each uses the GPU of its local rank, or its share of the processors.
+    """
+    from ..utils.device import usable_cpus
+    try:
+        if get_device() == 'cpu':
+            _init_gloo(launcher)
+        else:
+            init_dist(launcher, backend='gloo')
+    # The launcher sets variables of the environment.
+    except (LookupError, ValueError) as error:
+        raise UserError(f'--launcher {launcher}: {first_line(error)}. Start '
+                        'the tool with the launcher, such as torchrun'
+                        ) from error
+    # torchrun allows each process one thread.
+    share = usable_cpus() // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    if launcher == 'pytorch':
+        set_num_threads(max(get_num_threads(), share))
+    return get_dist_info()
+
+
+def call_in_first_process(do: Callable[[], str]) -> str:
+    """Tell all processes what the first one returns, and disconnect them."""
+    said = ['', '']
+    if is_main_process():
+        try:
+            said[0] = do()
+        except UserError as error:
+            said[1] = str(error)
+    broadcast_object_list(said)
+    barrier()
+    distributed.destroy_process_group()
+    if said[1]:
+        raise UserError(said[1])
+    return said[0]
 
 
 @contextmanager

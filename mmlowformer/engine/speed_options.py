@@ -8,6 +8,7 @@ from mmengine.device import get_device
 from mmengine.registry import OPTIMIZERS
 
 from ..errors import UserError
+from ..registry import AMP_WRAPPERS
 
 
 def apply_speed_options(cfg: Config, args: argparse.Namespace) -> None:
@@ -65,11 +66,7 @@ def _set_amp(cfg: Config, dtype: str) -> None:
     # They would be unknown arguments of the other type.
     for name in ('dtype', 'loss_scale', 'use_fsdp'):
         wrapper.pop(name, None)
-    if dtype == 'bf16':
-        wrapper.type = 'mmlowformer.BFloat16OptimWrapper'
-    else:
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.dtype, wrapper.loss_scale = 'float16', 'dynamic'
+    wrapper.update(AMP_WRAPPERS[dtype])
 
 
 def _has_bfloat16(on_cpu: bool) -> bool:

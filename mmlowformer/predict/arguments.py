@@ -8,9 +8,12 @@ from pathlib import Path
 from ..checkpoint.download import local_checkpoint
 from ..config.loading import find_config, read_config
 from ..deployment.arguments import add_deploy_arguments, deploy_settings
+from ..errors import UserError
 from ..runtime.model_spec import FILE, is_exported, sha256
 from ..utils.arguments import rename_option
+from ..utils.files import check_new
 from .predictor import Predictor
+from .results_folder import LINES, RUN
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,19 +63,50 @@ def build_predictor(args: argparse.Namespace) -> Predictor:
         trust_config=args.trust_config)
 
 
+def check_shard_options(args: argparse.Namespace) -> None:
+    """Refuse what several processes cannot do together."""
+    launched = args.launcher != 'none'
+    if not launched and not args.shard:
+        return
+    option = f'--launcher {args.launcher}' if launched else '--shard'
+    if launched and args.shard:
+        raise UserError(f'{option} deals the inputs out: omit --shard')
+    if not launched and not args.out:
+        raise UserError('--shard needs the folder of the run: name it with '
+                        '--out')
+    for name in ('profile', 'track', 'box', 'detector'):
+        if getattr(args, name):
+            raise UserError(f'--{name} is for one process: omit {option}')
+    if '-' in args.inputs:
+        raise UserError(f'{option}: each process reads all inputs; write '
+                        'those of the standard input to a file')
+
+
+def check_json_file(args: argparse.Namespace) -> None:
+    """Replace nothing but the list of the run that is resumed."""
+    if not args.json:
+        return
+    if os.path.basename(args.json) in (RUN, LINES):
+        raise UserError(f'--json {args.json} has the name of a file of the '
+                        'run: choose another name')
+    if not args.resume or not os.path.exists(os.path.join(args.out, RUN)):
+        check_new(args.json)
+
+
 def run_settings(args: argparse.Namespace, inputs: Iterable[str],
                  options: Iterable[str]) -> dict:
     """What the results of a run depend on, in plain values."""
-    listed = hashlib.sha256()
+    listed, number = hashlib.sha256(), 0
     for path in inputs:
         listed.update(os.fsencode(path) + b'\0')
+        number += 1
     config = args.config and read_config(find_config(args.config)).pretty_text
     return dict(
         checkpoint=sha256(Path(args.checkpoint, FILE)
                           if is_exported(args.checkpoint)
                           else local_checkpoint(args.checkpoint)),
         config=config and hashlib.sha256(config.encode()).hexdigest(),
-        inputs=listed.hexdigest(),
+        inputs=listed.hexdigest(), count=number,
         ann_file=args.ann_file and sha256(args.ann_file),
         deploy=deploy_settings(args),
         **{option: getattr(args, option) for option in (

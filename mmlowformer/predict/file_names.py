@@ -16,7 +16,9 @@ FORMAT = '.mp4'
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Paths relative to the folder that all files share."""
-    paths = [os.path.abspath(path) for path in paths]
+    # s3://bucket/a.jpg is like a file in the folder /s3:/bucket.
+    paths = [os.path.abspath(f'/{path}' if '://' in path else path)
+             for path in paths]
     if not paths:
         return []
     shared = os.path.commonpath({os.path.dirname(path) for path in paths})
@@ -44,10 +46,14 @@ def copy_name(name: str) -> str:
     return name if name.lower().endswith(FORMAT) else name + FORMAT
 
 
-def distinct_names(names: Iterable[str], file_of: Callable[[str], str]
+def distinct_names(names: Sequence[str], file_of: Callable[[str], str]
                    ) -> list[str]:
-    """Number names whose files would be one, as if case did not count."""
-    taken: set[str] = set()
+    """Number names whose files would be one, as if case did not count.
+
+    A file has not the name of a folder of others, either.
+    """
+    folders = _folders_of(names)
+    taken = set(folders)
     distinct = []
     for name in names:
         # Path is slow for a million names.
@@ -57,12 +63,23 @@ def distinct_names(names: Iterable[str], file_of: Callable[[str], str]
                         else (name, ''))
         for number in count(2):
             file = file_of(name).lower()
-            if file not in taken:
+            mask = f'{name}.png'.lower()
+            if file not in taken and mask not in folders:
                 break
             name = f'{stem}-{number}{suffix}'
         taken.add(file)
         distinct.append(name)
     return distinct
+
+
+def _folders_of(names: Iterable[str]) -> set[str]:
+    folders: set[str] = set()
+    for name in names:
+        folder = os.path.dirname(name.lower())
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
 
 
 def short_path(path: str) -> Path:

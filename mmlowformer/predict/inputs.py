@@ -13,8 +13,8 @@ from ..utils.text import counted
 
 VIDEOS = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
           '.ts', '.webm', '.wmv')
-# Files of a run, and of a run before they were added.
-RESULTS = ('run.json', 'predictions.json')
+# Results of a run, and of shards that are not merged. Others have a run.json.
+RESULTS = ('predictions.json', 'predictions.jsonl', '.predictions.lock')
 
 
 @dataclass
@@ -56,7 +56,8 @@ def _add(inputs: Inputs, argument: str, recursive: bool) -> None:
         with open(argument, encoding='utf-8',
                   errors='surrogateescape') as lines:
             _add_listed(inputs, lines, argument)
-    elif os.path.isfile(argument):
+    elif os.path.isfile(argument) or (
+            '://' in argument and _suffix(argument) in IMAGES):
         inputs.add(argument)
     elif argument.isdigit() or '://' in argument:
         inputs.videos.append(argument)
@@ -120,7 +121,7 @@ def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
     missing = []
     for line in filter(None, map(str.strip, lines)):
         near = os.path.join(os.path.dirname(source), line)
-        path = next(filter(os.path.isfile, (line, near)), None)
+        path = next(filter(_is_there, (line, near)), None)
         if path is None:
             missing.append(line)
         else:
@@ -129,6 +130,11 @@ def _add_listed(inputs: Inputs, lines: Iterable[str], source: str) -> None:
         more = ', ...' if len(missing) > 3 else ''
         raise UserError(f'{counted(len(missing), "input")} not found: '
                         f'{", ".join(missing[:3])}{more}, named in {source}')
+
+
+def _is_there(path: str) -> bool:
+    # Asking a server for each URL would take too long.
+    return '://' in path or os.path.isfile(path)
 
 
 def _suffix(path: str) -> str:

@@ -86,6 +86,14 @@ class Pipeline:
         except Image.DecompressionBombError as error:
             raise UserError(f'image {path} is too large: {first_line(error)}'
                             ) from error
+        except UserError:
+            raise
+        # Clients of storage raise errors of their own.
+        except Exception as error:
+            if '://' not in path:
+                raise
+            raise UserError(f'image {path} cannot be read: '
+                            f'{first_line(error)}') from error
         if record is None:
             raise UserError(f'image {path} cannot be read')
         return record

@@ -1,5 +1,7 @@
 """Load a trained model, with the names of its classes."""
+import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,19 +26,21 @@ from ..config.loading import (
     read_config,
 )
 from ..config.requirements import require_scope
-from ..datasets.checks.check_datasets import dataset_class
+from ..datasets.checks.check_datasets import dataset_class, datasets_in
 from ..deployment.deploy import deploy_in_place
 from ..errors import UserError, first_line
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint, safe_checkpoint_loading
 from ..visualization.drawing import class_colors
-from .detector_config import detector_config, test_sets
 
 # Class numbers of models without class names.
 NUMBERS = 1000
 # Other heads, such as an RPN's, count other classes.
 NAMED_HEAD = re.compile(
     r'model\.(head|decode_head|bbox_head|roi_head\.bbox_head(\.\d+)?)')
+# Trackers that need the boxes of a frame only.
+BOX_TRACKERS = ('ByteTrack', 'OCSORT')
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 
 
 class TrainedModel(NamedTuple):
@@ -70,7 +74,7 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None, *,
     cfg = (read_config(find_config(str(config))) if config else
            embedded_config(content, file, trust=trust_config))
     scope = require_scope(cfg)
-    cfg, tracker = detector_config(cfg)
+    cfg, tracker = _detector_config(cfg)
     pipeline = _pipeline(cfg)
     with (DefaultScope.overwrite_default_scope(scope),
           explain_build_errors(cfg), safe_checkpoint_loading()):
@@ -135,7 +139,7 @@ def _check_device(device: str) -> None:
 
 
 def _pipeline(cfg: Config) -> list[dict]:
-    dataset = next(test_sets(cfg), {})
+    dataset = next(_test_sets(cfg), {})
     if not dataset.get('pipeline'):
         raise UserError('the config has no test_dataloader with a pipeline, '
                         'which prepares the images')
@@ -144,7 +148,7 @@ def _pipeline(cfg: Config) -> list[dict]:
 
 def _classes(cfg: Config, content: dict) -> tuple[list[str], list[tuple]]:
     """Names and colors of the classes, from the first source that has them."""
-    dataset = next(test_sets(cfg), {})
+    dataset = next(_test_sets(cfg), {})
     for meta in (trained_meta(content), dataset.get('metainfo'),
                  getattr(dataset_class(dataset, cfg), 'METAINFO', None)):
         if not isinstance(meta, dict):
@@ -169,3 +173,45 @@ def _check_count(names: int, model: dict) -> None:
             raise UserError(
                 f'{path}.num_classes is {count}, but there are {names} names '
                 'of classes: use the config of the checkpoint')
+
+
+def _detector_config(cfg: Config) -> tuple[Config, dict | None]:
+    """Split a multi-object tracker's config into detector and tracker."""
+    kind = kind_of(cfg.model)
+    if kind not in BOX_TRACKERS:
+        if any(kind_of(step) == 'PackTrackInputs'
+               for dataset in _test_sets(cfg)
+               for step in dataset.get('pipeline') or ()):
+            raise UserError(
+                f'{kind} takes videos of a data set: use tools/test.py. '
+                f'Detectors, {" and ".join(BOX_TRACKERS)} predict files')
+        return cfg, None
+    detector = copy.deepcopy(cfg)
+    model = detector.model
+    preprocessor = dict(model.get('data_preprocessor') or {},
+                        type='DetDataPreprocessor')
+    preprocessor.pop('use_det_processor', None)
+    detector.model = dict(dict(data_preprocessor=preprocessor),
+                          **model.detector)
+    for dataset in _test_sets(detector):
+        dataset['pipeline'] = _image_pipeline(dataset['pipeline'])
+    return detector, model.tracker
+
+
+def _test_sets(cfg: Config) -> Iterator[dict]:
+    """The data sets of the test, if any."""
+    loader = cfg.get('test_dataloader') or {}
+    return datasets_in(loader) if loader.get('dataset') else iter(())
+
+
+def _image_pipeline(pipeline: list[dict]) -> list[dict]:
+    """Convert transforms of videos to those of images."""
+    steps: list[dict] = []
+    for step in pipeline:
+        if kind_of(step) == 'TransformBroadcaster':
+            steps += step['transforms']
+        elif kind_of(step) == 'PackTrackInputs':
+            steps.append(dict(type='PackDetInputs', meta_keys=META_KEYS))
+        else:
+            steps.append(step)
+    return steps

@@ -1,5 +1,8 @@
 """Read the frames of videos, and write annotated copies."""
 import contextlib
+import os
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,11 @@ from ..runtime.results import Result
 
 # For cameras, and files without a frame rate.
 FRAMES_PER_SECOND = 25.
+# Suffix for which FFmpeg writes MP4 in fragments. It buffers 256 kB of a file,
+# and nothing of a pipe.
+FRAGMENTED = '.ismv'
+# More players know the second format, which differs by name.
+BRANDS = b'isml\0\0\2\0ismlpiff', b'iso5\0\0\2\0iso5mp41'
 
 
 class VideoReader:
@@ -57,12 +65,16 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes pictures to an MP4 file, all in the size of the first."""
+    """Writes pictures to an MP4 file, all in the size of the first.
+
+    If the process is killed, the file can be played up to the last 12 frames.
+    """
 
     def __init__(self, file: Path, fps: float):
         self.file, self.fps = file, fps
         self.frames = 0
         self._writer: cv2.VideoWriter | None = None
+        self._copy: _Copy | None = None
         self._shown = self._size = (0, 0)
 
     def add(self, result: Result) -> None:
@@ -72,24 +84,76 @@ class VideoWriter:
     def write(self, picture: Image.Image) -> None:
         """Append a frame."""
         if self._writer is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             # Encoders need even sides.
             self._shown = width, height = picture.size
             self._size = (width + width % 2, height + height % 2)
-            self._writer = cv2.VideoWriter(
-                str(self.file), cv2.VideoWriter.fourcc(*'mp4v'), self.fps,
-                self._size)
-            if not self._writer.isOpened():
-                raise UserError(f'video {self.file} cannot be written: this '
-                                'OpenCV has no MPEG-4 encoder; add '
-                                '--no-pictures')
+            self._writer = self._opened()
         frame = Image.new('RGB', self._size)
         frame.paste(picture if picture.size == self._shown else
                     picture.resize(self._shown))
         self._writer.write(np.asarray(frame)[..., ::-1])
+        if self._copy:
+            self._copy.check()
         self.frames += 1
+
+    def _opened(self) -> cv2.VideoWriter:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        if not hasattr(os, 'mkfifo'):  # Windows
+            return self._encoder(self.file)
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = Path(folder, f'copy{FRAGMENTED}')
+            os.mkfifo(pipe)
+            # The encoder waits for the reader of a pipe.
+            end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                writer = self._encoder(pipe)
+            except UserError:
+                os.close(end)
+                raise
+        self._copy = _Copy(end, self.file)
+        return writer
+
+    def _encoder(self, file: Path) -> cv2.VideoWriter:
+        writer = cv2.VideoWriter(
+            str(file), cv2.VideoWriter.fourcc(*'mp4v'), self.fps, self._size)
+        if not writer.isOpened():
+            raise UserError(f'video {self.file} cannot be written: this '
+                            'OpenCV has no MPEG-4 encoder; add '
+                            '--no-pictures')
+        return writer
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+        if self._copy:
+            self._copy.join()
+            self._copy.check()
+
+
+class _Copy(threading.Thread):
+    """Copies a pipe to a file without delay."""
+
+    def __init__(self, end: int, file: Path):
+        super().__init__(daemon=True)
+        self.end, self.file = end, file
+        self.error: OSError | None = None
+        os.set_blocking(end, True)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with open(self.file, 'wb') as file:
+                data = os.read(self.end, 2 ** 16).replace(*BRANDS)
+                while data:
+                    file.write(data)
+                    file.flush()
+                    data = os.read(self.end, 2 ** 16)
+        except OSError as error:
+            self.error = error
+        finally:
+            os.close(self.end)
+
+    def check(self) -> None:
+        if self.error:
+            raise self.error

@@ -4,19 +4,31 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
+
+from PIL.Image import registered_extensions
 
 from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError, first_line
 from ..runtime.results import Detections, Result, Segmentation
-from ..utils.files import write_errors
 from .file_names import copy_name, file_name, picture_name, short_path
-from .results_folder import line_of
+from .result_lines import LineFile, line_of
 from .video import VideoWriter
 
 
 class UnwritableError(UserError):
     """A full disk, or a folder that cannot be written: the run ends."""
+
+
+class _Stream(BufferedWriter):
+    """A file that Pillow lets Python write.
+
+    It ignores that a full disk takes only a part of what it writes itself.
+    """
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation
 
 
 class CocoIdMapper:
@@ -64,16 +76,15 @@ class Writer:
     The line of an image is appended when its pictures are complete.
     """
 
-    def __init__(self, lines: Path, ids: CocoIdMapper, *,
+    def __init__(self, lines: Path, ids: CocoIdMapper,
+                 folder: Path | None = None, *,
                  pictures: bool = True, crops: bool = False, ahead: int = 2):
-        self.lines, self.ids, self.folder = lines, ids, lines.parent
+        self.lines, self.ids, self.folder = lines, ids, folder or lines.parent
         self.pictures, self.crops, self.ahead = pictures, crops, ahead
         self.written: Counter = Counter()
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
-        with write_errors(lines):
-            # Without a buffer, a line is in the file once it is written.
-            self._file = open(lines, 'ab', buffering=0)  # noqa: SIM115
+        self._file = LineFile(lines)
 
     def __enter__(self) -> 'Writer':
         return self
@@ -82,7 +93,7 @@ class Writer:
         self._pool.shutdown()
         self._file.close()
         # A killed process may have left one of any format.
-        for part in self.folder.glob(f'{self.lines.stem}.part.*'):
+        for part in self.lines.parent.glob(f'{self.lines.stem}.part.*'):
             part.unlink()
         self.wait()
 
@@ -123,9 +134,10 @@ class Writer:
         try:
             yield add
         finally:
+            # In order, also if a task before it fails.
+            self._waiting.append(self._pool.submit(copy.close))
             self.wait()
-            copy.close()
-        self.later(self._add_line, line_of(
+        self.later(self._file.add, line_of(
             position, frames=frames, file_name=name))
 
     def later(self, do: Callable[..., None], *arguments) -> None:
@@ -162,22 +174,13 @@ class Writer:
         file = self.folder / kind / short_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = self.lines.with_suffix(f'.part{file.suffix}')
-        picture.save(part)
+        with _Stream(FileIO(part, 'w')) as stream:
+            picture.save(stream, registered_extensions()[part.suffix.lower()])
         os.replace(part, file)
         self.written[kind] += 1
 
     def _append(self, result: Result, **values) -> None:
         category, image_id = self.ids.category, values['image_id']
-        self._add_line(line_of(**values, predictions=[
+        self._file.add(line_of(**values, predictions=[
             category(dict(record, file_name=values['file_name'],
                           image_id=image_id)) for record in result.json()]))
-
-    def _add_line(self, line: bytes) -> None:
-        end = self._file.tell()
-        try:
-            while line:
-                # A full disk takes a part before it raises an error.
-                line = line[self._file.write(line):]
-        except OSError:
-            self._file.truncate(end)
-            raise

@@ -11,7 +11,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from ..benchmark.models import Spec, find_models
-from ..benchmark.run import BenchmarkProgress, Settings
+from ..benchmark.options import Settings
+from ..benchmark.run import BenchmarkProgress
 from ..errors import UserError, first_line
 from ..models import LowFormer
 from ..models.ablations import ABLATIONS

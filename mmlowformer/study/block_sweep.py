@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..benchmark.models import Spec
-from ..benchmark.options import DTYPES
-from ..benchmark.run import BenchmarkProgress, Settings
+from ..benchmark.options import DTYPES, Settings
+from ..benchmark.run import BenchmarkProgress
 from ..utils.timing import Timer
 from .block_types import BLOCK_TYPES, StackPlan, common_work, plan
 from .sweep import Measurement, measure_or_note, steps_of

@@ -10,18 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..benchmark.execution import prepare
-from ..benchmark.models import Spec
-from ..benchmark.options import Options
-from ..benchmark.output_errors import checked_errors
-from ..benchmark.run import (
-    BenchmarkProgress,
-    Settings,
+from ..benchmark.candidates import (
     build,
     peak_candidate,
     reference_outputs,
     set_up,
 )
+from ..benchmark.execution import checked_errors, prepare
+from ..benchmark.models import Spec
+from ..benchmark.options import Options, Settings
+from ..benchmark.run import BenchmarkProgress
 from ..errors import UserError
 from ..models.exported_model import ExportedNetwork
 from ..utils.tensors import tensors_in

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from ..benchmark.models import find_models
-from ..benchmark.run import BenchmarkProgress, Settings
+from ..benchmark.options import Settings
+from ..benchmark.run import BenchmarkProgress
 from ..utils.timing import Timer
 from .sweep import Measurement, measure_or_note, steps_of
 

@@ -6,15 +6,10 @@ from pathlib import Path
 
 from ..benchmark.environment import describe_environment
 from ..benchmark.models import Spec
-from ..benchmark.report import (
-    HARMLESS,
-    applied_options,
-    as_json,
-    describe_machine,
-    flatten,
-    rounded,
-)
-from ..benchmark.run import BenchmarkProgress, Settings, benchmark
+from ..benchmark.options import Settings
+from ..benchmark.record import as_json, check_same_settings, rounded
+from ..benchmark.report import applied_options, describe_machine
+from ..benchmark.run import BenchmarkProgress, benchmark
 from ..errors import UserError, damage_errors, first_line
 from ..utils.files import replace_text, write_errors
 from ..utils.timing import Timer
@@ -22,8 +17,6 @@ from ..utils.timing import Timer
 SCHEMA = 1
 KEYS = {'complete', 'settings', 'environment', 'cells'}
 KINDS = ['layers', 'network', 'resolution', 'choose']
-# Settings and environment that may differ when a study is resumed.
-MAY_DIFFER = (*HARMLESS, 'platform')
 
 
 @dataclass
@@ -80,20 +73,10 @@ def opened(path: Path, kind: str, settings: dict, device: str) -> dict:
         return fresh
     known = read(path, kind)
     with damage_errors(f'{path} is damaged, delete it'):
-        differing = _differences(known, fresh)
-    if differing:
-        raise UserError(
-            f'{path} was measured with other settings ({differing[0]}): name '
-            'another --out, or delete it')
+        check_same_settings(path, '--out', *(
+            dict(content['settings'], **content['environment'])
+            for content in (known, fresh)))
     return known
-
-
-def _differences(known: dict, fresh: dict) -> list[str]:
-    one, other = (flatten(dict(content['settings'], **content['environment']))
-                  for content in (known, fresh))
-    return [f'{key} {one.get(key)}, not {other.get(key)}'
-            for key in dict.fromkeys([*one, *other])
-            if one.get(key) != other.get(key) and key not in MAY_DIFFER]
 
 
 def run(study: dict, measurements: list[Measurement], path: Path,

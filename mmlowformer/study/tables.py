@@ -2,7 +2,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..benchmark.report import as_csv, markdown
+from ..benchmark.record import as_csv
+from ..benchmark.report import markdown
 from ..utils.timing import WIDE_SPREAD
 from .architecture_search import ACCURACIES
 from .block_sweep import fusion_gains

@@ -5,4 +5,5 @@ __getattr__ = lazy_names(__name__, {
     '.tracker': 'LowFormerTracker SOTState',
     '.predict_sot': 'BOXES Frames SOTResult draw_box open_frames parse_box '
                     'require_tracker track_object',
-    '.predict_mot': 'MOTResult MultiObjectTracker TRACKS track_objects'})
+    '.predict_mot': 'MOTResult MultiObjectTracker TRACKS TrackSummary '
+                    'track_objects'})

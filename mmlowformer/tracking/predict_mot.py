@@ -18,6 +18,7 @@ from ..runtime.results import Detections, left_top_width_height
 from ..utils.imports import lazy_names
 from ..utils.text import counted
 from ..visualization.drawing import Boxes, class_colors, draw_boxes
+from .predict_sot import SOTResult
 
 # A file in MOTChallenge's format, with a line for each object of a frame.
 TRACKS = 'tracks.txt'
@@ -196,3 +197,28 @@ def track_objects(predictor: Predictor, frames: Iterable[np.ndarray],
         if item.position != position:
             raise UserError('frames of several sizes need --batch-size 1')
         yield tracker(replace(result, name=name))
+
+
+class TrackSummary:
+    """Counts what is said in the end, of one object or of all."""
+
+    def __init__(self) -> None:
+        self.frames = self.uncertain = 0
+        self.seconds = 0.
+        self.identities: set[int] | None = None
+
+    def add(self, result: SOTResult | MOTResult) -> None:
+        self.frames += 1
+        self.seconds += result.seconds
+        if isinstance(result, SOTResult):
+            self.uncertain += not result.is_confident
+        else:
+            self.identities = self.identities or set()
+            self.identities.update(result.identities.tolist())
+
+    def __str__(self) -> str:
+        text = (f'{self.uncertain} uncertain (dashed)'
+                if self.identities is None else
+                counted(len(self.identities), 'object'))
+        return (f'{self.frames} frames, {self.frames / self.seconds:.1f} per '
+                f'second in the model; {text}.')

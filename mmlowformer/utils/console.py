@@ -155,6 +155,15 @@ def _log_warning(message, category, filename, lineno, file=None, line=None
 
 
 @contextmanager
+def suppress_warnings() -> Iterator[None]:
+    """Hide warnings that the user can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            'ignore', f'.*(?:{SUPPRESSED_WARNINGS.pattern})')
+        yield
+
+
+@contextmanager
 def _silent_opencv() -> Iterator[None]:
     """OpenCV's lines about broken images; our errors name the image."""
     # In OpenCV 5 and in OpenCV 4.

@@ -1,4 +1,5 @@
 """Names of the device and of the processor, and what it can compute."""
+import os
 import platform
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def device_name() -> str:
     if device == 'cuda':
         return f'cuda ({torch.cuda.get_device_name()})'
     return f'{device} ({counted(torch.get_num_threads(), "thread")})'
+
+
+def usable_cpus() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cpu_name() -> str:

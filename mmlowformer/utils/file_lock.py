@@ -48,14 +48,18 @@ def work_dir_lock(work_dir: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def file_lock(lock: Path, task: str, option: str) -> Iterator[None]:
-    """Keep other processes with the same task out of a folder."""
+def file_lock(lock: Path, task: str, option: str, *, shared: bool = False
+              ) -> Iterator[None]:
+    """Keep other processes with the same task out of a folder.
+
+    A shared lock keeps out only those that do not share it.
+    """
     if fcntl is None:
         yield
         return
     file = _open(lock, option)
     try:
-        _lock(file, lock.parent, task, option)
+        _lock(file, lock.parent, task, option, shared)
         yield
     finally:
         _LOCKED.discard(file)
@@ -75,9 +79,11 @@ def _open(lock: Path, option: str) -> int:
                         ) from error
 
 
-def _lock(file: int, folder: Path, task: str, option: str) -> None:
+def _lock(file: int, folder: Path, task: str, option: str, shared: bool
+          ) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_NB | (
+            fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
     except BlockingIOError as error:
         owner = os.read(file, 200).decode(errors='replace').strip()
         raise LockedError(

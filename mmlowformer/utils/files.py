@@ -118,11 +118,38 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: dict) -> None:
-    """Write a new JSON file."""
-    text = json.dumps(content, ensure_ascii=False)
+    """Write a new JSON file; the items of lists one by one."""
+    check_new(path)
+    with (write_errors(Path(path)), atomic_write(path) as part,
+          part.open('x', encoding='utf-8') as file):
+        file.writelines(_json_parts(content))
+
+
+def _json_parts(content: dict) -> Iterator[str]:
+    # The text of millions of items, at once, needs gigabytes.
+    for index, (key, value) in enumerate(content.items()):
+        yield f'{", " if index else "{"}{_json(key)}: '
+        if isinstance(value, list):
+            for position, item in enumerate(value):
+                yield f'{", " if position else "["}{_json(item)}'
+            yield ']' if value else '[]'
+        else:
+            yield _json(value)
+    yield '}' if content else '{}'
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
     # UTF-8 has no half of a surrogate pair; JSON can escape it.
-    lone = any('\ud800' <= letter <= '\udfff' for letter in set(text))
-    write_text(path, json.dumps(content) if lone else text)
+    return text if text.isascii() or _fits_utf8(text) else json.dumps(value)
+
+
+def _fits_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:

@@ -62,15 +62,15 @@ def set_bar(bar: Progress | None) -> None:
         bar.start()
 
 
-def show(text: str, style: str = '') -> None:
-    """Write to the screen alone."""
-    if is_first_process():
+def show(text: str, style: str = '', *, always: bool = False) -> None:
+    """Write to the screen alone, in the first process or always."""
+    if always or is_first_process():
         console().print(Text(visible(text), style), soft_wrap=True)
 
 
-def show_line(label: str, text: str) -> None:
+def show_line(label: str, text: str, *, always: bool = False) -> None:
     """Write a labeled entry to the screen alone."""
-    show(line(label, text))
+    show(line(label, text), always=always)
 
 
 def format_duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -93,6 +93,25 @@ class Candidate:
     # Calls in a turn.
     calls: int = 1
 
+    def take_turn(self, timer: Timer, time_turn: 'TimeTurn') -> None:
+        """Call it, and time it."""
+        # Not timed: the caches hold another model's data, and threads of
+        # another library may still spin.
+        self.call()
+        time_turn(self, timer)
+
+
+TimeTurn = Callable[[Candidate, Timer], None]
+
+
+class TakesTurns(Protocol):
+    """What is timed in turns, such as a :class:`Candidate`."""
+
+    seconds: list[float]
+
+    def take_turn(self, timer: Timer, time_turn: TimeTurn) -> None:
+        """Add the seconds of a turn."""
+
 
 def warm_up(candidate: Candidate, timer: Timer, min_calls: int,
             min_seconds: float, turn_seconds: float) -> None:
@@ -117,17 +136,21 @@ def time_each_call(candidate: Candidate, timer: Timer) -> None:
         timer.measure_each(candidate.call, candidate.calls))
 
 
-def interleave(candidates: Sequence[Candidate], timer: Timer, repeats: int,
-               time_turn: Callable[[Candidate, Timer], None] = time_window,
-               after_turn: Callable[[], None] = lambda: None) -> int:
+def interleave(candidates: Sequence[TakesTurns], timer: Timer, repeats: int,
+               time_turn: TimeTurn = time_window,
+               after_turn: Callable[[], None] = lambda: None,
+               after_round: Callable[[int], None] = lambda rounds: None,
+               first: int = 0) -> int:
     """Time candidates in interleaved turns; return the complete rounds.
 
-    Ctrl-C ends it after the last complete one.
+    Ctrl-C ends it after the last complete one. The ``first`` rounds are done
+    already.
     """
-    for done in range(repeats):
+    for done in range(first, repeats):
         counts = [len(candidate.seconds) for candidate in candidates]
         try:
             _interleave_once(candidates, timer, time_turn, after_turn)
+            after_round(done + 1)
         except KeyboardInterrupt:
             if not done:
                 raise
@@ -137,14 +160,11 @@ def interleave(candidates: Sequence[Candidate], timer: Timer, repeats: int,
     return repeats
 
 
-def _interleave_once(candidates: Sequence[Candidate], timer: Timer,
-               time_turn: Callable[[Candidate, Timer], None],
-               after_turn: Callable[[], None]) -> None:
+def _interleave_once(candidates: Sequence[TakesTurns], timer: Timer,
+                     time_turn: TimeTurn, after_turn: Callable[[], None]
+                     ) -> None:
     for candidate in candidates:
-        # Not timed: the caches hold another model's data, and threads of
-        # another library may still spin.
-        candidate.call()
-        time_turn(candidate, timer)
+        candidate.take_turn(timer, time_turn)
         after_turn()
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmlowformer.benchmark import fat
 from mmlowformer.benchmark.models import find_models, model_info
+from mmlowformer.benchmark.peers import fat
 
 from ..models.test_lowformer import randomise
 

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import report, run
+from mmlowformer.benchmark import candidates, report
 from mmlowformer.benchmark.backends import onnx_session
 from mmlowformer.benchmark.models import Spec, find_models
-from mmlowformer.benchmark.options import Options, options_for
-from mmlowformer.benchmark.run import BenchmarkProgress, Settings, benchmark
+from mmlowformer.benchmark.options import Options, Settings, options_for
+from mmlowformer.benchmark.record import as_csv, read
+from mmlowformer.benchmark.run import BenchmarkProgress, benchmark
 from mmlowformer.benchmark.terminal_report import make_console, make_table
 from mmlowformer.engine import UserError
 from mmlowformer.ops.packed_conv import PackedConv2d, can_pack
@@ -61,8 +62,8 @@ def clock(monkeypatch):
         clock.now += 0.5
         return matmul(one[:8, :8], other[:8, :8])
 
-    monkeypatch.setattr(run.torch, 'matmul', slow)
-    monkeypatch.setattr(run, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(torch, 'matmul', slow)
+    monkeypatch.setattr(candidates, 'PEAK_SIZE', dict(cpu=64))
     return clock
 
 
@@ -408,14 +409,14 @@ def test_what_cannot_be_counted_has_no_number(clock, tmp_path):
 
 def test_files(clock, tmp_path):
     result = record(clock, dict(a=Costly(clock, 0.1), b=Costly(clock, 0.2)))
-    lines = report.as_csv(result).splitlines()
+    lines = as_csv(result).splitlines()
     assert len(lines) == 3
     assert 'milliseconds.p99' in lines[0].split(',')
     report.plot(result, str(tmp_path / 'plot.png'))
     assert (tmp_path / 'plot.png').stat().st_size > 10_000
     file = tmp_path / 'a.json'
     file.write_text(json.dumps(result))
-    assert report.read(str(file)) == json.loads(json.dumps(result))
+    assert read(str(file)) == json.loads(json.dumps(result))
     file.write_text('{}')
     with pytest.raises(UserError, match='a.json is not a measurement'):
-        report.read(str(file))
+        read(str(file))

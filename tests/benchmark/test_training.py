@@ -5,21 +5,37 @@ from torch import nn
 
 from mmlowformer import LowFormer
 from mmlowformer.benchmark import report
+from mmlowformer.benchmark.candidates import build
 from mmlowformer.benchmark.models import Spec, find_models
-from mmlowformer.benchmark.options import Options
-from mmlowformer.benchmark.run import Settings, benchmark, build
+from mmlowformer.benchmark.options import Options, Settings
+from mmlowformer.benchmark.run import benchmark
 from mmlowformer.benchmark.training import prepare_training, training_batch
 from mmlowformer.engine import UserError
 
 from ..helpers import (
     ROOT,
+    TINY,
     TINY_CLASSIFIER,
     TINY_DETECTOR,
     TINY_SEGMENTOR,
 )
 from ..models.test_lowformer import SMALL
 
-TEXTS = dict(det=TINY_DETECTOR, seg=TINY_SEGMENTOR, cls=TINY_CLASSIFIER)
+# In two stages, with a head of masks.
+TINY_MASK_RCNN = f"""
+_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(_delete_=True, type='mmlowformer.LowFormer', arch={TINY}),
+    neck=dict(in_channels=[8, 16, 16, 32], out_channels=16),
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=16),
+        bbox_head=dict(in_channels=16, fc_out_channels=16),
+        mask_roi_extractor=dict(out_channels=16),
+        mask_head=dict(in_channels=16, conv_out_channels=16)))
+"""
+TEXTS = dict(det=TINY_DETECTOR, seg=TINY_SEGMENTOR, cls=TINY_CLASSIFIER,
+             mask=TINY_MASK_RCNN)
 SETTINGS = dict(shape=(64, 64), batch_size=2, mode='train', min_time=0.01,
                 repeats=1, warm_up_calls=1, warm_up_time=0)
 
@@ -57,8 +73,8 @@ def test_whole_models(step, task, options):
     assert {name.split('.')[0] for name in changed} >= {'backbone'}
     assert len({name.split('.')[0] for name in changed}) > 1
     assert training.steps == (
-        ['build', 'channels_last', 'autocast bf16', 'fused'] if options else
-        ['build'])
+        ['build', 'channels_last', 'autocast bf16', 'fused']
+        + ['chunked loss'] * (task == 'seg') if options else ['build'])
 
 
 def test_record(tmp_path):

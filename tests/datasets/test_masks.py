@@ -1,13 +1,17 @@
 """Segmentation masks that do not fit."""
 import os
 import shutil
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from mmlowformer import engine, get_config
+from mmlowformer.datasets.checks import masks
+from mmlowformer.datasets.image_errors import name_images_in_errors
 from mmlowformer.engine import UserError
 
 
@@ -182,6 +186,70 @@ def test_classes_that_never_occur(cfg, root, log):
     write_masks(root, [1, 2, 5])
     check(cfg)
     assert 'training hold no pixel of square, triangle: 2 of 5' in log.text
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Count the masks that a check decodes, one of a batch, by folder."""
+    counts = Counter()
+
+    def read(path, check=masks.invalid_value):
+        counts[os.path.basename(os.path.dirname(path))] += 1
+        return check(path)
+
+    monkeypatch.setattr(masks, 'FEWEST_MASKS', 1)
+    monkeypatch.setattr(masks, 'invalid_value', read)
+    return counts
+
+
+def count_masks(root, part):
+    return len(list((root / 'annotations' / part).glob('*.png')))
+
+
+def test_some_masks_before_a_training(cfg, root, decoded, log):
+    """Until each class has been found; of the validation, all masks."""
+    write_masks(root, [1, 2, 3, 4, 5])
+    check(cfg)
+    assert decoded == dict(training=1,
+                           validation=count_masks(root, 'validation'))
+    assert 'hold no pixel' not in log.text
+
+
+def test_all_masks_in_search_of_a_class(cfg, root, decoded, log):
+    write_masks(root, [1, 2, 3, 4])
+    check(cfg)
+    count = count_masks(root, 'training')
+    assert count > 1
+    assert decoded['training'] == count
+    assert f'The {count} masks of' in log.text
+
+
+def test_each_mask_exists(cfg, root, decoded):
+    write_masks(root, [1, 2, 3, 4, 5])
+    for file in list((root / 'annotations/training').iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(UserError, match='mask not found'):
+        check(cfg)
+    assert not decoded
+
+
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda file: Image.fromarray(np.full((64, 64), 6, np.uint8)).save(file),
+     r'mask \S*000002.png has a value beyond the 5 classes: 6; it may hold 1 '
+     'to 5, and 0 or 255'),
+    (lambda file: file.write_bytes(b'x'), '000002.png cannot be decoded')])
+def test_masks_are_checked_while_they_are_loaded(cfg, mask, spoil, message):
+    spoil(mask)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    name_images_in_errors(dataset)
+    files = [os.path.basename(dataset.get_data_info(index)['seg_map_path'])
+             for index in range(len(dataset))]
+    for index, file in enumerate(files):
+        if file != mask.name:
+            assert 'gt_sem_seg' in dataset[index]['data_samples']
+    with pytest.raises(UserError, match=message):
+        dataset[files.index(mask.name)]
 
 
 @pytest.mark.parametrize(('values', 'suffix', 'message'), [

@@ -189,8 +189,10 @@ def test_files_that_are_being_written_are_not_trusted(
 def test_another_version_checks_again(data, looked_at, monkeypatch):
     _, cfg = data
     check(cfg)
-    monkeypatch.setattr(check_datasets, '_version', lambda: 'newer')
+    check_datasets._version.cache_clear()
+    monkeypatch.setattr(check_datasets, '__version__', 'newer')
     check(cfg)
+    check_datasets._version.cache_clear()
     assert len(looked_at) == 12
 
 

@@ -81,7 +81,7 @@ def test_each_hook_can_be_switched_off():
     hooks = {name: hook for name, hook in get_config(
         'retinanet_lowformer_b1_coco').default_hooks.items()
         if hook.type.startswith('mmlowformer.')}
-    assert len(hooks) == 13
+    assert len(hooks) == 14
     for hook in hooks.values():
         assert type(HOOKS.build(hook)).__name__ == hook.type.split('.')[1]
         assert type(HOOKS.build(dict(hook, enabled=False))) is Hook

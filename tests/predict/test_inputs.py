@@ -5,7 +5,13 @@ import time
 import pytest
 
 from mmlowformer.errors import UserError
-from mmlowformer.predict.file_names import short_names, short_path
+from mmlowformer.predict.file_names import (
+    copy_name,
+    distinct_names,
+    picture_name,
+    short_names,
+    short_path,
+)
 from mmlowformer.predict.inputs import collect_inputs
 from mmlowformer.tracking.datasets.frames import images_in
 
@@ -80,6 +86,16 @@ class TestCollect:
         assert '0.png, 1.png, 2.png' in str(error.value)
         assert '3.png' not in str(error.value)
 
+    def test_urls_of_images(self):
+        found = collect_inputs(
+            ['-', 'https://host/b.png', 'https://host/film.mp4'],
+            stdin=io.StringIO('s3://bucket/a/a.jpg\nin/a.png\n'))
+        assert found.images == ['s3://bucket/a/a.jpg', 'in/a.png',
+                                'https://host/b.png']
+        assert found.videos == ['https://host/film.mp4']
+        assert short_names(['s3://bucket/a/a.jpg', 's3://bucket/b.jpg']) == [
+            'a/a.jpg', 'b.jpg']
+
     def test_folders_that_cannot_be_read(self, monkeypatch):
         def scandir(folder, scandir=os.scandir):
             if str(folder).endswith('deep'):
@@ -106,6 +122,28 @@ def test_names_tell_files_apart():
         'A/1.jpg', 'B/1.jpg', '2.jpg']
     assert short_names(['x/A/1.jpg']) == ['1.jpg']
     assert short_names([]) == []
+
+
+def test_a_file_is_no_folder():
+    """Pictures of x.tif and masks of y.jpg are x.tif.png and y.jpg.png."""
+    names = ['x.tif', 'X.tif.PNG/a.png', 'y.jpg', 'y.jpg.png/deep/a.jpg']
+    assert distinct_names(names, picture_name) == [
+        'x.tif-2', names[1], 'y-2.jpg', names[3]]
+    names = ['a.avi', 'a.avi.mp4/b.mp4']
+    assert distinct_names(names, copy_name) == ['a.avi-2', names[1]]
+
+
+@pytest.mark.parametrize('result', [
+    'predictions.json', 'predictions.jsonl', '.predictions.lock'])
+def test_results_are_no_inputs(tmp_path, result):
+    """Folders of others may have a run.json."""
+    for name, file in (('run', 'run.json'), ('results', result)):
+        (tmp_path / name).mkdir()
+        for each in (file, 'image.png'):
+            (tmp_path / name / each).touch()
+    found = collect_inputs([str(tmp_path)], recursive=True)
+    assert found.images == [str(tmp_path / 'run/image.png')]
+    assert any('results of earlier runs' in note for note in found.notes)
 
 
 def test_long_lists_take_linear_time(monkeypatch):

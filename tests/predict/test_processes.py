@@ -1,6 +1,7 @@
 """Predictors in other processes."""
 import multiprocessing
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -9,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from mmlowformer import Predictor
 from mmlowformer.errors import UserError
+
+from ..helpers import ROOT, run_program
 
 
 class PredictedImages:
@@ -86,3 +89,18 @@ def test_workers_of_a_data_loader(tiny, photos, start):
                         num_workers=1, collate_fn=records,
                         multiprocessing_context=start)
     assert [found for batch in loader for found in batch] == expected
+
+
+@pytest.mark.slow
+def test_the_program_of_the_page(tiny, photos, tmp_path):
+    page = (ROOT / 'docs/scale.md').read_text(encoding='utf-8')
+    program, = re.findall(r'```python\n(from concurrent.*?)```', page, re.S)
+    for name, value in (('epoch_12.pth', tiny('detection')),
+                        ('a.jpg', photos[0]), ('b.jpg', photos[1])):
+        assert f"'{name}'" in program
+        program = program.replace(f"'{name}'", repr(str(value)))
+    (tmp_path / 'program.py').write_text(program)
+    result = run_program('program.py', cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    boxes = Predictor(tiny('detection'), device='cpu')(photos[1]).boxes
+    assert result.stdout.endswith(f'{boxes}\n')

@@ -8,7 +8,7 @@ import pytest
 
 from mmlowformer.errors import UserError
 from mmlowformer.predict import CocoIdMapper, Writer, claim_folder
-from mmlowformer.predict.results_folder import line_of, merge, write_coco
+from mmlowformer.predict.result_lines import line_of, merge, write_coco
 from mmlowformer.runtime.results import Detections
 
 SETTINGS = dict(checkpoint='abc', score_thr=0.5, tile_size=None)
@@ -111,9 +111,10 @@ def test_other_settings_are_refused(tmp_path):
             tmp_path, SETTINGS | {name: value})
     (tmp_path / 'run.json').write_text('[')
     assert 'run.json is damaged' in refused(tmp_path)
-    (tmp_path / 'predictions.jsonl').write_text('{}\n')
     (tmp_path / 'run.json').write_text(json.dumps(SETTINGS))
-    assert 'line 1 is damaged' in refused(tmp_path)
+    for line in ('{}', '{"input": 0, ', '{"input": 1%s, ' % ('0' * 30)):
+        (tmp_path / 'predictions.jsonl').write_text(f'{line}\n')
+        assert 'line 1 is damaged' in refused(tmp_path)
 
 
 def test_only_one_process_writes(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import Settings
+from mmlowformer.benchmark.options import Settings
 from mmlowformer.errors import UserError
 from mmlowformer.models import LowFormer
 from mmlowformer.study import architecture_search as choosing

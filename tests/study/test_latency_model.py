@@ -5,7 +5,8 @@ import pytest
 
 from mmlowformer.benchmark import memory
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import Settings, benchmark
+from mmlowformer.benchmark.options import Settings
+from mmlowformer.benchmark.run import benchmark
 from mmlowformer.study.latency_model import (
     COSTS,
     costs_of,

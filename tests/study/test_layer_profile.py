@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from mmlowformer import LowFormer
-from mmlowformer.benchmark import run as running
+from mmlowformer.benchmark import candidates
 from mmlowformer.benchmark.models import Spec, model_info
-from mmlowformer.benchmark.options import Options
-from mmlowformer.benchmark.run import BenchmarkProgress, Settings
+from mmlowformer.benchmark.options import Options, Settings
+from mmlowformer.benchmark.run import BenchmarkProgress
 from mmlowformer.errors import UserError
 from mmlowformer.models.exported_model import ExportedNetwork
 from mmlowformer.study import layer_profile as network
@@ -86,7 +86,7 @@ def test_new_layers_take_the_place_of_others():
 
 
 def measured(monkeypatch, model=lambda: LowFormer(SMALL), **options):
-    monkeypatch.setattr(running, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(candidates, 'PEAK_SIZE', dict(cpu=64))
     monkeypatch.setattr(network, 'COPIED', dict(cpu=64))
     settings = Settings(
         shape=(64, 64), batch_size=2, min_time=0.01, repeats=2,

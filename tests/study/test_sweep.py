@@ -4,7 +4,8 @@ import json
 import pytest
 
 from mmlowformer.benchmark.models import Spec
-from mmlowformer.benchmark.run import BenchmarkProgress, Settings
+from mmlowformer.benchmark.options import Settings
+from mmlowformer.benchmark.run import BenchmarkProgress
 from mmlowformer.errors import UserError
 from mmlowformer.study import sweep
 from mmlowformer.study.sweep import Measurement

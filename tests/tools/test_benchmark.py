@@ -1,16 +1,21 @@
 """tools/benchmark.py as users run it."""
 import itertools
 import json
+import os
 import re
 import runpy
+import signal
+import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import pytest
 import torch
 
+from mmlowformer import LowFormer
 from mmlowformer.benchmark import paper_claims as claims
-from mmlowformer.benchmark.run import SCHEMA
+from mmlowformer.benchmark.record import SCHEMA
 from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.utils import timing
 
@@ -87,6 +92,17 @@ def test_claims(run_here, tmp_path, monkeypatch):
         ['build', 'torchscript'], ['build', 'deploy (own)', 'channels_last']]
 
 
+def test_a_list_builds_nothing(run_here, tmp_path, monkeypatch):
+    timm = pytest.importorskip('timm')
+    monkeypatch.setattr(timm, 'create_model', None)
+    monkeypatch.setattr(LowFormer, '__init__', None)
+    result = run_here(BENCHMARK, '--list', 'timm:*', 'lowformer_*',
+                      cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.count('timm:') == len(timm.list_models())
+    assert 'lowformer_b3' in result.stdout
+
+
 def test_list(run_here, tmp_path):
     result = run_here(BENCHMARK, '--list', cwd=tmp_path)
     assert result.stdout.count('feature pyramid') == 8 + len(ABLATIONS)
@@ -104,6 +120,7 @@ def test_list(run_here, tmp_path):
     (('lowformer_b0@openvino,compile', ), 'openvino compiles by itself'),
     (('--cpu-time', '--device', 'cpu'), '--cpu-time adds up threads'),
     (('--fused', ), '--fused needs --mode train'),
+    (('--resume', ), '--resume needs --json'),
     (('--mode', 'train', '--deploy'), 'omit --deploy'),
     (('--preset', 'claims', '--mode', 'latency'), '--preset claims sets'),
     (('--preset', 'claims', 'lowformer_b0'), '--preset claims sets'),
@@ -179,7 +196,83 @@ def test_ctrl_c_keeps_the_complete_rounds(tool, monkeypatch, tmp_path):
     assert 'INCOMPLETE' in tool('--compare', 'part.json', 'part.json')[1]
 
 
+BLOCKING = """
+import os
+import time
+from torch import nn
+
+
+class Blocking(nn.Conv2d):
+    calls = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, x):
+        # Two calls are a turn.
+        self.calls += os.path.exists('a.json')
+        if self.calls == 4 and not os.path.exists('go'):
+            with open('blocked', 'w') as file:
+                file.write(str(os.getpid()))
+            time.sleep(600)
+        return super().forward(x)
+
+
+def build():
+    return Blocking(3, 2, 16, 16)
+"""
+
+
+@pytest.mark.usefixtures('fork_server')
+@pytest.mark.parametrize(('number', 'options'), [
+    (signal.SIGKILL, ()), (signal.SIGTERM, ('--isolate', ))])
+def test_killed_and_resumed(tool, tmp_path, number, options):
+    (tmp_path / 'blocking.py').write_text(BLOCKING)
+    arguments = ['lowformer_b0', 'blocking:build', *map(str, QUICK),
+                 '--min-time', '1e-6', '--repeats', '30', '--threads', '1',
+                 '--json', 'a.json', '--csv', 'a.csv', *options]
+    with subprocess.Popen(
+            [sys.executable, BENCHMARK, *arguments], cwd=tmp_path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while (process.poll() is None
+               and not (tmp_path / 'blocked').exists()):
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = ' '.join(process.communicate(timeout=60)[0].split())
+    rounds = json.loads((tmp_path / 'a.json').read_text())['rounds']
+    assert 0 < rounds < 30
+    if number == signal.SIGTERM:
+        assert process.returncode == 128 + number
+        assert f'INCOMPLETE, {rounds} of 30 rounds' in said
+        assert 'a.json has the complete rounds' in said
+        assert '--resume' in said
+        assert 'Traceback' not in said
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / 'blocked').read_text()), 0)
+    assert 'repeats 30, not 2' in tool(
+        *arguments, '--repeats', 2, '--resume')[0]
+    (tmp_path / 'go').touch()
+    status, out = tool(*arguments, '--resume')
+    assert status == 0
+    assert 'INCOMPLETE' not in out
+    record = json.loads((tmp_path / 'a.json').read_text())
+    assert record['complete']
+    assert [row['turns'] for row in record['rows']] == [30, 30]
+    assert (tmp_path / 'a.csv').read_text().count('\n') == 3
+
+
+def test_groups(tool, tmp_path):
+    status, out = tool(NAME, f'{NAME}@eager', f'{NAME}@channels_last',
+                       *QUICK, '--max-memory', 1e-6, '--json', 'a.json')
+    assert status == 0
+    record = json.loads((tmp_path / 'a.json').read_text())
+    assert [row['name'] for row in record['rows']] == [
+        NAME, f'{NAME}@eager', NAME, f'{NAME}@channels_last']
+    assert '2 groups of models' in ' '.join(out.split())
+
+
 @pytest.mark.parametrize('arguments', [
+    ('--resume', '--json', 'new.json', '--csv', 'old.csv'),
     ('--json', 'old.json'), ('--csv', 'old.csv'), ('--plot', 'old.png'),
     ('--json', 'old.json', '--batch-size', 1, 2)])
 def test_earlier_results_stay(arguments, tool, tmp_path):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from mmlowformer.datasets import tiling
 from mmlowformer.datasets.checks.coco import check_coco
 from mmlowformer.errors import UserError
 
@@ -548,19 +547,4 @@ def test_what_cannot_be_tiled(arguments, message, error_here, tmp_path):
     scene(tmp_path)
     assert message in error_here(DATA, 'tile', 'all.json', '--out', 'tiles',
                                  *arguments, cwd=tmp_path)
-    assert not (tmp_path / 'tiles').exists()
-
-
-def test_interrupted(run_here, tmp_path, monkeypatch):
-    """Ctrl-C leaves nothing that is half done."""
-    scene(tmp_path)
-
-    def interrupt(path):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tiling, 'read_scene', interrupt)
-    result = run_here(DATA, 'tile', 'all.json', '--tile-size', 64, '--out',
-                      'tiles', cwd=tmp_path)
-    assert result.returncode == 130
-    assert 'Interrupted' in result.stdout
     assert not (tmp_path / 'tiles').exists()

@@ -1,7 +1,9 @@
 """The tool predict.py."""
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import threading
 
@@ -541,6 +543,21 @@ def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
     assert contents(out) == whole
 
 
+def test_no_other_file_is_replaced(run_here, error_here, detector, photos,
+                                   tmp_path):
+    command = PREDICT, detector, photos[0], '--no-pictures', '--out', 'out'
+    (tmp_path / 'mine.json').write_text('[]')
+    for option in ((), ('--resume', )):
+        assert 'mine.json exists already' in error_here(
+            *command, *option, '--json', 'mine.json', cwd=tmp_path)
+    for name in ('run.json', 'predictions.jsonl'):
+        assert f'out/{name} has the name' in error_here(
+            *command, '--json', f'out/{name}', cwd=tmp_path)
+    command = (*command, '--resume', '--json', 'list.json')
+    for _ in range(2):
+        assert run_here(*command, cwd=tmp_path).returncode == 0
+
+
 def test_only_what_failed_is_tried_again(run_here, detector, photos, tmp_path):
     (tmp_path / 'in').mkdir()
     shutil.copy(photos[0], tmp_path / 'in/a.jpg')
@@ -550,3 +567,45 @@ def test_only_what_failed_is_tried_again(run_here, detector, photos, tmp_path):
     shutil.copy(photos[1], tmp_path / 'in/b.jpg')
     assert '1 of 1 done,' in run_here(*command, cwd=tmp_path).stdout
     assert len(records(tmp_path / 'out')) == 20
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """Nothing is written behind this byte of a file, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(('size', 'source', 'options'), [
+    (3000, 'photos', ['--no-pictures']),  # within a line
+    (3000, 'photos', ['--save-crops']),  # within a line or a picture
+    (700, 'photos', ['--save-crops']),  # within a picture
+    (4000, 'film', []),  # within the video or a line
+    (4000, 'film', ['--track'])])
+def test_a_full_disk_is_one_line(run_here, detector, request, tmp_path, size,
+                                 source, options):
+    """What is written stays valid, and the rest can be resumed."""
+    inputs = request.getfixturevalue(source)
+    inputs = inputs if source == 'photos' else [inputs]
+    command = PREDICT, detector, *inputs, *ALL, *options, '--resume', '--out'
+    with largest_file(size):
+        result = run_here(*command, 'out', cwd=tmp_path)
+    assert result.returncode == 1, result.stdout
+    assert 'Traceback' not in result.stdout
+    assert re.fullmatch(r'predict.py: error: .* cannot be written: .*File too '
+                        r'large.*--resume continues', result.stderr)
+    assert 'Skipped' not in result.stdout
+    out = tmp_path / 'out'
+    lines = (out / 'predictions.jsonl').read_text()
+    assert not lines or lines.endswith('\n')
+    list(map(json.loads, lines.splitlines()))
+    for file in [*out.rglob('*.jpg'), *out.rglob('*.png')]:
+        Image.open(file).load()
+    for folder in ('out', 'new'):
+        result = run_here(*command, folder, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
+    assert contents(out) == contents(tmp_path / 'new')

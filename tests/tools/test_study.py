@@ -5,7 +5,7 @@ import operator
 
 import pytest
 
-from mmlowformer.benchmark import run
+from mmlowformer.benchmark import candidates
 from mmlowformer.errors import printable
 from mmlowformer.study import sweep
 
@@ -22,7 +22,7 @@ MODULE = ('from torch import nn\n\n\ndef build():\n'
 @pytest.fixture(autouse=True)
 def _small_matrices(monkeypatch):
     """The peak is not what is tested here."""
-    monkeypatch.setattr(run, 'PEAK_SIZE', dict(cpu=64))
+    monkeypatch.setattr(candidates, 'PEAK_SIZE', dict(cpu=64))
 
 
 def read(path):

@@ -92,6 +92,15 @@ def test_false_alarms_are_in_the_file_alone(logged, text, way):
     assert text in file
 
 
+@pytest.mark.parametrize('text', [
+    *SUPPRESSED_WARNINGS, f'The reason: {SUPPRESSED_WARNINGS[0]}'])
+def test_other_tools_hide_false_alarms(recwarn, text):
+    with console.suppress_warnings():
+        warnings.warn(text, stacklevel=2)
+        warnings.warn('something else', stacklevel=2)
+    assert [str(item.message) for item in recwarn] == ['something else']
+
+
 @pytest.mark.parametrize('way', ['logged', 'warned'])
 def test_true_warnings_are_on_both(logged, way):
     text = 'lr_scheduler.step() was called before optimizer.step()'

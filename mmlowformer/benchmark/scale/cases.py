@@ -99,6 +99,11 @@ def write_detector(folder: Path, boxes: int = BOXES) -> None:
                  boxes=boxes)
 
 
+def write_segmentor(folder: Path) -> None:
+    write_config(folder, 'ConstantSegmentor', 'mmseg', 'PackSegInputs',
+                 CLASSES)
+
+
 def write_image(folder: Path, size: tuple[int, int]) -> Path:
     Image.new('RGB', size).save(folder / 'image.jpg')
     return folder / 'image.jpg'
@@ -139,8 +144,7 @@ def make_boxes_scene(folder: Path, pixels: int) -> None:
 
 def make_masks_scene(folder: Path, pixels: int) -> None:
     make_scene(folder, pixels)
-    write_config(folder, 'ConstantSegmentor', 'mmseg', 'PackSegInputs',
-                 CLASSES)
+    write_segmentor(folder)
 
 
 def predict(source: str, *options) -> Command:

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from ... import __version__
 from ...config.loading import dicts_in, kind_of
 from ...errors import UserError, is_first_process, shown
 from ...utils.files import atomic_write, cache_file
@@ -167,8 +168,8 @@ def _record_of(question: object) -> Path:
 
 @cache
 def _version() -> str:
-    """Another one for each change of the code that checks."""
-    code = sha256()
+    """Another one for each release, and each change of these files."""
+    code = sha256(__version__.encode())
     for file in sorted(Path(__file__).parent.glob('*.py')):
         code.update(file.read_bytes())
     return code.hexdigest()

@@ -88,11 +88,12 @@ def _check_categories(content: dict, classes, path: str) -> None:
         raise UserError(f'metainfo.classes must be a tuple of names, not '
                         f'{classes!r}')
     names = content['categories']
+    wanted = {name for name in classes if isinstance(name, str)}
     # MMDetection numbers the classes in the order of the file.
-    if [name for name in names if name in classes] == list(classes):
+    if [name for name in names if name in wanted] == list(classes):
         return
     problem = ("are not in the order of the config's classes, so that names "
-               'and labels would not match' if set(classes) <= set(names) else
+               'and labels would not match' if wanted <= set(names) else
                "do not match the config's classes")
     raise UserError(
         f'the categories in {path} {problem} (file: '
@@ -160,8 +161,9 @@ def _check_usable(content: dict, classes: Iterable[str], dataset: dict,
         raise UserError(f'{path} holds no annotations, so there is nothing '
                         'to learn or to evaluate')
     images = {image['id']: image for image in content['image_records']}
+    wanted = set(classes)
     known = {identity for identity, name in zip(
-        content['category_ids'], content['categories']) if name in classes}
+        content['category_ids'], content['categories']) if name in wanted}
     min_size = 0 if dataset.get('test_mode') else (
         dataset.get('filter_cfg') or {}).get('min_size', 0)
     reasons: Counter[str | None] = Counter()

@@ -47,7 +47,7 @@ def read_to_load(path: str) -> dict:
         return read_coco(path)
     key = _state(path)
     if key not in parsed:
-        parsed[key] = _parse(path)
+        parsed[key] = parse_coco(path)
         # Until it is loaded, no collection looks at its millions of objects.
         gc.disable()
         _hand_over()
@@ -86,11 +86,12 @@ def _state(path: str) -> tuple:
 
 def read_coco(path: str) -> dict:
     """Read an annotation file, see :func:`parts_of`."""
+    return parts_of(parse_coco(path), path)
+
+
+def parse_coco(path: str) -> Any:
+    """Parse an annotation file, whatever it holds."""
     check_regular(path)
-    return parts_of(_parse(path), path)
-
-
-def _parse(path: str) -> object:
     try:
         with (open(path, encoding='utf-8') as file,
               without_garbage_collection()):

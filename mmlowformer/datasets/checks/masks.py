@@ -1,11 +1,18 @@
 """Checks of segmentation masks, read as MMSegmentation reads them."""
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
@@ -21,8 +28,10 @@ from .check_datasets import Result
 from .class_folders import unused_classes
 
 IGNORED = 255
-# So many masks are decoded (half a minute); of more, evenly spaced ones.
+# At most so many masks are decoded, in random order.
 MOST_MASKS = 25_000
+# At least so many, before a training whose loader checks each mask it reads.
+FEWEST_MASKS = 500
 # Pillow's modes with 8 bits.
 NARROW = ('1', 'L', 'P', 'LA', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV',
           'LAB', 'RGBX', 'RGBa', 'La')
@@ -46,22 +55,45 @@ def check_masks(dataset: dict, classes: tuple | None,
     load = _loader(dataset, cfg)
     if load is None:
         return [], ()
-    some = range(0, len(built), -(-len(built) // MOST_MASKS))
+    infos = list(map(built.get_data_info, range(len(built))))
+    for info in infos:
+        _check_exists(info)
     check = partial(_check_mask, load=load, classes=classes)
-    with ThreadPoolExecutor() as pool:
-        checked = pool.map(check, map(built.get_data_info, some))
-        found = set().union(*track(checked, 'Checking masks',
-                                   total=len(some), transient=True))
+    needed = (set(range(len(classes or ())))
+              if dataloader == 'train_dataloader' else None)
+    found, checked = _find_values(infos, check, needed)
     if found == {IGNORED}:
-        raise UserError(f'the {len(some)} masks of {folder} hold only '
+        raise UserError(f'the {checked} masks of {folder} hold only '
                         f'{IGNORED} (no class), so there is nothing to learn '
                         'or to evaluate')
     if only_first_and_ignored(found, len(classes or ())):
         raise UserError(f'the masks of {folder} {TWO_VALUES}')
-    infos = map(built.get_data_info, range(len(built)))
     return unused_classes(
-        found, classes or (), f'The {len(some)} masks of {folder} hold no '
+        found, classes or (), f'The {checked} masks of {folder} hold no '
         'pixel', dataloader), _paths(dataset, infos)
+
+
+def _find_values(infos: Sequence[dict], check: Callable[[dict], set[int]],
+                 needed: set[int] | None) -> tuple[set[int], int]:
+    """Values in masks, until the needed ones are found, and how many masks."""
+    order = np.random.default_rng(0).permutation(len(infos))[:MOST_MASKS]
+    found: set[int] = set()
+    checked = 0
+    with ThreadPoolExecutor() as pool:
+        for first in track(range(0, len(order), FEWEST_MASKS),
+                           'Checking masks', transient=True):
+            batch = order[first:first + FEWEST_MASKS]
+            found.update(*pool.map(check, (infos[index] for index in batch)))
+            checked += len(batch)
+            if needed is not None and needed <= found:
+                break
+    return found, checked
+
+
+def _check_exists(info: dict) -> None:
+    if not os.path.exists(info['seg_map_path']):
+        raise UserError(f'mask not found: {info["seg_map_path"]}, of image '
+                        f'{info["img_path"]}')
 
 
 def _paths(dataset: dict, infos: Iterable[dict]) -> set[str]:
@@ -114,9 +146,6 @@ def _loader(dataset: dict, cfg: Config):
 def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
     """The values in a mask, 255 included."""
     path = info['seg_map_path']
-    if not os.path.exists(path):
-        raise UserError(f'mask not found: {path}, of image '
-                        f'{info["img_path"]}')
     with _name_in_errors('mask', path):
         problem = invalid_value(path)
         if problem:
@@ -129,7 +158,9 @@ def _check_mask(info: dict, load, classes: tuple | None) -> set[int]:
     if error:
         raise UserError(f'mask {path} of {info["img_path"]} '
                         + ': '.join(error))
-    return set(np.unique(mask).tolist())
+    # A tenth of np.unique's time.
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256])
+    return set(np.flatnonzero(counts).tolist())
 
 
 def mask_error(mask: np.ndarray, size: tuple[int, int], count: int,

@@ -1,5 +1,5 @@
 """Annotations in other tools' formats, read to convert them to COCO's."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ...errors import AnnotationErrors
 from .annotations import (
@@ -10,7 +10,7 @@ from .annotations import (
     check_annotations,
     collect_images,
 )
-from .coco import read_coco_annotations
+from .coco import annotated_images, read_coco_annotations
 from .csv_boxes import read_csv
 from .image_folder import ImageFolder
 from .labelme import read_labelme
@@ -22,13 +22,14 @@ FORMATS: dict[str, Callable] = dict(
     voc=read_voc, yolo=read_yolo)
 
 __all__ = ['BEYOND', 'FORMATS', 'AnnotatedImage', 'Annotation', 'ImageFolder',
-           'as_coco', 'check_annotations', 'read_annotations']
+           'annotated_images', 'as_coco', 'check_annotations',
+           'read_annotations']
 
 
 def read_annotations(kind: str, source: str, images: ImageFolder,
                      errors: AnnotationErrors, *, labeled_only: bool = False,
                      **options
-                     ) -> tuple[list[AnnotatedImage], list[str] | None]:
+                     ) -> tuple[Iterable[AnnotatedImage], list[str] | None]:
     """Read annotations; the classes are None if the format has no order."""
     found, classes = FORMATS[kind](source, images, errors, **options)
     if isinstance(found, dict):

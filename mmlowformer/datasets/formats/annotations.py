@@ -69,19 +69,22 @@ def check_annotations(annotated: Iterable[AnnotatedImage],
                       *, clip: bool = False
                       ) -> tuple[list[AnnotatedImage], int]:
     """Clip boxes to their images; also returns how many were dropped."""
+    known = None if classes is None else set(classes)
     result, dropped = [], 0
     for image in annotated:
         kept = []
         for item in image.annotations:
             if not item.label:
                 errors.add('object without a class', item.where)
-            elif classes is not None and item.label not in classes:
+            elif known is not None and item.label not in known:
                 errors.add('unknown class', f'{item.label!r} ({item.where})')
             box = _clipped(item, image, errors, clip)
             if box is None:
                 dropped += 1
             else:
-                kept.append(item._replace(box=box))
+                # Of millions, there is no room for a copy.
+                kept.append(item if box == item.box else
+                            item._replace(box=box))
         result.append(image._replace(annotations=kept))
     return result, dropped
 
@@ -90,18 +93,21 @@ def _clipped(item: Annotation, image: AnnotatedImage,
              errors: AnnotationErrors, clip: bool
              ) -> tuple[float, ...] | None:
     left, top, right, bottom = item.box
-    where = f'{item.where}, ' + ' '.join(f'{value:g}' for value in item.box)
     if right <= left or bottom <= top:
         # Swapped corners: clipping does not fix them.
-        errors.add('box without an area', where)
+        errors.add('box without an area', _place(item))
         return None
     width, height = image.width, image.height
     beyond = max(-left, -top, right - width, bottom - height)
     if beyond > ROUNDING and not clip:
-        errors.add(BEYOND, f'{where} of {width}x{height}')
+        errors.add(BEYOND, f'{_place(item)} of {width}x{height}')
     box = (max(left, 0.), max(top, 0.), min(right, float(width)),
            min(bottom, float(height)))
     return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _place(item: Annotation) -> str:
+    return f'{item.where}, ' + ' '.join(f'{value:g}' for value in item.box)
 
 
 def as_coco(annotated: Sequence[AnnotatedImage], classes: Sequence[str]

@@ -1,5 +1,5 @@
 """COCO's format, read to check it or to draw masks."""
-from collections import defaultdict
+from collections.abc import Iterator
 
 from ...errors import AnnotationErrors
 from ..checks.coco_annotations import find_errors, read_coco
@@ -9,15 +9,26 @@ from .image_folder import ImageFolder
 
 def read_coco_annotations(source: str, images: ImageFolder,
                           errors: AnnotationErrors, **_
-                          ) -> tuple[list[AnnotatedImage], list[str]]:
+                          ) -> tuple[Iterator[AnnotatedImage], list[str]]:
     """Read an annotation file in COCO's format."""
     content = read_coco(source)
+    return annotated_images(content, source, images, errors), \
+        content['categories']
+
+
+def annotated_images(content: dict, source: str, images: ImageFolder,
+                     errors: AnnotationErrors) -> Iterator[AnnotatedImage]:
+    """Convert the images of ``parts_of(content)`` one by one.
+
+    Their annotations are removed from ``content``: there may be millions.
+    """
     for kind, example in find_errors(content):
         errors.add(kind, example)
     if errors.counts:
-        return [], content['categories']
-    annotations = annotations_by_image(content)
-    annotated, seen = [], set()
+        return
+    labels = dict(zip(content['category_ids'], content['categories']))
+    annotations = annotations_by_image(content.pop('annotations'))
+    seen = set()
     for record in content['image_records']:
         name = images.find(record['file_name'], errors, source)
         size = name and images.size(name, errors)
@@ -30,20 +41,25 @@ def read_coco_annotations(source: str, images: ImageFolder,
         if name in seen:
             errors.add('image with two ids', f'{name} (id {record["id"]})')
         seen.add(name)
-        annotated.append(AnnotatedImage(name, *size,
-                                        annotations[record['id']], extra))
-    return annotated, content['categories']
+        yield AnnotatedImage(name, *size, [
+            as_annotation(item, labels)
+            for item in annotations.pop(record['id'], ())], extra)
 
 
-def annotations_by_image(content: dict) -> dict[int | str, list[Annotation]]:
-    """Annotations of content without errors, by the ids of images."""
-    labels = dict(zip(content['category_ids'], content['categories']))
-    annotations = defaultdict(list)
-    for record in content['annotations']:
-        left, top, width, height = record['bbox']
-        annotations[record['image_id']].append(Annotation(
-            labels[record['category_id']],
-            (left, top, left + width, top + height),
-            record.get('segmentation') or None, bool(record.get('iscrowd')),
-            f'annotation {record.get("id")}'))
-    return annotations
+def annotations_by_image(records: list[dict]
+                         ) -> dict[int | str, list[dict]]:
+    """Records of annotations without errors, by the ids of images."""
+    found: dict[int | str, list[dict]] = {}
+    for record in records:
+        found.setdefault(record['image_id'], []).append(record)
+    return found
+
+
+def as_annotation(record: dict, labels: dict[int | str, str]) -> Annotation:
+    """Convert a record, given the names of categories by id."""
+    left, top, width, height = record['bbox']
+    return Annotation(
+        labels[record['category_id']],
+        (left, top, left + width, top + height),
+        record.get('segmentation') or None, bool(record.get('iscrowd')),
+        f'annotation {record.get("id")}')

@@ -1,6 +1,6 @@
 """A folder of images, and how annotations refer to them."""
 import os
-from collections import defaultdict
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
@@ -18,16 +18,36 @@ class ImageFolder:
         self.names, self.hidden = files_below(folder)
         if not self.names:
             raise UserError(f'{folder} holds no images')
-        self._known = set(self.names)
-        self._folders = {parent.as_posix() for name in self.names
-                         for parent in PurePosixPath(name).parents}
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self._by_basename: dict[str, list[str]] = defaultdict(list)
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    # The names of a million images are indexed only for annotations that need
+    # it.
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(self.names)
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        folders = map(PurePosixPath, {os.path.dirname(name)
+                                      for name in self.names})
+        return {parent.as_posix() for folder in folders
+                for parent in (folder, *folder.parents)}
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for name in self.names:
-            stem = os.path.splitext(name)[0]
-            self._by_stem[stem].append(name)
-            for key in (name, stem):
-                self._by_basename[os.path.basename(key)].append(name)
+            found.setdefault(os.path.splitext(name)[0], []).append(name)
+        return found
+
+    @cached_property
+    def _by_basename(self) -> dict[str, list[str]]:
+        """By bare names with and without suffix."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            for key in (name, os.path.splitext(name)[0]):
+                found.setdefault(os.path.basename(key), []).append(name)
+        return found
 
     def find(self, called: str, errors: AnnotationErrors | None = None,
              where: str = '') -> str | None:
@@ -75,6 +95,8 @@ class ImageFolder:
     def size(self, name: str, errors: AnnotationErrors | None = None
              ) -> tuple[int, int] | None:
         """Width and height of an image, None if it cannot be read."""
+        if name in self._sizes:
+            return self._sizes[name]
         path = self.path(name)
         try:
             height, width = upright_size(path)
@@ -84,7 +106,7 @@ class ImageFolder:
                     f'image {path}', 'it')
                 errors.add('image that cannot be read', f'{path}, {reason}')
             return None
-        return width, height
+        return self._sizes.setdefault(name, (width, height))
 
     def check_size(self, said: tuple, name: str, where: str,
                    errors: AnnotationErrors) -> None:

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from ...checkpoint.work_dir import check_places
 from ...registry import HOOKS
 from ...utils.files import atomic_write
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 BACKEND = 'mmlowformer.whole_files'
 PARTIAL = '.partial'

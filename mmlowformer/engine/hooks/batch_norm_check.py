@@ -16,8 +16,8 @@ from ...errors import UserError
 from ...models import unwrap_model
 from ...registry import HOOKS
 from ...utils.text import counted
+from . import SwitchableHook
 from .progress_bar import by_iteration
-from .switchable import SwitchableHook
 
 
 @HOOKS.register_module()

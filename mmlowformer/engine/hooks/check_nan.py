@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from ...errors import UserError
 from ...registry import HOOKS
 from ...utils.safe_load import first_nonfinite
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 # Training in float16 skips steps whose gradients overflow.
 PATIENCE = 50

@@ -6,8 +6,8 @@ from mmengine.runner import Runner
 from ...config.loading import dicts_in, kind_of
 from ...registry import HOOKS
 from ...utils.console import warn
+from . import SwitchableHook
 from .progress_bar import by_iteration, log_interval
-from .switchable import SwitchableHook
 
 # Ratio of the scales of test and training from which on it warns.
 TIMES = 2

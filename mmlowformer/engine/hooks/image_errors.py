@@ -3,12 +3,14 @@ from mmengine.runner import Runner
 
 from ...datasets.image_errors import name_images_in_errors
 from ...registry import HOOKS
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 
 @HOOKS.register_module()
 class ImageErrorHook(SwitchableHook):
     """Makes the error of a broken image name it, and reads 16-bit images.
+
+    Refuses masks of MMSegmentation's data sets with values that are no class.
 
     Args:
         enabled (bool): Whether to do so. Defaults to True.

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ...ops.module_utils import to_channels_last
 from ...registry import HOOKS
 from ..optimizers.bfloat16 import BFloat16OptimWrapper
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 
 @HOOKS.register_module()

@@ -9,7 +9,7 @@ from ...utils.console import install_screen_handler, show
 from ...utils.terminal import console, format_duration, make_bar, set_bar
 from ...utils.text import wrapped
 from ..best_metrics import shown_metrics
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 # Iterations that the loss is averaged over.
 SMOOTHED = 10

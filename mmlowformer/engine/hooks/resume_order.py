@@ -8,8 +8,8 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ...registry import HOOKS
 from ...utils.console import say
+from . import SwitchableHook
 from .progress_bar import by_iteration
-from .switchable import SwitchableHook
 
 
 @HOOKS.register_module()

@@ -16,8 +16,8 @@ from ...registry import HOOKS
 from ...utils.console import say
 from ...utils.files import replace_text
 from ...utils.text import wrapped
+from . import SwitchableHook
 from .progress_bar import by_iteration
-from .switchable import SwitchableHook
 
 # What EarlyStoppingHook counts; all else are its settings.
 STATE = ('wait_count', 'best_score')

@@ -15,8 +15,8 @@ from ...utils.checkpoint_schemes import TRAIN_THEM, published_weights
 from ...utils.console import say, warn
 from ...utils.text import counted, line, wrapped
 from ..lr_scaling import base_batch_size, effective_batch_size
+from . import SwitchableHook
 from .progress_bar import by_iteration
-from .switchable import SwitchableHook
 
 SHOWN_CLASSES = 5
 FINISHED = (

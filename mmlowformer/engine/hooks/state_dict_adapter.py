@@ -3,7 +3,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from ...checkpoint.compatibility import fitting_state_dict
 from ...registry import HOOKS
-from .switchable import SwitchableHook
+from . import SwitchableHook
 
 
 @HOOKS.register_module()

@@ -97,7 +97,8 @@ def _as_float32(value):
     if isinstance(value, Tensor):
         return (value.float() if value.dtype in (
             torch.bfloat16, torch.float16) else value)
-    if isinstance(value, dict):
+    # A ConfigDict stays one, and has no tensors.
+    if type(value) is dict:
         return {key: _as_float32(item) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(map(_as_float32, value))

@@ -1,4 +1,4 @@
-"""FAT, a peer of LowFormer that no library has; for benchmarks only.
+"""FAT, a peer of LowFormer.
 
 Source: Lightweight Vision Transformer with Bidirectional Interaction, 2023,
 https://arxiv.org/abs/2306.00396, and its authors' code, github.com/qhfan/FAT.

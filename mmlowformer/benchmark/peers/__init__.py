@@ -1,0 +1,1 @@
+"""Networks of other papers that no library has; for benchmarks only."""
