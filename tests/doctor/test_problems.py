@@ -7,7 +7,7 @@ import pytest
 
 from mmlowformer.doctor import fixes, machine
 from mmlowformer.doctor.__main__ import format_result
-from mmlowformer.utils.imports import pinned
+from mmlowformer.utils.imports import pinned, without_wheel
 
 from ..helpers import ROOT, fake_python
 from .conftest import A_GPU, describe, judge, library_steps
