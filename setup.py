@@ -55,6 +55,7 @@ extras = dict(
     + pins('constraints.txt', 'numpy'),
     benchmark=pins('tests.txt', 'timm', 'onnx', 'onnxruntime', 'openvino',
                    'scipy'),
+    tiff=pins('tests.txt', 'rasterio'),
     export=pins('export.txt', 'onnxscript', 'onnx', 'onnxruntime', 'openvino',
                 'nncf'),
     ncnn=pins('export.txt', 'pnnx', 'ncnn'),

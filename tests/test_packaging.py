@@ -190,7 +190,7 @@ def test_metadata(wheel):
     assert extras == {
         'openmmlab', 'det', 'seg', 'cls', 'onedl', 'serve', 'benchmark',
         'tests', 'export', 'ncnn', 'executorch', 'tflite', 'coreml', 'mot',
-        'ray'}
+        'ray', 'tiff'}
     for extra in ('det', 'seg', 'cls', 'onedl'):
         for package in ('huggingface_hub>=', 'safetensors>='):
             assert any(

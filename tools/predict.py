@@ -101,13 +101,14 @@ class Run:
                                                   positions)):
                 position = positions[item.position]
                 try:
-                    result, name = item.get(), names[position]
-                    self.writer.add(position, name, result, files[position])
+                    self.writer.add(position, names[position], item.get(),
+                                    files[position])
                     self.done += 1
-                    show(name, result.line())
+                    show(names[position], item.get().line())
                 except UserError as error:
                     self._skip(error)
                 step(speed)
+                del item  # The next scene needs its memory.
 
     def videos(self, sources: list[str], first: int) -> None:
         names = predict.video_names(sources)
@@ -143,6 +144,10 @@ class Run:
                                        video.total):
                 raise UserError(f'{truncated}; the results until then are '
                                 'kept')
+
+    def progress(self) -> str:
+        frames = engine.counted(self.frames, 'frame')
+        return f'{self.done} done' + (f', {frames}' if self.frames else '')
 
     def _skip(self, error: UserError) -> None:
         if isinstance(error, predict.UnwritableError):
@@ -249,10 +254,11 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
                              'are done')
         run = Run(predictor, predict.Writer(
             folder.lines, ids, folder.path, pictures=not args.no_pictures,
-            crops=args.save_crops, ahead=args.batch_size + 1),
+            crops=args.save_crops,  # Scenes do not wait: they fill the memory.
+            ahead=0 if args.tile_size else args.batch_size + 1),
             folder, processes)
         with engine.exit_on_interrupt(lambda: (
-                f'Interrupted: {run.done} done, in {folder.results}.')), \
+                f'Interrupted: {run.progress()}, in {folder.results}.')), \
                 folder.finishing(args.json), run.writer:
             if inputs.images:
                 run.images(inputs.images)

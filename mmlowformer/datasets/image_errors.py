@@ -13,7 +13,7 @@ from mmengine.dataset import Compose as MMEngineCompose
 from torch.utils.data import Dataset
 
 from ..errors import UserError, first_line
-from ..utils.images import OPENCV, PILLOW, decode
+from ..utils.images import OPENCV, PILLOW, content_of, decode
 from .checks.masks import mask_error
 
 # By mmcv's names.
@@ -48,7 +48,8 @@ class LoadCheckedImage(LoadImageFromFile):
         path = results['img_path']
         try:
             image = decode(
-                fileio.get(path, backend_args=self.backend_args),
+                content_of(path, partial(fileio.get,
+                                         backend_args=self.backend_args)),
                 LIBRARIES[self.imdecode_backend], f'image {path}')
         except Exception:
             if self.ignore_empty:

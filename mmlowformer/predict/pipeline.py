@@ -1,7 +1,6 @@
 """Prepare images with the transforms of a config."""
 import os
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import mmcv
@@ -14,11 +13,16 @@ from ..config.loading import kind_of
 from ..datasets.image_errors import (
     LIBRARIES,
     ImageErrorPipeline,
+    LoadCheckedImage,
     unprocessable,
 )
 from ..errors import UserError, first_line
 from ..utils.images import CONTENT, OPENCV, Source, read
+from ..utils.tiles import Tile
+from .tiff_windows import open_tiff
 
+# Bytes whose channels change places at a time.
+BLOCK = 2**24
 # Errors of transforms for images of a few pixels, or of far too many.
 ODD_SIZE_ERRORS = (cv2.error, ArithmeticError, MemoryError, ValueError)
 # Errors of decoders for damaged files.
@@ -30,7 +34,7 @@ class PreparedImage(NamedTuple):
     """An image (RGB, in its own size), and the model's data for it."""
 
     name: str
-    image: np.ndarray
+    image: Any  # np.ndarray, or TiffWindows of a scene
     data: dict
 
 
@@ -47,10 +51,12 @@ class Pipeline:
         self.scope = scope
         self._decoding = dict(flag=steps[0].get('color_type', 'color'),
                               backend=steps[0].get('imdecode_backend', 'cv2'))
-        self._load = ImageErrorPipeline(self._built(steps[:1]))
+        load = self._built(steps[:1])
+        self._load = ImageErrorPipeline(load)
+        self._is_usual = isinstance(load.transforms[0], LoadCheckedImage)
         self._prepare = self._built(steps[1:])
 
-    def _built(self, steps: list[dict]) -> Callable:
+    def _built(self, steps: list[dict]) -> Compose:
         try:
             with DefaultScope.overwrite_default_scope(self.scope):
                 return Compose([TRANSFORMS.build(dict(step))
@@ -77,6 +83,25 @@ class Pipeline:
         image = read(source, library, name)
         return dict(_record(name), img=image, img_shape=image.shape[:2],
                     ori_shape=image.shape[:2], name=name)
+
+    def open_scene(self, source: Source, name: str = '') -> PreparedImage:
+        """Open an image for :meth:`tile`, of which memory has one copy."""
+        if isinstance(source, (str, os.PathLike)) and self._is_usual:
+            path = os.fspath(source)
+            windows = open_tiff(path)
+            if windows is not None:
+                return PreparedImage(name or path, windows, {})
+        record = self.read(source, name)
+        image = read(record['img'], OPENCV, record['name'])
+        if isinstance(source, np.ndarray):
+            image = image.copy()  # The caller needs the other.
+        for rows in np.array_split(image, max(1, image.size // BLOCK)):
+            rows[:] = rows[..., ::-1]
+        return PreparedImage(record['name'], image, {})
+
+    def tile(self, scene: PreparedImage, tile: Tile) -> PreparedImage:
+        """Prepare a part of an image."""
+        return self(tile.cut(scene.image)[..., ::-1], scene.name)
 
     def _loaded(self, path: str) -> dict:
         if os.path.exists(path) and not os.path.isfile(path):

@@ -230,22 +230,23 @@ class Predictor:
 
     def _predict_tiled(self, pool: ThreadPoolExecutor, tasks: Iterator
                        ) -> Iterator[StreamItem]:
-        for index, future in _read_ahead(pool, self.pipeline.read, tasks, 1):
+        for index, source, name in tasks:
+            # The next image is not read yet: large ones fill the memory.
             try:
                 yield StreamItem(index, self._predict_tiles(
-                    pool, future.result()))
+                    pool, source, name))
             except UserError as error:
                 yield StreamItem(index, error=error)
 
-    def _predict_tiles(self, pool: ThreadPoolExecutor, record: dict) -> Result:
-        image, name, seconds = record['img'], record['name'], 0.
-        height, width = image.shape[:2]
+    def _predict_tiles(self, pool: ThreadPoolExecutor, source: Source,
+                       name: str) -> Result:
+        scene, seconds = self.pipeline.open_scene(source, name), 0.
+        height, width = scene.image.shape[:2]
         tiles = tiles_of(height, width, self._tile, self._overlap)
         merger = TileMerger((height, width), tiles)
-        tasks = ((index, tile.cut(image), name)
-                 for index, tile in enumerate(tiles))
+        tasks = ((index, scene, tile) for index, tile in enumerate(tiles))
         # All tiles of an image have one size.
-        parts = zip(tiles, _read_ahead(pool, self.pipeline, tasks,
+        parts = zip(tiles, _read_ahead(pool, self.pipeline.tile, tasks,
                                        self.batch_size + 1))
         while batch := [(tile, future.result().data) for tile, (_, future)
                         in islice(parts, self.batch_size)]:
@@ -253,8 +254,7 @@ class Predictor:
             seconds += each * len(batch)
             for (tile, _), sample in zip(batch, samples):
                 merger.add(tile, sample)
-        whole = PreparedImage(name, np.ascontiguousarray(image[..., ::-1]), {})
-        return self._result(whole, merger.merged(), seconds)
+        return self._result(scene, merger.merged(), seconds)
 
     def _run(self, data: list[dict]) -> tuple[list[BaseDataElement], float]:
         """Return data samples, and the seconds for each."""

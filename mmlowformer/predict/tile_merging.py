@@ -117,7 +117,7 @@ class LogitsStitcher:
             :, :rows, tile.left + columns:tile.right]
         # Later tiles overwrite the labels that they share.
         self.labels[tile.top:tile.bottom, tile.left:tile.right] = (
-            logits.argmax(0).numpy())
+            logits.max(0).indices.numpy())  # Faster than argmax.
         left = self._next_left.get(tile.left, tile.right)
         top = self._next_top.get(tile.top, tile.bottom)
         self._beside = logits[..., left - tile.left:].clone()

@@ -67,7 +67,8 @@ class VideoReader:
 class VideoWriter:
     """Writes pictures to an MP4 file, all in the size of the first.
 
-    If the process is killed, the file can be played up to the last 12 frames.
+    If the process is killed, the file can be played up to the last 12 frames,
+    where the system has named pipes.
     """
 
     def __init__(self, file: Path, fps: float):
@@ -109,7 +110,7 @@ class VideoWriter:
                 writer = self._encoder(pipe)
             except UserError:
                 os.close(end)
-                raise
+                return self._encoder(self.file)
         self._copy = _Copy(end, self.file)
         return writer
 

@@ -142,9 +142,9 @@ class Writer:
 
     def later(self, do: Callable[..., None], *arguments) -> None:
         """Run a function in another thread, in order."""
+        self._waiting.append(self._pool.submit(do, *arguments))
         # Pictures do not pile up, and errors are raised.
         self.wait(self.ahead)
-        self._waiting.append(self._pool.submit(do, *arguments))
 
     def wait(self, count: int = 0) -> None:
         """Wait until at most ``count`` tasks are left."""

@@ -31,7 +31,9 @@ class Result:
 
     Attributes:
         name (str): Path of the image, or another name.
-        image (np.ndarray): ``(h, w, 3)``, RGB, uint8, upright.
+        image (np.ndarray): ``(h, w, 3)``, RGB, uint8, upright. Of a TIFF file
+            that is read by windows, an object that reads slices of rows and
+            columns, or the whole image for ``np.asarray``.
         classes (list[str]): Names of all classes of the model.
         palette (list[tuple]): Colors of the classes, RGB.
         seconds (float): Time of the network, divided by the batch size.

@@ -1,8 +1,11 @@
 """Read images in one way for training, prediction and exports."""
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,6 +25,8 @@ CONTENT = (bytes, bytearray, memoryview)
 OPENCV, PILLOW = 'opencv', 'pillow'
 PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
             PILLOW: ('PIL.Image', 'pillow')}
+# Bytes of a file that are not kept in memory beside its pixels.
+LARGE_FILE = 2**23
 # Background of gray images with alpha, as in mmcv.
 CANVAS = (124, 117, 104)
 EXIF_ORIENTATION = 0x0112
@@ -36,7 +41,8 @@ def read(source: Source, library: str, name: str = '') -> np.ndarray:
             raise UserError(f'image not found: {source}'
                             + (', which is no regular file'
                                if Path(source).exists() else ''))
-        return decode(Path(source).read_bytes(), library, f'image {source}')
+        content = content_of(str(source), lambda path: Path(path).read_bytes())
+        return decode(content, library, f'image {source}')
     if isinstance(source, CONTENT):
         return decode(bytes(source), library, f'image {name or "of bytes"}')
     if not isinstance(source, np.ndarray) and hasattr(source, 'getexif'):
@@ -56,21 +62,28 @@ def read(source: Source, library: str, name: str = '') -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def decode(content: bytes, library: str, name: str) -> np.ndarray:
+def decode(content: bytes | str, library: str, name: str) -> np.ndarray:
     """Decode an image file to the pixels of mmcv's ``LoadImageFromFile``.
 
-    Of 16 bits it keeps the upper 8, with Pillow as with OpenCV.
+    Of 16 bits it keeps the upper 8, with Pillow as with OpenCV. The path of
+    a file instead of its bytes saves the memory of these.
     """
     if not content:
         raise UserError(f'{name} is empty (0 bytes)')
     if library == PILLOW:
         return _by_pillow(content, name)
     module = need(*PACKAGES[OPENCV])
-    data = np.frombuffer(content, np.uint8)
+    if isinstance(content, str):
+        load = partial(_load_file, module, content)
+        with open(content, 'rb') as file:
+            start = file.read(4)
+    else:
+        load = partial(module.imdecode, np.frombuffer(content, np.uint8))
+        start = content[:4]
     try:
-        image = module.imdecode(data, module.IMREAD_COLOR)
-        if image is None or content.startswith(FLOATING):
-            raw = module.imdecode(data, module.IMREAD_UNCHANGED)
+        image = load(module.IMREAD_COLOR)
+        if image is None or start.startswith(FLOATING):
+            raw = load(module.IMREAD_UNCHANGED)
             if raw is not None and raw.dtype not in (np.uint8, np.uint16):
                 raise UserError(f'{name} {_too_deep(str(raw.dtype))}')
     except module.error as error:
@@ -81,10 +94,29 @@ def decode(content: bytes, library: str, name: str) -> np.ndarray:
     return image
 
 
-def _by_pillow(content: bytes, name: str) -> np.ndarray:
+def _load_file(module: ModuleType, path: str, flags: int
+               ) -> np.ndarray | None:
+    try:
+        # Without an argument for it, OpenCV copies the pixels.
+        return module.imread(path, None, flags)
+    except module.error:
+        # OpenCV before 4.11 has no such argument.
+        return module.imread(path, flags)
+
+
+def content_of(path: str, read: Callable[[str], bytes]) -> bytes | str:
+    """The bytes of a file for :func:`decode`, or the path of a large one."""
+    # OpenCV takes no undecodable bytes in a name.
+    is_text = path == path.encode(errors='replace').decode()
+    is_large = os.path.isfile(path) and os.path.getsize(path) > LARGE_FILE
+    return path if is_large and is_text else read(path)
+
+
+def _by_pillow(content: bytes | str, name: str) -> np.ndarray:
     pillow = need(*PACKAGES[PILLOW])
     try:
-        with pillow.open(io.BytesIO(content)) as image:
+        with pillow.open(content if isinstance(content, str) else
+                         io.BytesIO(content)) as image:
             return from_pillow(image, name)
     except pillow.UnidentifiedImageError as error:
         raise UserError(f'{name} cannot be decoded: damaged or not an image'

@@ -2,6 +2,7 @@
 import json
 import multiprocessing
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -168,3 +169,25 @@ def test_calls_started_together_share_no_folder(tmp_path, locks, monkeypatch):
             else:
                 assert None not in paths
                 assert len(set(paths)) == 4
+
+
+def test_the_writer_needs_no_memory_for_results(tmp_path):
+    """Of thousands of boxes."""
+    result = boxes(1000)
+    with Writer(tmp_path / 'lines', CocoIdMapper(), pictures=False) as writer:
+        writer.add(0, '0.jpg', result)
+        writer.wait()
+        tracemalloc.start()
+        for position in range(1, 12):
+            writer.add(position, f'{position}.jpg', result)
+        writer.wait()
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    merge([tmp_path / 'lines'], tmp_path / 'lines')
+    size = (tmp_path / 'lines').stat().st_size
+    assert kept < size / 20
+    tracemalloc.start()
+    write_coco(tmp_path / 'lines', tmp_path / 'list')
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size / 2  # That is a few lines.

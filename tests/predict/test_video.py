@@ -42,10 +42,12 @@ def frames_of(file):
     return len(reds)
 
 
-@pytest.mark.parametrize('pipes', [True, False])
-def test_a_whole_copy(tmp_path, pipes, monkeypatch):
-    if not pipes:  # As on Windows.
+@pytest.mark.parametrize('lacking', ['nothing', 'pipes', 'fragments'])
+def test_a_whole_copy(tmp_path, lacking, monkeypatch):
+    if lacking == 'pipes':  # As on Windows.
         monkeypatch.delattr('os.mkfifo')
+    if lacking == 'fragments':
+        monkeypatch.setattr(video, 'FRAGMENTED', '.unknown')
     write(tmp_path / 'a/copy.mp4', 30)
     assert frames_of(tmp_path / 'a/copy.mp4') == 30
     reader = video.VideoReader(str(tmp_path / 'a/copy.mp4'))

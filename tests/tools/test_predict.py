@@ -5,7 +5,9 @@ import os
 import re
 import resource
 import shutil
+import signal
 import threading
+import weakref
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.predict import writer as writing
+from mmlowformer.predict.pipeline import Pipeline
 
 from ..helpers import PREDICT, ROOT
 
@@ -175,13 +178,32 @@ def test_drawing_goes_on_meanwhile(tmp_path):
 
     with writing.Writer(tmp_path / 'lines', writing.CocoIdMapper(),
                         ahead=3) as writer:
-        for number in range(4):
+        for number in range(3):
             writer.later(draw, number)
         assert not done
         threading.Timer(0.1, go.set).start()
-        writer.later(draw, 4)
+        writer.later(draw, 3)
         assert done
-    assert done == list(range(5))
+    assert done == list(range(4))
+
+
+def test_a_scene_is_written_before_the_next_is_read(
+        run_here, segmentor, photos, tmp_path, monkeypatch):
+    """Each fills the memory; also nothing else remembers it."""
+    scenes = []
+
+    def open_scene(self, *arguments):
+        assert not any(image() is not None for image in scenes)
+        scene = opened(self, *arguments)
+        scenes.append(weakref.ref(scene.image))
+        return scene
+
+    opened = Pipeline.open_scene
+    monkeypatch.setattr(Pipeline, 'open_scene', open_scene)
+    result = run_here(PREDICT, segmentor, *photos[:3], '--out', 'out',
+                      '--tile-size', 64, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert len(scenes) == len(list((tmp_path / 'out/masks').iterdir())) == 3
 
 
 def odd_images(folder, photo):
@@ -366,6 +388,7 @@ def test_a_camera(run_here, detector, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Camera)
     result = run_here(PREDICT, detector, '0', *ALL, cwd=tmp_path)
     assert result.returncode == 130
+    assert re.search(r'Interrupted: 0 done, \d+ frames?, in', result.stdout)
     monkeypatch.setattr(cv2, 'VideoCapture', capture)
     out = tmp_path / 'predictions'
     seen = frames_of(out / 'videos/camera-0.mp4')
@@ -402,21 +425,31 @@ def test_nothing_is_overwritten(run_here, error_here, detector,
     assert not (tmp_path / 'all.json').stat().st_size
 
 
-def test_what_is_done_is_kept(run_here, detector, photos,
-                              tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_done_is_kept(run_here, detector, photos, tmp_path,
+                              monkeypatch, number):
+    """Ctrl-C, and the signals of schedulers and closed terminals."""
     add = writing.Writer.add
 
     def interrupted(self, position, *arguments):
         if position == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         add(self, position, *arguments)
 
     monkeypatch.setattr(writing.Writer, 'add', interrupted)
     result = run_here(PREDICT, detector, *photos, *ALL, cwd=tmp_path)
-    assert result.returncode == 130
-    assert 'Interrupted: 2 done' in ' '.join(result.stdout.split())
+    assert result.returncode == 128 + number
+    assert result.stdout.count('Interrupted') == 1
+    assert 'Interrupted: 2 done, in predictions/' in ' '.join(
+        result.stdout.split())
     assert len(records(tmp_path / 'predictions')) == 20
     assert len(list((tmp_path / 'predictions/pictures').iterdir())) == 2
+    monkeypatch.undo()
+    result = run_here(PREDICT, detector, *photos, *ALL, '--resume', '--out',
+                      'predictions', cwd=tmp_path)
+    assert '2 of 2 done' in result.stdout
+    assert len(records(tmp_path / 'predictions')) == 40
 
 
 @pytest.mark.parametrize(('options', 'words'), [
@@ -609,3 +642,33 @@ def test_a_full_disk_is_one_line(run_here, detector, request, tmp_path, size,
         result = run_here(*command, folder, cwd=tmp_path)
         assert result.returncode == 0, result.stdout
     assert contents(out) == contents(tmp_path / 'new')
+
+
+def test_a_track_is_written_as_it_comes(run_here, detector, film, tmp_path,
+                                        monkeypatch):
+    """A killed one starts again with --resume."""
+    command = (PREDICT, detector, film, '--track', '--score-thr', 0.01,
+               '--out', 'out', '--resume')
+    append = writing.Writer._append
+    seen = []
+
+    def interrupted(self, *arguments, **values):
+        append(self, *arguments, **values)
+        seen.append((tmp_path / 'out/tracks.txt').read_text().splitlines())
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.Writer, '_append', interrupted)
+    assert run_here(*command, cwd=tmp_path).returncode == 130
+    # Of each frame, all objects are there.
+    assert [lines[-1].split(',')[0] for lines in seen[:4]] == list('1234')
+    monkeypatch.undo()
+    assert run_here(*command, cwd=tmp_path).returncode == 0
+    whole = contents(tmp_path / 'out')
+    assert {line.split(b',')[0] for line in
+            whole['tracks.txt'].splitlines()} == {b'%d' % i
+                                                  for i in range(1, 8)}
+    assert len(whole['predictions.jsonl'].splitlines()) == 8
+    result = run_here(*command, cwd=tmp_path)
+    assert 'complete already' in result.stdout
+    assert contents(tmp_path / 'out') == whole
