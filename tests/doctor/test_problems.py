@@ -251,6 +251,7 @@ PROBLEMS = dict(
              modules={'mmpretrain.models': [
                  'mmpretrain.models.multimodal.blip.language_model']}),
         'mmpretrain', 'broken', 'NoneType takes no arguments',
+        'pip uninstall -y transformers' if without_wheel('transformers') else
         'pip install transformers=='),
     look_up_fails=(
         dict(errors={'mmdet look-up': "KeyError: 'mmlowformer.LowFormer is "
