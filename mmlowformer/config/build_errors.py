@@ -90,7 +90,8 @@ def _path_of(part: object, cfg: Config) -> str:
 
 def _reason(error: Exception) -> str:
     name = type(error).__name__
-    text = first_line(error)
+    # Since Python 3.13 it may suggest a name, as _meant() does.
+    text = re.sub(r"\. Did you mean '\w+'\?$", '', first_line(error))
     if text == name:
         # The line of an assertion says more than nothing.
         text = traceback.extract_tb(error.__traceback__)[-1].line or name

@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ..utils.imports import PACKAGE, pinned
+from ..utils.imports import PACKAGE, pinned, without_wheel
 from .environment import Environment, Step
 
 TORCH = f'pip install {pinned("torch", "torchvision")}'
@@ -77,7 +77,9 @@ def fix_import(env: Environment, module: str) -> str:
     if 'MMEngine==' in step.error:
         return reinstall(env, 'mmengine')
     if any('.multimodal' in name for name in step.modules):
-        return f'pip install {pinned("transformers")}'
+        # mmpretrain works without it.
+        return ('pip uninstall -y transformers' if without_wheel(
+            'transformers') else f'pip install {pinned("transformers")}')
     if re.search("'(ftfy|regex)'", step.error):
         return 'pip install ftfy regex'
     if found := re.search(r"No module named '(\w+)", step.error):

@@ -9,8 +9,10 @@ from mmlowformer.utils.imports import pinned
 from ..helpers import ROOT
 from .conftest import describe, judge
 
+# Some have no wheels for the newest Python.
 PINS = dict(pinned(name).split('==') for needs in (
-    *PACKAGES.values(), *INT8_PACKAGES.values()) for name in needs)
+    *PACKAGES.values(), *INT8_PACKAGES.values()) for name in needs
+    if not imports.without_wheel(name))
 
 
 def formats(**versions):
@@ -21,8 +23,9 @@ def formats(**versions):
 
 def test_all_packages_are_there():
     found = formats()
-    for name in PACKAGES:
-        assert found[name].status == 'ok'
+    for name, needs in PACKAGES.items():
+        assert found[name].status == (
+            'missing' if imports.without_wheel(*needs) else 'ok')
     assert found['onnx'].text == 'can be exported and verified'
     assert found['coreml'].text == 'can be converted, not verified'
 

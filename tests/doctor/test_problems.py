@@ -7,7 +7,7 @@ import pytest
 
 from mmlowformer.doctor import fixes, machine
 from mmlowformer.doctor.__main__ import format_result
-from mmlowformer.utils.imports import pinned
+from mmlowformer.utils.imports import pinned, without_wheel
 
 from ..helpers import ROOT, fake_python
 from .conftest import A_GPU, describe, judge, library_steps
@@ -251,6 +251,7 @@ PROBLEMS = dict(
              modules={'mmpretrain.models': [
                  'mmpretrain.models.multimodal.blip.language_model']}),
         'mmpretrain', 'broken', 'NoneType takes no arguments',
+        'pip uninstall -y transformers' if without_wheel('transformers') else
         'pip install transformers=='),
     look_up_fails=(
         dict(errors={'mmdet look-up': "KeyError: 'mmlowformer.LowFormer is "
