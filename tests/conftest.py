@@ -2,6 +2,7 @@ import functools
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,8 @@ from .helpers import (
 )
 from .hub import local_hub
 
+# A shell's background jobs, and all that they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tools import modules beside them.
 sys.path.append(str(TOOLS))
 # Variants that run the same lines as the others, and tests of which each case

@@ -30,7 +30,8 @@ def say_what_is_missing(kind, error, trace) -> None:
 # Neither where a tool runs within another program, nor in its spawned workers.
 program = getattr(sys.modules['__main__'], '__file__', None) or ''
 if (os.path.dirname(os.path.abspath(program))
-        == os.path.dirname(os.path.abspath(__file__))
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
-    signal.signal(signal.SIGINT, end)
+        == os.path.dirname(os.path.abspath(__file__))):
     sys.excepthook = say_what_is_missing
+    # A shell's background jobs ignore it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import cv2
 import numpy as np
@@ -172,9 +171,7 @@ def start(folder):
     return subprocess.Popen(
         [sys.executable, DATA, *map(str, TILE), '--out', 'tiles', '--resume',
          '-j', '2', '--negatives', '200'], cwd=folder, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        # A shell's background job ignores Ctrl-C, and so would this one.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
+        stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def wait_for_lines(folder, number, process):

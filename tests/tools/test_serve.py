@@ -23,9 +23,7 @@ def test_from_start_to_ctrl_c(detector, photos, tmp_path):
         [sys.executable, SERVE, detector, '--port', '0', '--score-thr', '0.2',
          '--device', 'cpu'], cwd=tmp_path, text=True,
         env={**os.environ, 'PYTHONUNBUFFERED': '1'},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        # Shells let what is in the background ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     shown = ''
     try:
         while 'Open http' not in shown:
