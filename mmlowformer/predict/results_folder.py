@@ -29,6 +29,8 @@ HASHED = ('checkpoint', 'config', 'inputs', 'ann_file')
 LINES, RECORDS = 'predictions.jsonl', 'predictions.json'
 # Files of the lines of shards, and of shards that have ended.
 PARTS, PART, COMPLETE = 'parts', '.jsonl', '.complete.jsonl'
+# Locks of the folder, and of the time in which shards are merged.
+WRITING, MERGING = Path(LINES).stem, 'merge'
 # Bytes of lines up to which both are written.
 SMALL = 10 ** 8
 
@@ -121,6 +123,7 @@ class ResultsFolder:
         if not self._all_complete():
             return False
         with suppress(LockedError):
+            self._locks.enter_context(_lock(self.path, MERGING))
             self._locks.enter_context(_lock(self.path))
             return self._all_complete() and bool(parts_of(self.path))
         return False
@@ -156,10 +159,10 @@ def parts_of(folder: Path) -> list[Path]:
     return sorted((folder / PARTS).glob(f'*{PART}'))
 
 
-def _lock(folder: Path, name: str = Path(LINES).stem, *, shared: bool = False
-          ) -> AbstractContextManager[None]:
+def _lock(folder: Path, name: str = WRITING, *, shared: bool = False,
+          wait: bool = False) -> AbstractContextManager[None]:
     return file_lock(folder / f'.{name}.lock', 'prediction', '--out',
-                     shared=shared)
+                     shared=shared, wait=wait)
 
 
 @contextmanager
@@ -176,9 +179,9 @@ def claim_folder(named: str | Path | None, default: str, settings: dict, *,
             try:
                 _check_foreign(path, resume or shard is not None)
                 with write_errors(path / RUN):
-                    locks.enter_context(_lock(path, shared=bool(shard)))
                     done = (_join(path, settings, resume, shard, locks)
-                            if shard else _claim(path, settings, resume))
+                            if shard else
+                            _claim(path, settings, resume, locks))
                 break
             except (LockedError, TakenError):
                 if named:
@@ -196,7 +199,7 @@ def _check_foreign(path: Path, resume: bool) -> None:
     if not os.path.lexists(path):
         return
     names = set(os.listdir(path)) if path.is_dir() else {path.name}
-    names.discard(f'.{Path(LINES).stem}.lock')
+    names -= {f'.{WRITING}.lock', f'.{MERGING}.lock'}
     if names and not (resume and RUN in names):
         raise TakenError(
             f'{path} exists already and is not empty: delete it, or choose '
@@ -204,8 +207,10 @@ def _check_foreign(path: Path, resume: bool) -> None:
                               ' (--resume continues its run)'))
 
 
-def _claim(path: Path, settings: dict, resume: bool) -> set[int]:
+def _claim(path: Path, settings: dict, resume: bool, locks: ExitStack
+           ) -> set[int]:
     """Write the settings, or compare them; return the inputs done."""
+    locks.enter_context(_lock(path))
     run, lines, parts = path / RUN, path / LINES, parts_of(path)
     if resume and (lines.exists() or parts):
         _compare(run, settings)
@@ -224,6 +229,9 @@ def _claim(path: Path, settings: dict, resume: bool) -> set[int]:
 def _join(path: Path, settings: dict, resume: bool, shard: Shard,
           locks: ExitStack) -> set[int]:
     """Join the other shards; return the inputs done."""
+    # Those that have ended may be merged at the moment.
+    with _lock(path, MERGING, shared=True, wait=True):
+        locks.enter_context(_lock(path, shared=True))
     if not _write_once(path / RUN, settings):
         _compare(path / RUN, settings, tries=20)
     part, complete = shard.file(path), shard.file(path, COMPLETE)

@@ -48,8 +48,8 @@ def work_dir_lock(work_dir: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def file_lock(lock: Path, task: str, option: str, *, shared: bool = False
-              ) -> Iterator[None]:
+def file_lock(lock: Path, task: str, option: str, *, shared: bool = False,
+              wait: bool = False) -> Iterator[None]:
     """Keep other processes with the same task out of a folder.
 
     A shared lock keeps out only those that do not share it.
@@ -59,7 +59,7 @@ def file_lock(lock: Path, task: str, option: str, *, shared: bool = False
         return
     file = _open(lock, option)
     try:
-        _lock(file, lock.parent, task, option, shared)
+        _lock(file, lock.parent, task, option, shared, wait)
         yield
     finally:
         _LOCKED.discard(file)
@@ -79,10 +79,10 @@ def _open(lock: Path, option: str) -> int:
                         ) from error
 
 
-def _lock(file: int, folder: Path, task: str, option: str, shared: bool
-          ) -> None:
+def _lock(file: int, folder: Path, task: str, option: str, shared: bool,
+          wait: bool) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_NB | (
+        fcntl.flock(file, (0 if wait else fcntl.LOCK_NB) | (
             fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
     except BlockingIOError as error:
         owner = os.read(file, 200).decode(errors='replace').strip()

@@ -114,6 +114,7 @@ def test_out_of_memory_halves_the_batch(isolated):
     assert len(said.messages) == 1
 
 
+@pytest.mark.slow
 def test_training_steps_of_a_full_model(tmp_path):
     file = tmp_path / 'seg.py'
     file.write_text(TINY_SEGMENTOR)

@@ -50,6 +50,7 @@ def test_train_with_mmdets_own_tool(train, tmp_path):
     assert 'Checkpoints will be saved to' in log.read_text()
 
 
+@pytest.mark.slow
 def test_fast_training_with_mmdets_own_tool(train):
     output = train(
         'optim_wrapper.type=mmlowformer.BFloat16OptimWrapper',

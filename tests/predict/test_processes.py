@@ -61,6 +61,7 @@ def test_a_pool_of_processes(spawned, tiny, photos, task, options):
     assert records(spawned.submit(predictor, photos).result()) == expected
 
 
+@pytest.mark.slow
 def test_exported_models_are_opened_again(spawned, exported, photos):
     predictor = Predictor(exported('detection'), score_thr=0.)
     expected = records(predictor(photos))

@@ -148,6 +148,7 @@ def claim_at_once(barrier, name, folder, found):
         barrier.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('locks', [True, False])
 def test_calls_started_together_share_no_folder(tmp_path, locks, monkeypatch):
     if not locks:  # As on Windows, and some network file systems.

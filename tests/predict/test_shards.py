@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 import numpy as np
@@ -23,6 +24,7 @@ from mmlowformer.predict import (
     Writer,
     claim_folder,
     merge_folders,
+    results_folder,
 )
 from mmlowformer.runtime.results import Detections
 
@@ -102,6 +104,24 @@ def test_a_running_shard_is_waited_for(tmp_path, whole):
                            shard=Shard(0, 2))):
             pass
     assert predict(folder, Shard(0, 2), resume=True) == []
+    assert contents(folder) == whole
+
+
+def test_a_shard_waits_while_others_are_merged(tmp_path, whole, monkeypatch):
+    folder, merge, joined = tmp_path / 'out', results_folder.merge, []
+    predict(folder, Shard(0, 2))
+
+    def merge_while_one_joins(*arguments):
+        if not joined:
+            joined.append(pool.submit(
+                predict, folder, Shard(0, 2), resume=True))
+            assert not wait(joined, 0.5).done
+        merge(*arguments)
+
+    monkeypatch.setattr(results_folder, 'merge', merge_while_one_joins)
+    with ThreadPoolExecutor(1) as pool:
+        assert predict(folder, Shard(1, 2)) == []
+        assert joined[0].result() == []
     assert contents(folder) == whole
 
 
@@ -207,6 +227,7 @@ def join_at_once(barrier, folder, rank, found):
     found.put(predict(folder, Shard(rank, 4)))
 
 
+@pytest.mark.slow
 def test_shards_started_together(tmp_path, whole):
     """Exactly one merges, in each of many races."""
     context = multiprocessing.get_context('fork')
@@ -252,6 +273,7 @@ def start(count, *arguments, cwd):
     return processes
 
 
+@pytest.mark.slow
 def test_a_launcher(run_here, tiny, images, tmp_path):
     """Three processes; an image that cannot be read ends none of them."""
     command = PREDICT, tiny('detection'), images, '--score-thr', 0

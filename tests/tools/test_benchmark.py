@@ -223,6 +223,7 @@ def build():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('fork_server')
 @pytest.mark.parametrize(('number', 'options'), [
     (signal.SIGKILL, ()), (signal.SIGTERM, ('--isolate', ))])

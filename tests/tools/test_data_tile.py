@@ -131,6 +131,7 @@ def test_tiles_of_two_images_with_one_name(error_here, scenes):
         DATA, *TILE, '--out', 'tiles', cwd=scenes)
 
 
+@pytest.mark.slow
 def test_tiles_do_not_depend_on_the_number_of_processes(run_here, scenes):
     for workers in (1, 2):
         assert run_here(DATA, *TILE, '--out', f'{workers}', '-j', workers,

@@ -116,6 +116,7 @@ def test_all_is_pinned_for_each_stack():
         assert setup_env.read_pin(f'{stack}.txt', 'numpy')
 
 
+@pytest.mark.slow
 def test_an_extra_lies_on_top(tmp_path, monkeypatch):
     """What is below it can be imported, and is not installed again."""
     installed = []
@@ -197,6 +198,7 @@ def test_a_stamp_of_an_older_set_up(venv):
     assert brought_up(venv)
 
 
+@pytest.mark.slow
 def test_a_moved_folder_is_made_anew(tmp_path, capsys):
     """As `activate` and the programs name the folder where it was."""
     venv, moved = (tmp_path / name / '.venv' for name in ('Zoë M.', 'moved'))

@@ -44,6 +44,7 @@ def metrics_of(run_here, folder, checkpoint, crossings, *arguments):
              for name, value in metrics.items()}, result.stdout)
 
 
+@pytest.mark.slow
 def test_testing_a_detector(run_here, crossings, sure, tmp_path):
     metrics, shown = metrics_of(run_here, tmp_path, sure, crossings,
                             '--show-dir', 'pictures')
