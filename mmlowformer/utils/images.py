@@ -25,8 +25,9 @@ CONTENT = (bytes, bytearray, memoryview)
 OPENCV, PILLOW = 'opencv', 'pillow'
 PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
             PILLOW: ('PIL.Image', 'pillow')}
-# Bytes of a file that are not kept in memory beside its pixels.
-LARGE_FILE = 2**23
+# Bytes of a file from which on OpenCV opens it, which halves the peak memory:
+# OpenCV copies the pixels of a file whose bytes it gets.
+LARGE_FILE = 2**18
 # Background of gray images with alpha, as in mmcv.
 CANVAS = (124, 117, 104)
 EXIF_ORIENTATION = 0x0112
