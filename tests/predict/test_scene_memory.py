@@ -18,31 +18,11 @@ from mmlowformer.runtime import masks as runtime_masks
 from mmlowformer.utils import images
 from mmlowformer.visualization import drawing
 
-from ..helpers import ROOT
-
 LIMITS = [
     # Above the 3 bytes of the decoded image.
     ('png', False, 3 * 1.3), ('png', True, 3 + 3),
     # The image is never decoded as a whole.
     ('tif', False, 0.5), ('tif', True, 3)]
-PROGRAM = """
-import sys
-import pytest
-from tests.predict import test_scene_memory as here
-
-def memory(key):
-    with open('/proc/self/status') as file:
-        line = next(line for line in file if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-masks, checkpoint, *files = sys.argv[1:]
-with pytest.MonkeyPatch.context() as patch:
-    here.use_small_parts(patch)
-    predictor = here.build_predictor(checkpoint, masks == 'True')
-    for file in files:
-        here.use(predictor(file))
-        print('BYTES', memory('VmHWM'))
-"""
 
 
 def scene_file(folder, side, suffix):
@@ -108,23 +88,3 @@ def test_arrays(suffix, masks, limit, detector, segmentor, tmp_path,
         tracemalloc.stop()
     growth = (peaks[1] - peaks[0]) / (900**2 - 300**2)
     assert growth < limit
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('suffix', 'masks', 'limit'), LIMITS)
-def test_process(suffix, masks, limit, run_python, detector, segmentor,
-                 tmp_path):
-    """The resident memory of a process."""
-    files = [scene_file(tmp_path, side, suffix) for side in (2000, 6000)]
-    result = run_python(
-        '-c', PROGRAM, masks, segmentor if masks else detector, *files,
-        # Freed memory goes back at once.
-        env=os.environ | dict(MALLOC_ARENA_MAX='1', PYTHONPATH=str(ROOT),
-                              MALLOC_MMAP_THRESHOLD_='65536'))
-    assert result.returncode == 0, result.stderr
-    small, large = (int(line.split()[1])
-                    for line in result.stdout.splitlines()
-                    if line.startswith('BYTES'))
-    # Allocators keep up to 30 MB more, a byte for each pixel; a copy of the
-    # decoded image would be 3.
-    assert (large - small) / (6000**2 - 2000**2) < limit + 1
