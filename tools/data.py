@@ -158,8 +158,7 @@ def find(args: argparse.Namespace) -> tuple[datasets.Findings, str | None]:
 def find_in_boxes(args: argparse.Namespace
                   ) -> tuple[datasets.Findings, str | None]:
     images = images_of(args)
-    content = datasets.parse_coco(args.source)
-    content = datasets.parts_of(content, args.source)
+    content = datasets.read_coco(args.source)
     loader = config_of(args).get('train_dataloader') if args.config else None
     dataset = next(datasets.datasets_in(loader)) if loader else {}
     refusal = training_error(content, args.source, images.folder,
@@ -199,7 +198,7 @@ def tile(args: argparse.Namespace) -> None:
         show_line('Finished', f'{folder / datasets.TILES} exists already')
         return
     images = images_of(args)
-    content = datasets.parts_of(datasets.parse_coco(args.source), args.source)
+    content = datasets.read_coco(args.source)
     classes = content['categories']
     errors, annotated = check_source(args, images, content)
     errors.check(args.source, REMEDY)

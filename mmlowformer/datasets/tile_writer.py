@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ENDINGS, UserError, shown
 from ..utils.file_lock import file_lock
+from ..utils.files import LineFile
 from .formats.annotations import AnnotatedImage, Annotation
 from .formats.image_folder import ImageFolder
 from .tiling import PART, TileSettings, slice_image, tile_stem
@@ -58,11 +59,10 @@ def write_tiles(annotated: Sequence[AnnotatedImage], images: ImageFolder,
 
 
 def _worthwhile(tasks: Sequence[tuple[AnnotatedImage, str]]) -> int:
+    # It imports torch, which a process that cuts images need not.
+    from ..utils.device import usable_cpus
     pixels = sum(image.width * image.height for image, _ in tasks)
-    # Only Linux tells which CPUs this process may use.
-    allowed = getattr(os, 'sched_getaffinity', lambda _: range(
-        os.cpu_count() or 1))
-    return min(len(allowed(0)), pixels // PIXELS_EACH)
+    return min(usable_cpus(), pixels // PIXELS_EACH)
 
 
 def check_stems(annotated: Sequence[AnnotatedImage]) -> None:
@@ -87,7 +87,7 @@ class Journal:
         self.done: dict[str, list[AnnotatedImage]] = {}
         # Tuples become lists, as in a file.
         settings = json.loads(json.dumps(settings))
-        self._file = path.open('a' if resume else 'x', encoding='utf-8')
+        self._file = LineFile(path, 'ab' if resume else 'xb')
         if not resume or not self._read(path, settings):
             self._append(settings)
 
@@ -101,8 +101,7 @@ class Journal:
         self._append([name, tiles])
 
     def _append(self, content: object) -> None:
-        self._file.write(json.dumps(content) + '\n')
-        self._file.flush()
+        self._file.add(json.dumps(content).encode() + b'\n')
 
     def _read(self, path: Path, settings: dict) -> int:
         """Read whole lines, drop a torn one, and return their length."""

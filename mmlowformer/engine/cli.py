@@ -196,7 +196,7 @@ def adapt_to_device(cfg: Config) -> None:
 
 
 def _init_gloo(launcher: str) -> None:
-    """Connect processes on CPUs; MMEngine's function needs GPUs."""
+    """Connect processes, also without a GPU, which MMEngine requires."""
     variables = os.environ
     try:
         for name, source in LAUNCHER_VARIABLES.get(launcher, {}).items():

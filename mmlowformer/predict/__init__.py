@@ -3,13 +3,13 @@ from ..utils.imports import lazy_names
 
 __getattr__ = lazy_names(__name__, {
     '..runtime.results': 'Classification Detections Result Segmentation',
+    '..utils.files': 'LineFile',
     '.arguments': 'add_model_arguments add_trust_argument build_predictor '
                   'check_json_file check_shard_options run_settings',
     '.file_names': 'copy_name distinct_names picture_name short_names '
                    'video_names',
     '.inputs': 'Inputs collect_inputs',
     '.predictor': 'Predictor StreamItem',
-    '.result_lines': 'LineFile',
     '.results': 'RetrievalResult',
     '.results_folder': 'ResultsFolder Shard claim_folder merge_folders',
     '.trained_model': 'load_model',

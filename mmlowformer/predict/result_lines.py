@@ -1,46 +1,20 @@
 """Results as lines of JSON, one for each image or frame."""
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
-from ..utils.files import atomic_write, write_errors
+from ..utils.files import atomic_write
 
 # The beginning of a line.
 START = re.compile(
     rb'{"input": ([1-9]\d{0,14}), (?:"(frames?)": (\d{1,15}), )?')
 # In place of a frame's number, for the line that ends a video.
 END = 2 ** 62
-
-
-class LineFile:
-    """A file whose lines are whole, also if the disk is full."""
-
-    def __init__(self, path: Path, mode: str = 'ab'):
-        with write_errors(path):
-            # Without a buffer, a line is in the file once it is written.
-            self._file = FileIO(path, mode)
-
-    def add(self, line: bytes) -> None:
-        """Append a line."""
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            while line:
-                # A full disk takes a part before it raises an error.
-                line = line[self._file.write(line):]
-        except OSError:
-            self._file.truncate(end)
-            raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def line_of(position: int, *, frame: int | None = None,

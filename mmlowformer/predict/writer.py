@@ -12,8 +12,9 @@ from PIL.Image import registered_extensions
 from ..datasets.checks.coco_annotations import read_coco
 from ..errors import UserError, first_line
 from ..runtime.results import Detections, Result, Segmentation
+from ..utils.files import LineFile
 from .file_names import copy_name, file_name, picture_name, short_path
-from .result_lines import LineFile, line_of
+from .result_lines import line_of
 from .video import VideoWriter
 
 

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from itertools import count
 from pathlib import Path
 
@@ -202,3 +203,27 @@ def check_at_least(arguments: dict[str, int], least: dict[str, int]) -> None:
         if arguments[name] < low:
             raise ValueError(f'{name} must be at least {low}, not '
                              f'{arguments[name]}')
+
+
+class LineFile:
+    """A file whose lines are whole, also if the disk is full."""
+
+    def __init__(self, path: Path, mode: str = 'ab'):
+        with write_errors(path):
+            # Without a buffer, a line is in the file once it is written.
+            self._file = FileIO(path, mode)
+
+    def add(self, line: bytes) -> None:
+        """Append a line."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                # A full disk takes a part before it raises an error.
+                line = line[self._file.write(line):]
+        except OSError:
+            self._file.truncate(end)
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
