@@ -1,20 +1,27 @@
 """Compile backbone, neck and heads of a model for training."""
 from collections.abc import Callable
 
-import torch
+import torch._inductor
 from torch import nn
 
 from ..errors import UserError, first_line
 from .tracing import LARGE_NOISE, NOISE_SIZE, find_parts, noise_for
 
 
-def compile_parts(model: nn.Module, **settings) -> list[str]:
+def compile_parts(model: nn.Module, mode: str = 'default',
+                  backend: str = 'inductor') -> list[str]:
     """Compile the parts of a model, in place, and return their names.
 
     Losses, target assignment and the optimizer are not compiled: they change
-    with the ground truth of each image. The settings are those of
+    with the ground truth of each image. Mode and backend are those of
     ``torch.compile``.
     """
+    settings: dict = dict(backend=backend)
+    if backend == 'inductor':
+        # Its layout optimization fails as soon as the size of the images is
+        # a symbol, which it is from the second size on (torch 2.12).
+        settings['options'] = dict(torch._inductor.list_mode_options(mode),
+                                   layout_optimization=False)
     names = _part_names(model)
     for name in names:
         part = model.get_submodule(name)

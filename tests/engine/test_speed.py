@@ -69,15 +69,19 @@ class Losses(Hook):
         self.dtypes.add(outputs['loss'].dtype)
 
 
-def images(iterations=1):
-    """The same two images of objects in each iteration.
+def images(iterations=1, sizes=((64, 64), )):
+    """Two images of objects for each iteration, of the sizes in turn.
 
     MMEngine sleeps for two seconds at the end of a data set.
     """
-    packed = demo_mm_inputs(2, [[3, 64, 64]] * 2, num_items=[3, 3],
-                            num_classes=CLASSES, use_box_type=True)
-    return [dict(inputs=image, data_samples=sample) for image, sample
-            in zip(packed['inputs'], packed['data_samples'])] * iterations
+    batches = [demo_mm_inputs(2, [[3, *size]] * 2, num_items=[3, 3],
+                              num_classes=CLASSES, use_box_type=True)
+               for size in sizes]
+    pairs = [[dict(inputs=image, data_samples=sample) for image, sample
+              in zip(packed['inputs'], packed['data_samples'])]
+             for packed in batches]
+    return [item for iteration in range(iterations)
+            for item in pairs[iteration % len(pairs)]]
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def train(cfg, tmp_path):
     """Train the tiny detector; returns the Runner and its losses."""
     def run(iterations=6, *, model=None, hooks=(), wrapper=None,
             optimizer=None, channels_last='auto', name='run', resume=None,
-            saved=100, **settings_of_runner):
+            saved=100, sizes=((64, 64), ), **settings_of_runner):
         forget_runs()
         torch.manual_seed(0)
         init_default_scope('mmdet')
@@ -95,7 +99,7 @@ def train(cfg, tmp_path):
         runner = Runner(
             settings.model, str(tmp_path / name), default_scope='mmdet',
             train_dataloader=dict(
-                batch_size=2, num_workers=0, dataset=images(iterations),
+                batch_size=2, num_workers=0, dataset=images(iterations, sizes),
                 sampler=dict(type='DefaultSampler', shuffle=False),
                 collate_fn=dict(type='pseudo_collate')),
             train_cfg=dict(by_epoch=False, max_iters=iterations),
@@ -329,8 +333,9 @@ def test_plain_float32_stays_as_it_is(train):
                  marks=pytest.mark.slow)])
 def test_compiled_training(train, tmp_path, with_cp, kind, compiler,
                            tolerance):
-    """With averaged weights, accumulation and groups of parameters."""
+    """With averaged weights, accumulation, and images of several sizes."""
     settings = dict(wrapper=dict(ACCUMULATED, type=kind),
+                    sizes=[(64, 64), (96, 128)],
                     model={'model.backbone.with_cp': with_cp})
     plain, expected = train(4, hooks=[EMA], **settings)
     runner, losses = train(4, hooks=[EMA, dict(COMPILE, backend=compiler)],

@@ -31,8 +31,7 @@ class CompileHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def __init__(self, mode: str = 'default', backend: str = 'inductor'):
-        self.settings = dict(
-            mode=mode if backend == 'inductor' else None, backend=backend)
+        self.settings = dict(mode=mode, backend=backend)
         self.parts: list[str] = []
         self._started = self._seconds = 0.
 
@@ -53,7 +52,7 @@ class CompileHook(Hook):
         """Say how long compiling took in this iteration."""
         if self._seconds:
             say(f'Compiled in {format_duration(self._seconds)} (iteration '
-                f'{runner.iter + 1}; other image sizes are compiled once).')
+                f'{runner.iter + 1}; other image sizes take as long once).')
             self._seconds = 0.
 
     def after_train(self, runner: Runner) -> None:
