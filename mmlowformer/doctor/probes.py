@@ -153,12 +153,12 @@ def ops() -> float | None:
 def executorch() -> None:
     """Convert a layer and run it: each runtime is compiled for one torch."""
     import torch
-    from executorch import exir
-    from executorch.runtime import Runtime
+    exir = load('executorch.exir')
+    runtime = load('executorch.runtime').Runtime.get()
     example = (torch.tensor([-1., 2.]), )
     program = exir.to_edge_transform_and_lower(
         torch.export.export(torch.nn.ReLU(), example)).to_executorch()
-    method = Runtime.get().load_program(program.buffer).load_method('forward')
+    method = runtime.load_program(program.buffer).load_method('forward')
     found = method.execute(example)[0].tolist()
     if found != [0, 2]:
         raise ValueError(f'ReLU gives {found}, not [0, 2]')
