@@ -25,64 +25,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def images_of(args: argparse.Namespace) -> datasets.ImageFolder:
-    """The folder of --images, or images/ beside the source."""
-    folder = args.images or engine.short(os.path.join(
-        os.path.dirname(os.path.abspath(args.source)), 'images'))
-    if not args.images and not os.path.isdir(folder):
-        raise UserError(f'no folder {folder}: name the folder of the images '
-                        'with --images')
-    return datasets.ImageFolder(folder)
+    """The folder of --images, or where they usually are."""
+    return datasets.ImageFolder(args.images or engine.short(
+        datasets.find_image_folder(args.source)))
 
 
 def convert(args: argparse.Namespace) -> None:
-    check_convert_outputs(args)
-    images, errors = images_of(args), engine.AnnotationErrors()
-    annotated, known = datasets.read_annotations(
-        args.format, args.source, images, errors,
-        classes_file=args.classes_file, labeled_only=args.labeled_only,
-        zero_based=args.zero_based, polygons=args.polygons)
-    classes = args.classes or known
-    annotated, dropped = datasets.check_annotations(
-        annotated, classes, errors, clip=args.clip)
-    errors.check(args.source, REMEDY + (
-        '' if datasets.BEYOND not in errors.counts else
-        ', or clip boxes to their images with --clip'))
-    if classes is None:
-        classes = sorted({item.label for image in annotated
-                          for item in image.annotations})
-    datasets.check_distinct(classes, args.source)
-    if not classes:
-        raise UserError(f'{args.source} holds no annotations')
-    content = datasets.as_coco(annotated, classes)
-    refusal = training_error(datasets.parts_of(content, args.source),
-                             args.source)
-    if args.masks:
-        with engine.counting_bar('Masks', len(annotated)) as step:
-            names = datasets.write_masks(annotated, classes, args.masks,
-                                         args.background, step)
-    describe(content, dropped, datasets.hidden_note(images))
-    if args.masks:
-        show_line('Masks', f'{len(annotated)} in {args.masks}, values 0 to '
-                  f'{len(names) - 1} are {some_of(names)}')
-    if args.out:
-        engine.write_json(args.out, content)
-        show_line('Written', args.out)
-        if refusal:
-            engine.warn(f'a training would refuse it: {refusal}')
-    suggest('Inspect it', 'inspect', args.masks or args.out, '--images',
-            images.folder)
+    for what, *words in datasets.convert(args, images_of(args)):
+        suggest(what, *words)
 
 
-def check_convert_outputs(args: argparse.Namespace) -> None:
-    if not args.out and not args.masks:
-        raise UserError('nothing to write: name a file with --out, or a '
-                        'folder with --masks')
-    if args.out:
-        if not args.out.endswith('.json'):
-            raise UserError(f'--out {args.out} must end in .json')
-        engine.check_new(args.out)
-    if args.masks:
-        engine.check_new_folder(args.masks)
+def merge(args: argparse.Namespace) -> None:
+    for what, *words in datasets.merge(args):
+        suggest(what, *words)
 
 
 def training_error(parts: dict, source: str, *options) -> str | None:
@@ -100,17 +55,6 @@ def require_trainable(parts: dict, source: str, *options, remedy: str = ''
     refusal = training_error(parts, source, *options)
     if refusal:
         raise UserError(refusal + remedy)
-
-
-def describe(content: dict, dropped: int, note: str = '') -> None:
-    images, annotations = content['images'], content['annotations']
-    empty = len(images) - len({item['image_id'] for item in annotations})
-    ignored = sum(item['iscrowd'] for item in annotations)
-    names = [category['name'] for category in content['categories']]
-    show_line('Images', f'{len(images)}, {empty} without annotations{note}')
-    show_line('Objects', f'{len(annotations)}, {ignored} of them ignored; '
-              f'{dropped} without an area left out')
-    show_line('Classes', f'{len(names)}: {some_of(names)}')
 
 
 def suggest(what: str, *words: str, tool: str = 'data.py') -> None:
@@ -217,7 +161,7 @@ def tile(args: argparse.Namespace) -> None:
     for name in (datasets.JOURNAL, datasets.LOCK):
         (folder / name).unlink(missing_ok=True)
     show_line('Originals', f'{len(annotated)}')
-    describe(content, 0)
+    datasets.describe(content, 0)
     show_line('Written', f'{folder / datasets.TILES}, and images beside it')
     suggest('Split it, image by image', 'split', str(folder / datasets.TILES))
 
@@ -316,7 +260,7 @@ def config(args: argparse.Namespace) -> None:
     file, diff = datasets.write_config(
         args.kind, args.folder, datasets.Settings(
             args.arch, size, args.epochs, args.batch_size, args.weights,
-            args.gpus), args.out, overwrite=args.overwrite)
+            args.gpus, args.images), args.out, overwrite=args.overwrite)
     if diff:
         engine.show(diff)
     if diff and not args.overwrite:
@@ -326,8 +270,8 @@ def config(args: argparse.Namespace) -> None:
     suggest('Train', file, tool='train.py')
 
 
-COMMANDS = dict(inspect=inspect, convert=convert, tile=tile, split=split,
-                config=config)
+COMMANDS = dict(inspect=inspect, convert=convert, merge=merge, tile=tile,
+                split=split, config=config)
 
 
 def main() -> None:

@@ -6,10 +6,12 @@ __getattr__ = lazy_names(__name__, {
     '.checks.check_datasets': 'datasets_in',
     '.checks.coco': 'check_trainable',
     '.checks.coco_annotations': 'parse_coco parts_of read_coco',
+    '.commands.convert': 'convert describe merge',
     '.config_writer': 'Settings write_config',
     '.formats':
-        'BEYOND ImageFolder annotated_images as_coco check_annotations '
-        'read_annotations',
+        'BEYOND ImageFolder ReadErrors annotated_images as_coco '
+        'check_annotations read_annotations',
+    '.formats.image_folder': 'find_image_folder',
     '.inspection':
         'Findings class_lines hidden_note inspect_boxes inspect_folders '
         'inspect_masks write_preview',

@@ -93,7 +93,7 @@ def parse_coco(path: str) -> Any:
     """Parse an annotation file, whatever it holds."""
     check_regular(path)
     try:
-        with (open(path, encoding='utf-8') as file,
+        with (open(path, encoding='utf-8-sig') as file,
               without_garbage_collection()):
             return json.load(file)
     except (OSError, ValueError, RecursionError) as error:

@@ -1,22 +1,26 @@
 """Annotated images, independent of the annotation format."""
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from ...errors import AnnotationErrors, UserError, shown
+from ...errors import AnnotationErrors, shown
 from ..checks.coco_annotations import LARGEST, rle_counts
-from ..paths import files_below
 from .image_folder import ImageFolder
 
 # The error that clipping fixes.
 BEYOND = 'box beyond its image'
 # Formats that count pixels from 1, or round, may exceed an image by so much.
 ROUNDING = 1.0
+# Relative coordinates outside 0 to 1 by no more are rounded ones.
+FRACTION = 0.01
+FRACTIONS = ('file with coordinates from 0 to 1, multiplied by the width and '
+             'height of the image')
 
 
 class Annotation(NamedTuple):
@@ -52,6 +56,27 @@ def number(text: object) -> float:
     if math.isnan(value) or abs(value) >= LARGEST:
         raise ValueError(f'{shown(repr(text), 60)} is not a finite number')
     return value
+
+
+def are_fractions(items: Iterable[Iterable[Annotation]]) -> bool:
+    """Whether all boxes are given relative to the size of their image."""
+    some = False
+    for item in chain.from_iterable(items):
+        if min(item.box) < -FRACTION or max(item.box) > 1 + FRACTION:
+            return False
+        some = some or any(value % 1 for value in item.box)
+    return some
+
+
+def from_fractions(item: Annotation, size: tuple[int, int]) -> Annotation:
+    """Multiply relative coordinates by the width and height."""
+    return item._replace(
+        box=tuple(value * size[index % 2]
+                  for index, value in enumerate(item.box)),
+        segmentation=[[value * size[index % 2]
+                       for index, value in enumerate(polygon)]
+                      for polygon in item.segmentation]
+        if isinstance(item.segmentation, list) else item.segmentation)
 
 
 def collect_images(annotations: Annotations, images: ImageFolder,
@@ -153,20 +178,6 @@ def box_around(polygons: Iterable[Sequence[float]]) -> tuple[float, ...]:
     points = np.concatenate([np.reshape(polygon, (-1, 2))
                              for polygon in polygons])
     return (*points.min(0).tolist(), *points.max(0).tolist())
-
-
-def annotation_files(source: str, suffix: str) -> Iterator[tuple[Path, Path]]:
-    """Annotation files, and their paths below the source without suffix."""
-    path = Path(source)
-    if not path.is_file() and not path.is_dir():
-        raise UserError(f'{source} does not exist')
-    files = [path] if path.is_file() else [
-        path / name for name in files_below(path, (suffix, ))[0]]
-    if not files:
-        raise UserError(f'{source} holds no file that ends in {suffix}')
-    base = path if path.is_dir() else path.parent
-    for file in files:
-        yield file, file.relative_to(base).with_suffix('')
 
 
 def check_same_image(named: str | None, own: str | None, file: Path,

@@ -5,7 +5,26 @@ from pathlib import PurePosixPath
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
 from ...utils.images import upright_size
+from ...utils.text import short
 from ..paths import files_below
+
+
+def find_image_folder(source: str) -> str:
+    """The folder of an annotation file's, or an exported folder's, images.
+
+    It is ``images`` in the source or beside it, else the folder itself.
+    """
+    path = os.path.abspath(source)
+    beside = os.path.dirname(path)
+    own = path if os.path.isdir(path) else beside
+    for folder in (os.path.join(own, 'images'),
+                   os.path.join(beside, 'images')):
+        if os.path.isdir(folder):
+            return folder
+    if os.path.isdir(own) and files_below(own)[0]:
+        return own
+    raise UserError(f'no folder {short(os.path.join(beside, "images"))}: name '
+                    'the folder of the images with --images')
 
 
 class ImageFolder:
