@@ -48,7 +48,8 @@ def read_annotations(kind: str, source: str, images: ImageFolder,
     found, classes = FORMATS[kind](source, images, errors, **options)
     if isinstance(found, dict):
         if kind not in RELATIVE and are_fractions(found.values()):
-            errors.notes.add(FRACTIONS, source)
+            if kind != 'openimages':
+                errors.notes.add(FRACTIONS, source)
             found = _in_pixels(found, images)
         found = collect_images(found, images, errors, labeled_only)
     return found, classes
