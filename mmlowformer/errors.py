@@ -137,7 +137,6 @@ class AnnotationErrors:
 
     Attributes:
         warnings (set[str]): Kinds that are no errors.
-        fixes (dict[str, str]): Commands that fix a kind.
     """
 
     def __init__(self, found: Iterable[tuple[str, str]] = (),
@@ -145,7 +144,6 @@ class AnnotationErrors:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self.warnings = {*warnings}
-        self.fixes: dict[str, str] = {}
         self.extend(found)
 
     def extend(self, found: Iterable[tuple[str, str]]) -> None:
@@ -171,12 +169,15 @@ class AnnotationErrors:
     def findings(self, *severities: str) -> list[Finding]:
         """The findings, or those of some severities; errors come first."""
         found = [Finding('warning' if kind in self.warnings else 'error',
-                         kind, count, self.examples[kind],
-                         self.fixes.get(kind, ''))
+                         kind, count, self.examples[kind], self.fix(kind))
                  for kind, count in self.counts.items()]
         return sorted((item for item in found
                        if not severities or item.severity in severities),
                       key=lambda item: item.severity)
+
+    def fix(self, *kinds: str) -> str:
+        """A command that fixes these kinds, empty if none does."""
+        return ''
 
     def lines(self, *severities: str) -> list[str]:
         """Describe each kind in a line."""
