@@ -38,7 +38,20 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
                          'at 512x512)')
     command.add_argument('--preview', metavar='F', help='file of the preview '
                          f'(default: {PREVIEW}, or preview-2.png and so on)')
+    command.add_argument('--json', metavar='F', help='write everything that '
+                         'is printed to a new file, too')
     rename_option(command, '--sheet', '--preview')
+
+
+def _add_fix(command: argparse.ArgumentParser) -> None:
+    _add_source(command, 'a COCO annotation file')
+    command.add_argument('out', help='.json file to write')
+    command.add_argument('--clip', action='store_true', help='clip boxes to '
+                         'their images, and remove those without an area')
+    command.add_argument('--drop-duplicates', action='store_true',
+                         help='remove boxes that an image has already')
+    command.add_argument('--overwrite', action='store_true', help='replace '
+                         'an existing file, which may be the source')
 
 
 def _add_convert(command: argparse.ArgumentParser) -> None:
@@ -168,6 +181,9 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 COMMANDS = dict(
     inspect=(_add_inspect, 'count images, classes and boxes, compare the '
              'boxes with the anchors, find errors, and draw a preview'),
+    fix=(_add_fix, 'fix what needs no decision in a COCO annotation file: '
+         'missing or duplicate ids, missing areas and iscrowd, sizes and '
+         'paths of images, and boxes up to a pixel beyond their image'),
     convert=(_add_convert, "convert annotations to COCO's format, or polygons "
              'to masks; images stay where they are'),
     merge=(_add_merge, 'merge COCO annotation files; classes of one name '

@@ -384,7 +384,7 @@ def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
     text = result.stdout + (result.stderr or '')
     assert result.returncode == 1, text
     assert message in ' '.join(text.split())
-    assert '--clip' not in text
+    assert command[0] != 'convert' or '--clip' not in text
     assert 'Traceback' not in text
 
 
@@ -439,12 +439,13 @@ def test_what_training_refuses(command, spoil, message, run_here, tmp_path):
     (lambda c: c['annotations'][0].pop('id'), 'annotation without id'),
     (lambda c: c['annotations'][0].pop('area'), 'annotation without area'),
     # It would be found below images/, but not where a training looks.
-    (lambda c: c['images'][0].update(file_name='far/a.png'), 'are not in')])
+    (lambda c: c['images'][0].update(file_name='far/a.png'),
+     'at another path')])
 def test_what_only_training_refuses(command, spoil, message, run_here,
                                     tmp_path):
     scene(tmp_path)
     edit(tmp_path / 'all.json', spoil)
-    assert message in refused_by_training(tmp_path) or 'not in' in message
+    assert message in refused_by_training(tmp_path)
     result = run_here(DATA, *command, cwd=tmp_path)
     assert result.returncode == 1
     assert message in ' '.join(result.stdout.split())

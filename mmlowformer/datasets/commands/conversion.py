@@ -88,7 +88,7 @@ def merge_files(sources: Sequence[str], folder: str | None,
     Without a folder, each file has its own, and names are relative to the
     folder that holds all of them.
     """
-    folders = [folder or find_image_folder(source) for source in sources]
+    folders = [folder or _images_of(source) for source in sources]
     common = os.path.commonpath(list(map(os.path.abspath, folders)))
     merged: dict[str, AnnotatedImage] = {}
     classes: dict[str, None] = {}
@@ -102,6 +102,14 @@ def merge_files(sources: Sequence[str], folder: str | None,
             merged[name] = image._replace(name=name) if known is None else \
                 _with(known, image.annotations, source, errors.notes)
     return list(merged.values()), list(classes), folder or common
+
+
+def _images_of(source: str) -> str:
+    folder = find_image_folder(source)
+    if folder is None:
+        raise UserError(f'no images beside {source}: name their folder with '
+                        '--images')
+    return folder
 
 
 def _with(image: AnnotatedImage, annotations: list[Annotation], source: str,

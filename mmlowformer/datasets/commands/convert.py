@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import UserError, shown, some_of
+from ...errors import AnnotationErrors, UserError, shown, some_of
 from ...utils.console import warn
 from ...utils.files import check_new, check_new_folder, write_json
 from ...utils.terminal import counting_bar, show, show_line
-from ...utils.text import short
-from ..checks.coco import check_trainable
+from ...utils.text import short, wrapped
+from ..checks.coco import find_in_coco
 from ..checks.coco_annotations import parts_of
 from ..formats import (
     BEYOND,
@@ -136,10 +136,24 @@ def _write(file: str | Path, content: dict, source: str) -> None:
     """Write a file, and warn if a training would refuse it."""
     write_json(file, content)
     show_line('Written', str(file))
-    try:
-        check_trainable(parts_of(content, source), source)
-    except UserError as error:
-        warn(f'a training would refuse it: {shown(error, 1000)}')
+    found = find_in_coco(parts_of(content, source), str(file))
+    if found.findings('error'):
+        warn('a training would refuse it')
+    show_findings(found)
+
+
+def show_findings(found: AnnotationErrors) -> None:
+    """Print errors and warnings, and a command that fixes them."""
+    for severity, color in (('error', 'red'), ('warning', 'yellow')):
+        lines = found.lines(severity)
+        if lines:
+            show(f'{severity.capitalize()}s')
+        for text in lines:
+            show(wrapped(f'  {text}', '    '), color)
+    if command := found.fix(*found.counts):
+        what = 'Fix them' if all(map(found.fix, found.counts)) else \
+            'Fix some of them'
+        show(f'{what}:\n  {command}')
 
 
 def _write_parts(out: str, parts: dict[str, list[AnnotatedImage]],

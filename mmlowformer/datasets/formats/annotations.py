@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 
 from ...errors import AnnotationErrors, shown
-from ..checks.coco_annotations import LARGEST, rle_counts
+from ..checks.coco_annotations import (
+    BEYOND,
+    LARGEST,
+    NO_EXTENT,
+    ROUNDING,
+    rle_counts,
+)
 from .image_folder import ImageFolder
 
-# The error that clipping fixes.
-BEYOND = 'box beyond its image'
-# Formats that count pixels from 1, or round, may exceed an image by so much.
-ROUNDING = 1.0
 # Relative coordinates outside 0 to 1 by no more are rounded ones.
 FRACTION = 0.01
 FRACTIONS = ('file with coordinates from 0 to 1, multiplied by the width and '
@@ -120,7 +122,7 @@ def _clipped(item: Annotation, image: AnnotatedImage,
     left, top, right, bottom = item.box
     if right <= left or bottom <= top:
         # Swapped corners: clipping does not fix them.
-        errors.add('box without an area', _place(item))
+        errors.add(NO_EXTENT, _place(item))
         return None
     width, height = image.width, image.height
     beyond = max(-left, -top, right - width, bottom - height)
@@ -151,7 +153,7 @@ def as_coco(annotated: Sequence[AnnotatedImage], classes: Sequence[str]
                 id=len(annotations) + 1, image_id=index,
                 category_id=category_ids[item.label],
                 bbox=[_rounded(value) for value in box],
-                area=_rounded(_area(item)), iscrowd=int(item.ignored),
+                area=_rounded(area_of(item)), iscrowd=int(item.ignored),
                 **(dict(segmentation=item.segmentation)
                    if item.segmentation else {})))
     return dict(images=images, annotations=annotations, categories=[
@@ -163,7 +165,8 @@ def _rounded(value: float) -> float | int:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _area(item: Annotation) -> float:
+def area_of(item: Annotation) -> float:
+    """Pixels of the segmentation or, without one, of the box."""
     left, top, right, bottom = item.box
     if isinstance(item.segmentation, dict):
         return sum(rle_counts(item.segmentation['counts'])[1::2])

@@ -5,11 +5,10 @@ from pathlib import PurePosixPath
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
 from ...utils.images import upright_size
-from ...utils.text import short
 from ..paths import files_below
 
 
-def find_image_folder(source: str) -> str:
+def find_image_folder(source: str) -> str | None:
     """The folder of an annotation file's, or an exported folder's, images.
 
     It is ``images`` in the source or beside it, else the folder itself.
@@ -21,10 +20,7 @@ def find_image_folder(source: str) -> str:
                    os.path.join(beside, 'images')):
         if os.path.isdir(folder):
             return folder
-    if os.path.isdir(own) and files_below(own)[0]:
-        return own
-    raise UserError(f'no folder {short(os.path.join(beside, "images"))}: name '
-                    'the folder of the images with --images')
+    return own if os.path.isdir(own) and files_below(own)[0] else None
 
 
 class ImageFolder:
