@@ -31,7 +31,9 @@ def mutated(chance, content):
     """A text whose tokens, or a file whose bytes, were changed at random."""
     if isinstance(content, str) and content[0] == '{' and chance.random() < .7:
         tree = json.loads(content)
-        for _ in range(chance.choice((1, 1, 2)) if tree else 0):
+        for _ in range(chance.choice((1, 1, 2))):
+            if not tree:
+                break
             container, key = chance.choice(list(_places(tree)))
             if chance.random() < .2:
                 del container[key]

@@ -104,7 +104,8 @@ def check_annotations(annotated: Iterable[AnnotatedImage],
             if not item.label:
                 errors.add('object without a class', item.where)
             elif known is not None and item.label not in known:
-                errors.add('unknown class', f'{item.label!r} ({item.where})')
+                errors.add('unknown class',
+                           f'{shown(repr(item.label), 60)} ({item.where})')
             box = _clipped(item, image, errors, clip)
             if box is None:
                 dropped += 1
