@@ -111,10 +111,10 @@ def show_findings(found: engine.AnnotationErrors) -> None:
 
 
 def checked(found: datasets.CocoFindings) -> None:
-    """Refuse what a training refuses, and warn of the rest."""
-    found.check()
+    """Warn of what a training accepts, and refuse the rest."""
     if warning := found.warning():
         engine.warn(warning)
+    found.check()
 
 
 def describe(content: dict, dropped: int, note: str = '') -> None:
