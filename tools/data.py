@@ -58,10 +58,10 @@ def merge(args: argparse.Namespace) -> None:
 
 
 def checked(found: datasets.CocoFindings) -> None:
-    """Refuse what a training refuses, and warn of the rest."""
-    found.check()
+    """Warn of what a training accepts, and refuse the rest."""
     if warning := found.warning():
         engine.warn(warning)
+    found.check()
 
 
 def suggest(what: str, *words: str, tool: str = 'data.py') -> None:

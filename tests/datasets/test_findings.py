@@ -1,10 +1,12 @@
 """Each tool finds the same in a file, and the named command fixes it."""
 import json
+import logging
 import shlex
 
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmlowformer import engine
@@ -19,7 +21,7 @@ LOADERS = ('train', 'test')
 
 @pytest.fixture
 def root(tmp_path):
-    """Two images of 40x20, the first with two boxes."""
+    """Two images of 40x20, with two boxes and one."""
     (tmp_path / 'data/images').mkdir(parents=True)
     pixels = np.zeros((20, 40, 3), np.uint8)
     for name in ('a.png', 'b.png'):
@@ -31,7 +33,9 @@ def root(tmp_path):
         categories=[dict(id=1, name='cat')],
         annotations=[dict(id=index, image_id=0, category_id=1, iscrowd=0,
                           bbox=[index, 2, 10, 10], area=50,
-                          segmentation=POLYGON) for index in (1, 2)]))
+                          segmentation=POLYGON) for index in (1, 2)] + [
+            dict(id=3, image_id=1, category_id=1, iscrowd=0, area=90,
+                 bbox=[1, 1, 9, 10])]))
     return tmp_path
 
 
@@ -119,6 +123,8 @@ def trained(root, log, loader, source='all.json'):
         pipeline=[dict(type='LoadAnnotations', with_mask=True)],
         test_mode=loader == 'test')
     log.clear()
+    # Another tool has had a logger of its own.
+    MMLogger.get_current_instance().addHandler(log.handler)
     refusal = ''
     try:
         engine.check_datasets(Config({
@@ -127,7 +133,9 @@ def trained(root, log, loader, source='all.json'):
             [f'{loader}_dataloader'])
     except UserError as error:
         refusal = str(error)
-    return dict(error=refusal, warning=log.text)
+    return dict(error=refusal, warning='\n'.join(dict.fromkeys(
+        record.getMessage() for record in log.records
+        if record.levelno >= logging.WARNING)))
 
 
 def line(item):

@@ -133,7 +133,7 @@ def test_classes_are_looked_up(monkeypatch):
         categories=[dict(id=number, name=str(name))
                     for number, name in enumerate(classes)],
         images=[dict(id=1, file_name='a.png', width=9, height=9)],
-        annotations=[dict(id=1, image_id=1, category_id=1, area=9,
+        annotations=[dict(id=1, image_id=1, category_id=1, area=9, iscrowd=0,
                           bbox=[1, 1, 3, 3])])
     content = parts_of(content, 'all.json')
     content['categories'] = classes
@@ -239,7 +239,7 @@ def test_inspection_needs_little_more_than_the_json(tmp_path):
                 for number, name in enumerate(names)],
         categories=[dict(id=1, name='a')],
         annotations=[dict(
-            id=number, image_id=number % count, category_id=1, iscrowd=0,
+            id=number + 1, image_id=number % count, category_id=1, iscrowd=0,
             area=10.5 + number, segmentation=[[1.5, 1.5, 9.5, 1.5, 9.5, 9.5]],
             bbox=[1.5, 1.5, 8.25 + number / 10_000, 8.25])
             for number in range(count * each)])))

@@ -179,10 +179,10 @@ def test_inspect_folders(run_here, shapes, tmp_path):
     shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
     (tmp_path / 'classes/none').mkdir()
     shutil.copy(tmp_path / 'classes/star/000003.jpg', tmp_path / 'classes')
-    result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
-    assert result.returncode == 1
-    assert '1 x class without images, first: none' in result.stdout
-    assert "1 x image outside the class folders" in result.stdout
+    shown = ran(run_here(DATA, 'inspect', 'classes', cwd=tmp_path))
+    assert shown.index('Warnings') < shown.index(
+        '1 x class without images, first: none')
+    assert "1 x image outside the class folders" in shown
 
 
 @pytest.mark.parametrize(('make', 'message'), [
@@ -199,7 +199,8 @@ def test_inspect_finds_classes_that_overlap(make, message, run_here, shapes,
     shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
     make(tmp_path / 'classes')
     result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
-    assert result.returncode == 1
+    # A training accepts an image in two classes.
+    assert result.returncode == (not message.startswith('image in'))
     assert message in ' '.join(result.stdout.split())
 
 

@@ -1,4 +1,5 @@
 """Checks of COCO's annotation files, the same for each tool."""
+import logging
 import os
 import shlex
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from PIL import Image
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
@@ -156,9 +158,12 @@ def check_content(content: dict, classes: tuple, dataset: dict, prefix: str,
         classes, 0 if tested else min_size_of(dataset), reads_masks(dataset),
         not (tested and dataloader.startswith('test')), MOST_READ,
         in_place=True))
+    warnings = [*filter(None, [found.warning()])]
+    if found.findings('error'):
+        for text in warnings:
+            print_log(text, 'current', logging.WARNING)
     found.check()
-    warning = found.warning()
-    return [warning] if warning else [], _paths(content, folder, path)
+    return warnings, _paths(content, folder, path)
 
 
 def min_size_of(dataset: dict) -> float:
