@@ -36,13 +36,11 @@ from .coco_annotations import (
     segmentation_errors,
 )
 
-# The sizes of so many images are compared before a training; of more, evenly
-# spaced ones.
+# A training compares the sizes of so many images, evenly spaced.
 MOST_READ = 25_000
 FIX = 'Fix the file, or remove these from it'
 # Boxes may exceed an image by so many pixels without a word.
 NEGLIGIBLE = 0.5
-
 NO_ID, NO_AREA = (f'annotation without {key}, or with one that is not a '
                   'number' for key in ('id', 'area'))
 NO_CROWD = 'annotation without iscrowd'
