@@ -118,9 +118,11 @@ def write_text(path: str | Path, text: str) -> None:
         replace_text(path, text)
 
 
-def write_json(path: str | Path, content: dict) -> None:
-    """Write a new JSON file; the items of lists one by one."""
-    check_new(path)
+def write_json(path: str | Path, content: dict, *, overwrite: bool = False
+               ) -> None:
+    """Write a JSON file, by default a new one; items of lists one by one."""
+    if not overwrite:
+        check_new(path)
     with (write_errors(Path(path)), atomic_write(path) as part,
           part.open('x', encoding='utf-8') as file):
         file.writelines(_json_parts(content))

@@ -60,6 +60,8 @@ SUPPRESSED_WARNINGS = [
     'CUTLASS backend is not supported with non-AOT cpp_wrapper mode. Skipping',
     'pkg_resources is deprecated as an API. See https://setuptools.pypa.io',
     "'pkgutil.find_loader' is deprecated and slated for removal in Python",
+    r"invalid escape sequence '\d'",
+    r'"\d" is an invalid escape sequence. Such sequences will not work in the',
     'for stem.0.conv.weight: copying from a non-meta parameter in the '
     'checkpoint to a meta parameter in the current module, which is a no-op.',
 ]
