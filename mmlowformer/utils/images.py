@@ -191,7 +191,7 @@ def _exif(image: 'Image.Image', path: str) -> 'Image.Exif':
     """The EXIF tags of the formats in which OpenCV looks for them."""
     from PIL import Image
     tags = Image.Exif()
-    if image.format in ('JPEG', 'MPO'):
+    if image.format in ('JPEG', 'MPO', 'WEBP'):
         tags.load(image.info.get('exif', b''))
     elif image.format == 'PNG':
         tags.load(_png_exif(path))
@@ -204,18 +204,15 @@ def _png_exif(path: str) -> bytes:
     Pillow would decode these.
     """
     with open(path, 'rb') as file:
-        end = file.seek(0, os.SEEK_END)
         file.seek(len(PNG))
-        while file.tell() < end:
-            length, kind = struct.unpack('>I4s', file.read(8))
-            if kind == b'eXIf':
-                return file.read(length)
-            file.seek(length + CHECKSUM, os.SEEK_CUR)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack('>I4s', head)
+            if kind == b'eXIf' and len(data := file.read(length)) == length:
+                return data
             if kind == b'IEND':
-                break
-        if file.tell() > end:
-            raise OSError('it is truncated')
-    return b''
+                return b''
+            file.seek(length + CHECKSUM, os.SEEK_CUR)
+    raise OSError('it is truncated')
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_another_machine_does_not_go_on(tmp_path, measured, monkeypatch):
     sweep.run(opened(path), [measured.cell('a')], path)
     monkeypatch.setattr('mmlowformer.benchmark.environment.cpu_name',
                         lambda: 'another')
-    with pytest.raises(UserError, match='not another'):
+    with pytest.raises(UserError, match='instead of another'):
         opened(path)
 
 
