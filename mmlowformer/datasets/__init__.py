@@ -6,7 +6,7 @@ __getattr__ = lazy_names(__name__, {
     '.checks.check_datasets': 'datasets_in',
     '.checks.coco': 'check_trainable',
     '.checks.coco_annotations': 'parse_coco parts_of read_coco',
-    '.config_writer': 'Settings write_config',
+    '.config_writer': 'Settings resizing_note write_config',
     '.formats':
         'BEYOND ImageFolder annotated_images as_coco check_annotations '
         'read_annotations',
