@@ -12,10 +12,13 @@ import pytest
 from mmengine.config import Config
 
 from mmlowformer import engine, get_config
+from mmlowformer.doctor.checks import TASKS
+from mmlowformer.runtime import __main__ as runtime
 
 from .helpers import TOOLS, restored_process
 
-TOOL = re.compile(r'(?:.*/)?tools/(\w+)\.(?:py|sh)')
+TOOL = re.compile(r'(?:.*/)?tools/(\w+)\.(?:py|sh)|'
+                  r'mmlowformer\.(doctor|runtime)')
 END = re.compile('[|&;>]+')
 # How many arguments of a launcher come before and after the config.
 LAUNCHERS = dict(dist_train=(0, 1), slurm_train=(2, 1))
@@ -47,6 +50,7 @@ def check_suggestions(printed, folder):
 
 
 def _commands_of(text_line):
+    text_line = re.sub(r'\$[A-Z_]+', '1', text_line)
     lexer = shlex.shlex(text_line, posix=True, punctuation_chars='|&;>')
     lexer.wordchars += '{},@[]%$:+!^()<'
     command = None
@@ -59,11 +63,13 @@ def _commands_of(text_line):
             command.append(word)
         # The libraries have tools of these names, too.
         elif (match := TOOL.fullmatch(word)) and '/mmdet/' not in word:
-            command = [match[1]]
+            command = [match[1] or match[2]]
 
 
 @cache
 def _parse_args(tool):
+    if tool == 'runtime':
+        return lambda: runtime.parse_args(None)
     return runpy.run_path(str(TOOLS / f'{tool}.py'))['parse_args']
 
 
@@ -74,6 +80,9 @@ def parse(tool, words):
         config, *words = words[before:]
         tool, words = 'train', [config, *words[after:]]
     if tool in OTHERS:
+        return argparse.Namespace()
+    if tool == 'doctor':
+        assert set(words) <= set(TASKS), words
         return argparse.Namespace()
     screen = io.StringIO()
     with (pytest.MonkeyPatch.context() as patch, restored_process(),
@@ -99,17 +108,18 @@ def options_of_tools():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse._ActionsContainer, 'add_argument', remember)
         for file in TOOLS.glob('*.py'):
-            if not file.stem.startswith('_'):
-                _collect(file, patch)
+            if file.stem not in ('_ctrl_c', 'mmcv_wheel'):
+                tool = runpy.run_path(str(file))
+                _print_help(tool.get('parse_args') or tool['main'], patch)
+        _print_help(_parse_args('runtime'), patch)
     return options
 
 
-def _collect(file, patch):
-    tool = runpy.run_path(str(file))
-    patch.setattr('sys.argv', [file.name, '--help'])
+def _print_help(parse_args, patch):
+    patch.setattr('sys.argv', ['tool', '--help'])
     with contextlib.redirect_stdout(io.StringIO()), \
             contextlib.suppress(SystemExit):
-        tool.get('parse_args', tool['main'])()
+        parse_args()
 
 
 def own_config(name):

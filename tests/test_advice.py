@@ -16,8 +16,12 @@ from mmlowformer.errors import UserError
 from . import commands
 from .helpers import ROOT, TOOLS, write_custom_data
 
-# Of pip, compilers, torchrun and the like.
-OTHER_OPTIONS = set()
+# Of pip, uv, venv, Docker, nvidia-smi and MMDetection's converter.
+OTHER_OPTIONS = {
+    '--clear', '--extra-index-url', '--force-reinstall', '--install',
+    '--no-binary', '--no-build-isolation', '--no-cache-dir', '--no-compile',
+    '--no-deps', '--python', '--query-gpu', '--shm-size', '--split-train',
+    '--version'}
 
 
 def test_options_in_messages_exist():

@@ -76,8 +76,7 @@ def test_imports_of_the_api_page():
 MARKDOWN = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
 
 
-BLOCK = re.compile(r'^ *```(?:sh|bash|console|text)?\n(.*?)^ *```',
-                   re.S | re.M)
+BLOCK = re.compile(r'^ *```(.*?)\n(.*?)^ *```$', re.S | re.M)
 SAVED_IN = re.compile(r'work_dirs/([\w-]+)/((?:epoch|iter)_\d+\.pth)')
 # The work dirs of `make demo` and others.
 DEMOS = {f'demo{kind}': config for kind, config in re.findall(
@@ -88,10 +87,10 @@ DEMOS = {f'demo{kind}': config for kind, config in re.findall(
 def test_commands_of_the_page_work(page):
     """The tools read them, and the configs and checkpoints exist."""
     text = page.read_text(encoding='utf-8')
-    runs = [(tool, commands.parse(tool, words)) for block in
-            BLOCK.findall(text) for tool, words in commands.commands_in(block)]
-    assert bool(runs) == bool(re.search(
-        r'^ *(\$ )?(python )?tools/\w+\.(py|sh) ', text, re.M))
+    runs = [(tool, commands.parse(tool, words))
+            for language, block in BLOCK.findall(text) if language != 'python'
+            for tool, words in commands.commands_in(block)]
+    assert runs or not re.search(r'^ *(python )?tools/\w+\.\w+ ', text, re.M)
     cfgs = [(tool, args, commands.configured(args)) for tool, args in runs]
     for _, args, cfg in cfgs:
         name = Path(getattr(args, 'checkpoint', None) or '').name

@@ -25,14 +25,14 @@ FORMATS: dict[type[BaseSOTDataset], Callable[[str, dict], Files]] = {
         (f'{name}.txt', _lines(track['pred_boxes'], '%.3f'))]}
 
 
-def _lines(values: np.ndarray, style: str) -> str:
-    return ''.join(','.join(style % value for value in row) + '\n'
-                   for row in values)
-
-
 # The parts that the servers evaluate.
 TEST_PARTS: dict[type[BaseSOTDataset], tuple[str, str | list[str]]] = {
     GOT10k: ('split', 'test'), TrackingNet: ('chunks', ['TEST'])}
+
+
+def _lines(values: np.ndarray, style: str) -> str:
+    return ''.join(','.join(style % value for value in row) + '\n'
+                   for row in values)
 
 
 def check_submission(file: str, kind: type, dataset: dict) -> None:
