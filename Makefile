@@ -68,7 +68,9 @@ demo demo-seg demo-cls: DATA := data/shapes --train 1600 --size 128
 demo-track: DATA := data/shape_videos --videos
 demo demo-seg demo-cls demo-track: setup
 	$(BIN)/python tools/make_shapes.py $(DATA)
-	rm -rf $(DEMO)
+	@if [ -d $(DEMO) ]; then rm -rf $(DEMO)-previous; \
+	    mv $(DEMO) $(DEMO)-previous; \
+	    echo 'The previous demo is in $(DEMO)-previous.'; fi
 	$(BIN)/python tools/train.py configs/$(CONFIG).py \
 	    --work-dir $(DEMO) --seed 0 $(AMP)
 	$(BIN)/python tools/test.py configs/$(CONFIG).py \

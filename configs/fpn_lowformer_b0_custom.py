@@ -66,8 +66,10 @@ warm_up = min(500, max_iters // 10)
 val_interval = max(1, epochs // 10) * iterations
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 # 2e-4 for 32 images is the rate on ADE20K, from weights of ImageNet.
+lr_from_scratch = batch_size * (1e-3 / 16)
+lr_with_weights = batch_size * (2e-4 / 32)
 optim_wrapper = dict(
-    optimizer=dict(lr=batch_size * (2e-4 / 32 if weights else 1e-3 / 16)))
+    optimizer=dict(lr=lr_with_weights if weights else lr_from_scratch))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,
          end=warm_up),

@@ -66,8 +66,10 @@ test_evaluator = val_evaluator
 warm_up = epochs * iterations // 10
 train_cfg = dict(max_epochs=epochs, val_interval=max(1, epochs // 10))
 # 1e-3 for 512 images is the rate on ImageNet, from random weights.
+lr_from_scratch = batch_size * (3e-4 / 32)
+lr_with_weights = batch_size * (1e-3 / 512)
 optim_wrapper = dict(
-    optimizer=dict(lr=batch_size * (1e-3 / 512 if weights else 3e-4 / 32),
+    optimizer=dict(lr=lr_with_weights if weights else lr_from_scratch,
                    weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0,

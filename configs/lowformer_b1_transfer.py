@@ -4,7 +4,8 @@
 # The backbone starts from the published ImageNet weights, or from those that
 # --weights names: in the authors' or timm's key format, or of a training with
 # this project. The classifier starts from random weights.
-_base_ = 'lowformer_b1_in1k.py'
+# It finds its base from any folder.
+_base_ = __import__('mmlowformer').get_config_path('lowformer_b1_in1k')
 
 data_root = 'data/shapes/folders/'
 classes = ('circle', 'square', 'star', 'triangle')  # the folders, sorted

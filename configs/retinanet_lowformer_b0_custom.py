@@ -87,8 +87,10 @@ warm_up = min(500, epochs * iterations // 10)
 val_interval = max(1, epochs // 10)
 train_cfg = dict(max_epochs=epochs, val_interval=val_interval)
 # 1e-4 for 16 images is the rate on COCO, from weights of ImageNet.
+lr_from_scratch = batch_size * (1e-3 / 16)
+lr_with_weights = batch_size * (1e-4 / 16)
 optim_wrapper = dict(
-    optimizer=dict(lr=batch_size * (1e-4 / 16 if weights else 1e-3 / 16)),
+    optimizer=dict(lr=lr_with_weights if weights else lr_from_scratch),
     clip_grad=dict(max_norm=35))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0,

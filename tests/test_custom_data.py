@@ -13,6 +13,7 @@ from mmlowformer import engine
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
+from .commands import check_suggestions
 from .custom_data import write_custom_data, write_export
 from .helpers import ROOT
 from .hub import fill_cache
@@ -49,6 +50,9 @@ def follow(section, run_here, folder):
         for _, tool, *words in map(shlex.split, commands):
             result = run_here(ROOT / tool, *words, cwd=folder)
             assert result.returncode == 0, (words, result.stdout)
+            # A training suggests its curves, a test and a prediction.
+            assert check_suggestions(result.stdout, folder) >= 3 * (
+                tool == 'tools/train.py')
             printed[' '.join([tool, *words[:2]])] = result.stdout
     return printed
 

@@ -2,6 +2,7 @@
 import json
 import re
 import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmlowformer.models.ablations import ABLATIONS
 from mmlowformer.registry import HOOKS, MODELS
 from mmlowformer.study import tables
 
+from . import commands
 from .helpers import ROOT
 
 
@@ -74,19 +76,34 @@ def test_imports_of_the_api_page():
 MARKDOWN = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
 
 
+BLOCK = re.compile(r'^ *```(.*?)\n(.*?)^ *```$', re.S | re.M)
+SAVED_IN = re.compile(r'work_dirs/([\w-]+)/((?:epoch|iter)_\d+\.pth)')
+# The work dirs of `make demo` and others.
+DEMOS = {f'demo{kind}': config for kind, config in re.findall(
+    r'^demo(-\w+)?: CONFIG := (\w+)', (ROOT / 'Makefile').read_text(), re.M)}
+
+
 @pytest.mark.parametrize('page', MARKDOWN, ids=lambda page: page.stem)
-def test_commands_of_the_page_exist(page):
-    sources = '\n'.join(
-        file.read_text(encoding='utf-8') for folder in ('tools', 'mmlowformer')
-        for file in (ROOT / folder).rglob('*.py'))
+def test_commands_of_the_page_work(page):
+    """The tools read them, and the configs and checkpoints exist."""
     text = page.read_text(encoding='utf-8')
-    for block in re.findall(r'```sh\n(.*?)```', text, re.S):
-        for line in block.replace('\\\n', ' ').splitlines():
-            command = re.match(r'\s*(?:python )?tools/\w+\.(?:py|sh).*', line)
-            options = re.findall(r' (--[\w-]+)', command[0] if command else '')
-            for option in options:
-                # Some are made of their names: f'--{name}'.
-                assert re.search(f"'(--)?{option[2:]}'", sources), line
+    runs = [(tool, commands.parse(tool, words))
+            for language, block in BLOCK.findall(text) if language != 'python'
+            for tool, words in commands.commands_in(block)]
+    assert runs or not re.search(r'^ *(python )?tools/\w+\.\w+ ', text, re.M)
+    cfgs = [(tool, args, commands.configured(args)) for tool, args in runs]
+    for _, args, cfg in cfgs:
+        name = Path(getattr(args, 'checkpoint', None) or '').name
+        if cfg is not None and commands.SAVED.fullmatch(name):
+            trained = [other for tool, its, other in cfgs
+                       if tool == 'train'
+                       and Path(its.config).stem == Path(args.config).stem]
+            assert any(commands.saves(other, name)
+                       for other in (cfg, *trained)), name
+    for folder, name in SAVED_IN.findall(text):
+        config = DEMOS.get(folder, folder)
+        if commands.own_config(config):
+            assert commands.saves(get_config(config), name), (folder, name)
     for config in re.findall(r'configs/\w+\.py', text):
         assert (ROOT / config).exists(), config
 

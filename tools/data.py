@@ -302,6 +302,9 @@ def config(args: argparse.Namespace) -> None:
         engine.show(f'{file} is kept; replace it with --overwrite')
         return
     show_line('Written', file)
+    if args.kind == 'masks' and (
+            note := datasets.resizing_note(args.folder, size)):
+        engine.warn(note)
     suggest('Train', file, tool='train.py')
 
 

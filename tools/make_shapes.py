@@ -7,6 +7,7 @@ from mmlowformer.datasets.synthetic.mot_videos import make_mot_videos
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 from mmlowformer.datasets.synthetic.sot_videos import make_sot_videos
 from mmlowformer.errors import UserError, one_line_errors
+from mmlowformer.utils.arguments import at_least
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--val', type=int, metavar='N',
                         help='number of validation images (default: 64) or '
                         'videos (20; with --mot 10)')
+    parser.add_argument('--test', type=at_least(1), metavar='N',
+                        help='with --videos: number of test videos without '
+                        'ground truth (default: none)')
     parser.add_argument('--size', type=int, metavar='S',
                         help='height in pixels (default: 256, as wide; videos '
                         '240, with --mot 144, and 4/3 as wide)')
@@ -35,6 +39,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.frames is not None and args.make is make_dataset:
         parser.error('--frames is for videos')
+    if args.test is not None and args.make is not make_sot_videos:
+        parser.error('--test is for --videos')
     return args
 
 

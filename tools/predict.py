@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     if '--merge' not in sys.argv:
         parser.add_argument('checkpoint', help='checkpoint with its config, '
-                            'or folder of an exported model')
+                            'work dir, or folder of an exported model')
         parser.add_argument('inputs', nargs='+', metavar='input',
                             help='images, videos, folders, globs, text files '
                             'with one path per line, camera numbers, or - '

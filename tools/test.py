@@ -18,8 +18,15 @@ METRICS = ('.json', )
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     engine.add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='the checkpoint to test, or '
-                        'the folder of an exported model')
+    parser.add_argument('checkpoint', help='the checkpoint to test, the '
+                        'work dir of a training (its best checkpoint), or the '
+                        'folder of an exported model')
+    parser.add_argument('--data', metavar='D',
+                        help='test on other data: a COCO annotation file, a '
+                        'folder of masks, or a folder with a folder per class')
+    parser.add_argument('--images', metavar='DIR',
+                        help='with --data: folder of the images (default: '
+                        'images, beside the annotation file or the masks)')
     parser.add_argument('--trust-config', action='store_true',
                         help='open an exported model in the pt2 format, '
                         'which may run code: only if you trust its author')

@@ -169,6 +169,8 @@ def _by_name(known: Iterable[tuple[str, str]], key: str
             name for name in names if key.lower() in name.lower()]
         hint = (f'Did you mean {" or ".join(close)}?' if close else
                 f'Choose from {", ".join(names)}.')
+        if key == 'grad_norm':
+            hint = 'Only trainings with optim_wrapper.clip_grad log it.'
         raise UserError(f'--keys {key}: no such value was logged. {hint}')
     return found
 

@@ -43,6 +43,17 @@ def set_weights(cfg: Config, weights: str) -> None:
         backbone['init_cfg'] = source and dict(
             type='Pretrained', checkpoint=source)
         backbone.pop('pretrained', None)
+        _set_learning_rate(cfg, source)
+
+
+def _set_learning_rate(cfg: Config, weights: str | None) -> None:
+    """Choose between the two rates that a config of custom data has."""
+    rates = cfg.get('lr_from_scratch'), cfg.get('lr_with_weights')
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    # Another one was chosen by hand.
+    if None not in rates and optimizer.get('lr') in rates:
+        cfg.weights = weights
+        cfg.lr = optimizer['lr'] = rates[bool(weights)]
 
 
 def _release(part: dict, path: str, weights: str) -> None:

@@ -124,6 +124,13 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
     return None
 
 
+def checkpoint_in(work_dir: str | Path) -> Path | None:
+    """The best checkpoint in ``work_dir``, or else the newest."""
+    best = sorted(Path(work_dir).glob(BEST),
+                  key=lambda file: file.lstat().st_mtime_ns)
+    return next(iter(best[::-1] or saved_checkpoints(work_dir)), None)
+
+
 @contextmanager
 def full_disk_errors(work_dir: str | Path):
     """Tell what to do when a training cannot write."""

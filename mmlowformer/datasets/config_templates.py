@@ -36,7 +36,9 @@ epochs = $epochs
 batch_size = $batch_size  # images per GPU
 ''' + WEIGHTS + '''\
 # 1e-3 per 16 images from scratch, 1e-4 per 16 (as on COCO) with weights.
-lr = $lr
+lr_from_scratch = $lr_from_scratch
+lr_with_weights = $lr_with_weights
+lr = lr_with_weights if weights else lr_from_scratch
 # Iterations: a tenth of $epochs epochs x $iterations iterations, at most 500.
 warm_up = $warm_up
 val_interval = $val_interval  # epochs between checkpoints: ten in all
@@ -119,11 +121,15 @@ val_list = $val_list
 # The lines of classes.txt in train_masks, value 0 first.
 classes = $classes
 
-image_size = $image_size  # width and height of the crops to train on
+# Width and height of the crops to train on. Whole images are resized to about
+# this size before: cut much larger ones into tiles, see docs/custom_data.md.
+image_size = $image_size
 batch_size = $batch_size  # images per GPU
 ''' + WEIGHTS + '''\
 # 1e-3 per 16 images from scratch, 2e-4 per 32 (as on ADE20K) with weights.
-lr = $lr
+lr_from_scratch = $lr_from_scratch
+lr_with_weights = $lr_with_weights
+lr = lr_with_weights if weights else lr_from_scratch
 max_iters = $max_iters  # $epochs epochs x $iterations iterations
 warm_up = $warm_up  # a tenth of max_iters, at most 500
 val_interval = $val_interval  # iterations between checkpoints: ten in all
@@ -193,7 +199,9 @@ epochs = $epochs
 batch_size = $batch_size  # images per GPU
 ''' + WEIGHTS + '''\
 # 3e-4 per 32 images from scratch, 1e-3 per 512 (as on ImageNet) with weights.
-lr = $lr
+lr_from_scratch = $lr_from_scratch
+lr_with_weights = $lr_with_weights
+lr = lr_with_weights if weights else lr_from_scratch
 # Iterations: a tenth of $epochs epochs x $iterations iterations.
 warm_up = $warm_up
 val_interval = $val_interval  # epochs between checkpoints: ten in all

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..config.loading import get_config_path
-from ..errors import UserError
+from ..errors import AnnotationErrors, UserError
 from ..utils.checkpoint_schemes import published_weights
 from ..utils.files import replace_text
 from .anchor_fit import against_anchors
@@ -22,9 +22,12 @@ from .custom_config import (
     detection_data,
     segmentation_data,
 )
-from .formats import AnnotatedImage
+from .formats import AnnotatedImage, ImageFolder
 from .formats.coco import annotations_by_image, as_annotation
 
+# Images whose sizes are compared with the crops, and how much larger they may
+# be.
+SAMPLES, MUCH_LARGER = 50, 2
 # MMEngine replaces it by the folder of the config.
 HERE = "'{{ fileDirname }}'"
 
@@ -104,6 +107,28 @@ def write_config(kind: str, folder: str, settings: Settings,
     return str(path), diff
 
 
+def resizing_note(folder: str, size: tuple[int, int] | None) -> str:
+    """What to do if images to segment are much larger than the crops."""
+    task = TASKS['masks']
+    images = ImageFolder(os.path.join(
+        folder, _find_data(task, folder, None)['train_images']))
+    step = -(-len(images.names) // SAMPLES) or 1
+    sizes = [image for name in images.names[::step]
+             if (image := images.size(name, AnnotationErrors()))]
+    crop = size or task.image_size
+    width, height = max(sizes, key=max, default=(0, 0))
+    factor = max(max(width, height) / max(crop),
+                 min(width, height) / min(crop))
+    if factor <= MUCH_LARGER:
+        return ''
+    return (f'Whole images are resized before they are cropped: those of '
+            f'{width}x{height} become {factor:.1f} times smaller. If small '
+            'objects matter, choose a larger --size, or cut the images with '
+            f'tools/data.py tile --tile-size {min(crop)} (annotations in '
+            "COCO's format), and predict with tools/predict.py --tile-size "
+            f'{min(crop)}')
+
+
 def config_text(kind: str, folder: str, settings: Settings, file: Path
                 ) -> str:
     """Fill in the template of a task."""
@@ -120,12 +145,13 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
     numbers = _schedule(kind, settings.epochs, iterations)
     published = published_weights(settings.arch)
     weights = _weights(settings.weights, published)
-    per_image = task.tuned_lr if weights else task.lr
     values: dict[str, Any] = dict(
         paths, base=_base_path(base, file), classes=classes, image_size=size,
         data_root=os.path.abspath(folder), epochs=settings.epochs,
         batch_size=batch_size, count=count, weights=weights,
-        lr=batch_size * per_image, iterations=iterations, **numbers)
+        lr_from_scratch=batch_size * task.lr,
+        lr_with_weights=batch_size * task.tuned_lr,
+        iterations=iterations, **numbers)
     texts = dict(
         kind=kind, arch=settings.arch,
         published=(f'The published ImageNet weights are {published!r}.'

@@ -18,9 +18,15 @@ LONGEST_PART = 255
 COCO = ('COCO 2017: unpack train2017.zip, val2017.zip and '
         'annotations_trainval2017.zip of https://cocodataset.org/#download '
         'into data/coco')
+MOT17 = ('MOT17: unpack MOT17.zip of https://motchallenge.net/data/MOT17 into '
+         "data/MOT17 and run MMDetection's tools/dataset_converters/"
+         'mot2coco.py -i data/MOT17 -o data/MOT17/annotations --split-train, '
+         'or generate videos: python tools/make_shapes.py data/shape_crowds '
+         '--mot')
+# By the end of the annotation file's name.
+IN_COCO_FORMAT = {'_train2017.json': COCO, '_val2017.json': COCO,
+                  '_cocoformat.json': MOT17}
 HOW_TO_GET = dict(
-    CocoDataset=COCO,
-    CocoObjects=COCO,
     ADE20KDataset='ADE20K: unpack http://data.csail.mit.edu/places/'
     'ADEchallenge/ADEChallengeData2016.zip into data/ade',
     ImageNet='ImageNet-1K: download it from https://image-net.org (needs an '
@@ -35,11 +41,7 @@ HOW_TO_GET = dict(
     'testing_set.txt',
     TrackingNet='TrackingNet: download it into data/trackingnet with '
     'https://github.com/SilvioGiancola/TrackingNet-devkit',
-    MOTChallengeDataset='MOT17: unpack MOT17.zip of '
-    'https://motchallenge.net/data/MOT17 into data/MOT17 and run '
-    "MMDetection's tools/dataset_converters/mot2coco.py -i data/MOT17 -o "
-    'data/MOT17/annotations --split-train, or generate videos: python '
-    'tools/make_shapes.py data/shape_crowds --mot')
+    MOTChallengeDataset=MOT17)
 
 RELATIVE = 'The path is relative to the current folder'
 
@@ -67,11 +69,23 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
             raise UserError(f'{os.path.abspath(path)} ({dataloader}, {key}) '
                             'is a file, it must be a folder')
         if not os.path.exists(path):
-            remedy = HOW_TO_GET.get(kind_of(dataset), RELATIVE)
             raise UserError(
                 f'data not found: {os.path.abspath(path)} ({dataloader}, '
-                f'{key}). {remedy}; if it is elsewhere: --cfg-options '
+                f'{key}). {_how_to_get(dataset)}; if it is elsewhere: '
+                '--cfg-options '
                 f'{_option(dataset, dataloader, data_root)}=FOLDER')
+
+
+def _how_to_get(dataset: dict) -> str:
+    """Where to get a known data set; else, how its path is read."""
+    root = Path(dataset.get('data_root') or '')
+    if root.parent.name == 'shapes':
+        return f'Generate it: python tools/make_shapes.py {root.parent}'
+    kind, file = kind_of(dataset), str(dataset.get('ann_file'))
+    if kind in ('CocoDataset', 'CocoObjects'):
+        return next((text for end, text in IN_COCO_FORMAT.items()
+                     if file.endswith(end)), RELATIVE)
+    return HOW_TO_GET.get(kind, RELATIVE)
 
 
 def _is_read(dataset: dict, key: str) -> bool:

@@ -97,7 +97,9 @@ def split_images(images: ImageFolder, fractions: dict[str, float],
             indices = group_split([group(name) for name in names], fractions,
                                   seed)
         except UserError as error:
-            raise UserError(f'{folder}/{label}: {error}') from error
+            raise UserError(f'{folder}/{label}: {error}' + (
+                '. Add images of this class, or move its folder out of '
+                f'{folder}' if labeled else '')) from error
         suffix = f' {number}' if labeled else ''
         for part, chosen in indices.items():
             parts[part] += [names[index] + suffix for index in chosen]

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..analysis.curves import read_logs
+from ..checkpoint.work_dir import checkpoint_in
 from ..config.model_kind import follows_many, is_tracker
 from ..errors import UserError
 from ..models import find_lowformers, unwrap_model
@@ -42,7 +43,9 @@ def describe_model(model: nn.Module, checkpoint: str) -> None:
     name = (device_name() if device is None or device.type == 'cpu' else
             str(device))
     for label, text in (('Model', _model(model)),
-                        ('Weights', short(checkpoint)), ('Device', name)):
+                        ('Weights', short(checkpoint_in(checkpoint)
+                                          or checkpoint)),
+                        ('Device', name)):
         show(line(label, text))
 
 

@@ -12,10 +12,10 @@ from ..checkpoint.embedded_config import (
     check_trained_classes,
     compare_with_training,
 )
-from ..config.loading import kind_of
+from ..config.loading import dicts_in, kind_of
 from ..config.model_kind import follows_many
 from ..config.requirements import require_packages, require_scope
-from ..datasets.checks.check_datasets import check_datasets
+from ..datasets.checks.check_datasets import check_datasets, datasets_in
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
 from ..utils.safe_load import check_checkpoint
@@ -36,6 +36,10 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     if not cfg.get('test_dataloader'):
         raise UserError(f'{args.config} has no test_dataloader')
     check_testing(cfg)
+    if getattr(args, 'data', None):
+        use_other_data(cfg, args.data, args.images)
+    elif getattr(args, 'images', None):
+        raise UserError('--images belongs to --data: name the annotations')
     check_work_dir(cfg)
     if is_exported(args.checkpoint):
         for option in ('tta', 'deploy'):
@@ -69,6 +73,41 @@ def _use_exported(cfg: Config, folder: str, trust: bool) -> None:
     cfg.model = dict(type='mmlowformer.ExportedModel', folder=folder,
                      threads=torch.get_num_threads(), trust=trust)
     cfg.load_from = None
+
+
+def use_other_data(cfg: Config, data: str, images: str | None) -> None:
+    """Test on other images and annotations than those of the config."""
+    dataset, *others = datasets_in(cfg.test_dataloader)
+    way = OTHER_DATA.get(kind_of(dataset))
+    if others or way is None:
+        raise UserError(f'--data is for boxes, masks and folders of classes, '
+                        f'not for the {kind_of(dataset)} of the config')
+    if not os.path.exists(data):
+        raise UserError(f'--data {data} does not exist')
+    data = os.path.abspath(data)
+    folder = os.path.abspath(images or os.path.join(
+        os.path.dirname(data), 'images'))
+    dataset.update(way(data, folder), data_root='')
+    for _, evaluator in dicts_in(cfg.test_evaluator, 'test_evaluator'):
+        if 'ann_file' in evaluator:
+            evaluator['ann_file'] = data
+
+
+def _boxes(data: str, images: str) -> dict:
+    return dict(ann_file=data, data_prefix=dict(img=images))
+
+
+def _masks(data: str, images: str) -> dict:
+    return dict(ann_file='', data_prefix=dict(img_path=images,
+                                              seg_map_path=data))
+
+
+def _folders(data: str, images: str) -> dict:
+    return dict(ann_file='', data_prefix=data)
+
+
+OTHER_DATA = dict(
+    CocoDataset=_boxes, CustomDataset=_folders, CustomSegDataset=_masks)
 
 
 def use_deploy_hook(cfg: Config, settings: dict) -> None:

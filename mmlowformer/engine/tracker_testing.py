@@ -36,8 +36,9 @@ def prepare_tracker_test(cfg: Config, args: argparse.Namespace) -> None:
     if args.submission:
         with DATASETS.switch_scope_and_registry(cfg.default_scope) as \
                 registry:
-            check_submission(args.submission, registry.get(
-                cfg.test_dataloader.dataset.type))
+            dataset = cfg.test_dataloader.dataset
+            check_submission(args.submission, registry.get(dataset.type),
+                             dataset)
     if args.resume:
         _resume(cfg, args.checkpoint)
 

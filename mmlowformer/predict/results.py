@@ -1,6 +1,6 @@
 """From the data samples of OpenMMLab's models to results."""
-import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from mmengine.structures import BaseDataElement
@@ -42,7 +42,7 @@ class RetrievalResult(Result):
         """Draw the image beside the most similar ones."""
         return contact_sheet([
             ('query', Image.fromarray(self.image)),
-            *((f'{os.path.basename(path)} {score:.2f}', load_image(path))
+            *((f'{_with_folder(path)} {score:.2f}', load_image(path))
               for path, score in self.top)])
 
     def json(self, masks: bool = True) -> list[dict]:
@@ -53,8 +53,13 @@ class RetrievalResult(Result):
 
     def summary(self) -> str:
         """The three most similar images."""
-        return ', '.join(f'{os.path.basename(path)} {score:.2f}'
+        return ', '.join(f'{_with_folder(path)} {score:.2f}'
                          for path, score in self.top[:3])
+
+
+def _with_folder(path: str) -> str:
+    """The name of a file, with its folder, often a class."""
+    return '/'.join(Path(path).parts[-2:])
 
 
 def load_image(path: str) -> Image.Image:

@@ -29,6 +29,7 @@ SUPPRESSED_WARNINGS = re.compile('|'.join((
     # torchrun gives each process one thread.
     r'Setting \w+_NUM_THREADS environment variable for each process',
     # The config means it so, or it is done a moment later.
+    'For binary segmentation, we suggest using',
     'Default ``avg_non_ignore`` is False', 'The draw is False',
     'The prefix is not set in metric class', 'because save_dir is None',
     # ResumeOrderHook skips them without loading.

@@ -40,16 +40,27 @@ class Boxes(NamedTuple):
 
 
 def class_colors(count: int, palette: Sequence | None = None) -> list[tuple]:
-    """One color for each class."""
+    """One color for each class: the data set's, if it has any."""
     if (isinstance(palette, (list, tuple)) and len(palette) == count
             and all(isinstance(color, (list, tuple)) and len(color) == 3
                     and all(isinstance(part, int) and 0 <= part <= 255
                             for part in color) for color in palette)):
-        return [tuple(color) for color in palette]
+        colors = [tuple(color) for color in palette]
+        if colors != _random_colors(count):
+            return colors
     # Steps of the golden ratio keep neighbors apart in palettes of any size.
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(
         index * 0.618034 % 1, 0.9, 0.6 + 0.3 * (index % 2)))
         for index in range(count)]
+
+
+def _random_colors(count: int) -> list[tuple]:
+    """What MMSegmentation gives to classes without colors.
+
+    Its first two are greens.
+    """
+    colors = np.random.RandomState(42).randint(0, 255, (count, 3))
+    return list(map(tuple, colors.tolist()))
 
 
 def match(truth: Any, truth_labels: list[int], predicted: Any,

@@ -8,7 +8,12 @@ from mmengine.config import Config
 
 from mmlowformer import get_config_path
 from mmlowformer.config.loading import read_config
-from mmlowformer.datasets.config_writer import Settings, literal, write_config
+from mmlowformer.datasets.config_writer import (
+    Settings,
+    literal,
+    resizing_note,
+    write_config,
+)
 from mmlowformer.engine.data_root import follow_data_root
 from mmlowformer.errors import UserError
 
@@ -69,6 +74,15 @@ def test_weights_and_their_rate(arch, weights, written, lr, mine):
     assert cfg.lr == lr
 
 
+@pytest.mark.parametrize(('size', 'note'), [
+    ((32, 32), ''), ((20, 20), '3.2 times smaller'),
+    ((20, 64), '3.2 times smaller')])
+def test_images_much_larger_than_the_crops(size, note, mine):
+    said = resizing_note(str(mine), size)
+    assert note in said
+    assert bool(note) == ('--tile-size 20' in said)
+
+
 def test_weights_that_were_not_published(mine):
     with pytest.raises(UserError, match='--weights published: none were'):
         write('boxes', mine, arch='b2', weights='published')
@@ -101,12 +115,14 @@ def test_an_existing_config_is_kept(run_here, mine, tmp_path):
     assert 'Written' in run_here(*command, cwd=tmp_path).stdout
     file = mine / 'retinanet_lowformer_b0_custom.py'
     written = file.read_text()
-    assert 'lr = 5e-05\n' in written
-    file.write_text(written.replace('lr = 5e-05', 'lr = 0.001'))
+    rate = 'lr_with_weights = 5e-05\n'
+    assert rate in written
+    mine = rate.replace('5e-05', '0.001')
+    file.write_text(written.replace(rate, mine))
     shown = run_here(*command, cwd=tmp_path).stdout
-    assert '-lr = 0.001\n+lr = 5e-05\n' in shown
+    assert f'-{mine}+{rate}' in shown
     assert '--overwrite' in shown
-    assert 'lr = 0.001\n' in file.read_text()
+    assert mine in file.read_text()
     run_here(*command, '--overwrite', cwd=tmp_path)
     assert file.read_text() == written
     assert 'overwrite' not in run_here(*command, cwd=tmp_path).stdout

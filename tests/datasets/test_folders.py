@@ -1,5 +1,6 @@
 """Data sets of a folder for each class."""
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_part_of_imagenet(root):
     cfg.train_dataloader.dataset.data_root = str(root)
     with pytest.raises(UserError, match='4 folders .circle, .* are 1000'):
         check(cfg)
+
+
+def test_a_class_that_is_missing_in_a_part(cfg, root):
+    shutil.rmtree(root / 'val/star')
+    with pytest.raises(UserError, match='without images there .star., create '
+                       'empty folders in ') as error:
+        check(cfg)
+    (Path(str(error.value).rpartition(' ')[2]) / 'star').mkdir()
+    check(cfg)
 
 
 def test_imagenet_with_a_list(root):

@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 
-from mmlowformer.datasets.splitting import group_by, group_split
+from mmlowformer.datasets.formats import ImageFolder
+from mmlowformer.datasets.splitting import group_by, group_split, split_images
 from mmlowformer.errors import UserError
 
 GROUPS = [f'g{index % 10}' for index in range(100)]
@@ -32,6 +35,15 @@ def test_every_part_has_something():
     with pytest.raises(UserError, match=r'3 images in 1 group\(s\) cannot be '
                        'split into 2 parts'):
         group_split(['a'] * 3, dict(val=0.5), 0)
+
+
+def test_a_class_of_one_image_has_a_remedy(tmp_path, photos):
+    for name in ('cat/1.jpg', 'cat/2.jpg', 'dog/3.jpg'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photos[0], tmp_path / name)
+    with pytest.raises(UserError, match='/dog: 1 images? .*Add images of this '
+                       'class, or move its folder out'):
+        split_images(ImageFolder(str(tmp_path)), dict(val=0.5), None, 0)
 
 
 def test_groups():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData, PixelData
+from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from mmlowformer.engine.hooks import visualization
@@ -126,6 +127,13 @@ def test_classes_have_colours_of_their_own():
     # A palette for other classes is none.
     assert drawing.class_colors(2, [RED, GREEN]) == [RED, GREEN]
     assert drawing.class_colors(1, [RED, GREEN]) != [RED]
+
+
+def test_random_colors_of_mmseg_are_not_the_data_sets():
+    made_up = BaseSegDataset(metainfo=dict(classes=CLASSES), lazy_init=True,
+                             data_prefix=dict(img_path='')).metainfo
+    assert drawing.class_colors(2, made_up['palette']) == \
+        drawing.class_colors(2)
 
 
 def test_masks(draw):

@@ -141,6 +141,8 @@ def test_draws_a_picture(call, resumed, capsys):
     (['.'], 'no log of a training in'),
     (['resumed', '--keys', 'miou'],
      '--keys miou: no such value was logged. Did you mean mIoU?'),
+    (['resumed', '--keys', 'grad_norm'], 'Only trainings with '
+     'optim_wrapper.clip_grad log it'),
     (['resumed', '--keys', 'x'], 'Choose from lr, time, loss, mIoU.'),
     (['resumed', '--out', 'x.jpg'], '--out x.jpg has to end in .png'),
     (['resumed', '--out', 'mine.png'], 'mine.png exists already'),

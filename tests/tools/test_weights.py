@@ -109,12 +109,13 @@ class Runner:
     """A training that is about to start."""
 
     def __init__(self, model, dataset=None):
-        self.model = model
+        self.model, self.cfg = model, {}
         self.train_dataloader = type('Loader', (), dict(dataset=dataset))
 
 
 @pytest.mark.parametrize(('arch', 'advice'), [
-    ('b0', '--weights published starts from ImageNet'),
+    ('b0', 'Add --weights published to start from ImageNet weights, with a '
+     'lower learning rate.'),
     ('b2', 'No weights of b2 were published. Train them with '
      'lowformer_b2_in1k, then add --weights work_dirs/lowformer_b2_in1k/'
      'epoch_320.pth'),

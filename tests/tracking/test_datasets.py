@@ -369,6 +369,18 @@ def test_generated_video():
     assert frames[0].box != frames[-1].box
 
 
+def test_generated_test_videos_publish_the_first_box(tmp_path):
+    assert make_sot_videos(tmp_path / 'videos', train=1, val=1, test=2,
+                           frames=3, size=64)
+    root = tmp_path / 'videos/got10k'
+    dataset = build('GOT10k', data_root=str(root), split='test')
+    assert len(dataset) == 2
+    record = dataset.get_data_info(0)
+    assert record['name'] == 'GOT-10k_Test_000001'
+    assert np.isfinite(record['boxes']).all(1).tolist() == [True, False, False]
+    assert len(list((root / 'test' / record['name']).iterdir())) == 5
+
+
 def test_videos_are_written_once(tmp_path):
     arguments = dict(train=1, val=1, frames=2, size=64)
     assert make_sot_videos(tmp_path / 'videos', **arguments)

@@ -6,6 +6,8 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmlowformer.errors import UserError
+from mmlowformer.tracking.datasets.sot_datasets import GOT10k, TrackingNet
+from mmlowformer.tracking.evaluation import submission
 from mmlowformer.tracking.evaluation.submission import write_submission
 from mmlowformer.tracking.saved_tracks import KEYS, track_file
 
@@ -42,6 +44,19 @@ def test_trackingnet(dataset, tmp_path):
         lines = archive.read('xyz.txt').decode().splitlines()
     assert lines == [','.join([f'{1.5 + index:.3f}'] * 4)
                      for index in range(3)]
+
+
+@pytest.mark.parametrize(('kind', 'dataset', 'option'), [
+    (GOT10k, dict(split='test'), None), (GOT10k, dict(split='val'),
+                                         'split=test'),
+    (TrackingNet, dict(chunks=('TEST', )), None),
+    (TrackingNet, dict(chunks=('TRAIN_0', )), 'chunks=[TEST]')])
+def test_only_test_sets_are_submitted(kind, dataset, option, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(submission, 'warn', warnings.append)
+    submission.check_submission('a.zip', kind, dataset)
+    assert [text.rpartition('dataset.')[2] for text in warnings] == \
+        [option] * bool(option)
 
 
 @pytest.mark.parametrize(('broken', 'message'), [

@@ -37,7 +37,8 @@ def _check_class_folders(dataset: dict, folder: str, classes: tuple | None,
             (num_classes, "the head's num_classes of the config is")):
         if count and count != len(names):
             raise UserError(f'{where} has {len(names)} folders '
-                            f'({some_of(names, 5)}), but {what} {count}')
+                            f'({some_of(names, 5)}), but {what} {count}'
+                            + _missing_folders(names, classes, where))
     # MMPreTrain numbers the folders in alphabetical order.
     if classes and kind_of(dataset) == 'CustomDataset' \
             and names != list(classes):
@@ -46,6 +47,16 @@ def _check_class_folders(dataset: dict, folder: str, classes: tuple | None,
             f'not in this order (folders: {shown(", ".join(names), 800)}; '
             f'config: {shown(", ".join(classes), 800)}). Set '
             'metainfo=dict(classes=(...)) to the folders, sorted by name')
+
+
+def _missing_folders(names: Sequence[str], classes: Sequence[str] | None,
+                     where: str) -> str:
+    """The remedy for a part of the data that lacks some classes."""
+    missing = [name for name in classes or () if name not in names]
+    if not missing or not set(names) < set(classes or ()):
+        return ''
+    return (f'. For classes without images there ({some_of(missing)}), create '
+            f'empty folders in {where}')
 
 
 def class_folders(folder: str) -> list[str]:

@@ -23,6 +23,7 @@ MAX_SHAPES = 3
 RADIUS = (0.13, 0.26)
 RADIUS_OF_A_SINGLE_SHAPE = (0.3, 0.45)
 SPLITS = dict(train='training', val='validation')
+PARTS = (*SPLITS, 'test')
 
 
 def mix_colors(rng: np.random.Generator, colors: np.ndarray,
@@ -125,18 +126,19 @@ def _segmentation(shapes: list, size: int) -> np.ndarray:
 
 def generator_for(seed: int, split: str, *index: int) -> np.random.Generator:
     """A random generator that depends on seed, split and index only."""
-    return np.random.default_rng([seed, list(SPLITS).index(split), *index])
+    return np.random.default_rng([seed, PARTS.index(split), *index])
 
 
 def generate(out: str | Path, record: str, layouts: list[str], *,
              least: dict[str, int], arguments: dict[str, int],
              write: Callable[[Path, str, int], None]) -> bool:
-    """Write both splits, unless the same data set exists."""
+    """Write all splits, unless the same data set exists."""
     check_at_least(arguments, dict(train=1, val=1, seed=0, **least))
 
     def fill(root: Path) -> None:
-        for split in SPLITS:
-            write(root, split, arguments[split])
+        for split in PARTS:
+            if split in arguments:
+                write(root, split, arguments[split])
 
     return generate_if_missing(out, record, dict(arguments, layouts=layouts),
                                fill)

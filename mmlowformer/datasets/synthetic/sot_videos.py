@@ -9,7 +9,7 @@ from rich.progress import track
 
 from .shapes import CLASSES, generate, generator_for, mix_colors, outline
 
-SPLITS = dict(train='Train', val='Val')
+SPLITS = dict(train='Train', val='Val', test='Test')
 # Radius of a shape, relative to the height of the image.
 RADIUS = (0.09, 0.2)
 MAX_DISTRACTORS = 3
@@ -169,7 +169,7 @@ def visible_fraction(target: MovingShape, order: list[MovingShape],
 
 
 def _write_video(folder: Path, rng: np.random.Generator, frames: int,
-                 height: int, width: int) -> None:
+                 height: int, width: int, *, is_test: bool) -> None:
     folder.mkdir(parents=True)
     boxes, cover, cut = [], [], []
     video = draw_sot_video(rng, frames, height, width)
@@ -180,9 +180,11 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
         cover.append(int(np.ceil(frame.visible * EIGHTHS - 1e-6)))
         cut.append(int(frame.is_cut))
     absent = [int(value == 0) for value in cover]
-    columns: dict[str, list] = {
-        'groundtruth.txt': boxes, 'cover.label': cover,
-        'absence.label': absent, 'cut_by_image.label': cut}
+    # As of GOT-10k's test set, only the first box is published.
+    columns: dict[str, list] = (
+        {'groundtruth.txt': boxes[:1]} if is_test else
+        {'groundtruth.txt': boxes, 'cover.label': cover,
+         'absence.label': absent, 'cut_by_image.label': cut})
     for name, values in columns.items():
         (folder / name).write_text('\n'.join(map(str, values)) + '\n')
     (folder / 'meta_info.ini').write_text(
@@ -195,7 +197,8 @@ def _write_video(folder: Path, rng: np.random.Generator, frames: int,
 
 
 def make_sot_videos(out: str | Path, train: int = 240, val: int = 20,
-                    frames: int = 60, size: int = 240, seed: int = 0) -> bool:
+                    frames: int = 60, size: int = 240, seed: int = 0,
+                    test: int = 0) -> bool:
     """Write videos like GOT-10k into ``out/got10k``, reproducibly."""
     def write(root: Path, split: str, count: int) -> None:
         folder = root / 'got10k' / split
@@ -203,10 +206,12 @@ def make_sot_videos(out: str | Path, train: int = 240, val: int = 20,
                  for index in range(1, count + 1)]
         for index, name in enumerate(track(names, f'{split} videos')):
             _write_video(folder / name, generator_for(seed, split, index),
-                         frames, size, size * 4 // 3)
+                         frames, size, size * 4 // 3,
+                         is_test=split == 'test')
         (folder / 'list.txt').write_text('\n'.join(names) + '\n')
 
     return generate(
         out, 'videos.json', ['got10k'], least=dict(frames=2, size=64),
         write=write, arguments=dict(
-            train=train, val=val, frames=frames, size=size, seed=seed))
+            train=train, val=val, frames=frames, size=size, seed=seed,
+            **(dict(test=test) if test else {})))

@@ -1,14 +1,16 @@
 """Say what a run starts from, just before it does."""
 import math
 
+import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from ...config.loading import config_folder
 from ...errors import printable
-from ...models import find_lowformers, unwrap_model
+from ...models import LowFormer, find_lowformers, unwrap_model
 from ...models.exported_model import ExportedModel
 from ...registry import HOOKS
 from ...utils.checkpoint_schemes import TRAIN_THEM, published_weights
@@ -178,8 +180,25 @@ def describe_random_weights(runner: Runner) -> None:
         if on_imagenet or not arch:
             say(line('Weights', text))
         elif published_weights(arch):
-            say(line('Weights', f'{text} tools/train.py --weights published '
-                     'starts from ImageNet.'))
+            say(line('Weights', text + _advice(runner, backbone, arch)))
         else:
-            warn(f'{text} No weights of {arch} were published. '
-                 f'{TRAIN_THEM.format(arch)}.')
+            warn(f'{text} No weights of {arch} were published.'
+                 + _how_to_train(arch))
+
+
+def _advice(runner: Runner, backbone: LowFormer, arch: str) -> str:
+    """How to start from published weights, if these fit."""
+    with torch.device('meta'):
+        published = LowFormer(arch).state_dict()
+    try:
+        backbone.own_tensors(published)
+    except ValueError:
+        return ''
+    text = ' Add --weights published to start from ImageNet weights'
+    return text + ('.' if runner.cfg.get('lr_with_weights') else
+                   ', with a lower learning rate.')
+
+
+def _how_to_train(arch: str) -> str:
+    config = config_folder() / f'lowformer_{arch}_in1k.py'
+    return f' {TRAIN_THEM.format(arch)}.' if config.exists() else ''

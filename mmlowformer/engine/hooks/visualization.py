@@ -19,7 +19,6 @@ from ...utils.console import say
 from ...utils.text import counted
 from ...visualization.confusion_matrix import draw_accuracies, draw_confusion
 from ...visualization.drawing import (
-    RIGHT,
     WRONG,
     Boxes,
     captioned,
@@ -139,7 +138,7 @@ class VisualizationHook(Hook):
             panels.insert(0, ('truth', draw_mask(image, truth,
                                                  self._palette)))
             panels.append((f'right {share:.1%}, wrong in red', draw_mask(
-                image, np.where(labeled, wrong, 2), [RIGHT, WRONG])))
+                image, np.where(wrong, 0, 1), [WRONG])))
             there = np.union1d(there, np.unique(truth[labeled]))
         legend = [(self._classes[label], self._palette[label])
                   for label in there if label < len(self._classes)]

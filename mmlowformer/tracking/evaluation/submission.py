@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UserError
+from ...utils.console import warn
 from ...utils.files import atomic_write
 from ..datasets.sot_datasets import BaseSOTDataset, GOT10k, TrackingNet
 from ..saved_tracks import read_track
@@ -24,12 +25,17 @@ FORMATS: dict[type[BaseSOTDataset], Callable[[str, dict], Files]] = {
         (f'{name}.txt', _lines(track['pred_boxes'], '%.3f'))]}
 
 
+# The parts that the servers evaluate.
+TEST_PARTS: dict[type[BaseSOTDataset], tuple[str, str | list[str]]] = {
+    GOT10k: ('split', 'test'), TrackingNet: ('chunks', ['TEST'])}
+
+
 def _lines(values: np.ndarray, style: str) -> str:
     return ''.join(','.join(style % value for value in row) + '\n'
                    for row in values)
 
 
-def check_submission(file: str, kind: type) -> None:
+def check_submission(file: str, kind: type, dataset: dict) -> None:
     """Make sure that a server for the data set exists."""
     if not file.endswith('.zip'):
         raise UserError(f'--submission {file} has to end in .zip')
@@ -37,6 +43,13 @@ def check_submission(file: str, kind: type) -> None:
         raise UserError(
             f'--submission: no server for {kind.__name__} is known, only for '
             + ' and '.join(item.__name__ for item in FORMATS))
+    key, part = TEST_PARTS[kind]
+    value = dataset[key]
+    if (value if isinstance(value, str) else list(value)) != part:
+        option = part if isinstance(part, str) else f'[{part[0]}]'
+        warn(f'{file} will hold the tracks of {key}={value}, but the server '
+             'evaluates the test set: --cfg-options '
+             f'test_dataloader.dataset.{key}={option}')
 
 
 def write_submission(dataset: BaseSOTDataset, folder: str | Path,
