@@ -1,5 +1,6 @@
 import functools
 import gc
+import multiprocessing.util
 import os
 import shutil
 import signal
@@ -88,6 +89,8 @@ def _plain_configs():
 def temporary_folder(tmp_path_factory):
     """Nothing that a test or its processes forget outlives the session."""
     tmp_path_factory.getbasetemp()  # Those of failed tests do.
+    # Python keeps the sockets of its processes in this one until its end.
+    multiprocessing.util.get_temp_dir()
     # Short, as the names of sockets below it are limited.
     folder = tempfile.mkdtemp(prefix='lowformer-')
     with pytest.MonkeyPatch.context() as patch:
@@ -103,13 +106,6 @@ def temporary_folder(tmp_path_factory):
                       f'{folder}/hub/hub')
         yield Path(folder)
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def fork_server(monkeypatch):
-    """The server that forks workers removes its folder after the session."""
-    monkeypatch.delenv('TMPDIR')
-    monkeypatch.setattr(tempfile, 'tempdir', None)
 
 
 @pytest.fixture(autouse=True)
