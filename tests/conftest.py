@@ -6,12 +6,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 
 from mmlowformer import engine
@@ -112,6 +114,12 @@ def temporary_folder(tmp_path_factory):
 def _signals():
     with restored_signals():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _default_scope(monkeypatch):
+    """A test has no scope but what it sets; others build what they name."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(autouse=True)
