@@ -1,16 +1,19 @@
 import functools
 import gc
+import multiprocessing.util
 import os
 import shutil
 import signal
 import sys
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
 
 from mmlowformer import engine
@@ -88,6 +91,8 @@ def _plain_configs():
 def temporary_folder(tmp_path_factory):
     """Nothing that a test or its processes forget outlives the session."""
     tmp_path_factory.getbasetemp()  # Those of failed tests do.
+    # Python keeps the sockets of its processes in this one until its end.
+    multiprocessing.util.get_temp_dir()
     # Short, as the names of sockets below it are limited.
     folder = tempfile.mkdtemp(prefix='lowformer-')
     with pytest.MonkeyPatch.context() as patch:
@@ -105,17 +110,16 @@ def temporary_folder(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def fork_server(monkeypatch):
-    """The server that forks workers removes its folder after the session."""
-    monkeypatch.delenv('TMPDIR')
-    monkeypatch.setattr(tempfile, 'tempdir', None)
-
-
 @pytest.fixture(autouse=True)
 def _signals():
     with restored_signals():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _default_scope(monkeypatch):
+    """A test has no scope but what it sets; others build what they name."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(autouse=True)

@@ -54,9 +54,6 @@ exits = lambda: Net(lambda: os._exit(3), 4)
 '''
 
 
-pytestmark = pytest.mark.usefixtures('fork_server')
-
-
 @pytest.fixture
 def isolated(tmp_path, monkeypatch):
     """Measure models of a module in the current folder."""

@@ -5,7 +5,6 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from torch import multiprocessing as torch_multiprocessing
 from torch.utils.data import DataLoader
 
 from mmlowformer import Predictor
@@ -31,19 +30,10 @@ def records(results):
     return [result.json() for result in results]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def _shared_weights():
-    """The other way needs a socket, in a folder that goes before Python."""
-    before = torch_multiprocessing.get_sharing_strategy()
-    torch_multiprocessing.set_sharing_strategy('file_system')
-    yield
-    torch_multiprocessing.set_sharing_strategy(before)
-
-
 @pytest.fixture(scope='module')
-def spawned():
+def process():
     """A process that has nothing of this one's."""
-    context = multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         yield pool
 
@@ -52,27 +42,27 @@ def spawned():
     ('detection', dict(score_thr=0.2, tile=40, batch_size=2)),
     ('segmentation', dict(deploy=True)),
     ('classification', dict(deploy=dict(dtype='bf16')))])
-def test_a_pool_of_processes(spawned, tiny, photos, task, options):
+def test_a_pool_of_processes(process, tiny, photos, task, options):
     predictor = Predictor(tiny(task), device='cpu', **options)
     expected = records(predictor(photos))
     assert any(record.get('predictions', record)
                for found in expected for record in found)
     # It has computed before, and has its settings.
-    assert records(spawned.submit(predictor, photos).result()) == expected
+    assert records(process.submit(predictor, photos).result()) == expected
 
 
 @pytest.mark.slow
-def test_exported_models_are_opened_again(spawned, exported, photos):
+def test_exported_models_are_opened_again(process, exported, photos):
     predictor = Predictor(exported('detection'), score_thr=0.)
     expected = records(predictor(photos))
     assert expected[0]
-    assert records(spawned.submit(predictor, photos).result()) == expected
+    assert records(process.submit(predictor, photos).result()) == expected
 
 
-def test_errors_of_another_process_name_the_image(spawned, tiny, tmp_path):
+def test_errors_of_another_process_name_the_image(process, tiny, tmp_path):
     predictor = Predictor(tiny('classification'), device='cpu')
     with pytest.raises(UserError, match='gone.png'):
-        spawned.submit(predictor, tmp_path / 'gone.png').result()
+        process.submit(predictor, tmp_path / 'gone.png').result()
 
 
 def test_a_retriever_keeps_its_gallery(retriever, shapes, photos):
@@ -82,7 +72,7 @@ def test_a_retriever_keeps_its_gallery(retriever, shapes, photos):
     assert copy(photos[0]).top == predictor(photos[0]).top
 
 
-@pytest.mark.parametrize('start', ['fork', 'spawn'])
+@pytest.mark.parametrize('start', ['fork', 'forkserver'])
 def test_workers_of_a_data_loader(tiny, photos, start):
     predictor = Predictor(tiny('detection'), device='cpu', score_thr=0.)
     expected = records(predictor(photos))

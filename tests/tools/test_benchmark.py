@@ -224,7 +224,6 @@ def build():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('fork_server')
 @pytest.mark.parametrize(('number', 'options'), [
     (signal.SIGKILL, ()), (signal.SIGTERM, ('--isolate', ))])
 def test_killed_and_resumed(tool, tmp_path, number, options):

@@ -9,7 +9,8 @@ from mmlowformer import Predictor
 
 from ..helpers import TINY_DETECTOR, TRAIN, run_program, run_python
 
-SMALL = ('train_dataloader.num_workers=1', 'val_dataloader.num_workers=1',
+SMALL = ('train_dataloader.num_workers=1', 'val_dataloader.num_workers=0',
+         'val_dataloader.persistent_workers=False',
          'train_dataloader.persistent_workers=True', 'train_cfg.max_epochs=1',
          'model.test_cfg.score_thr=0.0', 'val_dataloader.batch_size=2')
 PREDICT = """
@@ -31,7 +32,6 @@ if __name__ == '__main__':
 """
 
 
-@pytest.mark.slow
 def test_training_with_workers(shapes, tmp_path):
     config = tmp_path / 'tiny.py'
     config.write_text(TINY_DETECTOR)

@@ -1,5 +1,7 @@
 """What a person reads of train.py and test.py, at 80 columns."""
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -101,6 +103,12 @@ def test_progress_in_lines(trained):
     assert re.fullmatch(r'loss \d+\.\d{4}  0:00:\d\d left', lines[2][2])
 
 
+def command(shown, title):
+    """The words below a title, as a shell takes them."""
+    text = shown.replace('\\\n', '')
+    return shlex.split(re.search(f'(?m)^{title}.*:\n(.*)', text)[1])
+
+
 def test_concludes(folder, trained):
     end = trained[1][trained[1].index('Finished after 0:00:'):]
     assert re.search(r'^Last +run/epoch_2\.pth$', end, re.MULTILINE)
@@ -109,15 +117,13 @@ def test_concludes(folder, trained):
         re.MULTILINE).groups()
     assert file.endswith(f'epoch_{best}.pth')
     assert (folder / file).is_file()
-    # Commands go on in the next line where they are long.
-    commands = ' '.join(end.replace('\\\n', ' ').split())
-    assert 'analyze_log.py run' in commands
-    assert 'test.py run/detector.py' in commands
+    assert Path(command(end, 'Curves')[1]).name == 'analyze_log.py'
+    assert command(end, 'Curves')[2:] == ['run']
+    assert command(end, 'Test')[2] == 'run/detector.py'
 
 
 def test_its_command_predicts(folder, trained, photos):
-    end = trained[1][trained[1].index('Predict, on'):]
-    _, *words, last = end.replace('\\\n', ' ').split('\n')[1].split()
+    _, *words, last = command(trained[1], 'Predict')
     assert last == 'IMAGE'
     result = run_tool(*words, photos[0], cwd=folder)
     assert result.returncode == 0, result.stdout
@@ -125,9 +131,7 @@ def test_its_command_predicts(folder, trained, photos):
 
 
 def test_its_command_tests(folder, trained):
-    end = trained[1][trained[1].index('Test, with pictures'):]
-    words = end.replace('\\\n', ' ').split('\n')[1].split()
-    result = run_tool(*words[1:], cwd=folder)
+    result = run_tool(*command(trained[1], 'Test')[1:], cwd=folder)
     assert result.returncode == 0, result.stdout
     assert len(before(result.stdout, 'Testing  1/2')) <= BEFORE_WORK
     assert re.search(r'^Weights +\d+/\d+ tensors of the model from run/best',
