@@ -28,6 +28,8 @@ LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
 # Sent by schedulers, and by closed terminals. Windows has no SIGHUP.
 ENDINGS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGHUP')
                 if hasattr(signal, name))
+# Those, and Ctrl-C.
+SIGNALS = (signal.SIGINT, *ENDINGS)
 # The signal that a KeyboardInterrupt stands for.
 _received: list[int] = [signal.SIGINT]
 
@@ -270,7 +272,28 @@ def _signals_interrupt() -> Iterator[None]:
 
 def _endings() -> tuple[int, ...]:
     alone = os.environ.get('WORLD_SIZE', '1') == '1'
-    return (signal.SIGINT, *(ENDINGS if alone else ()))
+    return SIGNALS if alone else (signal.SIGINT, )
+
+
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Processes that start inside get none of the signals.
+
+    They have to end with the first process, which handles them.
+    """
+    # Windows has no signal masks.
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # It unblocks signals when it starts.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_interrupt(error: BaseException | None) -> bool:
@@ -283,7 +306,7 @@ def is_interrupt(error: BaseException | None) -> bool:
 def exit_interrupted(words: str) -> NoReturn:
     """Exit with the status of a program that a signal ended."""
     # A second signal would cut the message short.
-    for number in (signal.SIGINT, *ENDINGS):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # The terminal may be closed.
     with suppress(OSError):

@@ -2,13 +2,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from itertools import count
 from pathlib import Path
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, shown
 
 
 def check_new(*paths: str | Path) -> None:
@@ -153,6 +153,22 @@ def _fits_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_same_settings(made: str, known: dict, fresh: dict, remedy: str,
+                        hidden: Collection[str] = ()) -> None:
+    """Refuse to continue what was made with other settings.
+
+    Values of ``hidden`` ones are not shown.
+    """
+    fresh = json.loads(json.dumps(fresh))  # Tuples become lists.
+    for key in dict.fromkeys([*fresh, *known]):
+        if known.get(key) != fresh.get(key):
+            values = '' if key in hidden else (
+                f': {shown(known.get(key))} instead of '
+                f'{shown(fresh.get(key))}')
+            raise UserError(f'{made} with other settings ({key}{values}): '
+                            f'{remedy}')
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
