@@ -92,7 +92,8 @@ def fix_import(env: Environment, module: str) -> str:
     return reinstall(env, module.partition('.')[0])
 
 
-def build_mmcv(env: Environment, settings: str = '') -> str:
+def build_mmcv(env: Environment, settings: str = '',
+               standard: str = '') -> str:
     """Compile mmcv with its ops for the torch that is installed."""
     forks = env.forks and 'mmcv' not in env.versions
     if venv := checkout_venv():
@@ -102,10 +103,17 @@ def build_mmcv(env: Environment, settings: str = '') -> str:
     if {'mmcv', 'onedl-mmcv'} & set(env.versions):
         options += f' {NO_DEPENDENCIES}'
     lite = 'mmcv-lite' in env.versions
+    source, unpack = pinned(DISTRIBUTIONS['mmcv'][forks]), ''
+    if standard:
+        # The C++ standard in mmcv's setup.py overrides that of torch.
+        folder = source.replace('==', '-')
+        unpack = ('pip download --no-deps --no-build-isolation --no-binary '
+                  f'mmcv {source} && tar xf {folder}.tar.gz && sed -i.bak '
+                  f's/c++17/{standard}/ {folder}/setup.py && ')
+        source = f'./{folder}'
     return (f'{"pip uninstall -y mmcv-lite && " if lite else ""}'
-            f'pip install {pinned("setuptools")} wheel ninja && '
-            f'MMCV_WITH_OPS=1 {settings}pip install {options} '
-            f'{pinned(DISTRIBUTIONS["mmcv"][forks])}')
+            f'pip install {pinned("setuptools")} wheel ninja && {unpack}'
+            f'MMCV_WITH_OPS=1 {settings}pip install {options} {source}')
 
 
 def older_python() -> str:

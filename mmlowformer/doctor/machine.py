@@ -106,7 +106,7 @@ def compiler(env: Environment) -> CheckResult | None:
                           f'python{sysconfig.get_python_version()}-dev')
         if 'C++20' in error:
             return broken('mmcv passes -std=c++17, too little for this torch',
-                          error, fixes.TORCH)
+                          error, fixes.build_mmcv(env, standard='c++20'))
         return broken('none that compiles C++, and mmcv has to be compiled',
                       error, 'sudo apt-get install g++')
     home = (os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
