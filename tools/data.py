@@ -95,6 +95,16 @@ def inspect(args: argparse.Namespace) -> None:
     if refused:
         sys.exit(1)
     if inspected.panels and args.source.endswith('.json'):
+        suggest_next(args)
+
+
+def suggest_next(args: argparse.Namespace) -> None:
+    folder = Path(args.source).parent
+    if args.source.endswith('train.json') and (folder / 'val.json').exists():
+        # A folder that its exporter has split.
+        suggest('It is split: write a config', 'config', 'boxes', str(folder),
+                *(('--images', args.images) if args.images else ()))
+    else:
         suggest('Split it', 'split', args.source)
 
 

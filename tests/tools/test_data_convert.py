@@ -45,10 +45,28 @@ def test_exported_folder(layout, folder, run_here, shapes, tmp_path):
     assert f'inspect {export.name}/train.json{option}' in said.replace(
         '\\ ', '')
     assert f'config boxes {export.name}{option}' in said.replace('\\ ', '')
+    assert f'config boxes {export.name}{option}' in ran(run_here(
+        DATA, 'inspect', f'{export.name}/train.json', *option.split(),
+        cwd=tmp_path)).replace('\\ ', '')
     # The command that was printed.
     ran(run_here(DATA, 'config', 'boxes', export.name, '--arch', 'b0',
                  *option.split(), cwd=tmp_path))
     assert (export / 'retinanet_lowformer_b0_custom.py').exists()
+
+
+def test_byte_order_mark(run_here, error_here, two):
+    """MMDetection's metric reads the file by itself."""
+    ran(convert(run_here, two, 'may'))
+    file = two / 'may/all.json'
+    file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    result = run_here(DATA, 'inspect', 'may/all.json', cwd=two)
+    assert result.returncode == 1
+    said = ' '.join(result.stdout.replace('\\\n', ' ').split())
+    assert '1 x byte order mark' in said
+    assert 'data.py fix may/all.json may/all-fixed.json' in said
+    ran(run_here(DATA, 'fix', 'may/all.json', 'may/fixed.json', cwd=two))
+    assert 'No errors' in ran(run_here(DATA, 'inspect', 'may/fixed.json',
+                                       cwd=two))
 
 
 def test_parts_in_one_file(run_here, shapes, tmp_path):

@@ -21,6 +21,7 @@ from ..paths import paths_of
 from .check_datasets import Result, check_categories
 from .coco_annotations import (
     BEYOND,
+    BOM,
     DUPLICATE_ID,
     NO_EXTENT,
     NO_SIZE,
@@ -29,6 +30,7 @@ from .coco_annotations import (
     READABLE,
     ROUNDING,
     box_of,
+    encoding_errors,
     find_errors,
     is_number,
     read_coco,
@@ -54,7 +56,7 @@ WARNINGS = (ZERO_ID, OVERSHOOT, BEYOND, NO_EXTENT, DUPLICATE)
 # The option of ``tools/data.py fix`` that fixes a kind, if it needs one.
 FIXES = dict.fromkeys((
     DUPLICATE_ID, ODD_ID, ODD_CROWD, NO_SIZE, NO_ID, NO_AREA, NO_CROWD,
-    ZERO_ID, SIZE, PATH, OVERSHOOT), '') | {
+    ZERO_ID, SIZE, PATH, OVERSHOOT, BOM), '') | {
         BEYOND: '--clip', NO_EXTENT: '--clip', DUPLICATE: '--drop-duplicates'}
 
 
@@ -178,17 +180,11 @@ def reads_masks(dataset: dict) -> bool:
 @without_garbage_collection()
 def find_in_coco(content: dict, path: str, folder: str | None = None,
                  use: Use = UNKNOWN_USE) -> CocoFindings:
-    """Find all that is wrong in the parts of an annotation file.
-
-    Args:
-        content (dict): What ``parts_of`` returns.
-        path (str): The file, for messages.
-        folder (str | None): Folder of the images, if they are checked.
-        use (Use): What it is used for.
-    """
+    """Find all that is wrong in what ``parts_of`` returns."""
     found = CocoFindings(path, folder, in_place=use.in_place)
+    found.extend(encoding_errors(path))
     found.extend(find_errors(content, masks=False))
-    readable = found.counts.keys() <= READABLE
+    readable = found.counts.keys() <= {*READABLE, BOM}
     for kind, example in segmentation_errors(content):
         found.add(kind, example)
         if not use.masks:

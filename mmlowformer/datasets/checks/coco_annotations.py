@@ -1,4 +1,5 @@
 """Read COCO's annotation files, and find errors in them."""
+import codecs
 import gc
 import json
 import os
@@ -27,6 +28,7 @@ ODD_ID = 'annotation whose id is not an integer'
 READABLE = {DUPLICATE_ID, ODD_ID}
 ODD_CROWD = 'iscrowd that is neither 0 nor 1'
 NO_SIZE = 'image without width and height'
+BOM = 'byte order mark, which MMDetection cannot read'
 # Contents that MMDetection is going to load.
 _PARSED: ContextVar[dict[tuple, object] | None] = ContextVar(
     'parsed', default=None)
@@ -171,6 +173,14 @@ def _values(records: list[dict], where: str, key: str) -> list:
             raise ValueError(f'{key} of {where} is {shown(json.dumps(value))}'
                              f', it must be {wanted}')
     return [record[key] for record in records]
+
+
+def encoding_errors(path: str) -> Iterator[tuple[str, str]]:
+    """Find what only MMDetection and its metric cannot read."""
+    if os.path.isfile(path):
+        with open(path, 'rb') as file:
+            if file.read(3) == codecs.BOM_UTF8:
+                yield BOM, path
 
 
 def find_errors(content: dict, *, masks: bool = True) -> Iterator[
