@@ -162,8 +162,8 @@ def compile_wheel(python, source, out, log_path, on_compiling):
             log.write(line)
             if "building 'mmcv._ext'" in line:
                 on_compiling()
-            if step := re.match(r'\[\d+/\d+\]', line.strip()):
-                print(f'   mmcv: {step[0]} compiled, '
+            if step := re.match(r'\s*\[(\d+/\d+)\]', line):
+                print(f'   mmcv: {step[1]} files compiled, '
                       f'{time.monotonic() - start:.0f} s', flush=True)
     if process.returncode:
         return False
