@@ -138,7 +138,7 @@ def optimized(file: str) -> bool:
 
 def ops() -> bool:
     nms('mmcv.ops')
-    return optimized(load('mmcv._ext').__file__)
+    return optimized(str(load('mmcv._ext').__file__))
 
 
 # Without a function, what has the name is imported.
