@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
@@ -27,6 +28,8 @@ LONGEST_NAME, LONGEST_MESSAGE = 200, 4000
 # Sent by schedulers, and by closed terminals. Windows has no SIGHUP.
 ENDINGS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGHUP')
                 if hasattr(signal, name))
+# Those, and Ctrl-C.
+SIGNALS = (signal.SIGINT, *ENDINGS)
 # The signal that a KeyboardInterrupt stands for.
 _received: list[int] = [signal.SIGINT]
 
@@ -108,17 +111,50 @@ def similar(name: str, names: Iterable[str]) -> str:
     return f'. Did you mean {close[0]}?' if close else ''
 
 
-class AnnotationErrors:
-    """Errors in annotations, counted by kind, with an example of each."""
+@dataclass(frozen=True)
+class Finding:
+    """A kind of findings of a check.
 
-    def __init__(self, found: Iterable[tuple[str, str]] = ()) -> None:
+    Attributes:
+        severity (str): ``'error'`` if a training refuses it, ``'warning'`` if
+            it is trained but worth a look.
+        kind (str): What is wrong.
+        count (int): How often.
+        example (str): The first one.
+        fix (str): A command that fixes it, empty if none does.
+    """
+
+    severity: str
+    kind: str
+    count: int
+    example: str
+    fix: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.count} x {self.kind}, first: {self.example}'
+
+
+class AnnotationErrors:
+    """Findings in annotations, counted by kind, with an example of each.
+
+    Attributes:
+        warnings (set[str]): Kinds that are no errors.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, str]] = (),
+                 warnings: Iterable[str] = ()) -> None:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
+        self.warnings = {*warnings}
+        self.extend(found)
+
+    def extend(self, found: Iterable[tuple[str, str]]) -> None:
+        """Count kinds and examples."""
         for kind, example in found:
             self.add(kind, example)
 
     def add(self, kind: str, example: str) -> None:
-        """Count an error."""
+        """Count a finding."""
         self.counts[kind] += 1
         self.examples.setdefault(kind, shown(example))
 
@@ -132,15 +168,27 @@ class AnnotationErrors:
         except kinds as error:
             self.add(kind, f'{where}, {first_line(error)}')
 
-    def lines(self) -> list[str]:
+    def findings(self, *severities: str) -> list[Finding]:
+        """The findings, or those of some severities; errors come first."""
+        found = [Finding('warning' if kind in self.warnings else 'error',
+                         kind, count, self.examples[kind], self.fix(kind))
+                 for kind, count in self.counts.items()]
+        return sorted((item for item in found
+                       if not severities or item.severity in severities),
+                      key=lambda item: item.severity)
+
+    def fix(self, *kinds: str) -> str:
+        """A command that fixes these kinds, empty if none does."""
+        return ''
+
+    def lines(self, *severities: str) -> list[str]:
         """Describe each kind in a line."""
-        return [f'{count} x {kind}, first: {self.examples[kind]}'
-                for kind, count in self.counts.items()]
+        return list(map(str, self.findings(*severities)))
 
     def check(self, source: str, remedy: str = 'Fix the file') -> None:
         """Raise a UserError if there are errors."""
-        if self.counts:
-            raise UserError(f'{source}: {"; ".join(self.lines())}. {remedy}')
+        if lines := self.lines('error'):
+            raise UserError(f'{source}: {"; ".join(lines)}. {remedy}')
 
 
 @contextmanager
@@ -224,7 +272,28 @@ def _signals_interrupt() -> Iterator[None]:
 
 def _endings() -> tuple[int, ...]:
     alone = os.environ.get('WORLD_SIZE', '1') == '1'
-    return (signal.SIGINT, *(ENDINGS if alone else ()))
+    return SIGNALS if alone else (signal.SIGINT, )
+
+
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Processes that start inside get none of the signals.
+
+    They have to end with the first process, which handles them.
+    """
+    # Windows has no signal masks.
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # It unblocks signals when it starts.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_interrupt(error: BaseException | None) -> bool:
@@ -237,7 +306,7 @@ def is_interrupt(error: BaseException | None) -> bool:
 def exit_interrupted(words: str) -> NoReturn:
     """Exit with the status of a program that a signal ended."""
     # A second signal would cut the message short.
-    for number in (signal.SIGINT, *ENDINGS):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # The terminal may be closed.
     with suppress(OSError):

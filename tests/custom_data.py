@@ -38,6 +38,34 @@ def voc(filename, size, objects):
             f'</size>{"".join(objects)}</annotation>')
 
 
+def write_export(shapes, folder, layout='{part}/{kind}'):
+    """YOLO files in train, valid and test; the first class has no object."""
+    content, by_image, names = read(shapes)
+    for index, image in enumerate(content['images']):
+        part = ('valid', 'test', 'train')[min(index, 2)]
+        images, labels = (folder / layout.format(part=part, kind=kind)
+                          for kind in ('images', 'labels'))
+        for path in images, labels:
+            path.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shapes / 'coco/train2017' / image['file_name'], images)
+        stem = image['file_name'].split('.')[0]
+        (labels / f'{stem}.txt').write_text('\n'.join(
+            f'{record["category_id"]} {center(record, image)}'
+            for record in by_image[image['id']]))
+    (folder / 'README.roboflow.txt').write_text('shapes - v1\n')
+    (folder / 'data.yaml').write_text(yaml.safe_dump(dict(
+        train='../train/images', val='../valid/images', nc=len(names) + 1,
+        names=['shapes', *names.values()])))
+
+
+def center(record, image):
+    """Center and size of a box, relative to the image's."""
+    x, y, width, height = record['bbox']
+    sizes = (image['width'], image['height']) * 2
+    return ' '.join(f'{value / size:.9f}' for value, size in zip(
+        (x + width / 2, y + height / 2, width, height), sizes))
+
+
 def write_custom_data(shapes, folder):
     """Images, and what is in them as VOC, YOLO, CSV and LabelMe."""
     content, by_image, names = read(shapes)
@@ -58,11 +86,8 @@ def write_custom_data(shapes, folder):
                 box = corners_of(record)
                 objects.append(voc_object(
                     label, (box[0] + 1, box[1] + 1, *box[2:])))
-                x, y, width, height = record['bbox']
                 lines.append(f'{record["category_id"] - 1} '
-                             f'{(x + width / 2) / size[0]:.9f} '
-                             f'{(y + height / 2) / size[1]:.9f} '
-                             f'{width / size[0]:.9f} {height / size[1]:.9f}')
+                             + center(record, image))
                 marked.append(dict(
                     label=label, shape_type='rectangle', group_id=None,
                     points=[box[2:], box[:2]]))

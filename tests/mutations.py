@@ -32,6 +32,8 @@ def mutated(chance, content):
     if isinstance(content, str) and content[0] == '{' and chance.random() < .7:
         tree = json.loads(content)
         for _ in range(chance.choice((1, 1, 2))):
+            if not tree:
+                break
             container, key = chance.choice(list(_places(tree)))
             if chance.random() < .2:
                 del container[key]

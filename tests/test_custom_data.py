@@ -13,7 +13,7 @@ from mmlowformer import engine
 from mmlowformer.datasets.config_writer import Settings, write_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
 
-from .custom_data import write_custom_data
+from .custom_data import write_custom_data, write_export
 from .helpers import ROOT
 from .hub import fill_cache
 
@@ -65,6 +65,16 @@ def test_boxes(eight_shapes, run_here, here):
     assert 'Anchors' in printed['tools/data.py inspect data/mine/voc.json']
     assert (here / 'preview.png').exists()
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
+
+
+@pytest.mark.slow
+def test_exported_folders(eight_shapes, run_here, here):
+    write_export(eight_shapes, here / 'data/export')
+    printed = follow('Exported folders', run_here, here)
+    assert 'valid' not in printed['tools/data.py inspect data/export/'
+                                  'train.json']
+    assert (here / 'work_dirs/retinanet_lowformer_b0_custom/epoch_1.pth'
+            ).exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Inspect, convert, tile and split custom data, and write a config for it."""
+"""Inspect, fix, convert, tile and split custom data; write a config for it."""
 import argparse
 import os
 import shutil
@@ -24,93 +24,44 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def default_images(source: str) -> str | None:
+    """Where the images usually are, None if they are not there."""
+    folder = datasets.find_image_folder(source)
+    return folder and engine.short(folder)
+
+
+def known_images(args: argparse.Namespace) -> datasets.ImageFolder | None:
+    """The folder of the images, None if it is neither named nor there."""
+    folder = args.images or default_images(args.source)
+    return datasets.ImageFolder(folder) if folder else None
+
+
 def images_of(args: argparse.Namespace) -> datasets.ImageFolder:
-    """The folder of --images, or images/ beside the source."""
-    folder = args.images or engine.short(os.path.join(
-        os.path.dirname(os.path.abspath(args.source)), 'images'))
-    if not args.images and not os.path.isdir(folder):
+    """The folder of --images, or where the images usually are."""
+    images = known_images(args)
+    if images is None:
+        folder = engine.short(os.path.join(
+            os.path.dirname(os.path.abspath(args.source)), 'images'))
         raise UserError(f'no folder {folder}: name the folder of the images '
                         'with --images')
-    return datasets.ImageFolder(folder)
+    return images
 
 
 def convert(args: argparse.Namespace) -> None:
-    check_convert_outputs(args)
-    images, errors = images_of(args), engine.AnnotationErrors()
-    annotated, known = datasets.read_annotations(
-        args.format, args.source, images, errors,
-        classes_file=args.classes_file, labeled_only=args.labeled_only,
-        zero_based=args.zero_based, polygons=args.polygons)
-    classes = args.classes or known
-    annotated, dropped = datasets.check_annotations(
-        annotated, classes, errors, clip=args.clip)
-    errors.check(args.source, REMEDY + (
-        '' if datasets.BEYOND not in errors.counts else
-        ', or clip boxes to their images with --clip'))
-    if classes is None:
-        classes = sorted({item.label for image in annotated
-                          for item in image.annotations})
-    datasets.check_distinct(classes, args.source)
-    if not classes:
-        raise UserError(f'{args.source} holds no annotations')
-    content = datasets.as_coco(annotated, classes)
-    refusal = training_error(datasets.parts_of(content, args.source),
-                             args.source)
-    if args.masks:
-        with engine.counting_bar('Masks', len(annotated)) as step:
-            names = datasets.write_masks(annotated, classes, args.masks,
-                                         args.background, step)
-    describe(content, dropped, datasets.hidden_note(images))
-    if args.masks:
-        show_line('Masks', f'{len(annotated)} in {args.masks}, values 0 to '
-                  f'{len(names) - 1} are {some_of(names)}')
-    if args.out:
-        engine.write_json(args.out, content)
-        show_line('Written', args.out)
-        if refusal:
-            engine.warn(f'a training would refuse it: {refusal}')
-    suggest('Inspect it', 'inspect', args.masks or args.out, '--images',
-            images.folder)
+    for what, *words in datasets.convert(args, images_of(args)):
+        suggest(what, *words)
 
 
-def check_convert_outputs(args: argparse.Namespace) -> None:
-    if not args.out and not args.masks:
-        raise UserError('nothing to write: name a file with --out, or a '
-                        'folder with --masks')
-    if args.out:
-        if not args.out.endswith('.json'):
-            raise UserError(f'--out {args.out} must end in .json')
-        engine.check_new(args.out)
-    if args.masks:
-        engine.check_new_folder(args.masks)
+def merge(args: argparse.Namespace) -> None:
+    for what, *words in datasets.merge(args):
+        suggest(what, *words)
 
 
-def training_error(parts: dict, source: str, *options) -> str | None:
-    """The error that a training would raise for annotations."""
-    try:
-        datasets.check_trainable(parts, source, *options)
-    except UserError as error:
-        return engine.shown(error, 1000)
-    return None
-
-
-def require_trainable(parts: dict, source: str, *options, remedy: str = ''
-                      ) -> None:
-    """Write nothing that a training would refuse."""
-    refusal = training_error(parts, source, *options)
-    if refusal:
-        raise UserError(refusal + remedy)
-
-
-def describe(content: dict, dropped: int, note: str = '') -> None:
-    images, annotations = content['images'], content['annotations']
-    empty = len(images) - len({item['image_id'] for item in annotations})
-    ignored = sum(item['iscrowd'] for item in annotations)
-    names = [category['name'] for category in content['categories']]
-    show_line('Images', f'{len(images)}, {empty} without annotations{note}')
-    show_line('Objects', f'{len(annotations)}, {ignored} of them ignored; '
-              f'{dropped} without an area left out')
-    show_line('Classes', f'{len(names)}: {some_of(names)}')
+def checked(found: datasets.CocoFindings) -> None:
+    """Warn of what a training accepts, and refuse the rest."""
+    if warning := found.warning():
+        engine.warn(warning)
+    found.check()
 
 
 def suggest(what: str, *words: str, tool: str = 'data.py') -> None:
@@ -119,55 +70,66 @@ def suggest(what: str, *words: str, tool: str = 'data.py') -> None:
 
 
 def inspect(args: argparse.Namespace) -> None:
-    if args.preview:
-        engine.check_new(args.preview)
+    engine.check_new(*filter(None, (args.preview, args.json)))
     preview = args.preview or str(engine.unused(datasets.PREVIEW))
-    findings, refusal = find(args)
-    for label, text in findings.lines:
+    inspected = look_at(args)
+    for label, text in inspected.lines:
         show_line(label, text)
     engine.show('Classes')
-    for text in datasets.class_lines(findings.counts):
+    for text in datasets.class_lines(inspected.counts):
         engine.show(f'  {text}')
-    if findings.panels:
-        datasets.write_preview(findings.panels, preview)
-        images = engine.counted(len(findings.panels), 'image')
+    if inspected.panels:
+        datasets.write_preview(inspected.panels, preview)
+        images = engine.counted(len(inspected.panels), 'image')
         show_line('Preview', f'{images} in {preview}')
-    # Errors that only a training refuses.
-    lines = findings.errors.lines() or [refusal] * bool(refusal)
-    engine.show('Errors' if lines else 'No errors')
-    for text in lines:
-        engine.show(engine.wrapped(f'  {text}', '    '), 'red')
-    if lines:
+    found = inspected.errors
+    if args.json:
+        engine.write_json(args.json, dict(
+            source=args.source, statistics=dict(inspected.lines),
+            classes=inspected.counts,
+            findings=[vars(item) for item in found.findings()]))
+    refused = bool(found.findings('error'))
+    if not refused:
+        engine.show('No errors')
+    datasets.show_findings(found)
+    if refused:
         sys.exit(1)
-    if findings.panels and args.source.endswith('.json'):
+    if inspected.panels and args.source.endswith('.json'):
         suggest('Split it', 'split', args.source)
 
 
-def find(args: argparse.Namespace) -> tuple[datasets.Findings, str | None]:
+def look_at(args: argparse.Namespace) -> datasets.Inspection:
     if os.path.isfile(args.source):
-        return find_in_boxes(args)
+        return look_at_boxes(args)
     if not os.path.isdir(args.source):
         raise UserError(f'{args.source} does not exist')
     with engine.counting_bar('Images', None) as step:
         if os.path.exists(os.path.join(args.source, datasets.CLASSES_FILE)):
-            return datasets.inspect_masks(args.source, images_of(args),
-                                          step), None
-        return datasets.inspect_folders(args.source, step), None
+            return datasets.inspect_masks(args.source, images_of(args), step)
+        return datasets.inspect_folders(args.source, step)
 
 
-def find_in_boxes(args: argparse.Namespace
-                  ) -> tuple[datasets.Findings, str | None]:
+def look_at_boxes(args: argparse.Namespace) -> datasets.Inspection:
     images = images_of(args)
     content = datasets.read_coco(args.source)
-    loader = config_of(args).get('train_dataloader') if args.config else None
-    dataset = next(datasets.datasets_in(loader)) if loader else {}
-    refusal = training_error(content, args.source, images.folder,
-                             dataset.get('filter_cfg'))
-    errors, annotated = check_source(args, images, content)
+    found = datasets.find_in_coco(content, args.source, images.folder,
+                                  use_in(args.config))
+    annotated = annotated_in(content, args.source, images)
     with engine.counting_bar('Preview', None) as step:
         return datasets.inspect_boxes(
-            annotated, content['categories'], images, errors,
-            config_of(args), step), refusal
+            annotated, content['categories'], images, found, config_of(args),
+            step)
+
+
+def use_in(config: str | None) -> datasets.Use:
+    """What a config would use annotations for."""
+    loader = config and engine.read_config(engine.find_config(config)).get(
+        'train_dataloader')
+    if not loader:
+        return datasets.Use()
+    dataset = next(datasets.datasets_in(loader))
+    return datasets.Use(min_size=datasets.min_size_of(dataset),
+                        masks=datasets.reads_masks(dataset))
 
 
 def config_of(args: argparse.Namespace):
@@ -178,14 +140,36 @@ def config_of(args: argparse.Namespace):
     return cfg
 
 
-def check_source(args: argparse.Namespace, images: datasets.ImageFolder,
-                 content: dict):
-    """The errors, and the images, of which content loses the annotations."""
-    errors = engine.AnnotationErrors()
-    annotated, _ = datasets.check_annotations(
-        datasets.annotated_images(content, args.source, images, errors),
-        content['categories'], errors)
-    return errors, annotated
+def annotated_in(content: dict, source: str, images: datasets.ImageFolder
+                 ) -> list:
+    """The images that can be read; content loses the annotations."""
+    ignored = engine.AnnotationErrors()
+    return datasets.check_annotations(
+        datasets.annotated_images(content, source, images, ignored),
+        content['categories'], ignored)[0]
+
+
+def fix(args: argparse.Namespace) -> None:
+    if not args.out.endswith('.json'):
+        raise UserError(f'{args.out} must end in .json')
+    if not args.overwrite:
+        engine.check_new(args.out)
+    images = known_images(args)
+    content = datasets.parse_coco(args.source)
+    parts = datasets.parts_of(content, args.source)
+    with engine.counting_bar('Images', len(parts['images'])) as step:
+        fixed = datasets.fix_coco(parts, images, step, clip=args.clip,
+                                  drop_duplicates=args.drop_duplicates)
+    engine.write_json(args.out, content, overwrite=args.overwrite)
+    for kind, count in fixed.items():
+        show_line('Fixed', f'{count} x {kind}')
+    show_line('Written', args.out if fixed else
+              f'{args.out}, as nothing was to be fixed')
+    parts = datasets.parts_of(content, args.out)
+    datasets.show_findings(datasets.find_in_coco(parts, args.out,
+                                        images and images.folder))
+    suggest('Inspect it', 'inspect', args.out,
+            *(('--images', images.folder) if images else ()))
 
 
 def tile(args: argparse.Namespace) -> None:
@@ -200,16 +184,14 @@ def tile(args: argparse.Namespace) -> None:
     images = images_of(args)
     content = datasets.read_coco(args.source)
     classes = content['categories']
-    errors, annotated = check_source(args, images, content)
-    errors.check(args.source, REMEDY)
-    content = datasets.as_coco(annotated, classes)
-    require_trainable(datasets.parts_of(content, args.source), args.source)
+    checked(datasets.find_in_coco(content, args.source, images.folder))
+    annotated = annotated_in(content, args.source, images)
     content = datasets.as_coco(
         write_tiles(args, annotated, images, folder), classes)
     name = f'{args.source}, tiled'
     try:
-        require_trainable(datasets.parts_of(content, name), name,
-                          remedy='. Try another --min-visible')
+        datasets.find_in_coco(datasets.parts_of(content, name), name).check(
+            remedy='Try another --min-visible')
     except UserError:
         shutil.rmtree(folder)
         raise
@@ -217,7 +199,7 @@ def tile(args: argparse.Namespace) -> None:
     for name in (datasets.JOURNAL, datasets.LOCK):
         (folder / name).unlink(missing_ok=True)
     show_line('Originals', f'{len(annotated)}')
-    describe(content, 0)
+    datasets.describe(content, 0)
     show_line('Written', f'{folder / datasets.TILES}, and images beside it')
     suggest('Split it, image by image', 'split', str(folder / datasets.TILES))
 
@@ -286,18 +268,15 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
                ) -> None:
     content = datasets.parse_coco(args.source)
     known = datasets.parts_of(content, args.source)
-    images = None
-    if args.images or (Path(args.source).resolve().parent / 'images').is_dir():
-        images = images_of(args)
-        errors, _ = check_source(args, images, dict(known))
-        errors.check(args.source, REMEDY)
-    require_trainable(known, args.source, images and images.folder)
+    images = known_images(args)
+    checked(datasets.find_in_coco(known, args.source,
+                                  images and images.folder))
     parts = datasets.split_content(content, fractions, args.group, args.seed)
     remedy = 'another --seed, or a larger fraction'
     for part in ('train', 'val'):
         name = f'{part} of {args.source}'
-        require_trainable(datasets.parts_of(parts[part], name), name,
-                          remedy=f'. Try {remedy}')
+        datasets.find_in_coco(datasets.parts_of(parts[part], name), name
+                              ).check(remedy=f'Try {remedy}')
     for part, content in parts.items():
         engine.write_json(folder / f'{part}.json', content)
         engine.write_lines(folder / f'{part}.txt', [
@@ -316,7 +295,7 @@ def config(args: argparse.Namespace) -> None:
     file, diff = datasets.write_config(
         args.kind, args.folder, datasets.Settings(
             args.arch, size, args.epochs, args.batch_size, args.weights,
-            args.gpus), args.out, overwrite=args.overwrite)
+            args.gpus, args.images), args.out, overwrite=args.overwrite)
     if diff:
         engine.show(diff)
     if diff and not args.overwrite:
@@ -326,8 +305,8 @@ def config(args: argparse.Namespace) -> None:
     suggest('Train', file, tool='train.py')
 
 
-COMMANDS = dict(inspect=inspect, convert=convert, tile=tile, split=split,
-                config=config)
+COMMANDS = dict(inspect=inspect, fix=fix, convert=convert, merge=merge,
+                tile=tile, split=split, config=config)
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from itertools import chain, count
 from pathlib import Path
 
 import _ctrl_c  # noqa: F401
-import numpy as np
 from mmengine.device import get_device
 
 from mmlowformer import engine, predict, tracking
@@ -140,8 +139,8 @@ class Run:
                 add(item.position, item.get())
                 self.frames += 1
                 step()
-            if truncated := truncation(video.source, video.frames,
-                                       video.total):
+            if truncated := predict.truncation(video.source, video.frames,
+                                               video.total):
                 raise UserError(f'{truncated}; the results until then are '
                                 'kept')
 
@@ -158,13 +157,6 @@ class Run:
 
 def show(name: str, text: str) -> None:
     engine.show(engine.wrapped(f'{engine.printable(name)}  {text}', '  '))
-
-
-def truncation(source: str, frames: int, total: int | None) -> str | None:
-    # Some formats estimate their number of frames, one too high.
-    if total is None or frames >= total - 1:
-        return None
-    return f'{source} ends after {frames} of the {total} frames of its header'
 
 
 def show_profile(predictor: predict.Predictor, images: list[str]) -> None:
@@ -238,11 +230,29 @@ def merge(args: argparse.Namespace) -> bool:
         return bool(show_missing(folder))
 
 
-def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
+def show_complete(args: argparse.Namespace, inputs: Iterable[str]) -> bool:
+    """Show the results of a run that is resumed, if nothing is left."""
+    if not args.resume or args.shard or not Path(
+            args.out, predict.RUN).exists():
+        return False
+    with claim_folder(args, inputs) as folder:
+        if folder.left(range(folder.count)):
+            return False
+        with folder.finishing(args.json):
+            engine.show('\nAll inputs are complete already.')
+        show_results(folder)
+    return True
+
+
+def predict_inputs(args: argparse.Namespace) -> int:
+    """Predict images and videos; return how many failed."""
     processes = args.shard.world if args.launcher != 'none' else 1
     inputs = predict.collect_inputs(args.inputs, recursive=args.recursive)
     if args.profile and not inputs.images:
         raise UserError('--profile is for images: name some')
+    if not args.profile and show_complete(
+            args, chain(inputs.images, inputs.videos)):
+        return 0
     predictor = predict.build_predictor(args)
     ids = predict.CocoIdMapper(args.ann_file, predictor.classes)
     engine.describe_model(predictor.module, args.checkpoint)
@@ -270,18 +280,9 @@ def predict_inputs(args: argparse.Namespace) -> tuple[Run, predict.Inputs]:
         elif processes > 1:
             # An error would end the other processes.
             run.failed = 0
-    return run, inputs
-
-
-def detect_box(args: argparse.Namespace, frame: np.ndarray) -> list[float]:
-    detector = predict.Predictor(args.detector, device=args.device,
-                                 trust_config=args.trust_config)
-    boxes = detector(frame).boxes
-    if not len(boxes):
-        raise UserError(f'{args.detector} detects nothing in the first '
-                        'frame: give the object with --box')
-    left, top, right, bottom = boxes[0].tolist()
-    return [left, top, right - left, bottom - top]
+    if args.profile:
+        show_profile(predictor, inputs.images)
+    return run.failed
 
 
 def single_results(args: argparse.Namespace, frames: tracking.Frames,
@@ -297,8 +298,9 @@ def single_results(args: argparse.Namespace, frames: tracking.Frames,
     others = iter(frames.images)
     first = next(others)
     if box is None:
-        box = (tracking.draw_box(first) if args.box else
-               detect_box(args, first))
+        box = (tracking.draw_box(first) if args.box else tracking.detect_box(
+            first, args.detector, device=args.device,
+            trust_config=args.trust_config))
     return tracking.track_object(tracker, chain([first], others), box, name,
                                  args.score_thr)
 
@@ -326,17 +328,14 @@ def track(args: argparse.Namespace) -> None:
         raise UserError(f'--{option} is for one video, not for '
                         f'{len(args.inputs)} inputs')
     source, = args.inputs
+    if show_complete(args, [source]):
+        return
     frames, name = tracking.open_frames(source), Path(source).name or 'frames'
     results: Iterator = (multi_results if args.track else single_results)(
         args, frames, name)
     # Errors in the first frame are raised before anything is written.
     results = chain([next(results)], results)
     with claim_folder(args, [source]) as folder:
-        if folder.done:
-            with folder.finishing(args.json):
-                engine.show(f'\n{source} is complete already.')
-            show_results(folder)
-            return
         writer = predict.Writer(folder.lines, predict.CocoIdMapper(),
                                 pictures=not args.no_pictures)
         file = folder.path / (
@@ -353,7 +352,7 @@ def track(args: argparse.Namespace) -> None:
             if path.exists():
                 engine.show_line(label, engine.short(path))
         show_results(folder)
-    if truncated := truncation(source, summary.frames, frames.total):
+    if truncated := predict.truncation(source, summary.frames, frames.total):
         engine.warn(truncated)
         sys.exit(1)
 
@@ -390,10 +389,7 @@ def main() -> None:
         if args.track or args.box or args.detector:
             track(args)
             return
-        run, inputs = predict_inputs(args)
-        if args.profile:
-            show_profile(run.predictor, inputs.images)
-        sys.exit(bool(run.failed))
+        sys.exit(bool(predict_inputs(args)))
 
 
 if __name__ == '__main__':

@@ -1,15 +1,12 @@
 """Models in processes of their own, so that a crash costs one model only."""
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
 
-from ..errors import ENDINGS
+from ..errors import SIGNALS, blocked_signals
 from ..utils.timing import Timer, TimeTurn, timer_for
 from .candidates import (
     TimedModel,
@@ -22,8 +19,6 @@ from .models import Spec
 from .options import Settings
 
 TURN, PROFILE = 'turn', 'profile'
-# Handled by the first process, which ends the others.
-SIGNALS = (signal.SIGINT, *ENDINGS)
 
 
 class IsolatedModel(TimedModel):
@@ -35,9 +30,7 @@ class IsolatedModel(TimedModel):
         self._pipe, pipe = context.Pipe()
         self._process = context.Process(
             target=_work, args=(pipe, spec, settings))
-        # Forked workers ignore what the server of the forks ignores.
-        with (_ignored_signals() if context.get_start_method() == 'spawn'
-              else nullcontext()):
+        with blocked_signals():
             self._process.start()
         pipe.close()
 
@@ -103,23 +96,7 @@ def _context(device: str) -> Any:
     # Forked workers start at once, and share the libraries' memory.
     context = get_context('forkserver')
     context.set_forkserver_preload([__name__])
-    with _ignored_signals():
-        forkserver.ensure_running()
     return context
-
-
-@contextmanager
-def _ignored_signals() -> Iterator[None]:
-    """Let processes that start inside ignore the signals."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, signal.SIG_IGN)
-                  for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _work(pipe: Connection, spec: Spec, settings: Settings) -> None:

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, first_line, shown
+from ..errors import UserError, first_line
+from ..utils import files
 
 SCHEMA = 2
 # Differences that do not affect a comparison.
@@ -85,10 +86,8 @@ def read(path: str | Path) -> dict:
 def check_same_settings(path: Path, option: str, known: dict,
                         fresh: dict) -> None:
     """Refuse to continue the measurement of a file with other settings."""
-    one, other = flatten(known), flatten(rounded(fresh))
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key) and key not in MAY_DIFFER:
-            raise UserError(
-                f'{path} was measured with other settings ({key} '
-                f'{shown(one.get(key))}, not {shown(other.get(key))}): name '
-                f'another {option}, or delete it')
+    old, new = ({key: value for key, value in flatten(settings).items()
+                 if key not in MAY_DIFFER}
+                for settings in (known, rounded(fresh)))
+    files.check_same_settings(f'{path} was measured', old, new,
+                              f'name another {option}, or delete it')

@@ -4,14 +4,17 @@ from ..utils.imports import lazy_names
 __getattr__ = lazy_names(__name__, {
     '.arguments': 'PREVIEW TILES add_commands',
     '.checks.check_datasets': 'datasets_in',
-    '.checks.coco': 'check_trainable',
+    '.checks.coco': 'CocoFindings Use find_in_coco min_size_of reads_masks',
     '.checks.coco_annotations': 'parse_coco parts_of read_coco',
+    '.checks.coco_fix': 'fix_coco',
+    '.commands.convert': 'convert describe merge show_findings',
     '.config_writer': 'Settings write_config',
     '.formats':
-        'BEYOND ImageFolder annotated_images as_coco check_annotations '
-        'read_annotations',
+        'BEYOND ImageFolder ReadErrors annotated_images as_coco '
+        'check_annotations read_annotations',
+    '.formats.image_folder': 'find_image_folder',
     '.inspection':
-        'Findings class_lines hidden_note inspect_boxes inspect_folders '
+        'Inspection class_lines hidden_note inspect_boxes inspect_folders '
         'inspect_masks write_preview',
     '.paths': 'CLASSES_FILE check_distinct',
     '.polygon_masks': 'write_masks',

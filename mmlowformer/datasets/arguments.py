@@ -26,7 +26,8 @@ def add_commands(parser: argparse.ArgumentParser
 def _add_source(command: argparse.ArgumentParser, source: str) -> None:
     command.add_argument('source', help=source)
     command.add_argument('--images', metavar='DIR', help='folder of the '
-                         'images (default: images, beside the source)')
+                         'images (default: images in the source or beside '
+                         'it, or the source)')
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
@@ -37,14 +38,29 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
                          'at 512x512)')
     command.add_argument('--preview', metavar='F', help='file of the preview '
                          f'(default: {PREVIEW}, or preview-2.png and so on)')
+    command.add_argument('--json', metavar='F', help='write everything that '
+                         'is printed to a new file, too')
     rename_option(command, '--sheet', '--preview')
+
+
+def _add_fix(command: argparse.ArgumentParser) -> None:
+    _add_source(command, 'a COCO annotation file')
+    command.add_argument('out', help='.json file to write')
+    command.add_argument('--clip', action='store_true', help='clip boxes to '
+                         'their images, and remove those without an area')
+    command.add_argument('--drop-duplicates', action='store_true',
+                         help='remove boxes that an image has already')
+    command.add_argument('--overwrite', action='store_true', help='replace '
+                         'an existing file, which may be the source')
 
 
 def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument('format', choices=sorted(FORMATS),
                          help='format of the annotations')
     _add_source(command, 'file or folder of annotations')
-    command.add_argument('--out', metavar='F', help='.json file to write')
+    command.add_argument('--out', metavar='F', help='.json file to write, or '
+                         'for a source with the parts train, val and test '
+                         'the folder of a file for each part')
     command.add_argument('--masks', metavar='DIR', help='folder of masks to '
                          f'write, with {CLASSES_FILE}')
     command.add_argument('--background', default='background', metavar='NAME',
@@ -54,8 +70,17 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument('--classes', nargs='+', metavar='NAME',
                          help='all classes in order (default: the order of '
                          'the format, or alphabetical)')
+    command.add_argument('--rename', action='append', default=[],
+                         metavar='OLD=NEW', help='rename a class; several old '
+                         'classes with one new name are merged')
+    command.add_argument('--drop', action='append', default=[],
+                         metavar='NAME', help='leave out a class and its '
+                         'objects')
     command.add_argument('--classes-file', metavar='F', help='YOLO: data.yaml '
-                         'or a file with a class per line')
+                         'or a file with a class per line; Open Images: '
+                         'class-descriptions-boxable.csv')
+    command.add_argument('--label-attribute', metavar='NAME', help='VIA: '
+                         'attribute of the regions that is the class')
     command.add_argument('--polygons', action='store_true', help='YOLO: read '
                          'lines that may be a box with key points as polygons')
     command.add_argument('--labeled-only', action='store_true', help='leave '
@@ -65,6 +90,16 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
                          'their images, and leave out those outside')
     command.add_argument('--zero-based', action='store_true',
                          help='VOC: pixels are counted from 0')
+
+
+def _add_merge(command: argparse.ArgumentParser) -> None:
+    command.add_argument('sources', nargs='+', metavar='FILE',
+                         help='COCO annotation files')
+    command.add_argument('--images', metavar='DIR', help='folder of the '
+                         'images of all files (default: of each file images, '
+                         'beside it)')
+    command.add_argument('--out', required=True, metavar='F',
+                         help='.json file to write')
 
 
 def _add_tile(command: argparse.ArgumentParser) -> None:
@@ -134,6 +169,9 @@ def _add_config(command: argparse.ArgumentParser) -> None:
                          'variant), none (from scratch), a file, a URL or '
                          'hf-hub:REPOSITORY (default: published, if they '
                          'are)')
+    command.add_argument('--images', metavar='DIR', help='boxes: folder of '
+                         'the images for training and validation, if it is '
+                         'not in the folder with the data')
     command.add_argument('--out', metavar='F', help='.py file to write '
                          '(default: ..._custom.py in DIR)')
     command.add_argument('--overwrite', action='store_true',
@@ -143,8 +181,13 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 COMMANDS = dict(
     inspect=(_add_inspect, 'count images, classes and boxes, compare the '
              'boxes with the anchors, find errors, and draw a preview'),
+    fix=(_add_fix, 'fix what needs no decision in a COCO annotation file: '
+         'missing or duplicate ids, missing areas and iscrowd, sizes and '
+         'paths of images, and boxes up to a pixel beyond their image'),
     convert=(_add_convert, "convert annotations to COCO's format, or polygons "
              'to masks; images stay where they are'),
+    merge=(_add_merge, 'merge COCO annotation files; classes of one name '
+           'become one'),
     tile=(_add_tile, 'cut large images and their annotations into tiles'),
     split=(_add_split, 'list the images for training, validation and test, '
            'and split a COCO annotation file; images stay where they are'),

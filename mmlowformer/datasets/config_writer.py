@@ -52,6 +52,7 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     weights: str | None = None  # None: the published ones, if any
     gpus: int = 1
+    images: str | None = None  # folder of the images, of boxes
 
 
 TASKS = dict(
@@ -113,7 +114,7 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
         raise UserError(f'--arch {settings.arch}: {error}') from error
     size = settings.image_size or task.image_size
     batch_size = settings.batch_size or task.batch_size
-    paths = _find_data(task, folder)
+    paths = _find_data(task, folder, settings.images)
     count, classes = task.look(dict(paths, data_root=folder, classes=None))
     iterations = -(-count // (batch_size * settings.gpus))
     numbers = _schedule(kind, settings.epochs, iterations)
@@ -167,16 +168,24 @@ def literal(value: object) -> str:
     return text.replace('{{', r'{\x7b').replace('\n', f'\n{" " * 10}')
 
 
-def _find_data(task: Task, folder: str) -> dict[str, str]:
+def _find_data(task: Task, folder: str, images: str | None
+               ) -> dict[str, str]:
     """The first layout whose files exist."""
-    for layout in task.layouts:
+    layouts = task.layouts
+    if images is not None:
+        if task is not TASKS['boxes']:
+            raise UserError('--images is for boxes; others need the images in '
+                            f'{folder}')
+        path = os.path.relpath(images, folder)
+        layouts = (dict(layouts[0], train_images=path, val_images=path), )
+    for layout in layouts:
         missing = [path for path in layout.values()
                    if not os.path.exists(os.path.join(folder, path))]
         if not missing:
             return layout
     expected = ' or '.join(
         ', '.join(dict.fromkeys(filter(None, layout.values())))
-        for layout in task.layouts)
+        for layout in layouts)
     raise UserError(f'{folder} must hold {expected}. tools/data.py split '
                     'writes the files for training and validation')
 

@@ -46,9 +46,12 @@ MOST_SHOWN = 24
 PARTS = ('train', 'val', 'test')
 # Rows of the table of classes; the most and least frequent are shown.
 MOST_CLASSES = 20
+# Kinds of findings that a training accepts.
+UNUSED_CLASS, EMPTY_FOLDER = 'class without a pixel', 'class without images'
+OUTSIDE, IN_TWO = 'image outside the class folders', 'image in two classes'
 
 
-class Findings(NamedTuple):
+class Inspection(NamedTuple):
     """Results of an inspection."""
 
     lines: list[tuple[str, str]]  # labels and texts
@@ -59,15 +62,10 @@ class Findings(NamedTuple):
 
 def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
                   images: ImageFolder, errors: AnnotationErrors,
-                  cfg: Config | None, step: Callable[[], None]) -> Findings:
+                  cfg: Config | None, step: Callable[[], None]) -> Inspection:
     """Inspect images with boxes."""
     boxes = [item for image in annotated for item in image.annotations]
     counts = Counter(item.label for item in boxes)
-    for image in annotated:
-        seen = Counter((item.label, item.box) for item in image.annotations)
-        for (label, _), count in seen.items():
-            if count > 1:
-                errors.add('duplicate box', f'{label} in {image.name}')
     per_image = [len(image.annotations) for image in annotated] or [0]
     empty = sum(not image.annotations for image in annotated)
     lines = [
@@ -83,7 +81,7 @@ def inspect_boxes(annotated: Sequence[AnnotatedImage], classes: Sequence[str],
     for image in _evenly_spaced(annotated):
         panels.append((image.name, _draw(image, numbers, images, palette)))
         step()
-    return Findings(lines, {name: counts[name] for name in classes}, errors,
+    return Inspection(lines, {name: counts[name] for name in classes}, errors,
                     panels)
 
 
@@ -117,12 +115,13 @@ def _draw(image: AnnotatedImage, numbers: dict[str, int],
 
 
 def inspect_masks(folder: str, images: ImageFolder,
-                  step: Callable[[], None]) -> Findings:
+                  step: Callable[[], None]) -> Inspection:
     """Inspect images with masks."""
     file = os.path.join(folder, CLASSES_FILE)
     classes = read_lines(file)
     check_distinct(classes, file)
-    errors, palette = AnnotationErrors(), drawing.class_colors(len(classes))
+    errors = AnnotationErrors(warnings=[UNUSED_CLASS])
+    palette = drawing.class_colors(len(classes))
     pixels: Counter[int] = Counter()
     holders: Counter[int] = Counter()
     previewed, panels = set(_evenly_spaced(images.names)), []
@@ -141,9 +140,12 @@ def inspect_masks(folder: str, images: ImageFolder,
         errors.add('mask of two images', f'{path} of {first} and {second}')
     if only_first_and_ignored(pixels, len(classes)):
         errors.add(f'folder of masks that {TWO_VALUES}', folder)
+    if pixels.keys() == {IGNORED}:
+        errors.add(f'folder of masks that hold only {IGNORED} (no class), so '
+                   'there is nothing to learn', folder)
     for index, label in enumerate(classes):
         if not pixels[index]:
-            errors.add('class without a pixel', label)
+            errors.add(UNUSED_CLASS, label)
     labeled = max(1, sum(pixels.values()) - pixels[IGNORED])
     fractions = some_of([f'{shown(name, 40)} {pixels[index] / labeled:.1%}'
                          for index, name in enumerate(classes)])
@@ -151,7 +153,7 @@ def inspect_masks(folder: str, images: ImageFolder,
         # The first panel carries the legend.
         panels[0] = (panels[0][0], drawing.captioned(
             [('', panels[0][1])], list(zip(classes, palette))))
-    return Findings(
+    return Inspection(
         [('Images', f'{len(images.names)} in {images.folder}'
           f'{hidden_note(images)}'),
          ('Pixels', f'{fractions}; {pixels[IGNORED]} without a class')],
@@ -178,16 +180,17 @@ def _checked_mask(path: str, name: str, images: ImageFolder,
     return None
 
 
-def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
+def inspect_folders(folder: str, step: Callable[[], None]) -> Inspection:
     """Inspect a folder of images per class."""
-    images, errors = ImageFolder(folder), AnnotationErrors()
+    images = ImageFolder(folder)
+    errors = AnnotationErrors(warnings=[EMPTY_FOLDER, OUTSIDE, IN_TWO])
     classes = class_folders(folder)
     counts: Counter[str] = Counter()
     annotated = []
     for name in images.names:
         label, _, rest = name.partition('/')
         if not rest:
-            errors.add('image outside the class folders', name)
+            errors.add(OUTSIDE, name)
         size = images.size(name, errors)
         if size and rest:
             counts[label] += 1
@@ -195,14 +198,14 @@ def inspect_folders(folder: str, step: Callable[[], None]) -> Findings:
         step()
     for name in classes:
         if not counts[name]:
-            errors.add('class without images', name)
+            errors.add(EMPTY_FOLDER, name)
     for mismatch in _label_mismatches(folder, classes):
         errors.add('list whose class numbers differ from the folders',
                    mismatch)
     _add_copies([image.name for image in annotated], images, errors)
     panels = [(image.name, Image.fromarray(read_scene(
         images.path(image.name)))) for image in _evenly_spaced(annotated)]
-    return Findings(
+    return Inspection(
         [('Images', f'{len(annotated)} in {folder}, {_sizes(annotated)}'
           f'{hidden_note(images)}')],
         {name: counts[name] for name in classes}, errors, panels)
@@ -233,7 +236,7 @@ def _add_copies(names: Sequence[str], images: ImageFolder,
             content = Path(images.path(name)).read_bytes()
             other = first.setdefault(sha256(content).digest(), name)
             if other.split('/')[0] != name.split('/')[0]:
-                errors.add('image in two classes', f'{other} and {name}')
+                errors.add(IN_TWO, f'{other} and {name}')
 
 
 def class_lines(counts: dict[str, int]) -> list[str]:

@@ -2,7 +2,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,9 +12,9 @@ from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from ..errors import ENDINGS, UserError, shown
+from ..errors import UserError, blocked_signals, shown
 from ..utils.file_lock import file_lock
-from ..utils.files import LineFile
+from ..utils.files import LineFile, check_same_settings
 from .formats.annotations import AnnotatedImage, Annotation
 from .formats.image_folder import ImageFolder
 from .tiling import PART, TileSettings, slice_image, tile_stem
@@ -23,6 +22,8 @@ from .tiling import PART, TileSettings, slice_image, tile_stem
 # Settings, and then a line for each finished image.
 JOURNAL = 'tiles.jsonl'
 LOCK = '.tiles.lock'
+# The remedy for a journal of something else.
+OTHER_FOLDER = 'choose another folder with --out'
 # Images that a process is given in advance.
 AHEAD = 4
 # A process starts in seconds, in which it could cut so many pixels.
@@ -85,8 +86,6 @@ class Journal:
 
     def __init__(self, path: Path, settings: dict, *, resume: bool):
         self.done: dict[str, list[AnnotatedImage]] = {}
-        # Tuples become lists, as in a file.
-        settings = json.loads(json.dumps(settings))
         self._file = LineFile(path, 'ab' if resume else 'xb')
         if not resume or not self._read(path, settings):
             self._append(settings)
@@ -116,10 +115,12 @@ class Journal:
                         self.done[content[0]] = list(map(_tile, content[1]))
                 except (LookupError, TypeError, ValueError) as error:
                     raise UserError(f'{path}, line {number} is damaged: '
-                                    'choose another folder with --out'
-                                    ) from error
+                                    f'{OTHER_FOLDER}') from error
                 if number == 1:
-                    _compare(content, settings, path)
+                    check_same_settings(
+                        f'--resume: {path.parent} was made',
+                        content if isinstance(content, dict) else {},
+                        settings, f'use the same, or {OTHER_FOLDER}')
                 whole += len(line)
         os.truncate(path, whole)
         return whole
@@ -143,17 +144,6 @@ def _tile(record: list) -> AnnotatedImage:
         for label, box, *rest in annotations], extra)
 
 
-def _compare(old: object, new: dict, path: Path) -> None:
-    if old == new:
-        return
-    old = old if isinstance(old, dict) else {}
-    key = next((key for key in new if old.get(key) != new[key]), 'version')
-    raise UserError(
-        f'--resume: {path.parent} was made with another {key} '
-        f'({shown(old.get(key), 40)} instead of {shown(new.get(key), 40)}): '
-        'name the same, or choose another folder with --out')
-
-
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process was writing."""
     for path in folder.rglob(f'*{PART}'):
@@ -174,7 +164,7 @@ def in_processes(work: Callable, tasks: Sequence[tuple], workers: int
     running: deque[tuple[object, Future]] = deque()
     with _pool(workers) as pool:
         for task in tasks:
-            with _blocked_signals():
+            with blocked_signals():
                 running.append((task[0], pool.submit(work, *task)))
             if len(running) >= AHEAD * workers:
                 first, future = running.popleft()
@@ -196,28 +186,13 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         for child in set(multiprocessing.active_children()) - before:
             child.kill()
         raise UserError(
-            'a process has been killed, perhaps as the memory is full: '
-            'continue with --resume and fewer --workers') from error
+            'a process was killed, perhaps as memory ran out: continue with '
+            '--resume and fewer --workers') from error
     except BaseException:
         stop.set()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Processes that start inside get no signals, and end with this one."""
-    # Windows has no signal masks.
-    if not hasattr(signal, 'pthread_sigmask'):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK,
-                                    (signal.SIGINT, *ENDINGS))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(stop: Event) -> None:

@@ -14,7 +14,7 @@ import sys
 import textwrap
 
 from ..errors import LONGEST_MESSAGE, one_line_errors, printable
-from .checks import TASKS, libraries_for, run_checks
+from .checks import TASKS, run_checks, subjects_for
 from .environment import CheckResult, examine
 
 WIDTH = 80
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = []
     with one_line_errors('mmlowformer.doctor'):
         for name, result, fails in run_checks(
-                examine(libraries_for(tasks), tasks)):
+                examine(subjects_for(tasks), tasks)):
             print(format_result(name, result), flush=True)
             results.append((name, result, fails))
     print(f'\n{summarize(results, tasks)}')

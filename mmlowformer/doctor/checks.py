@@ -85,12 +85,13 @@ CHECKS = (
     Check('load', machine.load, (), ('benchmark', ), only_for_tasks=True))
 
 
-def libraries_for(tasks: Collection[str]) -> list[str]:
-    """The libraries to look at; all of them if no task names one."""
+def subjects_for(tasks: Collection[str]) -> list[str]:
+    """What to probe: all libraries if no task names one, and exports."""
     named = [name for name, needing in LIBRARIES.items()
              if not set(needing).isdisjoint(tasks)]
-    return named or (
-        [] if tasks and 'train' not in tasks else list(LIBRARIES))
+    if not named and (not tasks or 'train' in tasks):
+        named = list(LIBRARIES)
+    return named + ['export'] * ('export' in tasks)
 
 
 def run_checks(env: Environment

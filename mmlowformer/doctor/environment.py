@@ -93,12 +93,12 @@ def skipped(cause: str) -> CheckResult:
     return CheckResult('skipped', f'not checked: {cause} does not work')
 
 
-def examine(libraries: Iterable[str], tasks: Iterable[str]) -> Environment:
+def examine(subjects: Iterable[str], tasks: Iterable[str]) -> Environment:
     """Run the probes side by side."""
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.
     steps = {'load': Step(load)}
     with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1))) as pool:
-        for found in pool.map(run_probe, ['stack', *libraries]):
+        for found in pool.map(run_probe, ['stack', *subjects]):
             steps.update(found)
     return Environment(steps, tasks)
 

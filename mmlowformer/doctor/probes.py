@@ -141,6 +141,20 @@ def ops() -> bool:
     return optimized(str(load('mmcv._ext').__file__))
 
 
+def executorch() -> None:
+    """Convert a layer and run it: each runtime is compiled for one torch."""
+    import torch
+    exir = load('executorch.exir')
+    runtime = load('executorch.runtime').Runtime.get()
+    example = (torch.tensor([-1., 2.]), )
+    program = exir.to_edge_transform_and_lower(
+        torch.export.export(torch.nn.ReLU(), example)).to_executorch()
+    method = runtime.load_program(program.buffer).load_method('forward')
+    found = method.execute(example)[0].tolist()
+    if found != [0, 2]:
+        raise ValueError(f'ReLU gives {found}, not [0, 2]')
+
+
 # Without a function, what has the name is imported.
 STACK: dict[str, Callable | None] = {
     'pkg_resources': None, 'numpy': None,
@@ -163,6 +177,8 @@ STACK: dict[str, Callable | None] = {
     'mmcv._ext': None, 'ops': ops,
     # An error counts if there is a GPU.
     'ops on gpu': lambda: nms('mmcv.ops', 'cuda')}
+# Formats whose packages are tried.
+EXPORT: dict[str, Callable | None] = {'executorch': executorch}
 
 
 def library_steps(name: str) -> dict[str, Callable | None]:
@@ -184,7 +200,8 @@ def main(subject: str, path: str) -> None:
         run('versions', versions)
         run('installed', installed)
     sys.path.append(path)
-    steps = STACK if subject == 'stack' else library_steps(subject)
+    steps = dict(stack=STACK, export=EXPORT).get(
+        subject) or library_steps(subject)
     for name, function in steps.items():
         run(name, function)
 

@@ -2,7 +2,7 @@
 import re
 import sys
 
-from ..export.requirements import FOR_PINNED_TORCH, NOT_RUNNABLE
+from ..export.requirements import NOT_RUNNABLE
 from ..utils.imports import PACKAGE, fits_python, pinned, without_wheel
 from . import fixes
 from .environment import (
@@ -265,10 +265,11 @@ def export_format(name: str, distributions: tuple[str, ...],
         return result
     others = [item for item in distributions
               if pinned(item) != f'{item}=={env.versions[item]}']
-    minor = env.versions.get('torch', '').rpartition('.')[0]
-    if name in FOR_PINNED_TORCH and f'=={minor}.' not in pinned('torch'):
-        others.append('torch')
-    if others:
+    if name in env.steps:
+        if error := env.error(name):
+            return warning(f'does not work with torch {env["torch"]}', error,
+                           f'pip install {pinned("torch", *distributions)}')
+    elif others:
         return warning(f'tested with {pinned(*others)} only',
                        'the export or its runtime fails',
                        f'pip install {pinned(*others)}')

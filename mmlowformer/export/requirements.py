@@ -18,8 +18,6 @@ PACKAGES: dict[str, tuple[str, ...]] = dict(
 # For 8-bit exports also:
 INT8_PACKAGES: dict[str, tuple[str, ...]] = dict(
     openvino=('nncf', ), tflite=('ai-edge-quantizer', ))
-# Formats whose pinned packages work with the pinned torch only.
-FOR_PINNED_TORCH = ('executorch', )
 # Formats that no runtime on this machine can execute.
 NOT_RUNNABLE = ('coreml', )
 

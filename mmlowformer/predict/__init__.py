@@ -11,8 +11,8 @@ __getattr__ = lazy_names(__name__, {
     '.inputs': 'Inputs collect_inputs',
     '.predictor': 'Predictor StreamItem',
     '.results': 'RetrievalResult',
-    '.results_folder': 'ResultsFolder Shard claim_folder merge_folders',
+    '.results_folder': 'RUN ResultsFolder Shard claim_folder merge_folders',
     '.trained_model': 'load_model',
-    '.video': 'VideoReader',
+    '.video': 'VideoReader truncation',
     '.writer': 'CocoIdMapper UnwritableError Writer',
 }, Neighbours='RetrievalResult')

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..checkpoint.download import local_checkpoint
 from ..config.loading import find_config, read_config
+from ..datasets.paths import IMAGES
 from ..deployment.arguments import add_deploy_arguments, deploy_settings
 from ..errors import UserError
 from ..runtime.model_spec import FILE, is_exported, sha256
@@ -102,12 +103,30 @@ def run_settings(args: argparse.Namespace, inputs: Iterable[str],
         number += 1
     config = args.config and read_config(find_config(args.config)).pretty_text
     return dict(
-        checkpoint=sha256(Path(args.checkpoint, FILE)
-                          if is_exported(args.checkpoint)
-                          else local_checkpoint(args.checkpoint)),
+        checkpoint=_checksum(Path(args.checkpoint, FILE)
+                             if is_exported(args.checkpoint)
+                             else local_checkpoint(args.checkpoint)),
         config=config and hashlib.sha256(config.encode()).hexdigest(),
         inputs=listed.hexdigest(), count=number,
-        ann_file=args.ann_file and sha256(args.ann_file),
+        ann_file=args.ann_file and _checksum(args.ann_file),
+        gallery=args.gallery and _checksum_of_images(args.gallery),
         deploy=deploy_settings(args),
         **{option: getattr(args, option) for option in (
-            'score_thr', 'tile_size', 'overlap_ratio', 'gallery', *options)})
+            'score_thr', 'tile_size', 'overlap_ratio', *options)})
+
+
+def _checksum(file: str | Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise UserError(f'{file} cannot be read: {error.strerror}') from error
+
+
+def _checksum_of_images(folder: str) -> str:
+    """Checksum of the images below a folder, and of their paths."""
+    found = hashlib.sha256()
+    for path in sorted(Path(folder).rglob('*')):
+        if path.suffix.lower() in IMAGES and path.is_file():
+            found.update(os.fsencode(path) + b'\0'
+                         + _checksum(path).encode())
+    return found.hexdigest()

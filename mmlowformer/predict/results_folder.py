@@ -16,15 +16,15 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UserError, is_interrupt, shown
+from ..errors import UserError, is_interrupt
 from ..utils.file_lock import LockedError, file_lock
-from ..utils.files import replace_text, write_errors
+from ..utils.files import check_same_settings, replace_text, write_errors
 from .result_lines import done_in, merge, restore, write_coco
 
 # What the results depend on. It is created first.
 RUN = 'run.json'
 # Settings whose values say nothing.
-HASHED = ('checkpoint', 'config', 'inputs', 'ann_file')
+HASHED = ('checkpoint', 'config', 'inputs', 'ann_file', 'gallery')
 # A line for each image or frame; the same in COCO's format.
 LINES, RECORDS = 'predictions.jsonl', 'predictions.json'
 # Files of the lines of shards, and of shards that have ended.
@@ -258,16 +258,9 @@ def _write_once(run: Path, settings: dict) -> bool:
 
 
 def _compare(run: Path, settings: dict, tries: int = 1) -> None:
-    old, settings = _read(run, tries), json.loads(json.dumps(settings))
-    differing = [key for key, value in settings.items()
-                 if old.get(key) != value]
-    if differing:
-        key = differing[0]
-        values = '' if key in HASHED else (
-            f' ({shown(old.get(key))} instead of {shown(settings[key])})')
-        raise UserError(
-            f'{run.parent} was predicted with another {key}{values}: name the '
-            'same, or choose another folder with --out')
+    check_same_settings(
+        f'{run.parent} was predicted', _read(run, tries), settings,
+        'use the same, or choose another folder with --out', HASHED)
 
 
 def _read(run: Path, tries: int = 1) -> dict:

@@ -64,6 +64,14 @@ class VideoReader:
         self._capture.release()
 
 
+def truncation(source: str, frames: int, total: int | None) -> str | None:
+    """Describe how a video ends before its header says so, if it does."""
+    # Some formats estimate their number of frames, one too high.
+    if total is None or frames >= total - 1:
+        return None
+    return f'{source} ends after {frames} of the {total} frames of its header'
+
+
 class VideoWriter:
     """Writes pictures to an MP4 file, all in the size of the first.
 

@@ -12,8 +12,9 @@ from mmengine.model import BaseModel
 from PIL import Image
 
 from ..errors import UserError
+from ..predict.predictor import Predictor
 from ..predict.video import FRAMES_PER_SECOND, VideoReader
-from ..runtime.results import Result
+from ..runtime.results import Detections, Result, left_top_width_height
 from ..visualization.drawing import Boxes, draw_boxes
 from .datasets.frames import FrameFiles, images_in, read_frames
 from .tracker import LowFormerTracker
@@ -122,6 +123,15 @@ def draw_box(frame: np.ndarray) -> list[float]:
     if not all(box[2:]):
         raise UserError('no box was drawn')
     return [float(value) for value in box]
+
+
+def detect_box(frame: np.ndarray, checkpoint: str, **options) -> list[float]:
+    """Detect the highest-scoring object, with a detector's checkpoint."""
+    found = next(Predictor(checkpoint, **options).stream([frame])).get()
+    if not isinstance(found, Detections) or not len(found):
+        raise UserError(f'{checkpoint} detects nothing in the first frame: '
+                        'give the object with --box')
+    return left_top_width_height(found.boxes[0])
 
 
 def track_object(tracker: LowFormerTracker, frames: Iterable[np.ndarray],

@@ -24,6 +24,8 @@ SUPPRESSED_WARNINGS = re.compile('|'.join((
     '"FileClient" will be deprecated', '"HardDiskBackend" is the alias',
     r"(?:pkg_resources|'pkgutil\.find_loader') is deprecated",
     '``build_loss`` would be deprecated',
+    # In mmdet and mmpretrain, when they are compiled by Python 3.12 or newer.
+    'invalid escape sequence',
     # torchrun gives each process one thread.
     r'Setting \w+_NUM_THREADS environment variable for each process',
     # The config means it so, or it is done a moment later.

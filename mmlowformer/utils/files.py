@@ -2,13 +2,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from itertools import count
 from pathlib import Path
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, shown
 
 
 def check_new(*paths: str | Path) -> None:
@@ -118,9 +118,11 @@ def write_text(path: str | Path, text: str) -> None:
         replace_text(path, text)
 
 
-def write_json(path: str | Path, content: dict) -> None:
-    """Write a new JSON file; the items of lists one by one."""
-    check_new(path)
+def write_json(path: str | Path, content: dict, *, overwrite: bool = False
+               ) -> None:
+    """Write a JSON file, by default a new one; items of lists one by one."""
+    if not overwrite:
+        check_new(path)
     with (write_errors(Path(path)), atomic_write(path) as part,
           part.open('x', encoding='utf-8') as file):
         file.writelines(_json_parts(content))
@@ -151,6 +153,22 @@ def _fits_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_same_settings(made: str, known: dict, fresh: dict, remedy: str,
+                        hidden: Collection[str] = ()) -> None:
+    """Refuse to continue what was made with other settings.
+
+    Values of ``hidden`` ones are not shown.
+    """
+    fresh = json.loads(json.dumps(fresh))  # Tuples become lists.
+    for key in dict.fromkeys([*fresh, *known]):
+        if known.get(key) != fresh.get(key):
+            values = '' if key in hidden else (
+                f': {shown(known.get(key))} instead of '
+                f'{shown(fresh.get(key))}')
+            raise UserError(f'{made} with other settings ({key}{values}): '
+                            f'{remedy}')
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:

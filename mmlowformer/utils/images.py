@@ -1,7 +1,8 @@
 """Read images in one way for training, prediction and exports."""
 import io
 import os
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,10 @@ PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
 LARGE_FILE = 2**18
 # Background of gray images with alpha, as in mmcv.
 CANVAS = (124, 117, 104)
-EXIF_ORIENTATION = 0x0112
+# Tags of EXIF data and of TIFF files.
+IMAGE_WIDTH, IMAGE_LENGTH, EXIF_ORIENTATION = 256, 257, 274
+# First bytes of a PNG file, and bytes at the end of its chunks.
+PNG, CHECKSUM = b'\x89PNG\r\n\x1a\n', 4
 # First bytes of files of floats: Radiance, PFM, OpenEXR.
 FLOATING = (b'#?', b'PF', b'Pf', b'v/1\x01')
 
@@ -99,10 +103,14 @@ def _load_file(module: ModuleType, path: str, flags: int
                ) -> np.ndarray | None:
     try:
         # Without an argument for it, OpenCV copies the pixels.
-        return module.imread(path, None, flags)
+        image = module.imread(path, None, flags)
     except module.error:
         # OpenCV before 4.11 has no such argument.
-        return module.imread(path, flags)
+        image = module.imread(path, flags)
+    if image is None:
+        # OpenCV 5.0 turns no TIFF file by 90 degrees that it opens.
+        return module.imdecode(np.fromfile(path, np.uint8), flags)
+    return image
 
 
 def content_of(path: str, read: Callable[[str], bytes]) -> bytes | str:
@@ -164,11 +172,47 @@ def _too_deep(kind: str) -> str:
 
 def upright_size(path: str) -> tuple[int, int]:
     """Height and width of an image, as OpenCV reads it."""
+    from PIL import TiffImagePlugin
     with opened(path) as image:
         check_depth(image, f'image {path}')
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow may have swapped the sides already.
+            tags: Mapping = image.tag_v2
+            width, height = tags[IMAGE_WIDTH], tags[IMAGE_LENGTH]
+        else:
+            tags = _exif(image, path)
+            width, height = image.size
         # Orientations 5 to 8 swap width and height.
-        rotated = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-        return image.size if rotated else image.size[::-1]
+        rotated = tags.get(EXIF_ORIENTATION) in (5, 6, 7, 8)
+        return (width, height) if rotated else (height, width)
+
+
+def _exif(image: 'Image.Image', path: str) -> 'Image.Exif':
+    """The EXIF tags of the formats in which OpenCV looks for them."""
+    from PIL import Image
+    tags = Image.Exif()
+    if image.format in ('JPEG', 'MPO', 'WEBP'):
+        tags.load(image.info.get('exif', b''))
+    elif image.format == 'PNG':
+        tags.load(_png_exif(path))
+    return tags
+
+
+def _png_exif(path: str) -> bytes:
+    """The EXIF data of a PNG file, which may follow the pixels.
+
+    Pillow would decode these.
+    """
+    with open(path, 'rb') as file:
+        file.seek(len(PNG))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack('>I4s', head)
+            if kind == b'eXIf' and len(data := file.read(length)) == length:
+                return data
+            if kind == b'IEND':
+                return b''
+            file.seek(length + CHECKSUM, os.SEEK_CUR)
+    raise OSError('it is truncated')
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def test_ctrl_c_and_continued(isolated, tmp_path):
     record = isolated('good', 'good@channels_last', path=path)
     assert record['complete']
     assert [row['turns'] for row in record['rows']] == [3, 3]
-    with pytest.raises(UserError, match='isolated True, not False'):
+    with pytest.raises(UserError, match='isolated: True instead of False'):
         benchmark(find_models(['crashing:good', 'crashing:good@channels_last'
                                ]), Settings(**SETTINGS), path=path)
 

@@ -115,10 +115,10 @@ def test_interrupted_again_before_a_round(measure, tmp_path):
 
 
 @pytest.mark.parametrize(('changes', 'words'), [
-    (dict(repeats=9), 'repeats 3, not 9'),
-    (dict(batch_size=2), 'batch_size 4, not 2'),
-    (dict(mode='latency'), 'mode throughput, not latency'),
-    (dict(costs=dict(a=0.1, c=0.2)), 'models a b, not a c')])
+    (dict(repeats=9), 'repeats: 3 instead of 9'),
+    (dict(batch_size=2), 'batch_size: 4 instead of 2'),
+    (dict(mode='latency'), 'mode: throughput instead of latency'),
+    (dict(costs=dict(a=0.1, c=0.2)), 'models: a b instead of a c')])
 def test_other_settings_are_refused(measure, changes, words):
     measure(dict(a=0.1, b=0.2), Interrupting(2 + 4))
     with pytest.raises(UserError, match=words) as error:
@@ -132,7 +132,7 @@ def test_another_machine_is_refused(measure, monkeypatch):
     measure(dict(a=0.1), Interrupting(1 + 3))
     monkeypatch.setattr('mmlowformer.benchmark.environment.cpu_name',
                         lambda: 'another')
-    with pytest.raises(UserError, match='device .* not another'):
+    with pytest.raises(UserError, match='device: .* instead of another'):
         measure(dict(a=0.1))
 
 

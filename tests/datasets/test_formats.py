@@ -12,6 +12,7 @@ from mmlowformer.datasets.formats import (
     AnnotatedImage,
     Annotation,
     ImageFolder,
+    ReadErrors,
     as_coco,
     check_annotations,
     read_annotations,
@@ -34,7 +35,7 @@ def images(tmp_path):
 
 def read(kind, source, images, *, clip=False, **options):
     """Annotations by image, the classes, the errors, and what was dropped."""
-    errors = AnnotationErrors()
+    errors = ReadErrors()
     annotated, classes = read_annotations(
         kind, str(source), ImageFolder(str(images)), errors, **options)
     annotated, dropped = check_annotations(annotated, classes, errors,
@@ -265,7 +266,7 @@ def test_labelme(images, tmp_path):
 
 @pytest.mark.parametrize(('content', 'problem'), [
     ('{', 'file that is not of LabelMe'), ('[]', 'file that is not of Label'),
-    (labelme(shape([[1, 2]], shape_type='point')), "shape_type is 'point'"),
+    (labelme(shape([[1, 2]], shape_type='line3')), "shape_type is 'line3'"),
     (labelme(shape([[1, 2], [3, 4]])), 'it has 2 points'),
     (labelme(shape([[1, 2, 3]])), 'shape without an area'),
     (labelme('x'), 'shape without an area'),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmlowformer.datasets import anchor_fit, inspection, splitting
-from mmlowformer.datasets.checks.coco import check_trainable
+from mmlowformer.datasets.checks.coco import find_in_coco
 from mmlowformer.datasets.checks.coco_annotations import parse_coco, parts_of
 from mmlowformer.datasets.formats import (
     AnnotatedImage,
@@ -133,11 +133,11 @@ def test_classes_are_looked_up(monkeypatch):
         categories=[dict(id=number, name=str(name))
                     for number, name in enumerate(classes)],
         images=[dict(id=1, file_name='a.png', width=9, height=9)],
-        annotations=[dict(id=1, image_id=1, category_id=1, area=9,
+        annotations=[dict(id=1, image_id=1, category_id=1, area=9, iscrowd=0,
                           bbox=[1, 1, 3, 3])])
     content = parts_of(content, 'all.json')
     content['categories'] = classes
-    check_trainable(content, 'all.json')
+    find_in_coco(content, 'all.json').check()
     assert Label.compared <= 5 * len(classes)
 
 
@@ -239,7 +239,7 @@ def test_inspection_needs_little_more_than_the_json(tmp_path):
                 for number, name in enumerate(names)],
         categories=[dict(id=1, name='a')],
         annotations=[dict(
-            id=number, image_id=number % count, category_id=1, iscrowd=0,
+            id=number + 1, image_id=number % count, category_id=1, iscrowd=0,
             area=10.5 + number, segmentation=[[1.5, 1.5, 9.5, 1.5, 9.5, 9.5]],
             bbox=[1.5, 1.5, 8.25 + number / 10_000, 8.25])
             for number in range(count * each)])))
@@ -250,7 +250,7 @@ def test_inspection_needs_little_more_than_the_json(tmp_path):
     def inspect():
         folder, errors = ImageFolder(str(images)), AnnotationErrors()
         content = parts_of(parse_coco(str(source)), str(source))
-        check_trainable(content, str(source), str(images))
+        assert not find_in_coco(content, str(source), str(images)).counts
         annotated, _ = check_annotations(
             annotated_images(content, str(source), folder, errors),
             content['categories'], errors)

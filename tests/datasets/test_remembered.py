@@ -94,7 +94,7 @@ def first_in(root, folder):
 
 
 CHANGES = [
-    ('coco', lambda root: first_in(root, 'train2017').unlink(), 'are not in'),
+    ('coco', lambda root: first_in(root, 'train2017').unlink(), 'not in its'),
     ('coco', lambda root: first_in(root, 'val2017').write_bytes(b''),
      'empty'),
     ('coco', lambda root: resize(first_in(root, 'train2017')), 'differs'),

@@ -40,16 +40,24 @@ def test_a_line_installs_what_is_missing():
 
 
 def test_another_version_is_named():
-    found = formats(executorch='1.5.1')
-    assert found['executorch'].status == 'warning'
-    assert found['executorch'].remedy == 'pip install executorch==1.3.1'
-
-
-def test_another_torch_is_named():
-    assert formats(torch='2.12.0')['executorch'].status == 'ok'
-    found = formats(torch='2.13.0')['executorch']
+    found = formats(openvino='2026.5.0')['openvino']
     assert found.status == 'warning'
-    assert found.remedy == 'pip install torch==2.12.1'
+    assert found.remedy == 'pip install openvino==2026.4.1'
+
+
+def test_what_is_tried_may_have_another_version():
+    env = describe(['export'], {**PINS, 'executorch': '1.5.1'},
+                   executorch=None)
+    assert judge(env)[0]['executorch'].status == 'ok'
+
+
+def test_what_fails_with_this_torch_is_reported():
+    env = describe(['export'], {**PINS, 'executorch': '1.5.1'},
+                   {'executorch': 'ImportError: undefined symbol'})
+    found = judge(env)[0]['executorch']
+    assert found.status == 'warning'
+    assert found.symptom == 'ImportError: undefined symbol'
+    assert found.remedy == f'pip install {pinned("torch", "executorch")}'
 
 
 def test_a_package_without_wheel_is_named(monkeypatch):

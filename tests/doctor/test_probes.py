@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmlowformer.doctor import __main__ as command
-from mmlowformer.doctor import environment, machine, probes
+from mmlowformer.doctor import environment, fixes, machine, probes
 from mmlowformer.doctor.environment import Environment, run_probe
 
 from ..helpers import FORKS
@@ -114,8 +114,7 @@ def test_missing_is_reported(stubs, capsys, tasks):
     assert "--  torch          not installed\n     you see: ModuleNotFound" \
         in text
     assert '--  backbone       not checked: torch does not work' in text
-    assert text.endswith('run:     pip install torch==2.12.1 '
-                         'torchvision==0.27.1\n')
+    assert text.endswith(f'run:     {fixes.TORCH}\n')
 
 
 def test_unknown_task(capsys):

@@ -175,7 +175,7 @@ PROBLEMS = dict(
         'GPU', 'broken', 'no kernel image', 'pip install torch==2.6.0'),
     gpu_too_new=(
         dict(gpu=A_GPU, torch='2.1.0', errors={'gpu computes': NO_KERNEL}),
-        'GPU', 'broken', 'no kernel image', 'pip install torch==2.12.1'),
+        'GPU', 'broken', 'no kernel image', fixes.TORCH),
     gpu_hangs=(
         dict(errors={'gpu': 'no end within 120 s'}), 'GPU', 'broken',
         'no end within 120 s', 'nvidia_uvm'),
@@ -383,7 +383,7 @@ compile_error = machine.compile_error
      f'sudo apt-get install python{sys.version_info[0]}.'
      f'{sys.version_info[1]}-dev'),
     ('all.h: error: #error C++20 or later compatible compiler is required',
-     'pip install torch==2.12.1 torchvision==0.27.1'),
+     fixes.TORCH),
     ('internal compiler error', 'sudo apt-get install g++')])
 def test_what_does_not_compile(monkeypatch, tmp_path, text, remedy):
     monkeypatch.setattr(machine, 'compile_error', compile_error)

@@ -108,7 +108,7 @@ def refused(folder, settings=SETTINGS, *, resume=True):
 def test_other_settings_are_refused(tmp_path):
     predict(tmp_path)
     for name, value in (('checkpoint', 'def'), ('tile_size', 512)):
-        assert f'another {name}' in refused(
+        assert f'other settings ({name}' in refused(
             tmp_path, SETTINGS | {name: value})
     (tmp_path / 'run.json').write_text('[')
     assert 'run.json is damaged' in refused(tmp_path)

@@ -86,7 +86,7 @@ def test_other_settings_do_not_overwrite(tmp_path, measured):
     path = tmp_path / 'a.json'
     sweep.run(opened(path), [measured.cell('a')], path)
     content = path.read_bytes()
-    with pytest.raises(UserError, match='other settings.*repeats 3, not 4'):
+    with pytest.raises(UserError, match='other settings.*3 instead of 4'):
         opened(path, repeats=4)
     with pytest.raises(UserError, match='another kind, layers'):
         sweep.opened(path, 'network', SETTINGS, 'cpu')
@@ -98,7 +98,7 @@ def test_another_machine_does_not_go_on(tmp_path, measured, monkeypatch):
     sweep.run(opened(path), [measured.cell('a')], path)
     monkeypatch.setattr('mmlowformer.benchmark.environment.cpu_name',
                         lambda: 'another')
-    with pytest.raises(UserError, match='not another'):
+    with pytest.raises(UserError, match='instead of another'):
         opened(path)
 
 

@@ -250,7 +250,7 @@ def test_killed_and_resumed(tool, tmp_path, number, options):
         assert 'Traceback' not in said
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / 'blocked').read_text()), 0)
-    assert 'repeats 30, not 2' in tool(
+    assert 'repeats: 30 instead of 2' in tool(
         *arguments, '--repeats', 2, '--resume')[0]
     (tmp_path / 'go').touch()
     status, out = tool(*arguments, '--resume')

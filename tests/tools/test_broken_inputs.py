@@ -346,7 +346,7 @@ TRAINING = {
     'resume-url': (None, ('--resume', '{server}/good.pth'),
                    '--resume takes a file'),
     # Data.
-    'image-empty': (image(b''), DATA, '1 of 4 images'),
+    'image-empty': (image(b''), DATA, '1 x image that cannot be read'),
     'image-garbage': (image(b'x' * 100), DATA,
                       f'{IMAGE} cannot be decoded'),
     'image-truncated': (image(b'\xff\xd8\xff\xe0' + b'0' * 10), DATA,
@@ -354,7 +354,7 @@ TRAINING = {
     'image-of-another-size': (image(np.zeros((1, 4000, 3), np.uint8)), DATA,
                               '64x64, the file has 4000x1'),
     'image-missing': (data(lambda root: (root / IMAGE).unlink()), DATA,
-                      '1 of 4 images'),
+                      '1 x image that is not in its folder'),
     'images-are-file': (
         data(lambda root: (shutil.rmtree(root / 'train2017'),
                            (root / 'train2017').write_bytes(b''))),

@@ -179,10 +179,10 @@ def test_inspect_folders(run_here, shapes, tmp_path):
     shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
     (tmp_path / 'classes/none').mkdir()
     shutil.copy(tmp_path / 'classes/star/000003.jpg', tmp_path / 'classes')
-    result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
-    assert result.returncode == 1
-    assert '1 x class without images, first: none' in result.stdout
-    assert "1 x image outside the class folders" in result.stdout
+    shown = ran(run_here(DATA, 'inspect', 'classes', cwd=tmp_path))
+    assert shown.index('Warnings') < shown.index(
+        '1 x class without images, first: none')
+    assert "1 x image outside the class folders" in shown
 
 
 @pytest.mark.parametrize(('make', 'message'), [
@@ -199,7 +199,8 @@ def test_inspect_finds_classes_that_overlap(make, message, run_here, shapes,
     shutil.copytree(shapes / 'folders/train', tmp_path / 'classes')
     make(tmp_path / 'classes')
     result = run_here(DATA, 'inspect', 'classes', cwd=tmp_path)
-    assert result.returncode == 1
+    # A training accepts an image in two classes.
+    assert result.returncode == (not message.startswith('image in'))
     assert message in ' '.join(result.stdout.split())
 
 
@@ -384,7 +385,7 @@ def test_every_command_sees_it(command, spoil, message, run_here, tmp_path):
     text = result.stdout + (result.stderr or '')
     assert result.returncode == 1, text
     assert message in ' '.join(text.split())
-    assert '--clip' not in text
+    assert command[0] != 'convert' or '--clip' not in text
     assert 'Traceback' not in text
 
 
@@ -439,12 +440,13 @@ def test_what_training_refuses(command, spoil, message, run_here, tmp_path):
     (lambda c: c['annotations'][0].pop('id'), 'annotation without id'),
     (lambda c: c['annotations'][0].pop('area'), 'annotation without area'),
     # It would be found below images/, but not where a training looks.
-    (lambda c: c['images'][0].update(file_name='far/a.png'), 'are not in')])
+    (lambda c: c['images'][0].update(file_name='far/a.png'),
+     'at another path')])
 def test_what_only_training_refuses(command, spoil, message, run_here,
                                     tmp_path):
     scene(tmp_path)
     edit(tmp_path / 'all.json', spoil)
-    assert message in refused_by_training(tmp_path) or 'not in' in message
+    assert message in refused_by_training(tmp_path)
     result = run_here(DATA, *command, cwd=tmp_path)
     assert result.returncode == 1
     assert message in ' '.join(result.stdout.split())

@@ -77,7 +77,7 @@ def test_interrupted_and_resumed(run_here, error_here, scenes, monkeypatch):
     assert not (scenes / 'tiles/annotations.json').exists()
     assert 'with --resume, or delete it' in error_here(*tile, cwd=scenes)
     for option in ('--tile-size', '--seed', '--negatives'):
-        assert 'was made with another' in error_here(
+        assert 'was made with other settings' in error_here(
             *tile, '--resume', option, 96, cwd=scenes)
     journal = scenes / 'tiles/tiles.jsonl'
     # Killed while it wrote a line, and a tile.
@@ -105,8 +105,9 @@ def test_damaged_journal(line, run_here, error_here, scenes):
     journal.write_bytes(line)
     (scenes / 'tiles/.tiles.lock').touch()
     if line.endswith(b'\n'):
-        assert '--resume: tiles was made with another size' in error_here(
-            DATA, *TILE, '--out', 'tiles', '--resume', cwd=scenes)
+        said = error_here(DATA, *TILE, '--out', 'tiles', '--resume',
+                          cwd=scenes)
+        assert '--resume: tiles was made with other settings (size' in said
     else:
         assert run_here(DATA, *TILE, '--out', 'tiles', '--resume', cwd=scenes
                         ).returncode == 0

@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mmlowformer import Predictor, get_config
 from mmlowformer.datasets.synthetic.shapes import make_dataset
+from mmlowformer.predict import predictor
 from mmlowformer.predict import writer as writing
 from mmlowformer.predict.pipeline import Pipeline
 
@@ -124,14 +125,18 @@ def test_labels(run_here, classifier, photos, tmp_path):
     assert record['predictions'][0]['category_name'] in result.stdout
 
 
-def test_similar_images(run_here, retriever, shapes, photos,
+def test_similar_images(run_here, error_here, retriever, shapes, photos,
                         tmp_path):
-    result = run_here(PREDICT, retriever, photos[0], '--gallery',
-                      shapes / 'folders/train', cwd=tmp_path)
+    shutil.copytree(shapes / 'folders/train', tmp_path / 'gallery')
+    command = (PREDICT, retriever, photos[0], '--gallery', 'gallery', '--out',
+               'out', '--resume')
+    result = run_here(*command, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    record, = records(tmp_path / 'predictions')
+    record, = records(tmp_path / 'out')
     assert len(record['neighbors']) == 4
     assert record['neighbours'] == record['neighbors']
+    shutil.copy(photos[0], tmp_path / 'gallery')
+    assert 'settings (gallery)' in error_here(*command, cwd=tmp_path)
 
 
 def test_same_names(run_here, detector, photos, tmp_path):
@@ -537,7 +542,8 @@ def contents(folder):
 
 
 @pytest.mark.parametrize('kind', ['detector', 'segmentor'])
-def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
+def test_resume(kind, request, run_here, error_here, photos, film, tmp_path,
+                monkeypatch):
     """Every file is that of a run without interruption."""
     checkpoint = request.getfixturevalue(kind)
     command = (PREDICT, checkpoint, *photos, film, *ALL, '--save-crops',
@@ -558,17 +564,18 @@ def test_resume(kind, request, run_here, error_here, photos, film, tmp_path):
     assert result.returncode == 0, result.stdout
     assert '3 of 3 done' in result.stdout
     assert contents(out) == whole
-    result = run_here(*command, cwd=tmp_path)
-    assert '0 of 0 done' in result.stdout
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor, 'load_model', pytest.fail)
+        assert 'complete already' in run_here(*command, cwd=tmp_path).stdout
     assert contents(out) == whole
     for change, words in (
-            (('--score-thr', 0.5), 'another score_thr (0'),
-            (('--tile-size', 64), 'another tile_size'),
-            (('--no-pictures', ), 'another no_pictures')):
+            (('--score-thr', 0.5), 'settings (score_thr: 0'),
+            (('--tile-size', 64), 'settings (tile_size: None instead of 64)'),
+            (('--no-pictures', ), 'settings (no_pictures: ')):
         assert words in error_here(*command, *change, cwd=tmp_path)
-    assert 'another inputs' in error_here(
+    assert 'settings (inputs)' in error_here(
         *command[:3], *command[4:], cwd=tmp_path)
-    assert 'another checkpoint' in error_here(
+    assert 'settings (checkpoint)' in error_here(
         PREDICT, request.getfixturevalue('classifier'), *command[2:],
         cwd=tmp_path)
     assert '--resume needs' in error_here(
@@ -669,6 +676,7 @@ def test_a_track_is_written_as_it_comes(run_here, detector, film, tmp_path,
             whole['tracks.txt'].splitlines()} == {b'%d' % i
                                                   for i in range(1, 8)}
     assert len(whole['predictions.jsonl'].splitlines()) == 8
+    monkeypatch.setattr(predictor, 'load_model', pytest.fail)
     result = run_here(*command, cwd=tmp_path)
     assert 'complete already' in result.stdout
     assert contents(tmp_path / 'out') == whole

@@ -231,8 +231,8 @@ FAULTS = {
     'object with two boxes in a frame': lambda content: content[
         'annotations'][1].update(
         instance_id=content['annotations'][0]['instance_id']),
-    'not in .*first MOT17-test-01/img1/9.jpg': lambda content: content[
-        'images'][0].update(file_name='MOT17-test-01/img1/9.jpg'),
+    'not in its folder, first: .*MOT17-test-01/img1/9.jpg': lambda content:
+    content['images'][0].update(file_name='MOT17-test-01/img1/9.jpg'),
     "do not match the config's classes": lambda content: content[
         'categories'][0].update(name='person'),
 }

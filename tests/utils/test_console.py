@@ -3,6 +3,7 @@ import contextlib
 import io
 import logging
 import signal
+import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from PIL import Image
 
 from mmlowformer.engine import exit_on_interrupt
 from mmlowformer.engine.runner import QuietRunner
-from mmlowformer.errors import UserError, one_line_errors
+from mmlowformer.errors import UserError, blocked_signals, one_line_errors
 from mmlowformer.utils import console
 from mmlowformer.utils.text import wrapped
 from mmlowformer.visualization import drawing
@@ -60,6 +61,8 @@ SUPPRESSED_WARNINGS = [
     'CUTLASS backend is not supported with non-AOT cpp_wrapper mode. Skipping',
     'pkg_resources is deprecated as an API. See https://setuptools.pypa.io',
     "'pkgutil.find_loader' is deprecated and slated for removal in Python",
+    r"invalid escape sequence '\d'",
+    r'"\d" is an invalid escape sequence. Such sequences will not work in the',
     'for stem.0.conv.weight: copying from a non-meta parameter in the '
     'checkpoint to a meta parameter in the current module, which is a no-op.',
 ]
@@ -283,6 +286,16 @@ def test_the_inner_words_of_nested_interrupts_are_the_only_ones(
     assert status.value.code == 128 + number
     assert capsys.readouterr().err == '\nTwo are done.\n'
     assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_new_processes_get_no_signals():
+    with blocked_signals():
+        shown = subprocess.check_output([sys.executable, '-c', (
+            'import signal; print(signal.pthread_sigmask('
+            'signal.SIG_BLOCK, []))')], text=True)
+    for number in SIGNALS:
+        assert repr(signal.Signals(number)) in shown
+    assert not {*SIGNALS} & signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def interrupted_measurement(number):

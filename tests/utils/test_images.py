@@ -1,14 +1,21 @@
-"""Large files are decoded from the disk, to the same pixels."""
+"""Large files are decoded from the disk, to the same pixels; sizes."""
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mmlowformer.datasets.image_errors import LoadCheckedImage
 from mmlowformer.errors import UserError
 from mmlowformer.utils import images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+
+
+def turned():
+    """EXIF data of an image that lies on its side."""
+    exif = Image.Exif()
+    exif[images.EXIF_ORIENTATION] = 6
+    return exif
 
 
 @pytest.fixture
@@ -24,16 +31,16 @@ def from_disk(monkeypatch):
 
 @pytest.mark.parametrize('library', [images.OPENCV, images.PILLOW])
 @pytest.mark.parametrize('name', ['a.png', 'a.jpg', 'ä.bmp', 'a.tif',
-                                  'rotated.jpg', 'deep.png', 'gray.png'])
+                                  'rotated.jpg', 'rotated.tif', 'deep.png',
+                                  'gray.png'])
 def test_pixels(name, library, tmp_path, from_disk):
-    path, exif = tmp_path / name, Image.Exif()
+    path = tmp_path / name
     if name == 'deep.png':
         cv2.imwrite(str(path), PIXELS[..., 0].astype(np.uint16) * 255)
     else:
-        exif[images.EXIF_ORIENTATION] = 6 if name == 'rotated.jpg' else 1
         image = Image.fromarray(PIXELS)
         (image.convert('L') if name == 'gray.png' else image).save(
-            path, **dict(exif=exif) if path.suffix == '.jpg' else {})
+            path, **dict(exif=turned()) if path.stem == 'rotated' else {})
     expected = images.read(path.read_bytes(), library)
     np.testing.assert_array_equal(from_disk(path, library), expected)
 
@@ -64,6 +71,38 @@ def test_damaged_files(tmp_path, from_disk):
                           ('floats.tif', images.OPENCV)):
         with pytest.raises(UserError, match=rf'{name} (cannot|holds floats)'):
             from_disk(tmp_path / name, library)
+
+
+XMP = b'<x tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(('suffix', 'options'), [
+    (suffix, options) for suffix in ('png', 'jpg', 'tif', 'webp')
+    for options in ({}, dict(exif=turned()))] + [('jpg', dict(xmp=XMP))])
+def test_upright_size(suffix, options, tmp_path, monkeypatch):
+    """It is that of the pixels, without a look at them."""
+    path = tmp_path / f'a.{suffix}'
+    Image.fromarray(PIXELS).save(path, **options)
+    expected = images.read(path, images.OPENCV).shape[:2]
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', pytest.fail)
+    assert images.upright_size(path) == expected
+
+
+def test_exif_data_behind_the_pixels(tmp_path):
+    path = tmp_path / 'a.png'
+    Image.fromarray(PIXELS).save(path, exif=turned())
+    content = path.read_bytes()
+    # The four bytes before a chunk's name are its length.
+    start, pixels, end = (content.index(name) - 4
+                          for name in (b'eXIf', b'IDAT', b'IEND'))
+    content = (content[:start] + content[pixels:end] + content[start:pixels]
+               + content[end:])
+    path.write_bytes(content)
+    assert images.read(path, images.OPENCV).shape == (60, 40, 3)
+    assert images.upright_size(path) == (60, 40)
+    path.write_bytes(content[:end - start])
+    with pytest.raises(OSError, match='truncated'):
+        images.upright_size(path)
 
 
 def test_the_loader_of_configs(tmp_path, monkeypatch):

@@ -86,6 +86,31 @@ def check_order(names: Sequence[str], where: str, others: Sequence[str],
                 'match. Give both the same classes, in the same order')
 
 
+def check_categories(content: dict, classes: object, path: str) -> None:
+    """Make sure that the categories of a COCO file are the classes."""
+    if isinstance(classes, str):
+        raise UserError(
+            f'metainfo.classes is the text {classes!r}; it must be a tuple, '
+            f'and a tuple of one class needs a comma: ({classes!r}, )')
+    if not isinstance(classes, (tuple, list)):
+        raise UserError(f'metainfo.classes must be a tuple of names, not '
+                        f'{classes!r}')
+    names = content['categories']
+    wanted = {name for name in classes if isinstance(name, str)}
+    # MMDetection numbers the classes in the order of the file.
+    if [name for name in names if name in wanted] == list(classes):
+        return
+    problem = ("are not in the order of the config's classes, so that names "
+               'and labels would not match' if wanted <= set(names) else
+               "do not match the config's classes")
+    raise UserError(
+        f'the categories in {path} {problem} (file: '
+        f'{shown(", ".join(names), 800)}; config: '
+        f'{shown(", ".join(classes), 800)}). Set metainfo=dict(classes=(...)) '
+        "of the data sets to the names in the file, and the head's "
+        'num_classes to their number.')
+
+
 def numbers_of(classes: Sequence[str]) -> dict[str, int]:
     """Number of each class whose name is unique."""
     times = Counter(classes)

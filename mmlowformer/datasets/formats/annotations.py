@@ -1,22 +1,28 @@
 """Annotated images, independent of the annotation format."""
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from ...errors import AnnotationErrors, UserError, shown
-from ..checks.coco_annotations import LARGEST, rle_counts
-from ..paths import files_below
+from ...errors import AnnotationErrors, shown
+from ..checks.coco_annotations import (
+    BEYOND,
+    LARGEST,
+    NO_EXTENT,
+    ROUNDING,
+    rle_counts,
+)
 from .image_folder import ImageFolder
 
-# The error that clipping fixes.
-BEYOND = 'box beyond its image'
-# Formats that count pixels from 1, or round, may exceed an image by so much.
-ROUNDING = 1.0
+# Relative coordinates outside 0 to 1 by no more are rounded ones.
+FRACTION = 0.01
+FRACTIONS = ('file with coordinates from 0 to 1, multiplied by the width and '
+             'height of the image')
 
 
 class Annotation(NamedTuple):
@@ -54,6 +60,27 @@ def number(text: object) -> float:
     return value
 
 
+def are_fractions(items: Iterable[Iterable[Annotation]]) -> bool:
+    """Whether all boxes are given relative to the size of their image."""
+    some = False
+    for item in chain.from_iterable(items):
+        if min(item.box) < -FRACTION or max(item.box) > 1 + FRACTION:
+            return False
+        some = some or any(value % 1 for value in item.box)
+    return some
+
+
+def from_fractions(item: Annotation, size: tuple[int, int]) -> Annotation:
+    """Multiply relative coordinates by the width and height."""
+    return item._replace(
+        box=tuple(value * size[index % 2]
+                  for index, value in enumerate(item.box)),
+        segmentation=[[value * size[index % 2]
+                       for index, value in enumerate(polygon)]
+                      for polygon in item.segmentation]
+        if isinstance(item.segmentation, list) else item.segmentation)
+
+
 def collect_images(annotations: Annotations, images: ImageFolder,
                    errors: AnnotationErrors, labeled_only: bool
                    ) -> list[AnnotatedImage]:
@@ -77,7 +104,8 @@ def check_annotations(annotated: Iterable[AnnotatedImage],
             if not item.label:
                 errors.add('object without a class', item.where)
             elif known is not None and item.label not in known:
-                errors.add('unknown class', f'{item.label!r} ({item.where})')
+                errors.add('unknown class',
+                           f'{shown(repr(item.label), 60)} ({item.where})')
             box = _clipped(item, image, errors, clip)
             if box is None:
                 dropped += 1
@@ -95,7 +123,7 @@ def _clipped(item: Annotation, image: AnnotatedImage,
     left, top, right, bottom = item.box
     if right <= left or bottom <= top:
         # Swapped corners: clipping does not fix them.
-        errors.add('box without an area', _place(item))
+        errors.add(NO_EXTENT, _place(item))
         return None
     width, height = image.width, image.height
     beyond = max(-left, -top, right - width, bottom - height)
@@ -126,7 +154,7 @@ def as_coco(annotated: Sequence[AnnotatedImage], classes: Sequence[str]
                 id=len(annotations) + 1, image_id=index,
                 category_id=category_ids[item.label],
                 bbox=[_rounded(value) for value in box],
-                area=_rounded(_area(item)), iscrowd=int(item.ignored),
+                area=_rounded(area_of(item)), iscrowd=int(item.ignored),
                 **(dict(segmentation=item.segmentation)
                    if item.segmentation else {})))
     return dict(images=images, annotations=annotations, categories=[
@@ -138,7 +166,8 @@ def _rounded(value: float) -> float | int:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _area(item: Annotation) -> float:
+def area_of(item: Annotation) -> float:
+    """Pixels of the segmentation or, without one, of the box."""
     left, top, right, bottom = item.box
     if isinstance(item.segmentation, dict):
         return sum(rle_counts(item.segmentation['counts'])[1::2])
@@ -153,20 +182,6 @@ def box_around(polygons: Iterable[Sequence[float]]) -> tuple[float, ...]:
     points = np.concatenate([np.reshape(polygon, (-1, 2))
                              for polygon in polygons])
     return (*points.min(0).tolist(), *points.max(0).tolist())
-
-
-def annotation_files(source: str, suffix: str) -> Iterator[tuple[Path, Path]]:
-    """Annotation files, and their paths below the source without suffix."""
-    path = Path(source)
-    if not path.is_file() and not path.is_dir():
-        raise UserError(f'{source} does not exist')
-    files = [path] if path.is_file() else [
-        path / name for name in files_below(path, (suffix, ))[0]]
-    if not files:
-        raise UserError(f'{source} holds no file that ends in {suffix}')
-    base = path if path.is_dir() else path.parent
-    for file in files:
-        yield file, file.relative_to(base).with_suffix('')
 
 
 def check_same_image(named: str | None, own: str | None, file: Path,

@@ -1,19 +1,53 @@
 """COCO's format, read to check it or to draw masks."""
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 
 from ...errors import AnnotationErrors
-from ..checks.coco_annotations import find_errors, read_coco
-from .annotations import AnnotatedImage, Annotation
+from ..checks.coco_annotations import READABLE, find_errors, read_coco
+from .annotations import (
+    FRACTIONS,
+    AnnotatedImage,
+    Annotation,
+    are_fractions,
+    from_fractions,
+)
+from .files import ReadErrors, annotation_files
 from .image_folder import ImageFolder
 
 
 def read_coco_annotations(source: str, images: ImageFolder,
-                          errors: AnnotationErrors, **_
+                          errors: ReadErrors, **_
                           ) -> tuple[Iterator[AnnotatedImage], list[str]]:
-    """Read an annotation file in COCO's format."""
-    content = read_coco(source)
-    return annotated_images(content, source, images, errors), \
-        content['categories']
+    """Read a file, or those of a folder such as Roboflow's exports."""
+    contents = []
+    for file, stem in annotation_files(source, '.json', errors):
+        content = read_coco(str(file))
+        for record in content['image_records']:
+            record['file_name'] = images.beside(record['file_name'],
+                                                stem.parent.as_posix())
+        contents.append((str(file), content))
+    classes = list(dict.fromkeys(
+        name for _, content in contents for name in content['categories']))
+    return chain.from_iterable(
+        _in_pixels(content, file, images, errors)
+        for file, content in contents), classes
+
+
+def _in_pixels(content: dict, source: str, images: ImageFolder,
+               errors: ReadErrors) -> Iterator[AnnotatedImage]:
+    labels = dict(zip(content['category_ids'], content['categories']))
+    found = annotated_images(content, source, images, errors)
+    records = content['annotations']
+    with suppress(LookupError, TypeError, ValueError):
+        # The first box in pixels ends the search.
+        if are_fractions([as_annotation(record, labels)]
+                         for record in records):
+            errors.notes.add(FRACTIONS, source)
+            return (image._replace(annotations=[
+                from_fractions(item, (image.width, image.height))
+                for item in image.annotations]) for image in found)
+    return found
 
 
 def annotated_images(content: dict, source: str, images: ImageFolder,
@@ -23,7 +57,8 @@ def annotated_images(content: dict, source: str, images: ImageFolder,
     Their annotations are removed from ``content``: there may be millions.
     """
     for kind, example in find_errors(content):
-        errors.add(kind, example)
+        if kind not in READABLE:
+            errors.add(kind, example)
     if errors.counts:
         return
     labels = dict(zip(content['category_ids'], content['categories']))

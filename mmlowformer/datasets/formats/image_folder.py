@@ -8,6 +8,21 @@ from ...utils.images import upright_size
 from ..paths import files_below
 
 
+def find_image_folder(source: str) -> str | None:
+    """The folder of an annotation file's, or an exported folder's, images.
+
+    It is ``images`` in the source or beside it, else the folder itself.
+    """
+    path = os.path.abspath(source)
+    beside = os.path.dirname(path)
+    own = path if os.path.isdir(path) else beside
+    for folder in (os.path.join(own, 'images'),
+                   os.path.join(beside, 'images')):
+        if os.path.isdir(folder):
+            return folder
+    return own if os.path.isdir(own) and files_below(own)[0] else None
+
+
 class ImageFolder:
     """Finds the images of a folder by the names that annotations use."""
 

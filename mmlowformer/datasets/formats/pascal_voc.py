@@ -6,20 +6,21 @@ from ...errors import AnnotationErrors
 from .annotations import (
     Annotation,
     Annotations,
-    annotation_files,
+    are_fractions,
     check_same_image,
     number,
 )
+from .files import ReadErrors, annotation_files, read_xml
 from .image_folder import ImageFolder
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
-def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
+def read_voc(source: str, images: ImageFolder, errors: ReadErrors, *,
              zero_based: bool = False, **_) -> tuple[Annotations, None]:
     """Read VOC's XML files; ``difficult`` objects become COCO's crowds."""
     annotations: Annotations = {}
-    for file, stem in annotation_files(source, '.xml'):
+    for file, stem in annotation_files(source, '.xml', errors):
         root = _root(file, errors)
         name = root is not None and _find_image(root, file, stem, images,
                                                 errors)
@@ -28,24 +29,29 @@ def read_voc(source: str, images: ImageFolder, errors: AnnotationErrors, *,
         if name in annotations:
             errors.add('image with a second file', f'{name} ({file})')
         _check_size(root, file, name, images, errors)
-        # VOC counts pixels from 1 and includes the last one: its box from 1 to
-        # 10 has its edges at 0 and 10.
         annotations[name] = [
             item for index, node in enumerate(root.findall('object'), 1)
-            if (item := _annotation(node, f'{file}, object {index}', errors,
-                                    0 if zero_based else 1))]
+            if (item := _annotation(node, f'{file}, object {index}', errors))]
+    if not zero_based and not are_fractions(annotations.values()):
+        annotations = {name: list(map(_from_zero, items))
+                       for name, items in annotations.items()}
     return annotations, None
+
+
+def _from_zero(item: Annotation) -> Annotation:
+    # VOC counts pixels from 1 and includes the last one: its box from 1 to 10
+    # has its edges at 0 and 10.
+    left, top, right, bottom = item.box
+    return item._replace(box=(left - 1, top - 1, right, bottom))
 
 
 def _root(file: Path, errors: AnnotationErrors
           ) -> ElementTree.Element | None:
-    with errors.collect('invalid XML file', str(file), OSError, LookupError,
-                        ElementTree.ParseError):
-        root = ElementTree.parse(file).getroot()
-        if root.tag == 'annotation':
-            return root
-        errors.add('XML file that is not a VOC annotation',
-                   f'{file}, of <{root.tag}>')
+    root = read_xml(file, errors)
+    if root is None or root.tag == 'annotation':
+        return root
+    errors.add('XML file that is not a VOC annotation',
+               f'{file}, of <{root.tag}>')
     return None
 
 
@@ -72,12 +78,12 @@ def _check_size(root: ElementTree.Element, file: Path, name: str,
 
 
 def _annotation(node: ElementTree.Element, where: str,
-                errors: AnnotationErrors, first: int) -> Annotation | None:
+                errors: AnnotationErrors) -> Annotation | None:
     with errors.collect('object without a box of four numbers', where):
         left, top, right, bottom = (
             number(node.findtext(f'bndbox/{corner}')) for corner in CORNERS)
         return Annotation(
             (node.findtext('name') or '').strip(),
-            (left - first, top - first, right, bottom), where=where,
+            (left, top, right, bottom), where=where,
             ignored=(node.findtext('difficult') or '').strip() == '1')
     return None

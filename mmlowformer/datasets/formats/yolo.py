@@ -9,24 +9,17 @@ import yaml
 
 from ...errors import AnnotationErrors, UserError, first_line, shown
 from ..paths import check_distinct, check_regular, read_lines
-from .annotations import (
-    Annotation,
-    Annotations,
-    annotation_files,
-    box_around,
-    number,
-)
+from .annotations import FRACTION, Annotation, Annotations, box_around, number
+from .files import ReadErrors, annotation_files
 from .image_folder import ImageFolder
 
 YAML_NAMES = ('data.yaml', 'data.yml')
 CLASS_FILES = (*YAML_NAMES, 'classes.txt', 'obj.names')
-# Coordinates outside 0 to 1 by no more are rounded ones.
-ROUNDING = 0.01
 AMBIGUOUS = ('line that may be a box with key points (if all lines are '
              'polygons: --polygons)')
 
 
-def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
+def read_yolo(source: str, images: ImageFolder, errors: ReadErrors, *,
               classes_file: str | None = None, polygons: bool = False, **_
               ) -> tuple[Annotations, list[str]]:
     """Read YOLO's text files, of boxes or of polygons."""
@@ -44,10 +37,16 @@ def read_yolo(source: str, images: ImageFolder, errors: AnnotationErrors, *,
                         'or their order: choose one with --classes-file')
     annotations: Annotations = {}
     with_polygons: list[tuple[Annotation, tuple[int, int]]] = []
-    for path, stem in annotation_files(source, '.txt'):
+    for path, stem in annotation_files(source, '.txt', errors):
         if path.name in CLASS_FILES or path.resolve() == file.resolve():
             continue
-        name = images.find(stem.as_posix(), errors, str(path))
+        # Images and labels of a part are in folders side by side.
+        called = '/'.join('images' if part == 'labels' else part
+                          for part in stem.parts)
+        if not images.find(called) and _is_text(path):
+            errors.notes.add('text file without boxes, left out', str(path))
+            continue
+        name = images.find(called, errors, str(path))
         size = name and images.size(name)
         if not name or not size:
             continue
@@ -100,7 +99,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _load_yaml(file: Path) -> dict:
-    text = file.read_text(encoding='utf-8')
+    text = file.read_text(encoding='utf-8-sig')
     try:
         content = yaml.load(text, _UniqueKeyLoader)
     except (ValueError, RecursionError, yaml.YAMLError):
@@ -134,6 +133,16 @@ def _names(content: dict) -> list[str]:
     return list(map(str, names))
 
 
+def _is_text(path: Path) -> bool:
+    """Whether a file holds words, such as README.roboflow.txt."""
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            words = next((line for line in file if line.strip()), '').split()
+    except (OSError, ValueError):
+        return False
+    return bool(words) and not words[0].lstrip('+-')[:1].isdigit()
+
+
 def _annotations(path: Path, size: tuple[int, int], classes: list[str],
                  errors: AnnotationErrors) -> Iterator[Annotation]:
     lines: list[str] = []
@@ -150,10 +159,11 @@ def _annotation(words: list[str], where: str, size: tuple[int, int],
                 classes: list[str], errors: AnnotationErrors
                 ) -> Annotation | None:
     try:
-        if not words[0].removeprefix('-').isdecimal():
+        # Some tools write the class as 0.0.
+        label, *values = map(number, words)
+        if label != int(label) or not words[0][-1].isdecimal():
             raise ValueError(f'{shown(repr(words[0]), 60)} is not a class '
                              'number')
-        label, values = int(words[0]), [number(word) for word in words[1:]]
     except ValueError as error:
         errors.add('line that is not a class and numbers',
                    f'{where}, {first_line(error)}')
@@ -163,20 +173,21 @@ def _annotation(words: list[str], where: str, size: tuple[int, int],
                    'nor a polygon (6, 8, ...)', f'{where}, {len(values)}')
     elif not 0 <= label < len(classes):
         errors.add(f'class number beyond the {len(classes)} named classes',
-                   f'{label} ({where})')
-    elif min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
-        errors.add('coordinate outside 0 to 1', where)
+                   f'{label:g} ({where})')
+    elif min(values) < -FRACTION or max(values) > 1 + FRACTION:
+        errors.add('coordinate outside 0 to 1 (divide pixels by the width or '
+                   'height of the image)', where)
     elif len(values) == 4:
         x, y, width, height = values
-        return Annotation(classes[label], (
+        return Annotation(classes[int(label)], (
             (x - width / 2) * size[0], (y - height / 2) * size[1],
             (x + width / 2) * size[0], (y + height / 2) * size[1]),
             where=where)
     else:
         polygon = [value * size[index % 2]
                    for index, value in enumerate(values)]
-        return Annotation(classes[label], box_around([polygon]), [polygon],
-                          where=where)
+        return Annotation(classes[int(label)], box_around([polygon]),
+                          [polygon], where=where)
     return None
 
 
@@ -210,9 +221,9 @@ def _numbers_per_point(polygon: list[float], size: tuple[int, int]) -> int:
             continue
         points = rest.reshape(-1, count)
         seen = points[(points[:, :2] != 0).any(1)]
-        if ((seen[:, :2] >= low - ROUNDING).all()
-                and (seen[:, :2] <= high + ROUNDING).all()
-                and (low > -ROUNDING).all() and (high < 1 + ROUNDING).all()
+        if ((seen[:, :2] >= low - FRACTION).all()
+                and (seen[:, :2] <= high + FRACTION).all()
+                and (low > -FRACTION).all() and (high < 1 + FRACTION).all()
                 and np.isin(points[:, 2:], (0, 1, 2)).all()):
             return count
     return 0
