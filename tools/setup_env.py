@@ -280,8 +280,9 @@ def once(venv, state, bring_up, *arguments):
     check_machine(state['mmcv'])
     if anew:
         create_venv(venv, f', as {lost} is missing' if lost else
-                    f', as Python, its place or {BACKEND} changed' if done
-                    else '')
+                    f', as Python, its place or {BACKEND} changed'
+                    if 'origin' in done else ', as an older set-up made it'
+                    if stamp.exists() else '')
     state = {**state, 'backend': backend, 'origin': origin}
     # If this is interrupted, the next set-up goes on.
     stamp.write_text(json.dumps({**state, 'inputs': '', 'packages': 0}))

@@ -248,10 +248,11 @@ def test_a_moved_folder_is_made_anew(venv, capsys):
     assert 'creating, as Python, its place or' in capsys.readouterr().out
 
 
-def test_a_stamp_of_an_older_set_up(venv):
-    for stamp in ('0f3a', '{"inputs": "", "tests": false}'):
-        (venv / 'mmlowformer-setup').write_text(stamp)
-        assert brought_up(venv)
+@pytest.mark.parametrize('stamp', ['0f3a', '{"inputs": "", "tests": false}'])
+def test_a_stamp_of_an_older_set_up(venv, capsys, stamp):
+    (venv / 'mmlowformer-setup').write_text(stamp)
+    assert brought_up(venv)
+    assert 'creating, as an older set-up made it' in capsys.readouterr().out
 
 
 @pytest.mark.slow
