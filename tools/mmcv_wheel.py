@@ -4,15 +4,13 @@ Standard library only: ``setup_env.py`` calls it before anything is installed.
 """
 import hashlib
 import os
-import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
+import sysconfig
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -27,46 +25,10 @@ FLAGS = f'{OPTIMIZED} -DNDEBUG -fwrapv -g0'
 # roi_align_rotated define the same names; they are in different thirds.
 UNITS = {'.': 1, 'cpu': 3}
 OPS = 'mmcv/ops/csrc/pytorch'
-# For mmcv's setup.py, which pip runs even to download it: before Python 3.13
-# exec() defined names of the function that calls it.
-OLD_EXEC = """
-import builtins, sys
-def exec_in_caller(code, *scopes, run=builtins.exec, **closure):
-    frame = sys._getframe(1)
-    run(code, *(scopes or (frame.f_globals, frame.f_locals)), **closure)
-if sys.version_info >= (3, 13):
-    builtins.exec = exec_in_caller
-"""
 
 
 class SetupError(Exception):
     """A failed step; the message names it and the remedy."""
-
-
-def output_of(python, code):
-    return subprocess.run([python, '-c', code], check=True, text=True,
-                          stdout=subprocess.PIPE).stdout.strip()
-
-
-def compile_flags():
-    return f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()
-
-
-def has_cuda(python):
-    """Whether to compile CUDA ops; refuse without a CUDA compiler."""
-    available, version, home = output_of(
-        python, 'import torch, torch.utils.cpp_extension as c; '
-        'print(torch.cuda.is_available(), torch.version.cuda, c.CUDA_HOME)'
-    ).split(maxsplit=2)
-    if available == 'False' and os.environ.get('FORCE_CUDA') != '1':
-        return False
-    if not Path(home, 'bin', 'nvcc').exists():
-        raise SetupError(
-            'torch sees a GPU, but nvcc, which compiles the CUDA ops of mmcv, '
-            f'was not found: install the CUDA toolkit {version} and set '
-            'CUDA_HOME, or compile for the CPU only: CUDA_VISIBLE_DEVICES= '
-            'make setup')
-    return True
 
 
 def wheels():
@@ -76,25 +38,92 @@ def wheels():
     return Path(cache, 'mmlowformer', 'wheels')
 
 
+def scratch_folder():
+    """A folder beside the wheels; refuse where none can be written."""
+    folder, problem = wheels(), 'there is no HOME'
+    try:
+        if folder.is_absolute():
+            folder.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(dir=folder)
+    except OSError as error:
+        problem = error.strerror
+    raise SetupError(f"mmcv's wheel cannot be kept in {folder} ({problem}): "
+                     'set XDG_CACHE_HOME to a writable folder')
+
+
 def check_cache(package):
     """Refuse early if a wheel has to be compiled and cannot be kept."""
-    folder = wheels()
-    if not folder.is_absolute():
-        raise SetupError('There is no HOME to keep mmcv\'s wheel in: set '
-                         'XDG_CACHE_HOME to a writable folder')
-    if not [*folder.glob(f'{package.replace("==", "")}-*/*.whl')]:
-        _scratch_folder(folder).cleanup()
+    if not any(wheels().glob(f'{package.replace("==", "")}-*/*.whl')):
+        scratch_folder().cleanup()
 
 
-def wheel_folder(python, package, with_cuda):
-    """Cache folder of the wheel, named after what the ops depend on."""
-    torch_version = output_of(python, 'import torch; print(torch.__version__)')
+def compile_flags():
+    return f'{os.environ.get("CFLAGS", "")} {FLAGS}'.strip()
+
+
+def wheel_folder(python, package):
+    """The folder of the wheel, named after what the ops depend on.
+
+    Also returns whether they are to have CUDA.
+    """
+    torch, gpu, cuda, home = subprocess.run(
+        [python, '-c', 'import torch, torch.utils.cpp_extension as c; print('
+         'torch.__version__, torch.cuda.is_available(), torch.version.cuda, '
+         'c.CUDA_HOME)'], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.strip().split(maxsplit=3)
+    with_cuda = gpu == 'True' or os.environ.get('FORCE_CUDA') == '1'
+    if with_cuda and not Path(home, 'bin', 'nvcc').exists():
+        raise SetupError(
+            'torch sees a GPU, but nvcc, which compiles the CUDA ops of mmcv, '
+            f'was not found: install the CUDA toolkit {cuda} and set '
+            'CUDA_HOME, or compile for the CPU only: CUDA_VISIBLE_DEVICES= '
+            'make setup')
     recipe = f'{RECIPE} {compile_flags()} {os.environ.get("CXX", "")}'
     return wheels() / '-'.join([
-        package.replace('==', ''), f'torch{torch_version}',
-        'cp{}{}'.format(*sys.version_info[:2]), sys.platform,
-        platform.machine(), 'cuda' if with_cuda else 'cpu',
-        hashlib.sha256(recipe.encode()).hexdigest()[:8]])
+        package.replace('==', ''), f'torch{torch}',
+        'cp{}{}'.format(*sys.version_info), sysconfig.get_platform(),
+        'cuda' if with_cuda else 'cpu',
+        hashlib.sha256(recipe.encode()).hexdigest()[:8]]), with_cuda
+
+
+def download(python, package, folder):
+    """Download a package and return the folder of its sources."""
+    # pip runs setup.py even to download. mmcv's fails on Python 3.13, but the
+    # sources are there by then, and are not cleaned up.
+    command = [python, '-m', 'pip', 'download', '-q', '--no-deps',
+               '--no-build-isolation', '--no-clean', '--no-binary', ':all:',
+               '-d', folder, package]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.STDOUT,
+                            env={**os.environ, 'TMPDIR': str(folder)})
+    if setup := next(folder.glob('*/*/setup.py'), None):
+        return setup.parent
+    raise SetupError(f'{result.stdout}\ndownloading {package}: failed. '
+                     f'Command: {shlex.join(map(str, command))}')
+
+
+def edit(path, *changes):
+    text = path.read_text(encoding='utf-8')
+    for old, new in changes:
+        text = re.sub(old, new, text)
+    path.write_text(text, encoding='utf-8')
+
+
+def adapt(source, units):
+    """Adapt mmcv's sources, and unite those of the folders in ``units``."""
+    # torch adds the C++ standard that its headers need, unless one is named.
+    # Since Python 3.13 exec() does not define names of its caller.
+    edit(source / 'setup.py', (r"'-std=c\+\+\d+',?", ''),
+         (r"(version_file, 'exec'\))\)", r'\1, globals())'),
+         (r"locals\(\)(?=\['__version__'\])", 'globals()'))
+    # Skip the search for the largest sample unless max pooling needs it. A
+    # processor cannot predict the branch, which doubles the time of averages.
+    edit(source / OPS / 'cpu' / 'roi_align.cpp', (
+        r'if \(val > maxval\)', 'if (pool_mode == 0 && val > maxval)'))
+    for name, count in units.items():
+        # Other versions may have other folders.
+        if (source / OPS / name).is_dir():
+            unite(source / OPS / name, count)
 
 
 def unite(folder, units):
@@ -116,143 +145,66 @@ def unite(folder, units):
         (folder / f'unit_{index}.cpp').write_text('\n'.join(lines) + '\n')
 
 
-def speed_up_roi_align(source):
-    """Skip the search for the largest sample unless max pooling needs it.
-
-    A processor cannot predict the branch, which doubles the time of averages.
-    """
-    path = source / OPS / 'cpu' / 'roi_align.cpp'
-    path.write_text(path.read_text().replace(
-        'if (val > maxval)', 'if (pool_mode == 0 && val > maxval)'))
-
-
-def update_setup(path):
-    """Adapt mmcv's setup.py to Python 3.13 and to newer versions of torch.
-
-    torch adds the C++ standard that its headers need, unless one is named.
-    """
-    text = path.read_text(encoding='utf-8')
-    text = re.sub(r"'-std=c\+\+\d+',?", '', text)
-    text = text.replace("version_file, 'exec'))",
-                        "version_file, 'exec'), globals())")
-    path.write_text(text.replace("locals()['__version__']",
-                                 "globals()['__version__']"), encoding='utf-8')
-
-
-def show_progress(stream, log, compiling):
-    """Turn ninja's ``[12/80]`` lines into a line for each tenth."""
-    start, shown = time.monotonic(), -1
-    for line in stream:
-        log.write(line)
-        if "building 'mmcv._ext'" in line:
-            compiling.set()
-        step = re.search(r'\[(\d+)/(\d+)\]', line)
-        tenth = int(step[1]) * 10 // int(step[2]) if step else -1
-        if tenth > shown:
-            shown = tenth
-            print(f'   mmcv: {step[1]}/{step[2]} files compiled, '
-                  f'{time.monotonic() - start:.0f} s', flush=True)
-
-
-def check_optimized(log_path):
-    """Refuse a build that compiled any C++ file without -O3."""
-    commands = re.findall(r'.* -c .+\.cpp\b.*', log_path.read_text())
-    if not commands:
-        raise SetupError(f'the build of mmcv compiled no C++, see {log_path}')
-    for command in commands:
-        # The last one counts.
-        level = ['no -O', *re.findall(r'(?<= )-O\S*', command)][-1]
-        if level != OPTIMIZED:
-            raise SetupError(f'mmcv was compiled without {OPTIMIZED} ({level})'
-                             f', see {log_path}: {command}')
-
-
-def download(python, package, scratch):
-    """Download the sources of a package."""
-    command = [python, '-m', 'pip', 'download', '-q', '--no-deps',
-               '--no-build-isolation', '--no-binary', package.split('==')[0],
-               '-d', scratch, package]
-    (scratch / 'sitecustomize.py').write_text(OLD_EXEC)
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT,
-                            env={**os.environ, 'PYTHONPATH': str(scratch)})
-    archive = next(scratch.glob('*.tar.gz'), None)
-    if result.returncode or not archive:
-        raise SetupError(f'{result.stdout}\ndownloading {package}: failed. '
-                         f'Command: {shlex.join(map(str, command))}')
-    return archive
-
-
-def unpack(archive, folder, units=None):
-    """Unpack and patch the sources; unite those of folders in ``units``."""
-    with tarfile.open(archive) as file:
-        # filter= came with 3.10.12; extractall without it would warn.
-        safe = dict(filter='data') if hasattr(tarfile, 'data_filter') else {}
-        file.extractall(folder, **safe)
-    source = next(path for path in folder.iterdir() if path.is_dir())
-    speed_up_roi_align(source)
-    update_setup(source / 'setup.py')
-    for name, count in (units or {}).items():
-        # Other versions may have other folders.
-        if (source / OPS / name).is_dir():
-            unite(source / OPS / name, count)
-    return source
-
-
-def compile_wheel(python, source, out, log_path, compiling):
-    """Compile unpacked sources; return whether the compiler succeeded."""
+def compile_wheel(python, source, out, log_path, on_compiling):
+    """Compile the sources; return whether the compiler succeeded."""
     # torch has to find ninja, which is installed beside this Python.
     path = f'{python.parent}{os.pathsep}{os.environ["PATH"]}'
     env = {'MAX_JOBS': str(os.cpu_count()), **os.environ, 'PATH': path,
            'MMCV_WITH_OPS': '1', 'CFLAGS': compile_flags()}
     env.pop('CXXFLAGS', None)  # would replace CFLAGS
+    start = time.monotonic()
     with open(log_path, 'w') as log, subprocess.Popen(
             [python, '-m', 'pip', 'wheel', '-v', '--no-deps',
              '--no-build-isolation', '--no-cache-dir', '-w', out, source],
             env=env, text=True, errors='replace', stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT) as process:
-        show_progress(process.stdout, log, compiling)
+        for line in process.stdout:
+            log.write(line)
+            if "building 'mmcv._ext'" in line:
+                on_compiling()
+            if step := re.match(r'\s*\[(\d+/\d+)\]', line):
+                print(f'   mmcv: {step[1]} files compiled, '
+                      f'{time.monotonic() - start:.0f} s', flush=True)
     if process.returncode:
         return False
     check_optimized(log_path)
     return True
 
 
-def build(python, package, folder, with_cuda, compiling=None):
-    """Compile mmcv with its ops; ``folder`` holds the wheel or is absent."""
-    compiling = compiling or threading.Event()
-    log_path = folder.parent / f'{folder.name}.log'
-    try:
-        with _scratch_folder(folder.parent) as name:
-            scratch = Path(name)
-            archive = download(python, package, scratch)
-            for units in ({}, ) if with_cuda else (UNITS, {}):
-                source = unpack(archive, scratch / f'{len(units)}', units)
-                if compile_wheel(python, source, scratch / 'wheel', log_path,
-                                 compiling):
-                    break
-                if units:
-                    log = log_path.replace(log_path.with_suffix('.united.log'))
-                    print(f'-- mmcv in few large files did not compile ({log})'
-                          '; compiling it file by file (5 to 10 minutes on '
-                          'two cores)', flush=True)
-            else:
-                tail = '\n'.join(log_path.read_text().splitlines()[-25:])
-                raise SetupError(
-                    f'{tail}\nmmcv did not compile; the whole log is '
-                    f'{log_path}. Out of memory? Try: MAX_JOBS=1 make setup')
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(scratch / 'wheel', folder)
-    finally:
-        compiling.set()
-    return next(folder.glob('*.whl'))
-
-
-def _scratch_folder(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=folder)
-    except OSError as error:
+def check_optimized(log_path):
+    """Refuse a build that compiled any C++ file without -O3, or none."""
+    commands = re.findall(r'.* -c .+\.cpp\b.*', log_path.read_text())
+    # The last one counts.
+    others = [command for command in commands if re.findall(
+        r'(?<= )-O\S*', command)[-1:] != [OPTIMIZED]]
+    if others or not commands:
         raise SetupError(
-            f"mmcv's wheel cannot be kept in {folder} ({error.strerror}): set "
-            'XDG_CACHE_HOME to a writable folder') from error
+            f'mmcv was compiled without {OPTIMIZED}, see {log_path}: '
+            + (others or ['no C++ was compiled'])[0])
+
+
+def build(python, package, folder, with_cuda, on_compiling):
+    """Compile mmcv with its ops; ``folder`` holds the wheel or is absent."""
+    log_path = folder.parent / f'{folder.name}.log'
+    with scratch_folder() as name:
+        scratch = Path(name)
+        original = download(python, package, scratch)
+        for units in ({}, ) if with_cuda else (UNITS, {}):
+            source = shutil.copytree(original, scratch / f'{len(units)}')
+            adapt(source, units)
+            if compile_wheel(python, source, scratch / 'wheel', log_path,
+                             on_compiling):
+                break
+            if units:
+                log = log_path.replace(log_path.with_suffix('.united.log'))
+                print(f'-- mmcv in few large files did not compile ({log}); '
+                      'compiling it file by file (5 to 10 minutes on two '
+                      'cores)', flush=True)
+        else:
+            tail = '\n'.join(log_path.read_text().splitlines()[-25:])
+            raise SetupError(
+                f'{tail}\nmmcv did not compile; the whole log is {log_path}. '
+                'Out of memory? Try: MAX_JOBS=1 make setup')
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(scratch / 'wheel', folder)
+    return next(folder.glob('*.whl'))

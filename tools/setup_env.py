@@ -5,6 +5,8 @@ it again does nothing unless its inputs have changed or files are missing.
 """
 import argparse
 import contextlib
+import csv
+import functools
 import hashlib
 import json
 import os
@@ -13,18 +15,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import ZipFile
 
 import mmcv_wheel
-from mmcv_wheel import SetupError, output_of
+from mmcv_wheel import SetupError
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
-VERSION = '{}.{}'.format(*sys.version_info[:2])
+VERSION = '{}.{}'.format(*sys.version_info)
 # The mmcv of each stack. requirements/<stack>.txt lists the other packages,
 # requirements/<mmcv>.txt has its version.
 STACKS = dict(openmmlab='mmcv', onedl='onedl-mmcv')
@@ -34,6 +33,29 @@ TASKS = ('detection', 'segmentation', 'classification', 'train')
 # the end of a version on PyTorch's index, such as cpu or cu126.
 BACKEND = 'TORCH_BACKEND'
 PYTORCH_INDEX = 'https://download.pytorch.org/whl/'
+# The file in an environment that says how it was made.
+STAMP = 'mmlowformer-setup'
+
+
+def read_pin(file, package):
+    """The requirement of a package in ``requirements/<file>``."""
+    text = (REQUIREMENTS / file).read_text()
+    return re.search(rf'^{package}[=<>][^\s;]+', text, re.M).group()
+
+
+def listed(*names):
+    """Arguments of pip that name files in ``requirements/``."""
+    return [word for name in names
+            for word in ('-r', REQUIREMENTS / f'{name}.txt')]
+
+
+def fingerprint(stack):
+    """A digest that changes when the environment must be updated."""
+    digest = hashlib.sha256(f'{ROOT}\n{stack}\n'.encode())
+    for path in [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py',
+                 Path(__file__), Path(mmcv_wheel.__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def check_python():
@@ -46,9 +68,8 @@ def check_python():
             'Name another with: make setup PYTHON=python3.11')
 
 
-def check_machine(stack):
+def check_machine(mmcv):
     """Refuse early, and name missing programs and their packages."""
-    check_python()
     compiler = os.environ.get('CXX', 'c++').split()[0]
     if not (shutil.which(compiler) or shutil.which('g++')):
         raise SetupError(
@@ -62,23 +83,7 @@ def check_machine(stack):
             f'{header} is missing, and mmcv is compiled here: sudo apt-get '
             f'install python{VERSION}-dev (Debian, Ubuntu), sudo dnf install '
             f'python{VERSION}-devel (Fedora, RHEL)')
-    mmcv = STACKS[stack]
-    mmcv_wheel.check_cache(read_pin(f'{mmcv}.txt', mmcv))
-
-
-def read_pin(file, package):
-    """The requirement of a package in ``requirements/<file>``."""
-    text = (REQUIREMENTS / file).read_text()
-    return re.search(rf'^{package}[=<>][^\s;]+', text, re.M).group()
-
-
-def fingerprint(stack):
-    """A digest that changes when the environment must be updated."""
-    digest = hashlib.sha256(f'{ROOT}\n{sys.version}\n{stack}\n'.encode())
-    for path in [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py',
-                 Path(__file__), Path(mmcv_wheel.__file__)]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    mmcv_wheel.check_cache(mmcv)
 
 
 def run(command, what, **kwargs):
@@ -88,35 +93,50 @@ def run(command, what, **kwargs):
                          f'{" ".join(map(str, command))}')
 
 
-def create_venv(venv):
-    """Create it, unless this Python created it in this place, and it works."""
-    python = venv / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    config = venv / 'pyvenv.cfg'
-    # `activate` and the programs name the folder.
-    origin = f'mmlowformer = {" ".join(sys.version.split())}, {venv}'
-    if (config.exists() and origin in config.read_text().splitlines()
-            and not subprocess.run([python, '-m', 'pip', '--version'],
-                                   capture_output=True).returncode):
-        return python
-    if (not config.exists() and not venv.name.startswith('.venv')
-            and venv.exists() and any(venv.iterdir())):
+def create_venv(venv, reason):
+    """Create an environment in place of one that is broken or incomplete."""
+    if (venv.exists() and any(venv.iterdir()) and not (venv / STAMP).exists()
+            and not venv.name.startswith('.venv')):
         raise SetupError(f'{venv} holds other files: name another --venv')
-    print(f'-- creating {venv}', flush=True)
-    # --clear removes an environment that is broken or incomplete.
+    print(f'-- creating {venv}{reason}', flush=True)
     if subprocess.run([sys.executable, '-m', 'venv', '--clear', venv]
                       ).returncode:
         raise SetupError(
             'This Python cannot create virtual environments: sudo '
             f'apt-get install python{VERSION}-venv (Debian, Ubuntu)')
-    with config.open('a') as file:
-        file.write(f'{origin}\n')
-    return python
 
 
+def site_packages(venv):
+    return next(venv.glob('lib/python*/site-packages'))
+
+
+def uv_options(python):
+    """pip's settings of indexes as options of uv, which does not read them."""
+    shown = subprocess.run([python, '-m', 'pip', 'config', 'list'], text=True,
+                           stdout=subprocess.PIPE).stdout.splitlines()
+    # The last one counts: those of the environment.
+    shown.sort(key=lambda line: line.startswith(':env:'))
+    settings = dict(re.findall(r"^[:\w]+\.([\w-]+)='(.*)'$",
+                               '\n'.join(shown), re.M))
+    for name, variable in (('cert', 'SSL_CERT_FILE'), ('proxy', 'ALL_PROXY')):
+        if name in settings:
+            os.environ.setdefault(variable, settings[name])
+    # Like pip: the newest of all indexes, not that of the first.
+    options = ['--index-strategy', 'unsafe-best-match']
+    for name in ('index-url', 'extra-index-url', 'find-links', 'constraint',
+                 'trusted-host'):
+        for value in settings.get(name, '').replace('\\n', ' ').split():
+            options += [f'--{name}', value]
+    return options + ['--no-index'] * ('no-index' in settings)
+
+
+@functools.cache
 def pip_install(python):
     """The command that installs packages; uv does it in parallel."""
     if uv := shutil.which('uv'):
-        return [uv, 'pip', 'install', '-q', '--python', python]
+        print(f'-- {uv} installs the packages, in place of pip', flush=True)
+        return [uv, 'pip', 'install', '-q', '--python', python,
+                *uv_options(python)]
     # Python compiles what is imported, which is a small part.
     return [python, '-m', 'pip', 'install', '-q', '--no-compile']
 
@@ -128,169 +148,145 @@ def has_gpu():
                 or os.environ.get('FORCE_CUDA') == '1')
 
 
-def install_torch(python):
+def install_torch(python, asked):
     """Install torch without CUDA, 3 GB less, if no GPU needs it."""
     pins = [read_pin('torch.txt', name) for name in ('torchvision', 'torch')]
-    asked = os.environ.get(BACKEND, '')
-    build = asked or ('cpu' if sys.platform == 'linux' and not has_gpu()
-                      else 'default')
-    choose = f'to choose: make setup {BACKEND}=default, cpu or cu126'
-    if build != 'default':
-        print(f'-- installing torch, build {build} ({choose})', flush=True)
+    choose = f'(to choose: make setup {BACKEND}=default, cpu or cu126)'
+    small = sys.platform == 'linux' and not has_gpu()
+    for build in [asked] if asked else ['cpu'] * small + ['default']:
+        print(f'-- installing torch, build {build} {choose}', flush=True)
+        index = [] if build == 'default' else [
+            '--extra-index-url', f'{PYTORCH_INDEX}{build}']
         result = subprocess.run(
-            [*pip_install(python), '--extra-index-url',
-             f'{PYTORCH_INDEX}{build}', *(f'{pin}+{build}' for pin in pins)],
+            [*pip_install(python), *index,
+             *(f'{pin}+{build}' if index else pin for pin in pins)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if not result.returncode:
             return
-        if asked:
-            raise SetupError(f'{result.stdout}\ninstalling {pins[1]}+{build}: '
-                             f'failed ({choose})')
-        print('   your package index does not have it')
-    run([*pip_install(python), *pins],
-        f"installing torch, the package index's build ({choose})")
+        print(f"   {build}: neither in your package index nor in PyTorch's")
+    raise SetupError(f'{result.stdout}\ninstalling {pins[1]}, build {build}: '
+                     f'failed {choose}')
 
 
-def write_opencv_stub(folder):
-    """A wheel "opencv-python" that only requires OpenCV's headless build.
+def provide_opencv(site):
+    """Install an empty "opencv-python" that requires the headless build.
 
     MMEngine and mmcv require opencv-python, whose libraries of a desktop
     (libGL, libgthread) servers and containers lack.
     """
     headless = read_pin('opencv.txt', 'opencv-python-headless')
     version = headless.split('==')[1]
-    files = dict(
-        METADATA='Metadata-Version: 2.1\nName: opencv-python\n'
-        f'Version: {version}\nRequires-Dist: {headless}\n',
-        WHEEL='Wheel-Version: 1.0\nRoot-Is-Purelib: true\n'
-        'Tag: py3-none-any\n', RECORD='')
-    wheel = Path(folder, f'opencv_python-{version}-py3-none-any.whl')
-    with ZipFile(wheel, 'w') as archive:
-        for name, text in files.items():
-            archive.writestr(f'opencv_python-{version}.dist-info/{name}', text)
-    return wheel
+    for other in site.glob('opencv_python-*.dist-info'):
+        shutil.rmtree(other)
+    folder = site / f'opencv_python-{version}.dist-info'
+    folder.mkdir()
+    (folder / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: opencv-python\n'
+        f'Version: {version}\nRequires-Dist: {headless}\n')
+    (folder / 'RECORD').write_text(''.join(
+        f'{folder.name}/{name},,\n' for name in ('METADATA', 'RECORD')))
 
 
 def get_wheel(python, package, install):
     """The path of mmcv's wheel; ``install`` runs while it is compiled."""
-    with_cuda = mmcv_wheel.has_cuda(python)
-    folder = mmcv_wheel.wheel_folder(python, package, with_cuda)
-    if cached := next(folder.glob('*.whl'), None):
+    folder, with_cuda = mmcv_wheel.wheel_folder(python, package)
+    if wheel := next(folder.glob('*.whl'), None):
         print(f'-- mmcv: wheel from {folder}', flush=True)
         install()
-        return cached
+        return wheel
     print(f'-- compiling {package} with its ops, once (a minute or two on two '
           f'cores),\n   into {folder}', flush=True)
-    compiling = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        wheel = pool.submit(mmcv_wheel.build, python, package, folder,
-                            with_cuda, compiling)
-        # mmcv's setup.py must not import packages that are half installed.
-        compiling.wait()
-        install()
-        return wheel.result()
+        # Not before the compiler starts: mmcv's setup.py must not import
+        # packages that are half installed.
+        installing = functools.cache(lambda: pool.submit(install))
+        wheel = mmcv_wheel.build(python, package, folder, with_cuda,
+                                 installing)
+        installing().result()
+    return wheel
 
 
-def bring_up(venv, stack, with_tests):
+def bring_up(venv, state):
     """Install everything in an environment, and check that it works."""
-    python, mmcv = create_venv(venv), STACKS[stack]
-    others = [name for name in STACKS.values() if name != mmcv]
-    if other := output_of(python, (
-            'from importlib.metadata import distributions as all; '
-            f'print(*[d.name for d in all() if d.name in {others}])')):
-        raise SetupError(f'{venv} holds {other}, which is not in the stack '
-                         f'{stack}: name another --venv, or delete it')
+    python, stack, tests = venv / 'bin/python', state['stack'], state['tests']
+    for other in {*STACKS.values()} - {STACKS[stack]}:
+        if any(site_packages(venv).glob(other.replace('-', '_') + '-*')):
+            raise SetupError(f'{venv} holds {other}, which is not in the stack'
+                             f' {stack}: name another --venv, or delete it')
 
     def install(what, *arguments):
         run([*pip_install(python), *arguments], f'installing {what}')
 
-    def listed(*names):
-        return [word for name in names
-                for word in ('-r', REQUIREMENTS / f'{name}.txt')]
-
-    packages = listed(stack, 'opencv', 'hub', 'serve',
-                      *['tests'] * with_tests)
-
-    def install_libraries():
-        with tempfile.TemporaryDirectory() as folder:
-            install('an empty opencv-python', '--no-deps',
-                    write_opencv_stub(folder))
-        install('mmengine, mmdet, mmsegmentation, mmpretrain'
-                + ', test tools' * with_tests, *packages)
-
+    packages = listed(stack, 'opencv', 'hub', 'serve', *['tests'] * tests)
     install('tools that compile mmcv', *listed('build'))
-    install_torch(python)
-    wheel = get_wheel(python, read_pin(f'{mmcv}.txt', mmcv),
-                      install_libraries)
+    install_torch(python, state['backend'])
+    provide_opencv(site_packages(venv))
+    wheel = get_wheel(python, state['mmcv'], lambda: install(
+        'mmengine, mmdet, mmsegmentation, mmpretrain'
+        + ', test tools' * tests, *packages))
     install('mmcv', '--no-deps', '--force-reinstall', wheel)
-    install('what mmcv needs', *listed(mmcv), *packages)
-    if with_tests:
+    install('what mmcv needs', *listed(STACKS[stack]), *packages)
+    if tests:
         install('multi-object trackers', '--no-deps', *listed('mot'))
     install('mmlowformer', '--no-build-isolation', '--no-deps', '-e', ROOT)
     run([python, '-m', 'mmlowformer.doctor', *TASKS],
         'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
 
 
-def bring_up_extra(venv, base, extra):
+def bring_up_extra(venv, state, base, extra):
     """Install an extra of setup.py in an environment on top of another.
 
     For packages that want versions with which the tests do not work.
     """
-    python = create_venv(venv)
-    where = 'import site; print(site.getsitepackages()[0])'
-    below = output_of(base / python.relative_to(venv), where)
-    Path(output_of(python, where), 'below.pth').write_text(
-        f'import site; site.addsitedir({below!r})\n')
-    run([python, '-m', 'pip', 'install', '-q', '--no-compile',
+    (site_packages(venv) / 'below.pth').write_text(
+        f'import site; site.addsitedir({str(site_packages(base))!r})\n')
+    # uv would install again what lies below.
+    run([venv / 'bin/python', '-m', 'pip', 'install', '-q', '--no-compile',
          '--no-build-isolation', '-e', f'{ROOT}[{extra}]'],
         f'installing the extra {extra}')
 
 
 def records_of(venv):
     """The lists of files that packages have installed."""
-    return [*venv.glob('[Ll]ib*/python*/site-packages/*.dist-info/RECORD')]
+    return [*venv.glob('lib/python*/site-packages/*.dist-info/RECORD')]
 
 
 def missing_file(venv, packages):
     """A file that has been deleted from the environment, or None."""
     records = records_of(venv)
-    if len(records) < packages:
-        return 'a package'
     for record in records:
-        site = record.parents[1]
-        for line in record.read_text().splitlines():
-            name = line.rsplit(',', 2)[0].strip('"')
-            if not os.path.exists(f'{site}/{name}'):
-                return name
-    return None
-
-
-def must_bring_up(venv, done, state):
-    """Whether something changed; what must be made anew is marked."""
-    lost = missing_file(venv, done['packages'])
-    backend = state['backend'] or done['backend']
-    if lost or backend != done['backend']:
-        print(f'-- {venv}: ' + (f'{lost} is missing' if lost else
-                                f'another {BACKEND}') + '; creating it anew')
-        # create_venv() clears what it has not written.
-        (venv / 'pyvenv.cfg').write_text('')
-        return True
-    return (state['inputs'] != done['inputs']
-            or state['tests'] > done['tests'])
+        with record.open(newline='', encoding='utf-8') as file:
+            for name, *_ in csv.reader(file):
+                # Byte code is written anew.
+                if not (name.endswith('.pyc') or os.path.exists(
+                        f'{record.parents[1]}/{name}')):
+                    return name
+    return 'a package' if len(records) < packages else None
 
 
 def once(venv, state, bring_up, *arguments):
     """Install an environment unless it is whole and nothing has changed."""
-    stamp = venv / 'mmlowformer-setup'
-    done = None
-    # An older stamp is no JSON.
+    stamp, done = venv / STAMP, {}
     with contextlib.suppress(OSError, ValueError):
         done = json.loads(stamp.read_text())
-    if done and not must_bring_up(venv, done, state):
+    backend = os.environ.get(BACKEND) or done.get('backend', '')
+    # `activate` and the programs name the folder.
+    origin = f'{sys.version}, {venv}, {backend}'
+    lost = missing_file(venv, done.get('packages', 0))
+    anew = bool(lost) or done.get('origin') != origin
+    if not anew and (done['inputs'] == state['inputs']
+                     and done['tests'] >= state['tests']):
         return
-    check_machine(state['stack'])
-    stamp.unlink(missing_ok=True)
-    bring_up(venv, *arguments)
+    check_machine(state['mmcv'])
+    if anew:
+        create_venv(venv, f', as {lost} is missing' if lost else
+                    f', as Python, its place or {BACKEND} changed'
+                    if 'origin' in done else ', as an older set-up made it'
+                    if stamp.exists() else '')
+    state = {**state, 'backend': backend, 'origin': origin}
+    # If this is interrupted, the next set-up goes on.
+    stamp.write_text(json.dumps({**state, 'inputs': '', 'packages': 0}))
+    bring_up(venv, state, *arguments)
     stamp.write_text(json.dumps({**state, 'packages': len(records_of(venv))}))
     print(f'-- ready: {venv}')
 
@@ -311,13 +307,14 @@ def main():
     args = parser.parse_args()
     venv = (args.venv or ROOT / ('.venv' if args.stack == 'openmmlab' else
                                  f'.venv-{args.stack}')).resolve()
+    mmcv = STACKS[args.stack]
     state = dict(inputs=fingerprint(args.stack), stack=args.stack,
-                 tests=args.with_tests, backend=os.environ.get(BACKEND, ''))
+                 mmcv=read_pin(f'{mmcv}.txt', mmcv), tests=args.with_tests)
     try:
+        check_python()
         if args.check_python:
-            check_python()
             return
-        once(venv, state, bring_up, args.stack, args.with_tests)
+        once(venv, state, bring_up)
         if args.extra:
             once(venv.with_name(f'{venv.name}-{args.extra}'), state,
                  bring_up_extra, venv, args.extra)

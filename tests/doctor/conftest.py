@@ -20,7 +20,7 @@ STEPS = {
     'gpu computes': None, 'distributed': True, 'torchvision': '0.27.1+cu130',
     'mmengine': '0.10.7', 'cv2': '5.0.0',
     'mmcv': '2.1.0', 'mmlowformer': '0.1.0', 'forward': [], 'configs': '',
-    'pretrained': True, 'checkpoint': True, 'mmcv._ext': '', 'ops': 1.1,
+    'pretrained': True, 'checkpoint': True, 'mmcv._ext': '', 'ops': True,
     'ops on gpu': None, 'load': 0.}
 LIBRARY_VERSIONS = dict(mmdet='3.3.0', mmseg='1.2.2', mmpretrain='1.2.0')
 A_GPU = dict(cuda='13.0', available=True, warning='', name='NVIDIA X',

@@ -1,8 +1,12 @@
 """Libraries that are broken in one way or another, in place of real ones."""
+import importlib.util
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from mmlowformer.doctor import __main__ as command
-from mmlowformer.doctor import environment, fixes, machine
+from mmlowformer.doctor import environment, fixes, machine, probes
 from mmlowformer.doctor.environment import Environment, run_probe
 
 from ..helpers import FORKS
@@ -141,3 +145,15 @@ def test_free_space(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert machine.free_space(str(tmp_path)) > 0
     assert machine.free_space(str(tmp_path / 'none')) is None
+
+
+@pytest.mark.parametrize('level', [0, 2])
+def test_the_library_shows_whether_it_is_optimized(tmp_path, level):
+    torch = Path(importlib.util.find_spec('torch').origin).parent
+    code = ('#include <c10/core/Device.h>\n'
+            'bool f(c10::Device d) { return d.type() == c10::kCPU; }')
+    subprocess.run(
+        ['c++', '-std=c++20', f'-O{level}', '-shared', '-fPIC', '-I',
+         torch / 'include', '-x', 'c++', '-', '-o', tmp_path / 'ext.so'],
+        input=code, text=True, check=True)
+    assert probes.optimized(tmp_path / 'ext.so') == (level > 0)

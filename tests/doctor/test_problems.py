@@ -158,7 +158,7 @@ PROBLEMS = dict(
         dict(errors={'ops': 'Segmentation fault (Python was killed)'}),
         'mmcv ops', 'broken', 'Segmentation fault', 'mmcv==2.1.0'),
     mmcv_slow=(
-        dict(ops=8.2), 'mmcv ops', 'warning', 'takes far longer',
+        dict(ops=False), 'mmcv ops', 'warning', 'takes far longer',
         'CFLAGS=-O3 pip install'),
     mmcv_without_cuda=(
         dict(gpu=A_GPU, errors={
@@ -465,11 +465,6 @@ def test_busy_machine(monkeypatch):
     found, problems = judge(describe(tasks=['benchmark'], load=3.))
     assert 'differ from run to run' in found['load'].symptom
     assert not problems
-
-
-def test_not_timed_without_torchvision():
-    env = describe(ops=None, errors={'torchvision': NO_MODULE('x')})
-    assert judge(env)[0]['mmcv ops'].status == 'ok'
 
 
 def test_mmcv_lite_is_enough_for_a_backbone():

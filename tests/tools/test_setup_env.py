@@ -2,6 +2,8 @@
 import os
 import subprocess
 import sys
+import threading
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -89,6 +91,25 @@ def test_tests_need_more(goal):
     assert '--with-tests' in dry_run(goal)
 
 
+@pytest.mark.parametrize('status', [0, 1])
+def test_a_converter_without_wheels_is_left_out(tmp_path, status):
+    (tmp_path / 'bin').mkdir()
+    python = fake_python(tmp_path / 'bin', f"""
+case "$1 $*" in "-c "*without_wheel*) exit {status};; esac
+echo "$0 $@" """)
+    other = tmp_path.with_name(f'{tmp_path.name}-tflite')
+    (other / 'bin').mkdir(parents=True)
+    fake_python(other / 'bin', 'echo "$0 $@"')
+    run = subprocess.run(
+        ['make', 'test-slow', f'PYTHON={python}', f'VENV={tmp_path}',
+         'PYTEST_RAY=echo'], cwd=ROOT, check=True, capture_output=True,
+        text=True).stdout
+    assert ("LiteRT's converter has no wheels" in run) == (status == 1)
+    for part in ('--extra tflite', f'{other}/bin/python -m pytest'):
+        assert (part in run) == (status == 0)
+    assert f'{python} -m pytest' in run
+
+
 def dry_run(goal):
     return subprocess.run(
         ['make', '-n', goal, 'PYTHON=python'], cwd=ROOT, check=True,
@@ -106,11 +127,11 @@ def test_fingerprint_follows_the_pins(tmp_path, monkeypatch):
     assert setup_env.fingerprint('openmmlab') != before
 
 
-def test_stacks_are_not_mixed(tmp_path, monkeypatch):
-    python = fake_python(tmp_path, 'echo onedl-mmcv')
-    monkeypatch.setattr(setup_env, 'create_venv', lambda venv: python)
+def test_stacks_are_not_mixed(tmp_path):
+    site = tmp_path / 'lib/python3.11/site-packages'
+    (site / 'onedl_mmcv-2.3.6.dist-info').mkdir(parents=True)
     with pytest.raises(setup_env.SetupError, match='holds onedl-mmcv'):
-        setup_env.bring_up(tmp_path, 'openmmlab', False)
+        setup_env.bring_up(tmp_path, STATE)
 
 
 def test_all_is_pinned_for_each_stack():
@@ -126,7 +147,8 @@ def test_an_extra_lies_on_top(tmp_path, monkeypatch):
     monkeypatch.setattr(setup_env, 'run', lambda command, what: (
         installed.append(command[-1])))
     top = tmp_path / 'venv-tflite'
-    setup_env.bring_up_extra(top, Path(sys.prefix), 'tflite')
+    setup_env.create_venv(top, '')
+    setup_env.bring_up_extra(top, STATE, Path(sys.prefix), 'tflite')
     assert installed == [f'{ROOT}[tflite]']
     code = "import sys, pytest; print(sys.prefix, pytest.__file__, sep='\\n')"
     prefix, file = subprocess.run(
@@ -139,7 +161,10 @@ def test_an_extra_lies_on_top(tmp_path, monkeypatch):
 @pytest.fixture
 def venv(tmp_path, monkeypatch):
     """An environment with one package."""
-    monkeypatch.setattr(setup_env, 'check_machine', lambda stack: None)
+    monkeypatch.delenv('TORCH_BACKEND', raising=False)
+    monkeypatch.setattr(setup_env, 'check_machine', lambda mmcv: None)
+    monkeypatch.setattr(setup_env, 'create_venv', lambda venv, reason: print(
+        f'creating{reason}'))
     folder = tmp_path / 'Zoë Müller' / '.venv'
     site = folder / 'lib/python3.11/site-packages'
     (site / 'pack-1.dist-info').mkdir(parents=True)
@@ -147,24 +172,26 @@ def venv(tmp_path, monkeypatch):
     (site / 'pack/a, b.py').touch()
     (site / 'pack-1.dist-info/RECORD').write_text(
         '"pack/a, b.py",sha256=0,0\npack-1.dist-info/RECORD,,\n')
-    (folder / 'pyvenv.cfg').write_text('home = here\n')
     return folder
 
 
-STATE = dict(inputs='', stack='openmmlab', tests=False, backend='')
+STATE = dict(inputs='', stack='openmmlab', mmcv='mmcv==2.1.0', tests=False)
 
 
 def brought_up(venv, **state):
     """Whether this state of a finished environment makes it work again."""
     calls = []
-    setup_env.once(venv, {**STATE, **state}, calls.append)
+    setup_env.once(venv, {**STATE, **state},
+                   lambda venv, state: calls.append(state))
     return bool(calls)
 
 
-def test_nothing_is_done_twice(venv):
+def test_nothing_is_done_twice(venv, capsys):
     assert brought_up(venv)
     assert not brought_up(venv)
+    capsys.readouterr()
     assert brought_up(venv, inputs='others')
+    assert 'creating' not in capsys.readouterr().out
 
 
 def test_packages_for_tests_come_when_they_are_needed(venv):
@@ -174,53 +201,74 @@ def test_packages_for_tests_come_when_they_are_needed(venv):
     assert not brought_up(venv)
 
 
-def test_deleted_files_are_noticed(venv, capsys):
-    assert brought_up(venv)
-    next(venv.glob('lib/*/site-packages/pack/a*')).unlink()
-    assert brought_up(venv)
-    assert 'pack/a, b.py is missing' in capsys.readouterr().out
-    assert (venv / 'pyvenv.cfg').read_text() == ''
+def test_an_interrupted_set_up_goes_on(venv, capsys):
+    def interrupt(venv, state):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        setup_env.once(venv, {**STATE, 'inputs': 'some'}, interrupt)
+    capsys.readouterr()
+    assert brought_up(venv, inputs='some')
+    assert 'creating' not in capsys.readouterr().out
 
 
-def test_deleted_packages_are_noticed(venv, capsys):
+@pytest.mark.parametrize(('files', 'lost'), [
+    ('pack/a*', 'pack/a, b.py'), ('pack-*/RECORD', 'a package')])
+def test_deleted_files_are_noticed(venv, capsys, files, lost):
     assert brought_up(venv)
-    next(venv.glob('lib/*/site-packages/pack-*/RECORD')).unlink()
+    next(venv.glob(f'lib/*/site-packages/{files}')).unlink()
     assert brought_up(venv)
-    assert 'creating it anew' in capsys.readouterr().out
+    assert f'creating, as {lost} is missing' in capsys.readouterr().out
 
 
-def test_another_torch_is_asked_for(venv, capsys):
+def test_byte_code_may_be_deleted(venv):
+    with next(venv.glob('lib/*/*/*/RECORD')).open('a') as file:
+        file.write('pack/__pycache__/a.cpython-311.pyc,,\n')
     assert brought_up(venv)
-    assert brought_up(venv, backend='cpu')
-    assert 'TORCH_BACKEND; creating it anew' in capsys.readouterr().out
     assert not brought_up(venv)
 
 
-def test_a_stamp_of_an_older_set_up(venv):
-    (venv / 'mmlowformer-setup').write_text('0f3a')
+def test_another_torch_is_asked_for(venv, capsys, monkeypatch):
     assert brought_up(venv)
+    monkeypatch.setenv('TORCH_BACKEND', 'cpu')
+    assert brought_up(venv)
+    assert 'TORCH_BACKEND changed' in capsys.readouterr().out
+    monkeypatch.delenv('TORCH_BACKEND')
+    assert not brought_up(venv)
+    setup_env.once(venv, {**STATE, 'inputs': 'others'}, lambda venv, state: (
+        print(f'build {state["backend"]}')))
+    assert 'build cpu' in capsys.readouterr().out
+
+
+def test_a_moved_folder_is_made_anew(venv, capsys):
+    """As `activate` and the programs name the folder where it was."""
+    assert brought_up(venv)
+    capsys.readouterr()
+    assert brought_up(venv.parent.rename(venv.parent.with_name('b')) / '.venv')
+    assert 'creating, as Python, its place or' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('stamp', ['0f3a', '{"inputs": "", "tests": false}'])
+def test_a_stamp_of_an_older_set_up(venv, capsys, stamp):
+    (venv / 'mmlowformer-setup').write_text(stamp)
+    assert brought_up(venv)
+    assert 'creating, as an older set-up made it' in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_moved_folder_is_made_anew(tmp_path, capsys):
-    """As `activate` and the programs name the folder where it was."""
-    venv, moved = (tmp_path / name / '.venv' for name in ('Zoë M.', 'moved'))
-    setup_env.create_venv(venv)
-    (venv / 'mine').touch()
-    setup_env.create_venv(venv)
-    assert (venv / 'mine').exists()
-    moved.parent.mkdir()
-    venv.rename(moved)
-    setup_env.create_venv(moved)
-    assert 'creating' in capsys.readouterr().out
-    assert not (moved / 'mine').exists()
-    assert str(moved) in (moved / 'bin/activate').read_text()
+def test_an_environment_is_replaced(tmp_path):
+    venv = tmp_path / 'Zoë M.' / '.venv'
+    (venv / 'lib').mkdir(parents=True)
+    (venv / 'lib/broken').touch()
+    setup_env.create_venv(venv, '')
+    assert not (venv / 'lib/broken').exists()
+    assert str(venv) in (venv / 'bin/activate').read_text()
 
 
 def test_a_folder_of_other_files_is_not_cleared(tmp_path):
     (tmp_path / 'thesis.tex').touch()
     with pytest.raises(setup_env.SetupError, match='name another --venv'):
-        setup_env.create_venv(tmp_path)
+        setup_env.create_venv(tmp_path, '')
     assert (tmp_path / 'thesis.tex').exists()
 
 
@@ -228,15 +276,15 @@ def test_a_folder_of_other_files_is_not_cleared(tmp_path):
 def installed(tmp_path, monkeypatch):
     """Arguments of each call of a pip that has torch for the CPU, or not."""
     log = tmp_path / 'log'
-    monkeypatch.delenv('TORCH_BACKEND', raising=False)
+    monkeypatch.setattr(setup_env.shutil, 'which', lambda program: None)
     monkeypatch.delenv('FORCE_CUDA', raising=False)
     monkeypatch.setattr(setup_env.sys, 'platform', 'linux')
 
-    def install(status=0, gpu=False):
+    def install(status=0, gpu=False, asked=''):
         monkeypatch.setattr(setup_env, 'has_gpu', lambda: gpu)
         python = fake_python(tmp_path, f'echo "$@" >> {log}; case "$@" in '
                              f'*+c*) echo no such build; exit {status};; esac')
-        setup_env.install_torch(python)
+        setup_env.install_torch(python, asked)
         return log.read_text().splitlines()
 
     return install
@@ -252,7 +300,7 @@ def test_torch_for_the_cpu(installed, capsys):
 def test_an_index_without_torch_for_the_cpu(installed, capsys):
     calls = installed(status=1)
     assert calls[1].endswith(f'{TORCHVISION} {TORCH}')
-    assert 'does not have it' in capsys.readouterr().out
+    assert 'cpu: neither in your package index' in capsys.readouterr().out
 
 
 def test_torch_for_a_gpu(installed):
@@ -260,29 +308,101 @@ def test_torch_for_a_gpu(installed):
     assert call.endswith(f'{TORCHVISION} {TORCH}')
 
 
-def test_the_user_chooses_torch(installed, monkeypatch):
-    monkeypatch.setenv('TORCH_BACKEND', 'cu126')
-    assert f'{TORCH}+cu126' in installed(gpu=True)[0]
+def test_the_user_chooses_torch(installed):
+    assert f'{TORCH}+cu126' in installed(gpu=True, asked='cu126')[0]
     with pytest.raises(setup_env.SetupError, match='no such build'):
-        installed(status=1)
+        installed(status=1, asked='cu126')
+
+
+def pack(folder, name, version):
+    """Write an empty wheel."""
+    info = f'{name}-{version}.dist-info'
+    with zipfile.ZipFile(folder / f'{name}-{version}-py3-none-any.whl', 'w'
+                         ) as wheel:
+        wheel.writestr(f'{info}/METADATA', 'Metadata-Version: 2.1\n'
+                       f'Name: {name}\nVersion: {version}\n')
+        wheel.writestr(f'{info}/WHEEL', 'Wheel-Version: 1.0\nRoot-Is-Purelib: '
+                       'true\nTag: py3-none-any\n')
+        wheel.writestr(f'{info}/RECORD', '')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('build', ['', '+cpu'])
+def test_pip_installs_the_build_that_is_there(tmp_path, monkeypatch, build):
+    for pin in ('torch', 'torchvision'):
+        name, version = setup_env.read_pin('torch.txt', pin).split('==')
+        pack(tmp_path, name, version)
+        pack(tmp_path, name, version + build)
+    monkeypatch.setattr(setup_env.shutil, 'which', lambda program: None)
+    monkeypatch.setattr(setup_env, 'has_gpu', lambda: False)
+    for key, value in dict(TARGET=tmp_path / 'site', FIND_LINKS=tmp_path,
+                           NO_INDEX=1).items():
+        monkeypatch.setenv(f'PIP_{key}', str(value))
+    setup_env.install_torch(sys.executable, '')
+    found = {file.name for file in (tmp_path / 'site').iterdir()}
+    assert found == {f'{pin.replace("==", "-")}{build}.dist-info'
+                     for pin in (TORCH, TORCHVISION)}
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_packages_are_downloaded_while_mmcv_is_compiled(
+        tmp_path, monkeypatch, cached):
+    """Not before, as mmcv's setup.py must not import what is half there."""
+    downloading, calls = threading.Event(), []
+    if cached:
+        (tmp_path / 'mmcv.whl').touch()
+
+    def build(python, package, folder, with_cuda, on_compiling):
+        calls.append('setup.py')
+        on_compiling()
+        assert downloading.wait(5)
+        calls.append('compiled')
+        on_compiling()
+        return tmp_path / 'mmcv.whl'
+
+    def install():
+        calls.append('download')
+        downloading.set()
+
+    monkeypatch.setattr(setup_env.mmcv_wheel, 'wheel_folder',
+                        lambda python, package: (tmp_path, False))
+    monkeypatch.setattr(setup_env.mmcv_wheel, 'build', build)
+    assert setup_env.get_wheel('python', 'mmcv==2.1.0', install) == \
+        tmp_path / 'mmcv.whl'
+    assert calls == (['download'] if cached else
+                     ['setup.py', 'download', 'compiled'])
 
 
 def test_uv_installs_if_it_is_there(tmp_path, monkeypatch):
+    """With pip's settings of indexes, the environment's before a file's."""
+    setup_env.pip_install.cache_clear()
     monkeypatch.setenv('PATH', str(tmp_path))
     assert setup_env.pip_install('python')[:3] == ['python', '-m', 'pip']
     fake_python(tmp_path, '').rename(tmp_path / 'uv')
-    assert setup_env.pip_install('python') == [
-        f'{tmp_path}/uv', 'pip', 'install', '-q', '--python', 'python']
+    python = fake_python(tmp_path, r"""cat << 'EOF'
+:env:.index-url='https://mirror/simple'
+global.extra-index-url='\nfile:///a\nfile:///b'
+global.index-url='https://other/simple'
+global.cert='/etc/mine.crt'
+install.no-index='true'
+EOF""".replace('cat', '/bin/cat'))
+    monkeypatch.setenv('SSL_CERT_FILE', '')
+    monkeypatch.delenv('SSL_CERT_FILE')
+    command = setup_env.pip_install(python)
+    assert command[:6] == [
+        f'{tmp_path}/uv', 'pip', 'install', '-q', '--python', python]
+    assert ' '.join(command[8:]) == (
+        '--index-url https://mirror/simple --extra-index-url file:///a '
+        '--extra-index-url file:///b --no-index')
+    assert os.environ['SSL_CERT_FILE'] == '/etc/mine.crt'
 
 
 def test_one_opencv(tmp_path):
     """pip takes the stub for the opencv-python that MMEngine requires."""
-    wheel = setup_env.write_opencv_stub(tmp_path)
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps',
-                    '--target', tmp_path / 'site', wheel], check=True)
-    found = metadata.Distribution.discover(path=[str(tmp_path / 'site')])
-    (stub, ) = found
+    (tmp_path / 'opencv_python-4.0.dist-info').mkdir()
+    setup_env.provide_opencv(tmp_path)
+    (stub, ) = metadata.Distribution.discover(path=[str(tmp_path)])
     headless = setup_env.read_pin('opencv.txt', 'opencv-python-headless')
     assert (stub.name, stub.requires) == ('opencv-python', [headless])
     assert stub.version == headless.split('==')[1]
-    assert not [*(tmp_path / 'site').glob('cv2*')]
+    assert all(file.locate().exists() for file in stub.files)
