@@ -193,6 +193,15 @@ def get_wheel(python, package, install):
 
 def bring_up(venv, stack, with_tests):
     """Install everything in an environment, and check that it works."""
+    python = install_libraries(venv, stack, with_tests)
+    run([*pip_install(python), '--no-build-isolation', '--no-deps', '-e',
+         ROOT], 'installing mmlowformer')
+    run([python, '-m', 'mmlowformer.doctor', *TASKS],
+        'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
+
+
+def install_libraries(venv, stack, with_tests):
+    """Install what mmlowformer needs; return the environment's Python."""
     python, mmcv = create_venv(venv), STACKS[stack]
     others = [name for name in STACKS.values() if name != mmcv]
     if other := output_of(python, (
@@ -211,7 +220,7 @@ def bring_up(venv, stack, with_tests):
     packages = listed(stack, 'opencv', 'hub', 'serve',
                       *['tests'] * with_tests)
 
-    def install_libraries():
+    def install_others():
         with tempfile.TemporaryDirectory() as folder:
             install('an empty opencv-python', '--no-deps',
                     write_opencv_stub(folder))
@@ -220,15 +229,12 @@ def bring_up(venv, stack, with_tests):
 
     install('tools that compile mmcv', *listed('build'))
     install_torch(python)
-    wheel = get_wheel(python, read_pin(f'{mmcv}.txt', mmcv),
-                      install_libraries)
+    wheel = get_wheel(python, read_pin(f'{mmcv}.txt', mmcv), install_others)
     install('mmcv', '--no-deps', '--force-reinstall', wheel)
     install('what mmcv needs', *listed(mmcv), *packages)
     if with_tests:
         install('multi-object trackers', '--no-deps', *listed('mot'))
-    install('mmlowformer', '--no-build-isolation', '--no-deps', '-e', ROOT)
-    run([python, '-m', 'mmlowformer.doctor', *TASKS],
-        'checking the environment (python -m mmlowformer.doctor)', cwd=venv)
+    return python
 
 
 def bring_up_extra(venv, base, extra):
@@ -304,6 +310,9 @@ def main():
                         '(default: .venv, or .venv-STACK)')
     parser.add_argument('--with-tests', action='store_true',
                         help='install also what tests need: exports, trackers')
+    parser.add_argument('--no-install-project', action='store_true',
+                        help='install the libraries, but not mmlowformer, as '
+                        'a layer of a container')
     parser.add_argument('--extra', help='extra of setup.py to install in an '
                         'environment on top of that one: VENV-EXTRA')
     parser.add_argument('--check-python', action='store_true',
@@ -316,6 +325,10 @@ def main():
     try:
         if args.check_python:
             check_python()
+            return
+        if args.no_install_project:
+            check_machine(args.stack)
+            install_libraries(venv, args.stack, args.with_tests)
             return
         once(venv, state, bring_up, args.stack, args.with_tests)
         if args.extra:
