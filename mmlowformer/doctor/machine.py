@@ -141,7 +141,8 @@ def room(path: str, least: float, enough: float, use: str, symptom: str,
 
 def shared_memory(env: Environment) -> CheckResult:
     """Room for batches between the workers of data loaders and training."""
-    return room(SHARED_MEMORY, 0.125, 1, "little for the data loaders' "
+    # Docker's 64 MB are enough for small batches.
+    return room(SHARED_MEMORY, 0.03, 1, "little for the data loaders' "
                 'workers', 'RuntimeError: DataLoader worker (pid ...) is '
                 'killed by signal: Bus error.',
                 'docker run --shm-size=8g ...' if os.path.exists(DOCKER_MARK)

@@ -431,8 +431,8 @@ def test_no_nvcc(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(('free', 'disk', 'shared'), [
-    (0.06, 'broken', 'broken'), (0.5, 'broken', 'warning'),
-    (3, 'warning', 'ok'), (50, 'ok', 'ok')])
+    (0.02, 'broken', 'broken'), (0.06, 'broken', 'warning'),
+    (0.5, 'broken', 'warning'), (3, 'warning', 'ok'), (50, 'ok', 'ok')])
 def test_room(monkeypatch, free, disk, shared):
     monkeypatch.setattr(machine, 'free_space', lambda path: free)
     found = judge(describe(tasks=['train']))[0]
