@@ -18,10 +18,10 @@ from .helpers import ROOT, TOOLS, write_custom_data
 
 # Of pip, uv, venv, Docker, nvidia-smi and MMDetection's converter.
 OTHER_OPTIONS = {
-    '--clear', '--extra-index-url', '--force-reinstall', '--install',
-    '--no-binary', '--no-build-isolation', '--no-cache-dir', '--no-compile',
-    '--no-deps', '--python', '--query-gpu', '--shm-size', '--split-train',
-    '--version'}
+    '--clear', '--extra-index-url', '--force-reinstall', '--index-strategy',
+    '--install', '--no-binary', '--no-build-isolation', '--no-cache-dir',
+    '--no-clean', '--no-compile', '--no-deps', '--no-index', '--python',
+    '--query-gpu', '--shm-size', '--split-train', '--version'}
 
 
 def test_options_in_messages_exist():

@@ -57,6 +57,15 @@ def follow(section, run_here, folder):
     return printed
 
 
+def check_other_images(config, data, count, run_here, folder):
+    """A test on other data than those of the config."""
+    result = run_here(
+        ROOT / 'tools/test.py', f'data/mine/{config}.py',
+        f'work_dirs/{config}', '--data', data, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert f'{count} images' in result.stdout
+
+
 def test_boxes(eight_shapes, run_here, here):
     write_custom_data(eight_shapes, here / 'data/mine')
     printed = follow('Detection', run_here, here)
@@ -69,6 +78,8 @@ def test_boxes(eight_shapes, run_here, here):
     assert 'Anchors' in printed['tools/data.py inspect data/mine/voc.json']
     assert (here / 'preview.png').exists()
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
+    check_other_images('retinanet_lowformer_b0_custom', 'data/mine/voc.json',
+                       8, run_here, here)
 
 
 @pytest.mark.slow
@@ -88,6 +99,8 @@ def test_masks(eight_shapes, run_here, here):
     classes = (here / 'data/mine/masks/classes.txt').read_text().split()
     assert classes == ['background', 'circle', 'square', 'star', 'triangle']
     assert len(list((here / 'predictions/masks').iterdir())) == 8
+    check_other_images('fpn_lowformer_b0_custom', 'data/mine/masks', 8,
+                       run_here, here)
 
 
 @pytest.mark.slow
@@ -97,6 +110,8 @@ def test_folders(eight_shapes, run_here, here):
     assert 'square    2' in printed['tools/data.py inspect data/mine/images']
     assert 'accuracy/top1' in ''.join(printed.values())
     assert len(list((here / 'predictions/pictures').rglob('*.jpg'))) == 8
+    check_other_images('lowformer_b0_custom', 'data/mine/images', 8, run_here,
+                       here)
 
 
 @pytest.mark.slow

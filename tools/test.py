@@ -49,7 +49,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--submission', metavar='ZIP',
                         help='trackers of one object: write an archive for '
                         'the server of GOT-10k or TrackingNet')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.images and not args.data:
+        parser.error('--images belongs to --data: name the annotations')
+    return args
 
 
 def prepare(args: argparse.Namespace) -> Config:

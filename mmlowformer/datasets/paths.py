@@ -43,6 +43,8 @@ HOW_TO_GET = dict(
     'https://github.com/SilvioGiancola/TrackingNet-devkit',
     MOTChallengeDataset=MOT17)
 
+# Folders of the generated images.
+SHAPES = ('coco', 'ade', 'folders')
 RELATIVE = 'The path is relative to the current folder'
 
 
@@ -79,7 +81,7 @@ def check_paths(dataset: dict, dataloader: str, data_root: str | None
 def _how_to_get(dataset: dict) -> str:
     """Where to get a known data set; else, how its path is read."""
     root = Path(dataset.get('data_root') or '')
-    if root.parent.name == 'shapes':
+    if root.parent.name == 'shapes' and root.name in SHAPES:
         return f'Generate it: python tools/make_shapes.py {root.parent}'
     kind, file = kind_of(dataset), str(dataset.get('ann_file'))
     if kind in ('CocoDataset', 'CocoObjects'):

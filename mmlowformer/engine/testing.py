@@ -38,8 +38,6 @@ def prepare_test(args: argparse.Namespace, folder: str) -> Config:
     check_testing(cfg)
     if getattr(args, 'data', None):
         use_other_data(cfg, args.data, args.images)
-    elif getattr(args, 'images', None):
-        raise UserError('--images belongs to --data: name the annotations')
     check_work_dir(cfg)
     if is_exported(args.checkpoint):
         for option in ('tta', 'deploy'):

@@ -427,7 +427,7 @@ TESTING = {
     'url': (None, ('http://127.0.0.1:9/x.pth', ), 'Connection refused'),
     '404': (None, ('{server}/none.pth', ), 'could not be fetched: 404'),
     'file-url': (None, ('file:///none.pth', ), 'not found: /none.pth'),
-    'folder': (None, ('{good}', ), 'checkpoint not found'),
+    'folder': (None, ('{good}', ), 'holds neither a checkpoint'),
     'keys': (checkpoint(lambda c: {1: torch.ones(1)}), ('{tmp}/bad.pth', ),
              'the names of tensors have to be texts'),
     'out-is-folder': (

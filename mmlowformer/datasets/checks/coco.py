@@ -30,7 +30,6 @@ from .coco_annotations import (
     READABLE,
     ROUNDING,
     box_of,
-    encoding_errors,
     find_errors,
     is_number,
     read_coco,
@@ -182,7 +181,8 @@ def find_in_coco(content: dict, path: str, folder: str | None = None,
                  use: Use = UNKNOWN_USE) -> CocoFindings:
     """Find all that is wrong in what ``parts_of`` returns."""
     found = CocoFindings(path, folder, in_place=use.in_place)
-    found.extend(encoding_errors(path))
+    if content['is_marked']:
+        found.add(BOM, path)
     found.extend(find_errors(content, masks=False))
     readable = found.counts.keys() <= {*READABLE, BOM}
     for kind, example in segmentation_errors(content):

@@ -1,5 +1,4 @@
 """Read COCO's annotation files, and find errors in them."""
-import codecs
 import gc
 import json
 import os
@@ -28,7 +27,7 @@ ODD_ID = 'annotation whose id is not an integer'
 READABLE = {DUPLICATE_ID, ODD_ID}
 ODD_CROWD = 'iscrowd that is neither 0 nor 1'
 NO_SIZE = 'image without width and height'
-BOM = 'byte order mark, which MMDetection cannot read'
+BOM, MARK = 'byte order mark, which MMDetection cannot read', '\ufeff'
 # Contents that MMDetection is going to load.
 _PARSED: ContextVar[dict[tuple, object] | None] = ContextVar(
     'parsed', default=None)
@@ -106,9 +105,15 @@ def parse_coco(path: str) -> Any:
     """Parse an annotation file, whatever it holds."""
     check_regular(path)
     try:
-        with (open(path, encoding='utf-8-sig') as file,
+        with (open(path, encoding='utf-8') as file,
               without_garbage_collection()):
-            return json.load(file)
+            is_marked = file.read(1) == MARK
+            if not is_marked:
+                file.seek(0)
+            content = json.load(file)
+            if is_marked and isinstance(content, dict):
+                content[MARK] = True  # parts_of() takes it away.
+            return content
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f'{path} is not a COCO annotation file, or truncated: '
                         f'{first_line(error)}') from error
@@ -143,7 +148,8 @@ def _parts(content: object, path: str) -> dict:
                         'annotations, too')
     check_distinct(names, path)
     return dict(categories=names, images=files, category_ids=ids,
-                image_records=images, annotations=annotations)
+                image_records=images, annotations=annotations,
+                is_marked=content.pop(MARK, False))
 
 
 def _records(items: object, key: str) -> list[dict]:
@@ -173,14 +179,6 @@ def _values(records: list[dict], where: str, key: str) -> list:
             raise ValueError(f'{key} of {where} is {shown(json.dumps(value))}'
                              f', it must be {wanted}')
     return [record[key] for record in records]
-
-
-def encoding_errors(path: str) -> Iterator[tuple[str, str]]:
-    """Find what only MMDetection and its metric cannot read."""
-    if os.path.isfile(path):
-        with open(path, 'rb') as file:
-            if file.read(3) == codecs.BOM_UTF8:
-                yield BOM, path
 
 
 def find_errors(content: dict, *, masks: bool = True) -> Iterator[
