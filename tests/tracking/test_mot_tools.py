@@ -139,7 +139,7 @@ def test_training(run_here, crossings, shapes, tmp_path):
     assert result.returncode == 0, result.stdout
     shown = ' '.join(result.stdout.split())
     assert 'Validation: motchallenge-metric/HOTA' in shown
-    assert '--weights published starts from ImageNet' in shown
+    assert 'Add --weights published to start' in shown
     trained = tmp_path / 'run/epoch_1.pth'
     metrics, _ = metrics_of(run_here, tmp_path, trained, crossings)
     assert metrics['FN'] > 0
