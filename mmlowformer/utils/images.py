@@ -26,6 +26,10 @@ CONTENT = (bytes, bytearray, memoryview)
 OPENCV, PILLOW = 'opencv', 'pillow'
 PACKAGES = {OPENCV: ('cv2', 'opencv-python-headless'),
             PILLOW: ('PIL.Image', 'pillow')}
+# What Pillow decodes itself: it would run Ghostscript for PostScript, whatever
+# the file's suffix is.
+FORMATS = ('JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP', 'JPEG2000',
+           'AVIF')
 # Bytes of a file from which on OpenCV opens it, which halves the peak memory:
 # OpenCV copies the pixels of a file whose bytes it gets.
 LARGE_FILE = 2**18
@@ -125,9 +129,10 @@ def _by_pillow(content: bytes | str, name: str) -> np.ndarray:
     pillow = need(*PACKAGES[PILLOW])
     try:
         with pillow.open(content if isinstance(content, str) else
-                         io.BytesIO(content)) as image:
+                         io.BytesIO(content), formats=FORMATS) as image:
             return from_pillow(image, name)
-    except pillow.UnidentifiedImageError as error:
+    # Old versions do not know all formats.
+    except (pillow.UnidentifiedImageError, KeyError) as error:
         raise UserError(f'{name} cannot be decoded: damaged or not an image'
                         ) from error
     except pillow.DecompressionBombError as error:
@@ -224,7 +229,7 @@ def opened(path: str) -> 'Iterator[Image.Image]':
     if not Path(path).stat().st_size:
         raise OSError('it is empty (0 bytes)')
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             yield image
     except (OSError, UserError):
         raise

@@ -254,10 +254,10 @@ ROWS = {
                 x=25, y=0, width=50, height=100, labels=['dog'])))}, BOX, ''),
     'Label Studio with a key point': ('label-studio', {'x.json': task(region(
         'keypointlabels', x=25, y=0, width=.5))}, '',
-        'keypointlabels without a shape that is read, left out'),
+        'task 1, keypointlabels'),
     'Label Studio with a brush': ('label-studio', {'x.json': task(region(
         'brushlabels', rle=[1, 2], format='rle'))}, '',
-        'brushlabels without a shape'),
+        'region without a shape that is read, left out'),
     'Label Studio with two annotators': ('label-studio', {'x.json': task(
         annotations=[dict(was_cancelled=True, result=[]), dict(
             result=[RECTANGLE]), dict(result=[])])}, BOX,
@@ -347,6 +347,20 @@ def test_order_of_classes_of_cvat(images, tmp_path):
     _, classes = read_annotations('cvat', str(source),
                                   ImageFolder(str(images)), ReadErrors())
     assert classes == ['dog', 'cat']
+
+
+def test_long_paths(images):
+    """Each of their ends is looked up, but not of a million folders."""
+    found = ImageFolder(str(images)).find('folder/' * 10**6 + 'a.jpg')
+    assert found == 'a.jpg'
+
+
+def test_note_of_many_kinds_of_regions(images, tmp_path):
+    source = write(tmp_path, {'x.json': task(*(
+        dict(id=str(index), type=f'kind{index}', value={})
+        for index in range(1000)))}) / 'x.json'
+    assert boxes_of('label-studio', source, images)[1].startswith(
+        '1000 x region without a shape')
 
 
 @pytest.mark.parametrize('row', [

@@ -54,6 +54,20 @@ def test_exported_folder(layout, folder, run_here, shapes, tmp_path):
     assert (export / 'retinanet_lowformer_b0_custom.py').exists()
 
 
+@pytest.mark.parametrize('option', ['--out', '--masks'])
+def test_class_that_is_two_lines(option, error_here, run_here, two):
+    """In a list of classes it would be two."""
+    (two / 'may/a.json').write_text(json.dumps(dict(
+        imagePath='a.jpg', shapes=[dict(label='a\nb', shape_type='rectangle',
+                                        points=[[1, 1], [9, 9]])])))
+    out = 'out.json' if option == '--out' else 'out'
+    command = (DATA, 'convert', 'labelme', 'may/a.json', option, out)
+    said = error_here(*command, cwd=two)
+    assert r"has a class 'a\nb', whose name must be printable" in said
+    assert not (two / out).exists()
+    ran(run_here(*command, '--rename', 'a\nb=ab', cwd=two))
+
+
 def test_byte_order_mark(run_here, error_here, two):
     """MMDetection's metric reads the file by itself."""
     ran(convert(run_here, two, 'may'))

@@ -2,8 +2,10 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import EpsImagePlugin, Image, ImageFile
 
+from mmlowformer.datasets.checks.masks import read_mask
+from mmlowformer.datasets.formats.shapes import mask_from_png
 from mmlowformer.datasets.image_errors import LoadCheckedImage
 from mmlowformer.errors import UserError
 from mmlowformer.utils import images
@@ -118,3 +120,27 @@ def test_the_loader_of_configs(tmp_path, monkeypatch):
 def test_names_that_opencv_cannot_take():
     name = b'/nowhere/\xff.png'.decode(errors='surrogateescape')
     assert images.content_of(name, lambda path: b'content') == b'content'
+
+
+POSTSCRIPT = (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n'
+              b'%%EndComments\nshowpage\n')
+
+
+@pytest.mark.parametrize('decode', [
+    lambda path: images.read(path, images.PILLOW),
+    lambda path: images.read(path.read_bytes(), images.PILLOW),
+    lambda path: images.upright_size(str(path)),
+    lambda path: read_mask(str(path)),
+    lambda path: mask_from_png(path.read_bytes(), (64, 64))])
+def test_postscript_is_not_run(decode, tmp_path, monkeypatch):
+    """Pillow hands it to Ghostscript, whatever the suffix is."""
+    path, program = tmp_path / 'a.png', tmp_path / 'bin/gs'
+    path.write_bytes(POSTSCRIPT)
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', str(program.parent), prepend=':')
+    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None)
+    with pytest.raises((OSError, UserError, ValueError)):
+        decode(path)
+    assert not (tmp_path / 'ran').exists()

@@ -5,7 +5,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import AnnotationErrors, UserError, shown, some_of
+from ...errors import (
+    AnnotationErrors,
+    UserError,
+    is_printable,
+    shown,
+    some_of,
+)
 from ...utils.console import warn
 from ...utils.files import check_new, check_new_folder, write_json
 from ...utils.terminal import counting_bar, show, show_line
@@ -107,6 +113,11 @@ def _read(args: argparse.Namespace, images: ImageFolder, errors: ReadErrors
         classes = sorted({item.label for image in checked
                           for item in image.annotations})
     check_distinct(classes, args.source)
+    for name in classes:
+        if not name.strip() or not is_printable(name):
+            raise UserError(f'{args.source} has a class {shown(repr(name))}, '
+                            'whose name must be printable text: --rename or '
+                            '--drop it')
     if not classes:
         raise UserError(f'{args.source} holds no annotations')
     return checked, list(classes), dropped

@@ -7,6 +7,9 @@ from ...errors import AnnotationErrors, UserError, first_line, shown
 from ...utils.images import upright_size
 from ..paths import files_below
 
+# Characters of a path on Linux: each of its ends is looked up.
+LONGEST_PATH = 4096
+
 
 def find_image_folder(source: str) -> str | None:
     """The folder of an annotation file's, or an exported folder's, images.
@@ -79,8 +82,8 @@ class ImageFolder:
         return None
 
     def _matches(self, called: str) -> list[str]:
-        parts = called.split('/')
         # Paths of another machine have folders in front.
+        parts = called[-LONGEST_PATH:].split('/')
         for start in range(len(parts)):
             key = '/'.join(parts[start:])
             if key in self._known:

@@ -128,8 +128,8 @@ def _shapes(regions: list, where: str, errors: ReadErrors
             or 'points' in value or 'radiusX' in value
         if not is_shape or 'rle' in value:
             kind = shown(region.get('type', 'region'), 40)
-            errors.notes.add(f'{kind} without a shape that is read, left out',
-                             where)
+            errors.notes.add('region without a shape that is read, left out',
+                             f'{where}, {kind}')
         # A rectangle and its labels are two regions with an id.
         elif 'id' not in region or identity not in seen:
             seen.add(identity)

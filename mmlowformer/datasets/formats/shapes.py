@@ -99,7 +99,7 @@ def around_mask(mask: np.ndarray, left: float, top: float
 def mask_from_png(content: bytes, most: tuple[int, int]) -> np.ndarray:
     """Decode a mask that is not larger than its image, width and height."""
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=('PNG', ))
         size, mask = image.size, None
         if size[0] <= most[0] and size[1] <= most[1]:
             mask = np.array(image)
