@@ -13,7 +13,6 @@ from mmlowformer.engine import UserError, show_line, some_of
 
 # A large image, which Pillow would take for a decompression bomb.
 MAX_PIXELS = 2**31
-REMEDY = 'Fix the files'
 
 
 def parse_args() -> argparse.Namespace:
