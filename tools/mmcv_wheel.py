@@ -53,7 +53,11 @@ def scratch_folder():
 
 def check_cache(package):
     """Refuse early if a wheel has to be compiled and cannot be kept."""
-    if not any(wheels().glob(f'{package.replace("==", "")}-*/*.whl')):
+    try:
+        found = any(wheels().glob(f'{package.replace("==", "")}-*/*.whl'))
+    except PermissionError:  # HOME is another user's.
+        found = False
+    if not found:
         scratch_folder().cleanup()
 
 

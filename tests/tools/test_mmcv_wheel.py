@@ -167,7 +167,14 @@ def test_the_cache_is_checked_first(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
         mmcv_wheel.check_cache('mmcv==2.1.0')
-    monkeypatch.delenv('XDG_CACHE_HOME')
+
+    def denied(*_):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(mmcv_wheel.Path, 'glob', denied)
+    with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
+        mmcv_wheel.check_cache('mmcv==2.1.0')
+    monkeypatch.undo()
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
     monkeypatch.setattr('os.path.expanduser', lambda path: path)
     with pytest.raises(mmcv_wheel.SetupError, match='no HOME.*XDG_CACHE_HOME'):
         mmcv_wheel.check_cache('mmcv==2.1.0')
