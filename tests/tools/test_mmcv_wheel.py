@@ -146,6 +146,13 @@ def test_the_plain_build_follows(build, wheels, capsys):
     assert (wheels / 'key.united.log').exists()
 
 
+def test_a_full_disk_is_named_at_once(build, wheels):
+    calls = []
+    with pytest.raises(mmcv_wheel.SetupError, match='No space left.*TMPDIR'):
+        build(fail='echo "a.s: No space left on device"; exit 1', calls=calls)
+    assert calls == ['compiling']
+
+
 def test_failed_build_leaves_nothing(build, wheels, capsys):
     with pytest.raises(mmcv_wheel.SetupError, match='fatal error: no.h') as e:
         build(fail='echo "fatal error: no.h"; exit 1')
