@@ -8,6 +8,7 @@ from ..errors import UserError, shown
 from .checks.class_folders import class_folders
 from .formats import ImageFolder
 from .paths import check_names
+from .region_splitting import split_regions
 
 
 def group_by(pattern: str | None) -> Callable[[str], str]:
@@ -55,13 +56,26 @@ def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
 
 
 def split_content(content: dict, fractions: dict[str, float],
-                  pattern: str | None, seed: int) -> dict[str, dict]:
-    """Split the content of a COCO file; tiles of an image stay together."""
-    group = group_by(pattern)
-    indices = group_split([
-        group(image['file_name']) if pattern else
-        str(image.get('source', image['file_name']))
-        for image in content['images']], fractions, seed)
+                  pattern: str | None, seed: int, *, regions: bool = False
+                  ) -> tuple[dict[str, dict], int]:
+    """Split the content of a COCO file; tiles of an image stay together.
+
+    With regions, they are split so that parts share no pixel. The number of
+    tiles between the parts, which are left out, is returned, too.
+    """
+    images, left_out = content['images'], 0
+    if regions:
+        indices, left_out = split_regions(images, fractions, seed)
+    else:
+        group = group_by(pattern)
+        sources = [str(image.get('source', image['file_name']))
+                   for image in images]
+        if not pattern and len(images) > len(set(sources)) == 1:
+            raise UserError(f'all {len(images)} tiles are of '
+                            f'{shown(sources[0])}: split them by --regions')
+        indices = group_split(
+            [group(image['file_name']) for image in images] if pattern else
+            sources, fractions, seed)
     parts = {}
     for name, chosen in indices.items():
         images = [content['images'][index] for index in chosen]
@@ -69,7 +83,7 @@ def split_content(content: dict, fractions: dict[str, float],
         parts[name] = dict(content, images=images, annotations=[
             item for item in content.get('annotations') or ()
             if item['image_id'] in known])
-    return parts
+    return parts, left_out
 
 
 def missing_classes(content: dict) -> list[str]:
