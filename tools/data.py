@@ -186,12 +186,24 @@ def split(args: argparse.Namespace) -> None:
             engine.warn('left out: '
                         + engine.counted(images.hidden, 'hidden image'))
         for part, lines in datasets.split_images(
-                images, fractions, args.group, args.seed).items():
+                images, fractions, group_of(args, images, images.names),
+                args.seed).items():
             engine.write_lines(folder / f'{part}.txt', lines)
             show_line(part, f'{engine.counted(len(lines), "image")} in '
                       f'{folder / part}.txt')
     else:
         raise UserError(f'{args.source} does not exist')
+
+
+def group_of(args: argparse.Namespace, images: datasets.ImageFolder | None,
+             names: list[str], keys: list[str] | None = None):
+    """The function of --group or --similar, if any."""
+    if args.group:
+        return datasets.group_by(args.group)
+    if not args.similar:
+        return None
+    folder = (images or images_of(args)).folder
+    return datasets.similar_groups(folder, names, keys).__getitem__
 
 
 def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
@@ -201,8 +213,11 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
     images = known_images(args)
     checked(datasets.find_in_coco(known, args.source,
                                   images and images.folder))
+    group = group_of(args, images, [
+        image['file_name'] for image in content['images']], list(map(
+            datasets.source_of, content['images'])))
     parts, left_out = datasets.split_content(
-        content, fractions, args.group, args.seed, regions=args.regions)
+        content, fractions, group, args.seed, regions=args.regions)
     remedy = 'another --seed, or a larger fraction'
     for part in ('train', 'val'):
         name = f'{part} of {args.source}'

@@ -13,8 +13,10 @@ __getattr__ = lazy_names(__name__, {
         'BEYOND ImageFolder ReadErrors annotated_images as_coco '
         'check_annotations read_annotations',
     '.formats.image_folder': 'find_image_folder',
+    '.inspection.near_duplicates': 'similar_groups',
     '.paths': 'CLASSES_FILE check_distinct',
     '.polygon_masks': 'write_masks',
-    '.splitting': 'missing_classes split_content split_images',
+    '.splitting':
+        'group_by missing_classes source_of split_content split_images',
     '.tile_writer': 'JOURNAL LOCK open_journal write_tiles',
     '.tiling': 'TileSettings'})

@@ -139,6 +139,8 @@ def _add_split(command: argparse.ArgumentParser) -> None:
                         "together whose names match alike: '^[^_]+' for the "
                         'part before the first _ (default: tiles of an '
                         'image)')
+    groups.add_argument('--similar', action='store_true', help='keep near '
+                        'duplicates together, such as the frames of a video')
     groups.add_argument('--regions', action='store_true', help='split the '
                         'tiles of each image by straight cuts; tiles that '
                         'overlap or touch another part are left out')

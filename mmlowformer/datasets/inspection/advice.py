@@ -121,7 +121,7 @@ def advise_boxes(data: DataSet, annotated: Sequence[AnnotatedImage],
     one_scene = len(scenes) > len(set(scenes)) == 1
     return [_advise_box_size(sizes, size, smallest),
             _advise_training(data, len(annotated), size),
-            *_advise_classes(data), *_advise_near_duplicates(data),
+            *_advise_classes(data), *_advise_duplicates(data),
             *_advise_regions(data, records),
             *_advise_parts(data, len(annotated), one_scene)]
 
@@ -136,13 +136,11 @@ def advise_masks(data: DataSet, pixels: Mapping[str, int]) -> list[Advice]:
     size = choose_image_size('masks', usual_side(sizes))
     width, height = max(sizes, key=max, default=(0, 0))
     note = describe_resizing(width, height, (size, size))
-    text = f'--size {size}: crops of this size, of images up to ' \
-        f'{width}x{height}. {note}'
-    return [Advice('size', text.strip(), dict(
+    return [Advice('size', f'--size {size}. {note}'.strip(), dict(
                 image_size=size, largest_image=[width, height])),
             _advise_training(data, len(data.images.names), size),
             *_advise_classes(data), *_advise_weights(pixels),
-            *_advise_near_duplicates(data),
+            *_advise_duplicates(data),
             *_advise_parts(data, len(data.images.names))]
 
 
@@ -151,7 +149,7 @@ def advise_folders(data: DataSet) -> list[Advice]:
     size = choose_image_size('folders', 0)
     count = sum(data.counts.values())
     return [_advise_training(data, count, size), *_advise_classes(data),
-            *_advise_near_duplicates(data), *_advise_parts(data, count)]
+            *_advise_duplicates(data), *_advise_parts(data, count)]
 
 
 def _advise_tiles(data: DataSet, sizes: BoxSizes, side: int, smallest: float,
@@ -207,7 +205,7 @@ def _advise_classes(data: DataSet) -> list[Advice]:
     unused_names = [name for name, count in data.counts.items() if not count]
     few = {name: count for name, count in data.counts.items()
            if 0 < count < FEW}
-    advice = []
+    advice: list[Advice] = []
     if unused_names:
         advice.append(_advise_unused(data, unused_names, what))
     if few:
@@ -260,22 +258,37 @@ def _advise_weights(pixels: Mapping[str, int]) -> list[Advice]:
             option=f'--cfg-options {option}'))]
 
 
-def _advise_near_duplicates(data: DataSet) -> list[Advice]:
-    advice = []
+def _advise_duplicates(data: DataSet) -> list[Advice]:
+    advice: list[Advice] = []
     for found in find_near_duplicates(data.images.folder, data.parts):
         first, second = found.parts
         one, other = found.pairs[0]
         text = (f'{counted(len(found.pairs), "image")} of {second} '
                 f'{"resembles" if len(found.pairs) == 1 else "resemble"} '
                 f'images of {first}, first {shown(other)} and {shown(one)}: '
-                f'scores on {second} are too good. Split again with --group')
+                f'scores on {second} are too good. Split again with --similar')
         if not found.complete:
             text += '. Only some images were compared'
         advice.append(Advice(
-            'near_duplicates', text, dict(
+            'duplicates', text, dict(
                 parts=[first, second], images=len(found.pairs),
-                pairs=found.pairs[:MOST_PAIRS], complete=found.complete)))
+                pairs=found.pairs[:MOST_PAIRS], complete=found.complete),
+            *_split_again(data, '--similar', first=not advice)))
     return advice
+
+
+def _split_again(data: DataSet, option: str, *, first: bool
+                 ) -> tuple[str, tuple[str, ...]]:
+    """A title and a command, for the first advice of a topic."""
+    if not first:
+        return '', ()
+    folder = Path(data.source).parent
+    if data.kind == 'boxes':
+        return f'Merge the parts, then split them with {option}', (
+            'merge', *(str(folder / f'{part}.json') for part in data.parts),
+            '--out', str(unused(folder / 'merged.json')), *data.options)
+    return f'Delete the lists of the parts, then split with {option}', (
+        'split', data.images.folder, option)
 
 
 def _advise_regions(data: DataSet,
@@ -283,21 +296,17 @@ def _advise_regions(data: DataSet,
                     ) -> list[Advice]:
     """Tell of tiles whose pixels another part has, too."""
     train = list(map(_record_of, records.get('train', ())))
-    advice = []
+    advice: list[Advice] = []
     for part in records:
         shared = part != 'train' and len(list(overlapping(
             list(map(_record_of, records[part])), train)))
         if shared:
-            folder = Path(data.source).parent
             advice.append(Advice(
                 'regions', f'{counted(shared, "tile")} of {part} share pixels '
                 f'with tiles of train: scores on {part} are too good. Split '
                 'all tiles again with --regions', dict(
                     part=part, overlapping_tiles=shared),
-                'Merge the parts, then split them with --regions',
-                ('merge', *(str(folder / f'{name}.json') for name in records),
-                 '--out', str(unused(folder / 'merged.json')),
-                 *data.options)))
+                *_split_again(data, '--regions', first=not advice)))
     return advice
 
 

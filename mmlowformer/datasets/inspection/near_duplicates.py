@@ -14,9 +14,9 @@ from .report import evenly_spaced
 
 # A hash has a bit for each of so many rows and columns.
 SIDE = 16
-# Bits that may differ. In scaled, compressed, darkened and slightly cropped
-# copies 6 to 17 do, in other images about 128 of 256.
-CLOSE = 26
+# Bits of 256 that may differ. In scaled, compressed, darkened and slightly
+# cropped copies up to 30 do, in other images of one kind 70 and more.
+CLOSE = 32
 # Images of fewer gray levels are all alike, such as those of the sky.
 FLAT = 4
 # Images of a part to compare; larger ones take too long to decode.
@@ -38,17 +38,44 @@ def find_near_duplicates(folder: str, parts: Mapping[str, Sequence[str]]
     """Compare images of different parts."""
     some = {part: evenly_spaced(names, MOST_IMAGES)
             for part, names in parts.items()}
-    with ThreadPoolExecutor() as pool:
-        hashes = {part: list(pool.map(difference_hash, (
-            os.path.join(folder, name) for name in names)))
-            for part, names in some.items()}
+    hashes = {part: _hashes(folder, names) for part, names in some.items()}
     for first, second in combinations(parts, 2):
-        pairs = [(some[first][index], some[second][other])
-                 for index, other in _close(hashes[first], hashes[second])]
+        pairs = [(some[first][close[0]], some[second][index])
+                 for index, close in _close(hashes[first], hashes[second])]
         if pairs:
             yield NearDuplicates((first, second), pairs, all(
                 len(some[part]) == len(parts[part])
                 for part in (first, second)))
+
+
+def similar_groups(folder: str, names: Sequence[str],
+                   keys: Sequence[str] | None = None) -> dict[str, str]:
+    """Group near duplicates, and images of one key, by a name for each group.
+
+    Images are near duplicates if a chain of others is between them, as in a
+    video.
+    """
+    groups: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while groups.setdefault(name, name) != name:
+            groups[name] = name = groups[groups[name]]
+        return name
+
+    first: dict[str, str] = {}
+    for name, key in zip(names, keys or names):
+        groups[find(name)] = find(first.setdefault(key, name))
+    hashes = _hashes(folder, names)
+    for index, close in _close(hashes, hashes):
+        for other in close:
+            groups[find(names[other])] = find(names[index])
+    return {name: find(name) for name in names}
+
+
+def _hashes(folder: str, names: Sequence[str]) -> list[np.ndarray | None]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(difference_hash, (
+            os.path.join(folder, name) for name in names)))
 
 
 def difference_hash(path: str) -> np.ndarray | None:
@@ -69,8 +96,8 @@ def difference_hash(path: str) -> np.ndarray | None:
     return None
 
 
-def _close(hashes: list, others: list) -> Iterator[tuple[int, int]]:
-    """The nearest of the hashes for each of the others, if it is close."""
+def _close(hashes: list, others: list) -> Iterator[tuple[int, list[int]]]:
+    """Each of the others and the hashes close to it, the nearest first."""
     known, sought = ([index for index, item in enumerate(items)
                       if item is not None] for items in (hashes, others))
     if not known or not sought:
@@ -78,8 +105,10 @@ def _close(hashes: list, others: list) -> Iterator[tuple[int, int]]:
     table = np.stack([hashes[index] for index in known])
     for start in range(0, len(sought), ROWS):
         rows = sought[start:start + ROWS]
-        agreement = np.stack([others[index] for index in rows]) @ table.T
-        nearest = agreement.argmax(1)
-        for row, best in zip(rows, nearest):
-            if others[row] @ table[best] >= SIDE ** 2 - 2 * CLOSE:
-                yield known[best], row
+        distances = (SIDE ** 2 - np.stack(
+            [others[index] for index in rows]) @ table.T) / 2
+        for index, row in zip(rows, distances):
+            close = np.flatnonzero(row <= CLOSE)
+            if len(close):
+                yield index, [known[position] for position in
+                              close[np.argsort(row[close], kind='stable')]]

@@ -162,9 +162,8 @@ def describe_resizing(width: int, height: int, crop: Sequence[int]) -> str:
                  min(width, height) / min(crop))
     if factor <= MUCH_LARGER:
         return ''
-    return (f'Whole images are resized before they are cropped: those of '
-            f'{width}x{height} become {factor:.1f} times smaller. If small '
-            'objects matter, choose a larger --size, or cut the images with '
-            f'tools/data.py tile --tile-size {min(crop)} (annotations in '
-            "COCO's format), and predict with tools/predict.py --tile-size "
+    return (f'Images of {width}x{height} are resized {factor:.1f} times '
+            'smaller before they are cropped. If small objects matter, choose '
+            'a larger --size, or cut tiles: tools/data.py tile --tile-size '
+            f'{min(crop)} (of a COCO file), and tools/predict.py --tile-size '
             f'{min(crop)}')
