@@ -53,7 +53,11 @@ def scratch_folder():
 
 def check_cache(package):
     """Refuse early if a wheel has to be compiled and cannot be kept."""
-    if not any(wheels().glob(f'{package.replace("==", "")}-*/*.whl')):
+    try:
+        found = any(wheels().glob(f'{package.replace("==", "")}-*/*.whl'))
+    except PermissionError:  # HOME is another user's.
+        found = False
+    if not found:
         scratch_folder().cleanup()
 
 
@@ -166,6 +170,11 @@ def compile_wheel(python, source, out, log_path, on_compiling):
                 print(f'   mmcv: {step[1]} files compiled, '
                       f'{time.monotonic() - start:.0f} s', flush=True)
     if process.returncode:
+        # Compiling file by file would fail, too, after minutes.
+        if (full := 'No space left on device') in log_path.read_text():
+            raise SetupError(f'mmcv did not compile: {full}; see {log_path}. '
+                             'It needs about 1 GB in TMPDIR and in '
+                             f'{log_path.parent}')
         return False
     check_optimized(log_path)
     return True

@@ -146,6 +146,13 @@ def test_the_plain_build_follows(build, wheels, capsys):
     assert (wheels / 'key.united.log').exists()
 
 
+def test_a_full_disk_is_named_at_once(build, wheels):
+    calls = []
+    with pytest.raises(mmcv_wheel.SetupError, match='No space left.*TMPDIR'):
+        build(fail='echo "a.s: No space left on device"; exit 1', calls=calls)
+    assert calls == ['compiling']
+
+
 def test_failed_build_leaves_nothing(build, wheels, capsys):
     with pytest.raises(mmcv_wheel.SetupError, match='fatal error: no.h') as e:
         build(fail='echo "fatal error: no.h"; exit 1')
@@ -167,7 +174,14 @@ def test_the_cache_is_checked_first(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
         mmcv_wheel.check_cache('mmcv==2.1.0')
-    monkeypatch.delenv('XDG_CACHE_HOME')
+
+    def denied(*_):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(mmcv_wheel.Path, 'glob', denied)
+    with pytest.raises(mmcv_wheel.SetupError, match='XDG_CACHE_HOME'):
+        mmcv_wheel.check_cache('mmcv==2.1.0')
+    monkeypatch.undo()
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
     monkeypatch.setattr('os.path.expanduser', lambda path: path)
     with pytest.raises(mmcv_wheel.SetupError, match='no HOME.*XDG_CACHE_HOME'):
         mmcv_wheel.check_cache('mmcv==2.1.0')
