@@ -251,7 +251,7 @@ def config(args: argparse.Namespace) -> None:
         engine.show(f'{written.file} is kept; replace it with --overwrite')
         return
     show_line('Written', written.file)
-    show_line('Images', 'resized to {}x{}'.format(*written.image_size))
+    show_line('Size', '{}x{}'.format(*written.image_size))
     show_line('Training', written.training.describe())
     if args.kind == 'masks' and (note := datasets.resizing_note(
             args.folder, written.image_size)):

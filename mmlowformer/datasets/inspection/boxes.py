@@ -127,13 +127,12 @@ def _crops_of(image: AnnotatedImage, most: int) -> list[Tile]:
 
 def _items_in(image: AnnotatedImage, tile: Tile) -> list[Annotation]:
     """The boxes that a part of an image holds, in its pixels."""
-    corner = np.array([tile.left, tile.top] * 2)
-    size = np.array([tile.right - tile.left, tile.bottom - tile.top] * 2)
-    moved = []
-    for item in image.annotations:
-        box = (np.array(item.box) - corner).clip(0, size)
-        left, top, right, bottom = item.box
-        if np.prod((box[2:] - box[:2]).clip(0)) > LEAST_SHOWN * (
-                right - left) * (bottom - top):
-            moved.append(item._replace(box=tuple(box.tolist())))
-    return moved
+    boxes = np.array([item.box for item in image.annotations]).reshape(-1, 4)
+    low, high = (np.array(corner) for corner in (
+        (tile.left, tile.top), (tile.right, tile.bottom)))
+    inside = np.hstack([boxes[:, :2].clip(low, high),
+                        boxes[:, 2:].clip(low, high)]) - np.tile(low, 2)
+    areas, seen = ((part[:, 2:] - part[:, :2]).prod(1)
+                   for part in (boxes, inside))
+    return [image.annotations[index]._replace(box=tuple(inside[index]))
+            for index in np.flatnonzero(seen > LEAST_SHOWN * areas)]
