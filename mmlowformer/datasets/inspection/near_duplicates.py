@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...utils.images import opened
+from ...utils.terminal import counting_bar
 from .report import evenly_spaced
 
 # A hash has a bit for each of so many rows and columns.
@@ -68,9 +69,14 @@ def similar_groups(folder: str, names: Sequence[str],
 
 
 def _hashes(folder: str, names: Sequence[str]) -> list[np.ndarray | None]:
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(difference_hash, (
-            os.path.join(folder, name) for name in names)))
+    hashes = []
+    with (ThreadPoolExecutor() as pool,
+          counting_bar('Near duplicates', len(names)) as step):
+        for found in pool.map(difference_hash, (
+                os.path.join(folder, name) for name in names)):
+            hashes.append(found)
+            step()
+    return hashes
 
 
 def difference_hash(path: str) -> np.ndarray | None:
