@@ -169,7 +169,8 @@ def test_the_shown_config_is_a_written_one(eight_shapes, tmp_path):
     for part in ('train', 'val'):
         shutil.copy(eight_shapes / 'coco/annotations'
                     / 'instances_train2017.json', tmp_path / f'{part}.json')
-    file, _ = write_config('boxes', str(tmp_path), Settings('b1'))
+    file, *_ = write_config('boxes', str(tmp_path), Settings(
+        'b1', image_size=(512, 512), epochs=50, batch_size=8))
     written = Path(file).read_text()
     for line in snippets(PAGE)[0].splitlines():
         if not re.match('classes|warm_up|# Iter', line):

@@ -69,93 +69,11 @@ def suggest(what: str, *words: str, tool: str = 'data.py') -> None:
 
 
 def inspect(args: argparse.Namespace) -> None:
-    engine.check_new(*filter(None, (args.preview, args.json)))
-    preview = args.preview or str(engine.unused(datasets.PREVIEW))
-    inspected = look_at(args)
-    for label, text in inspected.lines:
-        show_line(label, text)
-    engine.show('Classes')
-    for text in datasets.class_lines(inspected.counts):
-        engine.show(f'  {text}')
-    if inspected.panels:
-        datasets.write_preview(inspected.panels, preview)
-        images = engine.counted(len(inspected.panels), 'image')
-        show_line('Preview', f'{images} in {preview}')
-    found = inspected.errors
-    if args.json:
-        engine.write_json(args.json, dict(
-            source=args.source, statistics=dict(inspected.lines),
-            classes=inspected.counts,
-            findings=[vars(item) for item in found.findings()]))
-    refused = bool(found.findings('error'))
-    if not refused:
-        engine.show('No errors')
-    datasets.show_findings(found)
-    if refused:
+    following = datasets.inspect(args, lambda: images_of(args))
+    if following is None:
         sys.exit(1)
-    if inspected.panels and args.source.endswith('.json'):
-        suggest_next(args)
-
-
-def suggest_next(args: argparse.Namespace) -> None:
-    folder = Path(args.source).parent
-    if args.source.endswith('train.json') and (folder / 'val.json').exists():
-        # A folder that its exporter has split.
-        suggest('It is split: write a config', 'config', 'boxes', str(folder),
-                *(('--images', args.images) if args.images else ()))
-    else:
-        suggest('Split it', 'split', args.source)
-
-
-def look_at(args: argparse.Namespace) -> datasets.Inspection:
-    if os.path.isfile(args.source):
-        return look_at_boxes(args)
-    if not os.path.isdir(args.source):
-        raise UserError(f'{args.source} does not exist')
-    with engine.counting_bar('Images', None) as step:
-        if os.path.exists(os.path.join(args.source, datasets.CLASSES_FILE)):
-            return datasets.inspect_masks(args.source, images_of(args), step)
-        return datasets.inspect_folders(args.source, step)
-
-
-def look_at_boxes(args: argparse.Namespace) -> datasets.Inspection:
-    images = images_of(args)
-    content = datasets.read_coco(args.source)
-    found = datasets.find_in_coco(content, args.source, images.folder,
-                                  use_in(args.config))
-    annotated = annotated_in(content, args.source, images)
-    with engine.counting_bar('Preview', None) as step:
-        return datasets.inspect_boxes(
-            annotated, content['categories'], images, found, config_of(args),
-            step)
-
-
-def use_in(config: str | None) -> datasets.Use:
-    """What a config would use annotations for."""
-    loader = config and engine.read_config(engine.find_config(config)).get(
-        'train_dataloader')
-    if not loader:
-        return datasets.Use()
-    dataset = next(datasets.datasets_in(loader))
-    return datasets.Use(min_size=datasets.min_size_of(dataset),
-                        masks=datasets.reads_masks(dataset))
-
-
-def config_of(args: argparse.Namespace):
-    if args.config:
-        return engine.read_config(engine.find_config(args.config))
-    cfg = engine.read_config(engine.find_config('retinanet_lowformer_b0_coco'))
-    cfg.test_pipeline = [dict(type='Resize', scale=(512, 512))]
-    return cfg
-
-
-def annotated_in(content: dict, source: str, images: datasets.ImageFolder
-                 ) -> list:
-    """The images that can be read; content loses the annotations."""
-    ignored = engine.AnnotationErrors()
-    return datasets.check_annotations(
-        datasets.annotated_images(content, source, images, ignored),
-        content['categories'], ignored)[0]
+    for what, *words in following:
+        suggest(what, *words)
 
 
 def fix(args: argparse.Namespace) -> None:
@@ -194,7 +112,7 @@ def tile(args: argparse.Namespace) -> None:
     content = datasets.read_coco(args.source)
     classes = content['categories']
     checked(datasets.find_in_coco(content, args.source, images.folder))
-    annotated = annotated_in(content, args.source, images)
+    annotated = datasets.annotated_in(content, args.source, images)
     content = datasets.as_coco(
         write_tiles(args, annotated, images, folder), classes)
     name = f'{args.source}, tiled'
@@ -210,7 +128,8 @@ def tile(args: argparse.Namespace) -> None:
     show_line('Originals', f'{len(annotated)}')
     datasets.describe(content, 0)
     show_line('Written', f'{folder / datasets.TILES}, and images beside it')
-    suggest('Split it, image by image', 'split', str(folder / datasets.TILES))
+    suggest('Split it', 'split', str(folder / datasets.TILES),
+            *(() if len(annotated) > 1 else ('--regions', )))
 
 
 def check_tile_folder(folder: Path, *, resume: bool) -> bool:
@@ -259,18 +178,32 @@ def split(args: argparse.Namespace) -> None:
         for suffix in ('json', 'txt')))
     if os.path.isfile(args.source):
         split_coco(args, folder, fractions)
+    elif args.regions:
+        raise UserError('--regions is for a COCO annotation file of tiles')
     elif os.path.isdir(args.source):
         images = datasets.ImageFolder(args.source)
         if images.hidden:
             engine.warn('left out: '
                         + engine.counted(images.hidden, 'hidden image'))
         for part, lines in datasets.split_images(
-                images, fractions, args.group, args.seed).items():
+                images, fractions, group_of(args, images, images.names),
+                args.seed).items():
             engine.write_lines(folder / f'{part}.txt', lines)
             show_line(part, f'{engine.counted(len(lines), "image")} in '
                       f'{folder / part}.txt')
     else:
         raise UserError(f'{args.source} does not exist')
+
+
+def group_of(args: argparse.Namespace, images: datasets.ImageFolder | None,
+             names: list[str], keys: list[str] | None = None):
+    """The function of --group or --similar, if any."""
+    if args.group:
+        return datasets.group_by(args.group)
+    if not args.similar:
+        return None
+    folder = (images or images_of(args)).folder
+    return datasets.similar_groups(folder, names, keys).__getitem__
 
 
 def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
@@ -280,12 +213,19 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
     images = known_images(args)
     checked(datasets.find_in_coco(known, args.source,
                                   images and images.folder))
-    parts = datasets.split_content(content, fractions, args.group, args.seed)
+    group = group_of(args, images, [
+        image['file_name'] for image in content['images']], list(map(
+            datasets.source_of, content['images'])))
+    parts, left_out = datasets.split_content(
+        content, fractions, group, args.seed, regions=args.regions)
     remedy = 'another --seed, or a larger fraction'
     for part in ('train', 'val'):
         name = f'{part} of {args.source}'
         datasets.find_in_coco(datasets.parts_of(parts[part], name), name
                               ).check(remedy=f'Try {remedy}')
+    if left_out:
+        show_line('Left out', f'{engine.counted(left_out, "tile")} between '
+                  'the parts')
     for part, content in parts.items():
         engine.write_json(folder / f'{part}.json', content)
         engine.write_lines(folder / f'{part}.txt', [
@@ -301,20 +241,22 @@ def config(args: argparse.Namespace) -> None:
     size = args.size and (args.size[0], args.size[-1])
     if args.size and len(args.size) > 2:
         raise UserError('--size takes one number, or width and height')
-    file, diff = datasets.write_config(
+    written = datasets.write_config(
         args.kind, args.folder, datasets.Settings(
             args.arch, size, args.epochs, args.batch_size, args.weights,
             args.gpus, args.images), args.out, overwrite=args.overwrite)
-    if diff:
-        engine.show(diff)
-    if diff and not args.overwrite:
-        engine.show(f'{file} is kept; replace it with --overwrite')
+    if written.diff:
+        engine.show(written.diff)
+    if written.diff and not args.overwrite:
+        engine.show(f'{written.file} is kept; replace it with --overwrite')
         return
-    show_line('Written', file)
-    if args.kind == 'masks' and (
-            note := datasets.resizing_note(args.folder, size)):
+    show_line('Written', written.file)
+    show_line('Size', '{}x{}'.format(*written.image_size))
+    show_line('Training', written.training.describe())
+    if args.kind == 'masks' and (note := datasets.resizing_note(
+            args.folder, written.image_size)):
         engine.warn(note)
-    suggest('Train', file, tool='train.py')
+    suggest('Train', written.file, tool='train.py')
 
 
 COMMANDS = dict(inspect=inspect, fix=fix, convert=convert, merge=merge,

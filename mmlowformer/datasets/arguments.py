@@ -35,7 +35,7 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
                 f'{CLASSES_FILE}, or a folder with a folder per class')
     command.add_argument('--config', metavar='C', help='config whose anchors '
                          'are compared (default: retinanet_lowformer_b0_coco '
-                         'at 512x512)')
+                         'at the advised size)')
     command.add_argument('--preview', metavar='F', help='file of the preview '
                          f'(default: {PREVIEW}, or preview-2.png and so on)')
     command.add_argument('--json', metavar='F', help='write everything that '
@@ -134,10 +134,16 @@ def _add_split(command: argparse.ArgumentParser) -> None:
                          help='fraction for validation (default: %(default)s)')
     command.add_argument('--test', type=float, metavar='F',
                          help='fraction for test (default: no test split)')
-    command.add_argument('--group', metavar='REGEX', help='keep images '
-                         "together whose names match alike: '^[^_]+' for the "
-                         'part before the first _ (default: tiles of an '
-                         'image)')
+    groups = command.add_mutually_exclusive_group()
+    groups.add_argument('--group', metavar='REGEX', help='keep images '
+                        "together whose names match alike: '^[^_]+' for the "
+                        'part before the first _ (default: tiles of an '
+                        'image)')
+    groups.add_argument('--similar', action='store_true', help='keep near '
+                        'duplicates together, such as the frames of a video')
+    groups.add_argument('--regions', action='store_true', help='split the '
+                        'tiles of each image by straight cuts; tiles that '
+                        'overlap or touch another part are left out')
     command.add_argument('--out', metavar='DIR', help='folder to write to '
                          '(default: the folder of the source)')
     _add_seed(command)
@@ -156,12 +162,14 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument('--arch', default='b1', metavar='A',
                          help='variant of LowFormer (default: %(default)s)')
     command.add_argument('--size', type=_positive, nargs='+', metavar='N',
-                         help='image size, or width and height (default: 512; '
-                         'folders: 224)')
-    command.add_argument('--epochs', type=_positive, default=50, metavar='N',
-                         help='length of the training (default: %(default)s)')
+                         help='image size, or width and height (default: as '
+                         'inspect advises, by the sizes of boxes and images)')
+    command.add_argument('--epochs', type=_positive, metavar='N',
+                         help='length of the training (default: as inspect '
+                         'advises, by the number of iterations)')
     command.add_argument('--batch-size', type=_positive, metavar='N',
-                         help='images per GPU (default: 8; folders: 32)')
+                         help='images per GPU (default: as inspect advises, '
+                         'by the image size and the number of images)')
     command.add_argument('--gpus', type=_positive, default=1, metavar='N',
                          help='number of GPUs, or processes (default: 1)')
     command.add_argument('--weights', metavar='W', help='what the backbone '

@@ -2,7 +2,7 @@
 import difflib
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pprint import pformat
 from string import Template
@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..config.loading import get_config_path
-from ..errors import AnnotationErrors, UserError
+from ..errors import UserError
 from ..utils.checkpoint_schemes import published_weights
 from ..utils.files import replace_text
-from .anchor_fit import against_anchors
 from .checks.coco import read_boxes
 from .config_templates import CLASSIFICATION, DETECTION, SEGMENTATION
 from .custom_config import (
@@ -24,10 +23,17 @@ from .custom_config import (
 )
 from .formats import AnnotatedImage, ImageFolder
 from .formats.coco import annotations_by_image, as_annotation
+from .inspection.anchor_fit import against_anchors, smallest_fitting
+from .inspection.settings import (
+    TrainingSettings,
+    advised_size,
+    choose_image_size,
+    choose_settings,
+    describe_resizing,
+    sampled_sizes,
+    usual_side,
+)
 
-# Images whose sizes are compared with the crops, and how much larger they may
-# be.
-SAMPLES, MUCH_LARGER = 50, 2
 # MMEngine replaces it by the folder of the config.
 HERE = "'{{ fileDirname }}'"
 
@@ -38,8 +44,6 @@ class Task(NamedTuple):
     template: str
     base: str  # base config
     name: str  # written config
-    image_size: tuple[int, int]
-    batch_size: int
     lr: float  # per image, from scratch
     tuned_lr: float  # per image, with weights
     layouts: tuple[dict[str, str], ...]  # where the data may be
@@ -47,11 +51,11 @@ class Task(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Options of ``tools/data.py config``; None stands for a default."""
+    """Options of ``tools/data.py config``; None is chosen by the data."""
 
     arch: str
     image_size: tuple[int, int] | None = None
-    epochs: int = 50
+    epochs: int | None = None
     batch_size: int | None = None
     weights: str | None = None  # None: the published ones, if any
     gpus: int = 1
@@ -61,15 +65,14 @@ class Settings(NamedTuple):
 TASKS = dict(
     boxes=Task(
         DETECTION, 'retinanet_lowformer_{}_coco',
-        'retinanet_lowformer_{}_custom.py', (512, 512), 8, 1e-3 / 16,
-        1e-4 / 16, tuple(
+        'retinanet_lowformer_{}_custom.py', 1e-3 / 16, 1e-4 / 16, tuple(
             dict(train_ann_file='train.json', val_ann_file='val.json',
                  train_images=train, val_images=val)
             for train, val in (('images', 'images'), ('train', 'val'))),
         detection_data),
     masks=Task(
         SEGMENTATION, 'fpn_lowformer_{}_ade20k', 'fpn_lowformer_{}_custom.py',
-        (512, 512), 8, 1e-3 / 16, 2e-4 / 32, (
+        1e-3 / 16, 2e-4 / 32, (
             dict(train_images='images', train_masks='masks',
                  train_list='train.txt', val_images='images',
                  val_masks='masks', val_list='val.txt'),
@@ -79,7 +82,7 @@ TASKS = dict(
         segmentation_data),
     folders=Task(
         CLASSIFICATION, 'lowformer_{}_in1k', 'lowformer_{}_custom.py',
-        (224, 224), 32, 3e-4 / 32, 1e-3 / 512, (
+        3e-4 / 32, 1e-3 / 512, (
             dict(train_images='images', train_list='train.txt',
                  val_images='images', val_list='val.txt'),
             dict(train_images='train', train_list='', val_images='val',
@@ -87,14 +90,23 @@ TASKS = dict(
         classification_data))
 
 
+class Written(NamedTuple):
+    """A config that was written, or differs from the one that exists."""
+
+    file: str
+    diff: str
+    image_size: tuple[int, int]
+    training: TrainingSettings
+
+
 def write_config(kind: str, folder: str, settings: Settings,
                  file: str | None = None, *, overwrite: bool = False
-                 ) -> tuple[str, str]:
+                 ) -> Written:
     """Write a config, but replace another one only with ``overwrite``."""
     path = Path(file or Path(folder, TASKS[kind].name.format(settings.arch)))
     if path.suffix != '.py':
         raise UserError(f'--out {path} must end in .py')
-    text = config_text(kind, folder, settings, path)
+    text, size, training = config_text(kind, folder, settings, path)
     try:
         known = path.read_text(encoding='utf-8') if path.exists() else None
         diff = '' if known is None else ''.join(difflib.unified_diff(
@@ -104,55 +116,62 @@ def write_config(kind: str, folder: str, settings: Settings,
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read or written: {error}'
                         ) from error
-    return str(path), diff
+    return Written(str(path), diff, size, training)
 
 
-def resizing_note(folder: str, size: tuple[int, int] | None) -> str:
+def resizing_note(folder: str, crop: tuple[int, int]) -> str:
     """What to do if images to segment are much larger than the crops."""
-    task = TASKS['masks']
-    images = ImageFolder(os.path.join(
-        folder, _find_data(task, folder, None)['train_images']))
-    step = -(-len(images.names) // SAMPLES) or 1
-    sizes = [image for name in images.names[::step]
-             if (image := images.size(name, AnnotationErrors()))]
-    crop = size or task.image_size
-    width, height = max(sizes, key=max, default=(0, 0))
-    factor = max(max(width, height) / max(crop),
-                 min(width, height) / min(crop))
-    if factor <= MUCH_LARGER:
-        return ''
-    return (f'Whole images are resized before they are cropped: those of '
-            f'{width}x{height} become {factor:.1f} times smaller. If small '
-            'objects matter, choose a larger --size, or cut the images with '
-            f'tools/data.py tile --tile-size {min(crop)} (annotations in '
-            "COCO's format), and predict with tools/predict.py --tile-size "
-            f'{min(crop)}')
+    sizes = sampled_sizes(_training_images('masks', folder))
+    return describe_resizing(*max(sizes, key=max, default=(0, 0)), crop)
+
+
+def _training_images(kind: str, folder: str) -> ImageFolder:
+    return ImageFolder(os.path.join(
+        folder, _find_data(TASKS[kind], folder, None)['train_images']))
 
 
 def config_text(kind: str, folder: str, settings: Settings, file: Path
-                ) -> str:
-    """Fill in the template of a task."""
+                ) -> tuple[str, tuple[int, int], TrainingSettings]:
+    """Fill in the template of a task; what the data chose is returned, too."""
     task = TASKS[kind]
     try:
         base = get_config_path(task.base.format(settings.arch))
     except FileNotFoundError as error:
         raise UserError(f'--arch {settings.arch}: {error}') from error
-    size = settings.image_size or task.image_size
-    batch_size = settings.batch_size or task.batch_size
     paths = _find_data(task, folder, settings.images)
     count, classes = task.look(dict(paths, data_root=folder, classes=None))
-    iterations = -(-count // (batch_size * settings.gpus))
-    numbers = _schedule(kind, settings.epochs, iterations)
+    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    size = settings.image_size
+    if kind == 'boxes':
+        cfg = Config.fromfile(base)
+        annotated = _annotated(os.path.join(folder, paths['train_ann_file']))
+        size = size or (advised_size(annotated, smallest_fitting(cfg)), ) * 2
+        anchors = cfg.model.bbox_head.anchor_generator
+        values.update(
+            anchor_scale=anchors.octave_base_scale,
+            anchor_ratios=anchors.ratios, anchor_strides=anchors.strides,
+            tta_scales=[tuple(round(side * factor) for side in size)
+                        for factor in (0.75, 1, 1.25)])
+        texts['anchor_fit'] = _anchor_fit(cfg, annotated, size)
+    elif not size:
+        size = (choose_image_size(kind, usual_side(sampled_sizes(
+            _training_images(kind, folder)))), ) * 2
+    if kind == 'folders':
+        values.update(short_edge=round(max(size) / 0.95),
+                      topk=(1, 5) if len(classes) >= 10 else (1, ))
+    training = choose_settings(kind, count, size, settings.batch_size,
+                               settings.epochs, settings.gpus)
+    numbers = _schedule(kind, training.epochs, training.iterations)
     published = published_weights(settings.arch)
     weights = _weights(settings.weights, published)
-    values: dict[str, Any] = dict(
+    values.update(
         paths, base=_base_path(base, file), classes=classes, image_size=size,
-        data_root=os.path.abspath(folder), epochs=settings.epochs,
-        batch_size=batch_size, count=count, weights=weights,
-        lr_from_scratch=batch_size * task.lr,
-        lr_with_weights=batch_size * task.tuned_lr,
-        iterations=iterations, **numbers)
-    texts = dict(
+        data_root=os.path.abspath(folder), count=count, weights=weights,
+        lr_from_scratch=training.batch_size * task.lr,
+        lr_with_weights=training.batch_size * task.tuned_lr,
+        **training._asdict(), **numbers)
+    texts.update(
         kind=kind, arch=settings.arch,
         published=(f'The published ImageNet weights are {published!r}.'
                    if published else
@@ -160,21 +179,9 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
         warm_up_scheduler=_warm_up(kind) if numbers['warm_up'] else '')
     if file.resolve().parent == Path(folder).resolve():
         texts['data_root'] = HERE
-    if kind == 'boxes':
-        cfg = Config.fromfile(base)
-        anchors = cfg.model.bbox_head.anchor_generator
-        values.update(
-            anchor_scale=anchors.octave_base_scale,
-            anchor_ratios=anchors.ratios, anchor_strides=anchors.strides,
-            tta_scales=[tuple(round(side * factor) for side in size)
-                        for factor in (0.75, 1, 1.25)])
-        texts['anchor_fit'] = _anchor_fit(
-            cfg, os.path.join(folder, paths['train_ann_file']), size)
-    elif kind == 'folders':
-        values.update(short_edge=round(max(size) / 0.95),
-                      topk=(1, 5) if len(classes) >= 10 else (1, ))
-    return Template(task.template).substitute(
+    text = Template(task.template).substitute(
         {name: literal(value) for name, value in values.items()} | texts)
+    return text, size, training
 
 
 def _weights(weights: str | None, published: str | None) -> str | None:
@@ -240,16 +247,21 @@ def _warm_up(kind: str) -> str:
             ' begin=0,\n         end=warm_up),\n')
 
 
-def _anchor_fit(cfg: Config, file: str, size: tuple[int, int]) -> str:
-    """Comment on how well the anchors fit the boxes for training."""
+def _annotated(file: str) -> list[AnnotatedImage]:
+    """The images of an annotation file, as it says."""
     content = read_boxes(file)
     labels = dict(zip(content['category_ids'], content['categories']))
     boxes = annotations_by_image(content['annotations'])
+    return [AnnotatedImage(
+        image['file_name'], image['width'], image['height'],
+        [as_annotation(item, labels) for item in boxes.get(image['id'], ())])
+        for image in content['image_records']]
+
+
+def _anchor_fit(cfg: Config, annotated: Sequence[AnnotatedImage],
+                size: tuple[int, int]) -> str:
+    """Comment on how well the anchors fit the boxes for training."""
     cfg.test_pipeline = [dict(type='Resize', scale=size)]
-    fit = dict(against_anchors([
-        AnnotatedImage('', image['width'], image['height'],
-                       [as_annotation(item, labels) for item in
-                        boxes.get(image['id'], ())])
-        for image in content['image_records']], cfg))
+    fit = dict(against_anchors(annotated, cfg))
     text = fit.get('Anchors', 'No box to compare them with.')
     return ''.join(f'\n# {line}' for line in textwrap.wrap(text, 76))

@@ -3,17 +3,19 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from typing import TypeAlias
 
 from ..errors import UserError, shown
 from .checks.class_folders import class_folders
 from .formats import ImageFolder
 from .paths import check_names
+from .region_splitting import split_regions
+
+Group: TypeAlias = Callable[[str], str]
 
 
-def group_by(pattern: str | None) -> Callable[[str], str]:
+def group_by(pattern: str) -> Group:
     """A function that maps an image name to its group."""
-    if pattern is None:
-        return lambda name: name
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -54,14 +56,29 @@ def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
     return dict(train=sorted(rest), **parts)
 
 
+def source_of(record: dict) -> str:
+    """The image of which an image is a tile, or its name."""
+    return str(record.get('source', record['file_name']))
+
+
 def split_content(content: dict, fractions: dict[str, float],
-                  pattern: str | None, seed: int) -> dict[str, dict]:
-    """Split the content of a COCO file; tiles of an image stay together."""
-    group = group_by(pattern)
-    indices = group_split([
-        group(image['file_name']) if pattern else
-        str(image.get('source', image['file_name']))
-        for image in content['images']], fractions, seed)
+                  group: Group | None, seed: int, *, regions: bool = False
+                  ) -> tuple[dict[str, dict], int]:
+    """Split the content of a COCO file; tiles of an image stay together.
+
+    With regions, they are split so that parts share no pixel. The number of
+    tiles between the parts, which are left out, is returned, too.
+    """
+    images, left_out = content['images'], 0
+    if regions:
+        indices, left_out = split_regions(images, fractions, seed)
+    else:
+        groups = [group(image['file_name']) for image in images] if group \
+            else list(map(source_of, images))
+        if not group and len(images) > len(set(groups)) == 1:
+            raise UserError(f'all {len(images)} tiles are of '
+                            f'{shown(groups[0])}: split them by --regions')
+        indices = group_split(groups, fractions, seed)
     parts = {}
     for name, chosen in indices.items():
         images = [content['images'][index] for index in chosen]
@@ -69,7 +86,7 @@ def split_content(content: dict, fractions: dict[str, float],
         parts[name] = dict(content, images=images, annotations=[
             item for item in content.get('annotations') or ()
             if item['image_id'] in known])
-    return parts
+    return parts, left_out
 
 
 def missing_classes(content: dict) -> list[str]:
@@ -80,7 +97,7 @@ def missing_classes(content: dict) -> list[str]:
 
 
 def split_images(images: ImageFolder, fractions: dict[str, float],
-                 pattern: str | None, seed: int) -> dict[str, list[str]]:
+                 group: Group | None, seed: int) -> dict[str, list[str]]:
     """Split a folder of images; lines of class folders get class numbers."""
     folder = images.folder
     check_names(images.names, folder)
@@ -90,12 +107,11 @@ def split_images(images: ImageFolder, fractions: dict[str, float],
         label: [] for label in (class_folders(folder) if labeled else [''])}
     for name in images.names:
         members[name.split('/')[0] if labeled else ''].append(name)
-    group = group_by(pattern)
     parts: dict[str, list[str]] = {part: [] for part in ('train', *fractions)}
     for number, (label, names) in enumerate(members.items()):
         try:
-            indices = group_split([group(name) for name in names], fractions,
-                                  seed)
+            indices = group_split(list(map(group, names)) if group else names,
+                                  fractions, seed)
         except UserError as error:
             raise UserError(f'{folder}/{label}: {error}' + (
                 '. Add images of this class, or move its folder out of '

@@ -310,11 +310,17 @@ def draw_label(image: np.ndarray, lines: Sequence[str]) -> Image.Image:
     return _subtitled(image, [(line, INK) for line in lines])
 
 
-def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+def side_of(length: int) -> int:
+    """The side of a drawn image of this side, with its margin."""
+    return length + 2 * MARGIN
+
+
+def contact_sheet(panels: Sequence[tuple[str, Image.Image]],
+                  side: int = SHEET_SIDE) -> Image.Image:
     """Pictures of any sizes in rows, each below its caption."""
     columns = min(len(panels), SHEET_COLUMNS)
     rows = -(-len(panels) // columns)
-    cell = (SHEET_SIDE + GAP, SHEET_SIDE + MARGIN + GAP)
+    cell = (side + GAP, side + MARGIN + GAP)
     sheet = Image.new('RGB', (columns * cell[0] + GAP, rows * cell[1] + GAP),
                       PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -323,12 +329,11 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         left, top = GAP + column * cell[0], GAP + row * cell[1]
         text = shown = printable(caption)
         # The end of a caption, as far as it fits.
-        while _font().getlength(shown) > SHEET_SIDE:
+        while _font().getlength(shown) > side:
             text = text[1:]
             shown = f'...{text}'
         draw.text((left, top), shown, font=_font(), fill=INK)
-        sheet.paste(ImageOps.contain(picture.convert('RGB'),
-                                     (SHEET_SIDE, SHEET_SIDE)),
+        sheet.paste(ImageOps.contain(picture.convert('RGB'), (side, side)),
                     (left, top + MARGIN))
     return sheet
 

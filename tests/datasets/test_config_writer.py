@@ -20,6 +20,11 @@ from mmlowformer.errors import UserError
 from ..helpers import ROOT, write_custom_data
 
 TOOL = ROOT / 'tools/data.py'
+# The old configs chose nothing by the data.
+OLD_DEFAULTS = dict(
+    boxes=dict(image_size=(512, 512), epochs=50, batch_size=8),
+    masks=dict(image_size=(512, 512), epochs=50, batch_size=8),
+    folders=dict(image_size=(224, 224), epochs=50, batch_size=32))
 OLD = dict(boxes='retinanet_lowformer_b0_custom',
            masks='fpn_lowformer_b0_custom', folders='lowformer_b0_custom')
 
@@ -51,7 +56,7 @@ def test_equals_the_old_config(kind, options, mine):
         'lowformer_b0', f'lowformer_{arch}'))
     expected = read_config(str(old), {
         key: value for key, value in options.items() if key != 'arch'})
-    file, _ = write(kind, mine, **settings)
+    file, *_ = write(kind, mine, **OLD_DEFAULTS[kind] | settings)
     found = Config.fromfile(file)
     base = Config.fromfile(get_config_path(
         f'lowformer_{arch}_in1k' if kind == 'folders' else
@@ -68,7 +73,8 @@ def test_equals_the_old_config(kind, options, mine):
     ('e1', 'none', None, 5e-4), ('b2', None, None, 5e-4),
     ('b2', 'a.pth', 'a.pth', 5e-05)])
 def test_weights_and_their_rate(arch, weights, written, lr, mine):
-    cfg = Config.fromfile(write('boxes', mine, arch=arch, weights=weights)[0])
+    cfg = Config.fromfile(write('boxes', mine, arch=arch, weights=weights,
+                                batch_size=8)[0])
     init_cfg = written and dict(type='Pretrained', checkpoint=written)
     assert cfg.model.backbone.init_cfg == init_cfg
     assert cfg.lr == lr
@@ -111,7 +117,8 @@ def test_data_root_moves_it(kind, mine):
 
 
 def test_an_existing_config_is_kept(run_here, mine, tmp_path):
-    command = TOOL, 'config', 'boxes', 'mine', '--arch', 'b0'
+    command = (TOOL, 'config', 'boxes', 'mine', '--arch', 'b0', '--batch-size',
+               8)
     assert 'Written' in run_here(*command, cwd=tmp_path).stdout
     file = mine / 'retinanet_lowformer_b0_custom.py'
     written = file.read_text()
@@ -137,7 +144,8 @@ def test_names_are_never_evaluated(name, mine, tmp_path):
         content['categories'][0]['name'] = name.replace('\u2028', '')
         (mine / f'{part}.json').write_text(json.dumps(content))
     folder = mine.rename(tmp_path / name.replace('/', '')[:99])
-    file, _ = write('boxes', folder, str(tmp_path / 'config.py'))
+    file, *_ = write('boxes', folder, str(tmp_path / 'config.py'),
+                     batch_size=8)
     cfg = Config.fromfile(file)
     assert cfg.classes[0] == name.replace('\u2028', '')
     assert cfg.data_root == str(folder)
@@ -164,7 +172,8 @@ def test_other_folders(mine):
 
 def test_several_gpus_have_fewer_iterations(mine):
     one, two = (Config.fromfile(write(
-        'masks', mine, overwrite=True, gpus=gpus)[0]) for gpus in (1, 2))
+        'masks', mine, overwrite=True, gpus=gpus, epochs=50,
+        batch_size=8)[0]) for gpus in (1, 2))
     assert one.max_iters == 5 * 50
     assert two.max_iters == 3 * 50
 

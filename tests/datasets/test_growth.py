@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmlowformer.datasets import anchor_fit, inspection, splitting
+from mmlowformer.datasets import splitting
 from mmlowformer.datasets.checks.coco import find_in_coco
 from mmlowformer.datasets.checks.coco_annotations import parse_coco, parts_of
 from mmlowformer.datasets.formats import (
@@ -21,6 +21,8 @@ from mmlowformer.datasets.formats import (
     annotated_images,
     check_annotations,
 )
+from mmlowformer.datasets.inspection import anchor_fit
+from mmlowformer.datasets.inspection import boxes as inspection
 from mmlowformer.datasets.paths import files_below
 from mmlowformer.errors import AnnotationErrors
 from mmlowformer.utils import files

@@ -15,7 +15,8 @@ from PIL import Image
 import mmlowformer.tracking  # noqa: F401
 from mmlowformer.datasets.checks.check_datasets import check_datasets
 from mmlowformer.datasets.formats import ImageFolder
-from mmlowformer.datasets.inspection import inspect_folders, inspect_masks
+from mmlowformer.datasets.inspection.folders import inspect_folders
+from mmlowformer.datasets.inspection.masks import inspect_masks
 from mmlowformer.errors import UserError
 
 from ..mutations import check_message, mutated
@@ -121,7 +122,7 @@ def test_class_folders(tmp_path):
         assert set(labels) <= {0, 1}
 
     def look(folder):
-        found = inspect_folders(str(folder / 'images'), bool)
+        found = inspect_folders(ImageFolder(str(folder / 'images')), bool)
         for line in found.errors.lines():
             check_message(f'{folder}: {line}', folder)
 

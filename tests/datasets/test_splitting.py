@@ -1,10 +1,18 @@
 import shutil
+from itertools import combinations
 
 import pytest
 
 from mmlowformer.datasets.formats import ImageFolder
-from mmlowformer.datasets.splitting import group_by, group_split, split_images
+from mmlowformer.datasets.region_splitting import overlapping, split_regions
+from mmlowformer.datasets.splitting import (
+    group_by,
+    group_split,
+    split_content,
+    split_images,
+)
 from mmlowformer.errors import UserError
+from mmlowformer.utils.tiles import tiles_of
 
 GROUPS = [f'g{index % 10}' for index in range(100)]
 
@@ -47,10 +55,75 @@ def test_a_class_of_one_image_has_a_remedy(tmp_path, photos):
 
 
 def test_groups():
-    assert group_by(None)('x/a_1.jpg') == 'x/a_1.jpg'
     assert group_by('^[^_]+')('a_1.jpg') == 'a'
     assert group_by('(.*)/')('x/a_1.jpg') == 'x'
     with pytest.raises(UserError, match='does not match a.jpg'):
         group_by('_')('a.jpg')
     with pytest.raises(UserError, match='is not a regular expression'):
         group_by('(')
+
+
+def grid(scene, width, height, size=100, overlap=0.25):
+    """Records of the tiles of an image."""
+    return [dict(source=scene, offset=[tile.left, tile.top],
+                 width=tile.right - tile.left, height=tile.bottom - tile.top)
+            for tile in tiles_of(height, width, size, overlap)]
+
+
+def apart(tiles, others):
+    """Whether there is a gap between the tiles of two parts."""
+    return not any(
+        one['source'] == other['source'] and all(
+            one['offset'][axis] <= other['offset'][axis] + other[side]
+            and other['offset'][axis] <= one['offset'][axis] + one[side]
+            for axis, side in enumerate(('width', 'height')))
+        for one in tiles for other in others)
+
+
+@pytest.mark.parametrize('overlap', [0, 0.25, 0.5])
+@pytest.mark.parametrize('seed', range(3))
+def test_regions_share_nothing(seed, overlap):
+    tiles = [tile for scene, width, height in (
+        ('a', 2000, 900), ('b', 700, 1500), ('single', 90, 90))
+        for tile in grid(scene, width, height, overlap=overlap)]
+    indices, left_out = split_regions(tiles, dict(val=0.2, test=0.1), seed)
+    assert sum(map(len, indices.values())) + left_out == len(tiles)
+    parts = {part: [tiles[index] for index in chosen]
+             for part, chosen in indices.items()}
+    assert 0.15 < len(parts['val']) / len(tiles) < 0.3
+    assert 0.05 < len(parts['test']) / len(tiles) < 0.2
+    assert left_out < 0.3 * len(tiles)
+    for one, other in combinations(parts.values(), 2):
+        assert apart(one, other)
+        assert not list(overlapping(one, other))
+    assert list(overlapping(parts['val'], tiles)) == list(
+        range(len(parts['val'])))
+    # By the seed, whatever the order.
+    assert split_regions(tiles, dict(val=0.2, test=0.1), seed)[0] == indices
+    again, _ = split_regions(tiles[::-1], dict(val=0.2, test=0.1), seed)
+    assert sorted(map(str, parts['val'])) == sorted(
+        str(tiles[::-1][index]) for index in again['val'])
+
+
+@pytest.mark.parametrize(('tiles', 'message'), [
+    (grid('a', 150, 150), 'no tile for val'),
+    ([dict(file_name='a.jpg')], 'have no source and offset'),
+    ([dict(source='a', offset=offset, width=9, height=9) for offset in (
+        [0, 0], ['0', 0])], 'have no source and offset'),
+    ([dict(source='a', offset=[0, 0, 0], width=9, height=9)],
+     'have no source and offset')])
+def test_what_has_no_regions(tiles, message):
+    with pytest.raises(UserError, match=message):
+        split_regions(tiles, dict(val=0.2), 0)
+
+
+def test_tiles_of_one_image_need_regions():
+    content = dict(annotations=[], images=[
+        dict(tile, id=number, file_name=f'{number}.png')
+        for number, tile in enumerate(grid('a', 900, 900))])
+    with pytest.raises(UserError, match='all 144 tiles are of a: .*--regions'):
+        split_content(content, dict(val=0.2), None, 0)
+    parts, left_out = split_content(content, dict(val=0.2), None, 0,
+                                    regions=True)
+    assert len(parts['train']['images']) + len(parts['val']['images']) \
+        == 144 - left_out

@@ -122,7 +122,7 @@ def test_inspect_finds_errors(run_here, mine, tmp_path):
 def test_inspect_compares_with_anchors(run_here, mine, tmp_path):
     shown = ran(run_here(DATA, 'inspect', 'mine/all.json', cwd=tmp_path))
     assert '32 to 813 pixels' in shown
-    assert 'images resized to 512x512' in ' '.join(shown.split())
+    assert 'images resized to 128x128' in ' '.join(shown.split())
     assert 'No errors' in shown
     for part in ('train', 'val'):
         shutil.copy(mine / 'all.json', mine / f'{part}.json')

@@ -27,7 +27,7 @@ from ..formats import (
     check_annotations,
     read_annotations,
 )
-from ..inspection import hidden_note
+from ..inspection.report import hidden_note
 from ..paths import check_distinct
 from ..polygon_masks import write_masks
 from ..splitting import missing_classes

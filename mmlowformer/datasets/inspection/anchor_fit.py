@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torchvision.ops import box_iou
 
-from ..config.loading import dicts_in, kind_of
-from .formats.annotations import AnnotatedImage
+from ...config.loading import dicts_in, kind_of
+from ..formats.annotations import AnnotatedImage
 
 # Boxes that are compared with all anchors at a time.
 AT_ONCE = 10_000
@@ -34,6 +34,23 @@ def against_anchors(annotated: Sequence[AnnotatedImage], cfg: Config | None
     anchors = cfg and _anchors(cfg)
     if anchors is not None:
         yield 'Anchors', _describe_fit(sides, anchors, cfg)
+
+
+def smallest_fitting(cfg: Config) -> float:
+    """Side of the smallest square box that an anchor fits, in pixels.
+
+    Without anchors, it is two cells of the finest feature map, of stride 8.
+    """
+    anchors = _anchors(cfg)
+    if anchors is None:
+        return 16.
+    return float(anchors.prod(1).min().sqrt()) * _threshold(cfg) ** 0.5
+
+
+def _threshold(cfg: Config) -> float:
+    """IoU from which on an anchor is to predict a box."""
+    assigner = (cfg.model.get('train_cfg') or {}).get('assigner', {})
+    return assigner.get('pos_iou_thr', 0.5)
 
 
 def _sides(annotated: Iterable[AnnotatedImage], scale: Sequence[int] | None
@@ -67,8 +84,7 @@ def _anchors(cfg: Config) -> torch.Tensor | None:
 
 def _describe_fit(sides: torch.Tensor, anchors: torch.Tensor, cfg: Config
                   ) -> str:
-    threshold = (cfg.model.get('train_cfg') or {}).get('assigner', {}).get(
-        'pos_iou_thr', 0.5)
+    threshold = _threshold(cfg)
     # IoU of boxes and anchors that share their center.
     centered = torch.cat([-anchors / 2, anchors / 2], 1)
     best = torch.cat([

@@ -1,0 +1,1 @@
+"""Statistics, errors, advice and a preview of a custom data set."""

@@ -1,0 +1,114 @@
+"""Images that are almost the same, found by difference hashes."""
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ...utils.images import opened
+from .report import evenly_spaced
+
+# A hash has a bit for each of so many rows and columns.
+SIDE = 16
+# Bits of 256 that may differ. In scaled, compressed, darkened and slightly
+# cropped copies up to 30 do, in other images of one kind 70 and more.
+CLOSE = 32
+# Images of fewer gray levels are all alike, such as those of the sky.
+FLAT = 4
+# Images of a part to compare; larger ones take too long to decode.
+MOST_IMAGES, MOST_PIXELS = 4000, 50_000_000
+# Rows of the table of distances at a time.
+ROWS = 500
+
+
+class NearDuplicates(NamedTuple):
+    """Images of a part that resemble images of another one."""
+
+    parts: tuple[str, str]
+    pairs: list[tuple[str, str]]  # one for each image of the second part
+    complete: bool  # whether all images were compared
+
+
+def find_near_duplicates(folder: str, parts: Mapping[str, Sequence[str]]
+                         ) -> Iterator[NearDuplicates]:
+    """Compare images of different parts."""
+    some = {part: evenly_spaced(names, MOST_IMAGES)
+            for part, names in parts.items()}
+    hashes = {part: _hashes(folder, names) for part, names in some.items()}
+    for first, second in combinations(parts, 2):
+        pairs = [(some[first][close[0]], some[second][index])
+                 for index, close in _close(hashes[first], hashes[second])]
+        if pairs:
+            yield NearDuplicates((first, second), pairs, all(
+                len(some[part]) == len(parts[part])
+                for part in (first, second)))
+
+
+def similar_groups(folder: str, names: Sequence[str],
+                   keys: Sequence[str] | None = None) -> dict[str, str]:
+    """Group near duplicates, and images of one key, by a name for each group.
+
+    Images are near duplicates if a chain of others is between them, as in a
+    video.
+    """
+    groups: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while groups.setdefault(name, name) != name:
+            groups[name] = name = groups[groups[name]]
+        return name
+
+    first: dict[str, str] = {}
+    for name, key in zip(names, keys or names):
+        groups[find(name)] = find(first.setdefault(key, name))
+    hashes = _hashes(folder, names)
+    for index, close in _close(hashes, hashes):
+        for other in close:
+            groups[find(names[other])] = find(names[index])
+    return {name: find(name) for name in names}
+
+
+def _hashes(folder: str, names: Sequence[str]) -> list[np.ndarray | None]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(difference_hash, (
+            os.path.join(folder, name) for name in names)))
+
+
+def difference_hash(path: str) -> np.ndarray | None:
+    """Whether each pixel of a tiny copy is brighter than the last, as 1, -1.
+
+    Damaged, huge and uniform images have none.
+    """
+    with suppress(OSError, ValueError), opened(path) as image:
+        if image.width * image.height > MOST_PIXELS:
+            return None
+        # A JPEG file is decoded at an eighth of its size.
+        image.draft('L', (8 * SIDE, 8 * SIDE))
+        tiny = np.asarray(image.convert('L').resize(
+            (SIDE + 1, SIDE), Image.Resampling.BOX), np.float32)
+        if tiny.std() >= FLAT:
+            return np.where(np.diff(tiny).ravel() > 0, 1, -1).astype(
+                np.float32)
+    return None
+
+
+def _close(hashes: list, others: list) -> Iterator[tuple[int, list[int]]]:
+    """Each of the others and the hashes close to it, the nearest first."""
+    known, sought = ([index for index, item in enumerate(items)
+                      if item is not None] for items in (hashes, others))
+    if not known or not sought:
+        return
+    table = np.stack([hashes[index] for index in known])
+    for start in range(0, len(sought), ROWS):
+        rows = sought[start:start + ROWS]
+        distances = (SIDE ** 2 - np.stack(
+            [others[index] for index in rows]) @ table.T) / 2
+        for index, row in zip(rows, distances):
+            close = np.flatnonzero(row <= CLOSE)
+            if len(close):
+                yield index, [known[position] for position in
+                              close[np.argsort(row[close], kind='stable')]]
