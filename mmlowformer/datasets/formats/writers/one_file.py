@@ -116,8 +116,10 @@ def write_label_studio(labels: LabelSet) -> None:
         for image in labels.images:
             scores = [score for _, score in _scored(image)]
             tasks.add(dict(
+                # Relative to the folder that holds the folder of images.
                 data=dict(image='/data/local-files/?d=' + quote(
-                    image.name, errors='surrogateescape')),
+                    f'{labels.root.name}/{image.name}',
+                    errors='surrogateescape')),
                 predictions=[dict(
                     model_version=labels.model,
                     score=sum(scores) / len(scores) if scores else 0.,
