@@ -76,6 +76,8 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
     command.add_argument('--drop', action='append', default=[],
                          metavar='NAME', help='leave out a class and its '
                          'objects')
+    command.add_argument('--drop-unused', action='store_true', help='leave '
+                         'out classes without objects')
     command.add_argument('--classes-file', metavar='F', help='YOLO: data.yaml '
                          'or a file with a class per line; Open Images: '
                          'class-descriptions-boxable.csv')

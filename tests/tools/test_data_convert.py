@@ -40,7 +40,8 @@ def test_exported_folder(layout, folder, run_here, shapes, tmp_path):
                    for image in content['images'])
         assert f'{part}: {count} images' in said
     assert 'README.roboflow.txt' in said
-    assert 'leave out such a class with --drop shapes' in said
+    assert 'no object of shapes' in said
+    assert 'convert --drop-unused' in said
     option = '' if folder else f' --images {export.name}'
     assert f'inspect {export.name}/train.json{option}' in said.replace(
         '\\ ', '')

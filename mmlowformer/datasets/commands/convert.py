@@ -1,7 +1,6 @@
 """``tools/data.py convert`` and ``merge``."""
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,6 +111,9 @@ def _read(args: argparse.Namespace, images: ImageFolder, errors: ReadErrors
     if classes is None:
         classes = sorted({item.label for image in checked
                           for item in image.annotations})
+    if args.drop_unused:
+        used = {item.label for image in checked for item in image.annotations}
+        classes = [name for name in classes if name in used]
     check_distinct(classes, args.source)
     for name in classes:
         if not name.strip() or not is_printable(name):
@@ -137,10 +139,8 @@ def describe(content: dict, dropped: int, note: str = '',
     for text in errors.notes.lines() if errors else ():
         show_line('Note', text)
     if unused := missing_classes(content):
-        options = ' '.join(f'--drop {shlex.quote(shown(name, 60))}'
-                           for name in unused[:5])
-        show_line('Note', f'no object of {some_of(unused)}: leave out such a '
-                  f'class with {options}')
+        show_line('Note', f'no object of {some_of(unused)}: leave out such '
+                  'classes with tools/data.py convert --drop-unused')
 
 
 def _write(file: str | Path, content: dict, source: str) -> None:

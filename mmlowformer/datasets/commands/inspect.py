@@ -117,7 +117,7 @@ def _look_at_boxes(args: argparse.Namespace, images: ImageFolder
         return advise_boxes(
             DataSet('boxes', args.source, inspected.counts, images,
                     ('--images', args.images) if args.images else (),
-                    {part: [image.name for image in items]
+                    {part: [record['file_name'] for record in items]
                      for part, items in records.items()}),
             annotated, records, anchors)
 

@@ -14,6 +14,7 @@ from ..formats import AnnotatedImage, ImageFolder
 from ..region_splitting import overlapping, tile_of
 from .anchor_fit import smallest_fitting
 from .near_duplicates import find_near_duplicates
+from .parts import PARTS, record_of
 from .settings import (
     HARDLY_SEEN,
     BoxSizes,
@@ -102,7 +103,7 @@ class DataSet(NamedTuple):
 
 
 def advise_boxes(data: DataSet, annotated: Sequence[AnnotatedImage],
-                 records: Mapping[str, Sequence[AnnotatedImage]], cfg: Config
+                 records: Mapping[str, Sequence[dict]], cfg: Config
                  ) -> list[Advice]:
     """Advice for the images of a COCO file; ``records`` has its parts."""
     sizes = box_sizes(annotated)
@@ -117,17 +118,13 @@ def advise_boxes(data: DataSet, annotated: Sequence[AnnotatedImage],
                 *_advise_classes(data)]
     size = choose_image_size('boxes', side, sizes, smallest)
     scenes = [tile[0] for image in annotated
-              if (tile := tile_of(_record_of(image)))]
+              if (tile := tile_of(record_of(image)))]
     one_scene = len(scenes) > len(set(scenes)) == 1
     return [_advise_box_size(sizes, size, smallest),
             _advise_training(data, len(annotated), size),
             *_advise_classes(data), *_advise_duplicates(data),
             *_advise_regions(data, records),
             *_advise_parts(data, len(annotated), one_scene)]
-
-
-def _record_of(image: AnnotatedImage) -> dict[str, Any]:
-    return dict(image.extra, width=image.width, height=image.height)
 
 
 def advise_masks(data: DataSet, pixels: Mapping[str, int]) -> list[Advice]:
@@ -195,7 +192,7 @@ def _advise_training(data: DataSet, count: int, size: int) -> Advice:
     count, _ = data.sizes(count)
     chosen = choose_settings(data.kind, count, (size, size))
     return Advice(
-        'training', f'{chosen.describe()} of {count} images', dict(
+        'training', f'{chosen.describe()} of {counted(count, "image")}', dict(
             chosen._asdict(), images=count, image_size=size,
             total_iterations=chosen.epochs * chosen.iterations))
 
@@ -234,8 +231,8 @@ def _advise_unused(data: DataSet, names: Sequence[str], what: str) -> Advice:
     out = unused(source.with_name(f'{source.stem}-used.json'))
     return Advice(
         'unused', text, values, 'Leave out unused classes',
-        ('convert', 'coco', data.source, '--out', str(out),
-         *(f'--drop={name}' for name in names), *data.options))
+        ('convert', 'coco', data.source, '--out', str(out), '--drop-unused',
+         *data.options))
 
 
 def _advise_weights(pixels: Mapping[str, int]) -> list[Advice]:
@@ -291,15 +288,13 @@ def _split_again(data: DataSet, option: str, *, first: bool
         'split', data.images.folder, option)
 
 
-def _advise_regions(data: DataSet,
-                    records: Mapping[str, Sequence[AnnotatedImage]]
+def _advise_regions(data: DataSet, records: Mapping[str, Sequence[dict]]
                     ) -> list[Advice]:
     """Tell of tiles whose pixels another part has, too."""
-    train = list(map(_record_of, records.get('train', ())))
     advice: list[Advice] = []
     for part in records:
         shared = part != 'train' and len(list(overlapping(
-            list(map(_record_of, records[part])), train)))
+            records[part], records.get('train', ()))))
         if shared:
             advice.append(Advice(
                 'regions', f'{counted(shared, "tile")} of {part} share pixels '
@@ -325,7 +320,8 @@ def _advise_parts(data: DataSet, count: int, one_scene: bool = False
             'split',
             data.images.folder if data.kind == 'masks' else data.source,
             *(('--val', f'{fraction:g}') if fraction != VAL else ()),
-            *(('--regions', ) if one_scene else ()), *data.options)
+            *(('--regions', ) if one_scene else ()), *_out_of(data),
+            *data.options)
     # The standard error of a rate of one half.
     points = 50 / math.sqrt(max(1, val))
     text = f'{counted(val, "image")}'
@@ -340,6 +336,15 @@ def _advise_parts(data: DataSet, count: int, one_scene: bool = False
     return [Advice('validation', text, dict(
         images=val, enough=enough, val=fraction, points=points,
         regions=one_scene), title, command)]
+
+
+def _out_of(data: DataSet) -> tuple[str, ...]:
+    """Where to write the parts if others are beside the file."""
+    folder = Path(data.source).parent
+    known = any((folder / f'{part}.json').exists() for part in PARTS)
+    if data.kind != 'boxes' or not known:
+        return ()
+    return '--out', str(unused(folder / 'parts'))
 
 
 def _quoted(name: str) -> str:

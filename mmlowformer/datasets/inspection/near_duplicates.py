@@ -40,8 +40,9 @@ def find_near_duplicates(folder: str, parts: Mapping[str, Sequence[str]]
             for part, names in parts.items()}
     hashes = {part: _hashes(folder, names) for part, names in some.items()}
     for first, second in combinations(parts, 2):
-        pairs = [(some[first][close[0]], some[second][index])
-                 for index, close in _close(hashes[first], hashes[second])]
+        pairs = [(some[first][nearest], some[second][index])
+                 for index, _, nearest in _close(
+                     hashes[first], hashes[second])]
         if pairs:
             yield NearDuplicates((first, second), pairs, all(
                 len(some[part]) == len(parts[part])
@@ -55,21 +56,15 @@ def similar_groups(folder: str, names: Sequence[str],
     Images are near duplicates if a chain of others is between them, as in a
     video.
     """
-    groups: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while groups.setdefault(name, name) != name:
-            groups[name] = name = groups[groups[name]]
-        return name
-
-    first: dict[str, str] = {}
-    for name, key in zip(names, keys or names):
-        groups[find(name)] = find(first.setdefault(key, name))
+    first: dict[str, int] = {}
+    groups = np.array([first.setdefault(key, index)
+                       for index, key in enumerate(keys or names)])
     hashes = _hashes(folder, names)
-    for index, close in _close(hashes, hashes):
-        for other in close:
-            groups[find(names[other])] = find(names[index])
-    return {name: find(name) for name in names}
+    for _, close, _ in _close(hashes, hashes):
+        joined = np.unique(groups[close])
+        if len(joined) > 1:
+            groups[np.isin(groups, joined)] = joined[0]
+    return {name: names[group] for name, group in zip(names, groups)}
 
 
 def _hashes(folder: str, names: Sequence[str]) -> list[np.ndarray | None]:
@@ -96,19 +91,18 @@ def difference_hash(path: str) -> np.ndarray | None:
     return None
 
 
-def _close(hashes: list, others: list) -> Iterator[tuple[int, list[int]]]:
-    """Each of the others and the hashes close to it, the nearest first."""
-    known, sought = ([index for index, item in enumerate(items)
-                      if item is not None] for items in (hashes, others))
-    if not known or not sought:
-        return
-    table = np.stack([hashes[index] for index in known])
+def _close(hashes: list, others: list
+           ) -> Iterator[tuple[int, np.ndarray, int]]:
+    """Index of each of the others, of the close hashes and of the nearest."""
+    known, sought = (np.array([index for index, item in enumerate(items)
+                               if item is not None], int)
+                     for items in (hashes, others))
+    table = np.array([hashes[index] for index in known]).reshape(-1, SIDE**2)
     for start in range(0, len(sought), ROWS):
         rows = sought[start:start + ROWS]
         distances = (SIDE ** 2 - np.stack(
             [others[index] for index in rows]) @ table.T) / 2
         for index, row in zip(rows, distances):
-            close = np.flatnonzero(row <= CLOSE)
-            if len(close):
-                yield index, [known[position] for position in
-                              close[np.argsort(row[close], kind='stable')]]
+            close = row <= CLOSE
+            if close.any():
+                yield index, known[close], known[row.argmin()]

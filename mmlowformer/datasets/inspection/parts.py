@@ -1,8 +1,9 @@
 """The parts of a data set that is split already."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ...errors import UserError
 from ..checks.class_folders import read_labels
@@ -13,30 +14,29 @@ from ..paths import read_lines
 PARTS = ('train', 'val', 'test')
 
 
-def beside_coco(source: str, annotated: list[AnnotatedImage],
-                images: ImageFolder) -> dict[str, list[AnnotatedImage]]:
+def record_of(image: AnnotatedImage) -> dict[str, Any]:
+    """What a COCO file says of an image."""
+    return dict(image.extra, file_name=image.name, width=image.width,
+                height=image.height)
+
+
+def beside_coco(source: str, annotated: Sequence[AnnotatedImage],
+                images: ImageFolder) -> dict[str, list[dict[str, Any]]]:
     """Images of train.json, val.json and test.json in the same folder."""
     own = Path(source)
-    parts: dict[str, list[AnnotatedImage]] = {}
+    parts: dict[str, list[dict[str, Any]]] = {}
     for part in PARTS if own.stem in PARTS else ():
         path = own.with_name(f'{part}{own.suffix}')
         if part == own.stem:
-            parts[part] = annotated
+            parts[part] = list(map(record_of, annotated))
         elif path.exists():
             # An inspection of the other file tells what is wrong with it.
             with suppress(UserError):
-                parts[part] = _images_of(str(path), images)
+                parts[part] = [
+                    dict(record, file_name=images.find(name) or name)
+                    for record in read_coco(str(path))['image_records']
+                    if (name := str(record['file_name']))]
     return _if_split(parts)
-
-
-def _images_of(path: str, images: ImageFolder) -> list[AnnotatedImage]:
-    found = []
-    for record in read_coco(path)['image_records']:
-        name = images.find(str(record['file_name']))
-        if name:
-            size = images.size(name) or (0, 0)
-            found.append(AnnotatedImage(name, *size, [], record))
-    return found
 
 
 def beside_masks(images: ImageFolder) -> dict[str, list[str]]:

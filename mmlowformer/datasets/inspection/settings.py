@@ -148,7 +148,8 @@ def choose_settings(kind: str, count: int, image_size: Sequence[int],
         # As many pixels as usual, but several iterations per epoch.
         fits = budget.batch_size * budget.image_size ** 2 // max(
             1, image_size[0] * image_size[1])
-        batch_size = max(2, min(budget.batch_size, fits, count // (4 * gpus)))
+        batch_size = max(1, min(budget.batch_size, fits, count // gpus,
+                                max(2, count // (4 * gpus))))
     iterations = -(-count // (batch_size * gpus))
     if epochs is None:
         epochs = min(max(-(-budget.iterations // max(1, iterations)),

@@ -16,10 +16,10 @@ from ...helpers import ROOT
 DATA = ROOT / 'tools/data.py'
 
 
-def texture(seed, side):
+def texture(seed, width, height=None):
     noise = np.random.default_rng(seed).integers(
-        0, 230, (side // 20, side // 20, 3), np.uint8)
-    return cv2.resize(noise, (side, side))
+        0, 230, ((height or width) // 20, width // 20, 3), np.uint8)
+    return cv2.resize(noise, (width, height or width))
 
 
 def write_scenes(folder, count, side, box=16, every=80, classes=1):
@@ -178,6 +178,19 @@ def test_copies_in_two_parts(inspect, paste, run_here, tmp_path):
         assert pair <= parts[0] or pair <= parts[1]
 
 
+@pytest.mark.parametrize('other', ['{}', '[', None])
+def test_parts_that_cannot_be_read(other, inspect, paste, tmp_path):
+    """Advice is for the file, and the split does not hit the other ones."""
+    write_scenes(tmp_path / 'data', 4, 200, box=60, every=90)
+    (tmp_path / 'data/all.json').rename(tmp_path / 'data/train.json')
+    if other:
+        (tmp_path / 'data/val.json').write_text(other)
+    advice = inspect('data/train.json')
+    assert advice['validation']['val'] == 0.4
+    paste(advice['validation'])
+    assert (tmp_path / 'data/parts/val.json').exists()
+
+
 def test_boxes_that_stay_too_small(inspect, tmp_path):
     write_scenes(tmp_path / 'data', 3, 200, box=3, every=30)
     advice = inspect('data/all.json')
@@ -190,11 +203,11 @@ def test_masks(inspect, paste, tmp_path):
     for name in ('images', 'masks'):
         (tmp_path / 'data' / name).mkdir(parents=True)
     for number in range(10):
-        mask = np.zeros((1200, 1200), np.uint8)
-        mask[:400] = 1
-        mask[600:610, :900] = 2
+        mask = np.zeros((300, 1200), np.uint8)
+        mask[:100] = 1
+        mask[150:160, :225] = 2
         cv2.imwrite(str(tmp_path / f'data/images/{number}.png'),
-                    texture(number, 1200))
+                    texture(number, 1200, 300))
         cv2.imwrite(str(tmp_path / f'data/masks/{number}.png'), mask)
     (tmp_path / 'data/masks/classes.txt').write_text('soil\nroad\ncrack\n')
     advice = inspect('data/masks')

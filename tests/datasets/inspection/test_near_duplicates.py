@@ -74,9 +74,9 @@ def test_groups(folder, monkeypatch):
 def test_a_chain_of_frames_is_a_group(tmp_path):
     """Though the last frame does not look like the first."""
     scene = scenery(0, 1200)
-    names = [f'{number:02}.png' for number in range(40)]
+    names = [f'{number:02}.png' for number in range(20)]
     for left, name in enumerate(names):
-        scene.crop((2 * left, 0, 2 * left + 480, 240)).save(tmp_path / name)
+        scene.crop((4 * left, 0, 4 * left + 480, 240)).save(tmp_path / name)
     first, last = (difference_hash(str(tmp_path / name))
                    for name in (names[0], names[-1]))
     assert first @ last < 100

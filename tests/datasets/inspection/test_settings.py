@@ -65,7 +65,8 @@ def test_boxes_to_learn():
     ('boxes', 400, (512, 512), (8, 60, 50)),
     ('boxes', 400, (1024, 1024), (2, 15, 200)),
     ('folders', 640, (224, 224), (32, 100, 20)),
-    ('masks', 0, (512, 512), (2, 300, 0))])
+    ('boxes', 1, (512, 512), (1, 300, 1)),
+    ('masks', 0, (512, 512), (1, 300, 0))])
 def test_epochs_follow_the_iterations(kind, count, size, chosen):
     assert choose_settings(kind, count, size) == chosen
 
