@@ -147,8 +147,8 @@ class Detections(Result):
         texts = [f'{name} {score:.2f}'
                  for name, score in zip(self.names, self.scores)]
         return drawing.draw_boxes(image, drawing.Boxes(
-            self.boxes, self.labels.tolist(), texts, [True] * len(self)),
-            self.palette)
+            self.boxes, self.labels.tolist(), texts, [True] * len(self),
+            self.names), self.palette)
 
     def json(self, masks: bool = True) -> list[dict]:
         """One record for each box, in COCO's result format."""

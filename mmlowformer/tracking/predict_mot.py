@@ -59,7 +59,7 @@ class MOTResult(Detections):
                  for identity, label in zip(self.identities, self.labels)]
         return draw_boxes(image, Boxes(
             self.boxes, (self.identities % len(PALETTE)).tolist(), texts,
-            [True] * len(self)), PALETTE)
+            [True] * len(self), numbers=self.identities.tolist()), PALETTE)
 
     def json(self, masks: bool = True) -> list[dict]:
         """One record for each object."""

@@ -1,5 +1,6 @@
 """Pictures of ground truth and predictions, for every task."""
 import colorsys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ MARGIN = FONT_SIZE + 6
 GAP = 8
 LINE = 3
 DASH = 7
+# Part of a box or text that another text may cover.
+MOST_HIDDEN = 0.25
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 RIGHT, WRONG = (0, 130, 60), (200, 0, 30)
 # IoU from which on a box of the right class is a hit.
@@ -37,6 +40,10 @@ class Boxes(NamedTuple):
     labels: list[int]
     texts: list[str]
     right: list[bool]  # whether prediction and ground truth agree
+    # What a legend calls the colors if texts have no room.
+    names: Sequence[str] = ()
+    # What is written if longer texts have no room.
+    numbers: Sequence[int] = ()
 
 
 def class_colors(count: int, palette: Sequence | None = None) -> list[tuple]:
@@ -78,9 +85,7 @@ def match(truth: Any, truth_labels: list[int], predicted: Any,
 
 
 def _pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low = np.maximum(boxes[:, None, :2], others[:, :2])
-    high = np.minimum(boxes[:, None, 2:], others[:, 2:])
-    common = (high - low).clip(0).prod(2)
+    common = _common_areas(boxes, others)
     areas, other_areas = ((item[:, 2:] - item[:, :2]).prod(1)
                           for item in (boxes, others))
     return common / (areas[:, None] + other_areas - common).clip(1e-9)
@@ -127,59 +132,113 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
                ) -> Image.Image:
-    """Draw boxes; those that are not right are dashed."""
+    """Draw boxes; those that are not right are dashed.
+
+    Texts that would hide other boxes are left out. If fewer than half have
+    room, or all would fill a quarter of the picture, a legend in the margin
+    names the colors instead.
+    """
     panel = _framed(_resized(image))
     draw = ImageDraw.Draw(panel)
-    corners = (np.asarray(boxes.corners).reshape(-1, 4) * scale_of(image)
-               + MARGIN).round().tolist()
-    for box, label, right in zip(corners, boxes.labels, boxes.right):
+    corners = (np.asarray(boxes.corners, float).reshape(-1, 4)
+               * scale_of(image) + MARGIN).round()
+    for box, label, right in zip(corners.tolist(), boxes.labels, boxes.right):
         _outline(draw, box, palette[label], right)
-    taken = list(corners)
-    for box, label, text in zip(corners, boxes.labels,
-                                map(printable, boxes.texts)):
-        place = _place(draw, box, text, taken, panel.size)
-        draw.rectangle(place, fill=palette[label])
-        bright = np.dot(palette[label], (0.3, 0.59, 0.11)) > 140
-        draw.text((place[0], place[1]), text, font=_font(),
-                  fill=INK if bright else PAPER)
-        taken.append(place)
+    texts = list(map(printable, boxes.texts))
+    places = _places(corners, texts, panel.size)
+    if boxes.numbers and None in places:
+        texts = [str(number) for number in boxes.numbers]
+        places = _places(corners, texts, panel.size)
+    if 2 * places.count(None) > len(places):
+        places = []
+        _draw_legend(draw, boxes, palette, panel.size)
+    for place, label, text in zip(places, boxes.labels, texts):
+        if place is not None:
+            draw.rectangle(place, fill=palette[label])
+            bright = np.dot(palette[label], (0.3, 0.59, 0.11)) > 140
+            draw.text((place[0], place[1]), text, font=_font(),
+                      fill=INK if bright else PAPER)
     return panel
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, boxes: Boxes,
+                 palette: list[tuple], size: tuple[int, int]) -> None:
+    """Name the colors of boxes, as many as the lower margin has room for.
+
+    Below the picture, it would change the size of a video's frames.
+    """
+    left, top = GAP, size[1] - FONT_SIZE - 4
+    counts = Counter(zip(map(printable, boxes.names), boxes.labels))
+    for (name, label), count in counts.most_common():
+        text = f'{name} {count}'
+        right = left + FONT_SIZE + 4 + _text_width(text)
+        if right > size[0]:
+            draw.text((left, top), '...', font=_font(), fill=INK)
+            return
+        draw.rectangle((left, top, left + FONT_SIZE, top + FONT_SIZE),
+                       palette[label])
+        draw.text((left + FONT_SIZE + 4, top - 1), text, font=_font(),
+                  fill=INK)
+        left = right
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: list, color: tuple,
              solid: bool) -> None:
+    """Draw a box, with a thinner line around a small object."""
+    left, top, right, bottom = box
+    width = min(max(1, round(min(right - left, bottom - top) / 12)), LINE)
     if solid:
-        draw.rectangle(box, outline=color, width=LINE)
+        draw.rectangle(box, outline=color, width=width)
         return
-    left, top, right, bottom = box
-    for x in np.arange(left, right, 2 * DASH):
+    dash = DASH * width // LINE
+    for x in np.arange(left, right, 2 * dash):
         for y in (top, bottom):
-            draw.line((x, y, min(x + DASH, right), y), color, LINE)
-    for y in np.arange(top, bottom, 2 * DASH):
+            draw.line((x, y, min(x + dash, right), y), color, width)
+    for y in np.arange(top, bottom, 2 * dash):
         for x in (left, right):
-            draw.line((x, y, x, min(y + DASH, bottom)), color, LINE)
+            draw.line((x, y, x, min(y + dash, bottom)), color, width)
 
 
-def _place(draw: ImageDraw.ImageDraw, box: list, text: str, taken: list,
-           size: tuple[int, int]) -> list[float]:
-    """Find the place above, below or beside a box that hides least."""
+def _places(corners: np.ndarray, texts: list[str], size: tuple[int, int]
+            ) -> list[list[float] | None]:
+    """Places at the boxes for texts; None where one would hide others."""
+    places: list[list[float] | None] = []
+    taken = corners
+    widths = [_font().getlength(text) + 2 for text in texts]
+    if 4 * sum(widths) * FONT_SIZE > np.prod(size):
+        return [None] * len(texts)
+    for index, width in enumerate(widths):
+        around = _around(corners[index], width, size)
+        hidden = _common_areas(around, taken)
+        # A text may lie in its own box.
+        shares = hidden / np.prod(taken[:, 2:] - taken[:, :2], 1).clip(1)
+        shares[:, index] = 0
+        allowed = (shares <= MOST_HIDDEN).all(1)
+        places.append(None)
+        if allowed.any():
+            best = np.where(allowed, hidden.sum(1), np.inf).argmin()
+            places[-1] = around[best].tolist()
+            taken = np.vstack([taken, around[best]])
+    return places
+
+
+def _around(box: np.ndarray, width: float, size: tuple[int, int]
+            ) -> np.ndarray:
+    """Places for a text above, below and beside a box."""
     left, top, right, bottom = box
-    width = draw.textlength(text, font=_font()) + 2
     height = FONT_SIZE + 3
-    places = [(left, top - height), (left, bottom + 1),
-              (right - width, top - height), (right - width, bottom + 1),
-              (right + 1, top), (left - width, top)]
-    inside = [[min(max(x, 0), size[0] - width),
-               min(max(y, 0), size[1] - height)] for x, y in places]
-    rectangles = [[x, y, x + width, y + height] for x, y in inside]
-    return min(rectangles, key=lambda place: sum(
-        _common_area(place, other) for other in taken))
+    places = np.array([
+        (left, top - height), (left, bottom + 1),
+        (right - width, top - height), (right - width, bottom + 1),
+        (right + 1, top), (left - width, top)])
+    places = places.clip(0).clip(max=np.subtract(size, (width, height)))
+    return np.hstack([places, places + (width, height)])
 
 
-def _common_area(one: list, other: list) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0) * max(height, 0)
+def _common_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low = np.maximum(boxes[:, None, :2], others[:, :2])
+    high = np.minimum(boxes[:, None, 2:], others[:, 2:])
+    return (high - low).clip(0).prod(2)
 
 
 def draw_mask(image: np.ndarray, mask: np.ndarray, palette: list[tuple]

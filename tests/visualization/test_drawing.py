@@ -63,3 +63,56 @@ def test_masks_of_as_many_labels_as_a_byte_has():
     found = drawing.draw_mask(image, np.full((400, 400), 255, np.uint8),
                               [(0, 0, 0)] * 255 + [(100, 0, 0)])
     assert (without_frame(found) == (65, 0, 0)).all()
+
+
+def draw_scene(boxes, size=600, **kwargs):
+    image = np.full((size, size, 3), 100, np.uint8)
+    names = ['dead tree'] * len(boxes)
+    return np.asarray(drawing.draw_boxes(image, drawing.Boxes(
+        boxes, [0] * len(boxes), names, [True] * len(boxes), names, **kwargs),
+        PALETTE))[..., 0]
+
+
+def grid(step, side):
+    places = np.mgrid[20:580:step, 20:580:step].reshape(2, -1).T
+    return np.hstack([places, places + side]).astype(float)
+
+
+def hidden(picture, boxes):
+    """The part of the boxes' inner pixels that something covers."""
+    parts = [picture[top + 3:bottom - 3, left + 3:right - 3] for
+             left, top, right, bottom in (boxes + drawing.MARGIN).astype(int)]
+    return np.mean(np.stack(parts) != 100)
+
+
+@pytest.mark.parametrize('step', [25, 45, 100])
+def test_texts_hide_no_objects(step):
+    boxes = grid(step, 18)
+    picture = draw_scene(boxes)
+    assert hidden(picture, boxes) < 0.05
+    lower_margin = picture[-drawing.MARGIN:]
+    has_legend = (lower_margin == PALETTE[0][0]).any()
+    assert has_legend == (step < 100)
+    # A video's frames have one size.
+    assert picture.shape == draw_scene(boxes[:1]).shape
+
+
+def test_numbers_stand_for_texts_where_these_have_no_room():
+    boxes = grid(45, 18)
+    picture = draw_scene(boxes, numbers=list(range(len(boxes))))
+    assert hidden(picture, boxes) < 0.05
+    assert (picture == PALETTE[0][0]).sum() > (
+        draw_scene(boxes) == PALETTE[0][0]).sum()
+    assert (picture[-drawing.MARGIN:] == PALETTE[0][0]).sum() == 0
+
+
+def test_lines_are_thin_around_small_objects():
+    """An object of a few pixels stays visible."""
+    for side, line in (10, 1), (24, 2), (100, 3):
+        picture = draw_scene(np.array([[300., 300, 300 + side, 300 + side]]))
+        row = picture[drawing.MARGIN + 300 + side // 2]
+        assert (row == PALETTE[0][0]).sum() == 2 * line
+
+
+def test_thousands_of_boxes_are_drawn_at_once():
+    assert draw_scene(grid(9, 6)).shape == (642, 642)

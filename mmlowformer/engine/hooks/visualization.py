@@ -107,18 +107,19 @@ class VisualizationHook(Hook):
         alarms = counted(len(hits) - sum(hits), 'false alarm')
         counts = (f'{counted(len(hits), "box", "boxes")} above '
                   f'{self.score_thr:g} ({best})')
-        texts = [f'{self._classes[label]} {score:.2f}' for label, score in
-                 zip(found_labels, found.scores.tolist())]
+        names = [self._classes[label] for label in found_labels]
+        texts = [f'{name} {score:.2f}'
+                 for name, score in zip(names, found.scores.tolist())]
         panels = [(f'prediction: {counts}, {alarms} dashed', draw_boxes(
-            image, Boxes(found.bboxes, found_labels, texts, hits),
+            image, Boxes(found.bboxes, found_labels, texts, hits, names),
             self._palette))]
         if labels:
             missed = len(seen) - sum(seen)
+            names = [self._classes[label] for label in labels]
             panels.insert(0, (
                 f'truth: {counted(len(seen), "box", "boxes")}, '
                 f'{missed} missed dashed', draw_boxes(
-                    image, Boxes(corners, labels, [
-                        self._classes[label] for label in labels], seen),
+                    image, Boxes(corners, labels, names, seen, names),
                     self._palette)))
             counts += f': {counted(sum(hits), "hit")}, {missed} missed'
         return captioned(panels), f'{counts}, {alarms}'
