@@ -101,7 +101,8 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     runner = engine.QuietRunner.from_cfg(cfg)
     engine.describe_runner(runner, args.config)
     if auto_scale_lr:
-        engine.scale_learning_rate(scaled, get_world_size())
+        engine.scale_learning_rate(scaled, get_world_size(),
+                                   len(runner.train_dataloader.dataset))
         runner.optim_wrapper = scaled.optim_wrapper
     if cfg.get('load_from'):
         engine.check_fits(runner.model, cfg.load_from,

@@ -14,7 +14,8 @@ WEIGHTS = '''\
 weights = $weights
 '''
 TAIL = '''\
-auto_scale_lr = dict(base_batch_size=batch_size)
+# Images per step that lr is for: a batch, at most $count.
+auto_scale_lr = dict(base_batch_size=$base_batch_size)
 default_hooks = dict(
     logger=dict(interval=log_interval),
     checkpoint=dict(interval=val_interval))

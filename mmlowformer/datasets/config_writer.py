@@ -176,11 +176,12 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
     numbers = _schedule(kind, training.epochs, training.iterations)
     published = published_weights(settings.arch)
     weights = _weights(settings.weights, published)
+    step = min(training.batch_size, count)
     values.update(
         paths, base=_base_path(base, file), classes=classes, image_size=size,
         data_root=os.path.abspath(folder), count=count, weights=weights,
-        lr_from_scratch=training.batch_size * task.lr,
-        lr_with_weights=training.batch_size * task.tuned_lr,
+        base_batch_size=step, lr_from_scratch=step * task.lr,
+        lr_with_weights=step * task.tuned_lr,
         **training._asdict(), **numbers)
     texts.update(
         kind=kind, arch=settings.arch,

@@ -4,9 +4,12 @@ from mmengine.config import Config
 from ..errors import UserError
 
 
-def effective_batch_size(cfg: Config, world_size: int) -> int:
-    """Images per optimizer step: processes x batch x accumulation."""
-    return (world_size * cfg.train_dataloader.batch_size
+def effective_batch_size(cfg: Config, world_size: int, images: int) -> int:
+    """Images per optimizer step: processes x batch x accumulation.
+
+    A batch is not larger than all images for training.
+    """
+    return (min(world_size * cfg.train_dataloader.batch_size, images)
             * cfg.optim_wrapper.get('accumulative_counts', 1))
 
 
@@ -15,10 +18,11 @@ def base_batch_size(cfg: Config) -> int | None:
     return (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
 
 
-def scale_learning_rate(cfg: Config, world_size: int) -> None:
+def scale_learning_rate(cfg: Config, world_size: int, images: int) -> None:
     """Scale the learning rate linearly with the effective batch size.
 
-    Unlike MMEngine's own ``auto_scale_lr``, this counts gradient accumulation.
+    Unlike MMEngine's own ``auto_scale_lr``, this counts gradient accumulation,
+    and no more images than there are.
     """
     base = base_batch_size(cfg)
     if base is None:
@@ -29,4 +33,4 @@ def scale_learning_rate(cfg: Config, world_size: int) -> None:
     if optimizer is None or 'lr' not in optimizer:
         raise UserError('--auto-scale-lr needs optim_wrapper.optimizer.lr in '
                         'the config')
-    optimizer.lr *= effective_batch_size(cfg, world_size) / base
+    optimizer.lr *= effective_batch_size(cfg, world_size, images) / base

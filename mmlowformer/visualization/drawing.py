@@ -26,7 +26,7 @@ GAP = 8
 LINE = 3
 DASH = 7
 # Part of a box or text that another text may cover.
-MOST_HIDDEN = 0.25
+MOST_HIDDEN = 0.15
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 RIGHT, WRONG = (0, 130, 60), (200, 0, 30)
 # IoU from which on a box of the right class is a hit.
@@ -134,9 +134,9 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
                ) -> Image.Image:
     """Draw boxes; those that are not right are dashed.
 
-    Texts that would hide other boxes are left out. If fewer than half have
-    room, or all would fill a quarter of the picture, a legend in the margin
-    names the colors instead.
+    Texts that would hide boxes are left out. If fewer than half have room, no
+    text names a color, or all would fill a quarter of the picture, a legend in
+    the margin names the colors instead.
     """
     panel = _framed(_resized(image))
     draw = ImageDraw.Draw(panel)
@@ -149,12 +149,15 @@ def draw_boxes(image: np.ndarray, boxes: Boxes, palette: list[tuple]
     if boxes.numbers and None in places:
         texts = [str(number) for number in boxes.numbers]
         places = _places(corners, texts, panel.size)
-    if 2 * places.count(None) > len(places):
+    named = {label for place, label in zip(places, boxes.labels) if place}
+    if (2 * places.count(None) > len(places)
+            or boxes.names and named != set(boxes.labels)):
         places = []
         _draw_legend(draw, boxes, palette, panel.size)
     for place, label, text in zip(places, boxes.labels, texts):
         if place is not None:
-            draw.rectangle(place, fill=palette[label])
+            draw.rectangle((*place[:2], place[2] - 1, place[3] - 1),
+                           palette[label])
             bright = np.dot(palette[label], (0.3, 0.59, 0.11)) > 140
             draw.text((place[0], place[1]), text, font=_font(),
                       fill=INK if bright else PAPER)
@@ -184,41 +187,41 @@ def _draw_legend(draw: ImageDraw.ImageDraw, boxes: Boxes,
 
 def _outline(draw: ImageDraw.ImageDraw, box: list, color: tuple,
              solid: bool) -> None:
-    """Draw a box, with a thinner line around a small object."""
+    """Draw a line around a box, thinner around a small object."""
     left, top, right, bottom = box
     width = min(max(1, round(min(right - left, bottom - top) / 12)), LINE)
+    left, top, right, bottom = (left - width, top - width,
+                                right + width - 1, bottom + width - 1)
     if solid:
-        draw.rectangle(box, outline=color, width=width)
+        draw.rectangle((left, top, right, bottom), outline=color, width=width)
         return
-    dash = DASH * width // LINE
-    for x in np.arange(left, right, 2 * dash):
-        for y in (top, bottom):
-            draw.line((x, y, min(x + dash, right), y), color, width)
-    for y in np.arange(top, bottom, 2 * dash):
-        for x in (left, right):
-            draw.line((x, y, x, min(y + dash, bottom)), color, width)
+    dash, line = DASH * width // LINE, width - 1
+    for x in np.arange(left, right + 1, 2 * dash):
+        for y in (top, bottom - line):
+            draw.rectangle((x, y, min(x + dash - 1, right), y + line), color)
+    for y in np.arange(top, bottom + 1, 2 * dash):
+        for x in (left, right - line):
+            draw.rectangle((x, y, x + line, min(y + dash - 1, bottom)), color)
 
 
 def _places(corners: np.ndarray, texts: list[str], size: tuple[int, int]
             ) -> list[list[float] | None]:
     """Places at the boxes for texts; None where one would hide others."""
     places: list[list[float] | None] = []
-    taken = corners
+    taken, covered = corners, np.zeros(len(corners))
     widths = [_font().getlength(text) + 2 for text in texts]
     if 4 * sum(widths) * FONT_SIZE > np.prod(size):
         return [None] * len(texts)
     for index, width in enumerate(widths):
         around = _around(corners[index], width, size)
-        hidden = _common_areas(around, taken)
-        # A text may lie in its own box.
-        shares = hidden / np.prod(taken[:, 2:] - taken[:, :2], 1).clip(1)
-        shares[:, index] = 0
-        allowed = (shares <= MOST_HIDDEN).all(1)
-        places.append(None)
-        if allowed.any():
-            best = np.where(allowed, hidden.sum(1), np.inf).argmin()
-            places[-1] = around[best].tolist()
+        hidden = covered + _common_areas(around, taken) / np.prod(
+            taken[:, 2:] - taken[:, :2], 1).clip(1)
+        allowed = hidden.max(1) <= MOST_HIDDEN
+        best = np.where(allowed, hidden.sum(1), np.inf).argmin()
+        places.append(around[best].tolist() if allowed[best] else None)
+        if allowed[best]:
             taken = np.vstack([taken, around[best]])
+            covered = np.append(hidden[best], 0)
     return places
 
 

@@ -22,7 +22,7 @@ from ..helpers import ROOT, write_custom_data
 TOOL = ROOT / 'tools/data.py'
 # The old configs chose nothing by the data.
 OLD_DEFAULTS = dict(
-    boxes=dict(image_size=(512, 512), epochs=50, batch_size=8),
+    boxes=dict(image_size=(512, 512), epochs=50, batch_size=4),
     masks=dict(image_size=(512, 512), epochs=50, batch_size=8),
     folders=dict(image_size=(224, 224), epochs=50, batch_size=32))
 OLD = dict(boxes='retinanet_lowformer_b0_custom',
@@ -45,18 +45,18 @@ def write(kind, folder, file=None, *, overwrite=False, **settings):
 @pytest.mark.parametrize('kind', OLD)
 @pytest.mark.parametrize('options', [
     {}, dict(epochs=3, batch_size=2, image_size=(96, 64), weights='a.pth'),
-    dict(epochs=1), dict(epochs=100, batch_size=64, image_size=(64, 64)),
+    dict(epochs=1), dict(epochs=100, batch_size=3, image_size=(64, 64)),
     dict(arch='b15', epochs=30)])
 def test_equals_the_old_config(kind, options, mine):
     """Every setting of it, and of a variant with other base settings."""
-    settings = dict(options)
+    settings = OLD_DEFAULTS[kind] | options
     arch = settings.get('arch', 'b0')
     old = mine / f'old_{kind}.py'
     old.write_text(Path(get_config_path(OLD[kind])).read_text().replace(
         'lowformer_b0', f'lowformer_{arch}'))
     expected = read_config(str(old), {
-        key: value for key, value in options.items() if key != 'arch'})
-    file, *_ = write(kind, mine, **OLD_DEFAULTS[kind] | settings)
+        key: value for key, value in settings.items() if key != 'arch'})
+    file, *_ = write(kind, mine, **settings)
     found = Config.fromfile(file)
     base = Config.fromfile(get_config_path(
         f'lowformer_{arch}_in1k' if kind == 'folders' else
@@ -68,16 +68,29 @@ def test_equals_the_old_config(kind, options, mine):
 
 
 @pytest.mark.parametrize(('arch', 'weights', 'written', 'lr'), [
-    ('e1', None, 'hf-hub:timm/lowformer_e1.in1k', 5e-05),
-    ('e1', 'published', 'hf-hub:timm/lowformer_e1.in1k', 5e-05),
-    ('e1', 'none', None, 5e-4), ('b2', None, None, 5e-4),
-    ('b2', 'a.pth', 'a.pth', 5e-05)])
+    ('e1', None, 'hf-hub:timm/lowformer_e1.in1k', 2.5e-5),
+    ('e1', 'published', 'hf-hub:timm/lowformer_e1.in1k', 2.5e-5),
+    ('e1', 'none', None, 2.5e-4), ('b2', None, None, 2.5e-4),
+    ('b2', 'a.pth', 'a.pth', 2.5e-5)])
 def test_weights_and_their_rate(arch, weights, written, lr, mine):
     cfg = Config.fromfile(write('boxes', mine, arch=arch, weights=weights,
-                                batch_size=8)[0])
+                                batch_size=4)[0])
     init_cfg = written and dict(type='Pretrained', checkpoint=written)
     assert cfg.model.backbone.init_cfg == init_cfg
     assert cfg.lr == lr
+
+
+@pytest.mark.parametrize('kind', OLD)
+def test_rate_of_a_batch_larger_than_the_data_set(kind, mine):
+    """It is that of a batch of all images."""
+    large = Config.fromfile(write(kind, mine, batch_size=1000)[0])
+    count = large.auto_scale_lr.base_batch_size
+    assert 0 < count < 1000
+    exact = Config.fromfile(write(kind, mine, str(mine / 'exact.py'),
+                                  batch_size=count)[0])
+    assert large.lr == exact.lr
+    assert large.warm_up == exact.warm_up
+    assert large.train_dataloader.batch_size == 1000
 
 
 @pytest.mark.parametrize(('size', 'note'), [
@@ -129,13 +142,13 @@ def test_data_root_moves_it(kind, mine):
 
 def test_an_existing_config_is_kept(run_here, mine, tmp_path):
     command = (TOOL, 'config', 'boxes', 'mine', '--arch', 'b0', '--batch-size',
-               8)
+               4)
     assert 'Written' in run_here(*command, cwd=tmp_path).stdout
     file = mine / 'retinanet_lowformer_b0_custom.py'
     written = file.read_text()
-    rate = 'lr_with_weights = 5e-05\n'
+    rate = 'lr_with_weights = 2.5e-05\n'
     assert rate in written
-    mine = rate.replace('5e-05', '0.001')
+    mine = rate.replace('2.5e-05', '0.001')
     file.write_text(written.replace(rate, mine))
     shown = run_here(*command, cwd=tmp_path).stdout
     assert f'-{mine}+{rate}' in shown
@@ -156,11 +169,11 @@ def test_names_are_never_evaluated(name, mine, tmp_path):
         (mine / f'{part}.json').write_text(json.dumps(content))
     folder = mine.rename(tmp_path / name.replace('/', '')[:99])
     file, *_ = write('boxes', folder, str(tmp_path / 'config.py'),
-                     batch_size=8)
+                     batch_size=4)
     cfg = Config.fromfile(file)
     assert cfg.classes[0] == name.replace('\u2028', '')
     assert cfg.data_root == str(folder)
-    assert cfg.lr == 5e-05
+    assert cfg.lr == 2.5e-5
 
 
 def test_literals():

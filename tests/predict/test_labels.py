@@ -1,6 +1,7 @@
 """Predictions as labels of every tool's format, read back by convert."""
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,35 @@ def test_the_tool_writes_labels(detector, classifier, images, run_here,
             TOOLS / 'predict.py', *([] if option == '--merge' else [
                 detector, images]), option, value, '--save-as', 'voc',
             cwd=tmp_path)
+
+
+def test_the_last_shard_writes_labels(detector, images, run_here, tmp_path):
+    command = [TOOLS / 'predict.py', detector, images, '-r', '--no-pictures',
+               '--score-thr', '0', '--save-as', 'cvat', '--uncertain', '3']
+    assert run_here(*command, '--out', 'whole', cwd=tmp_path).returncode == 0
+    for number in (2, 1):
+        assert not (tmp_path / 'out/labels-cvat').exists()
+        result = run_here(*command, '--out', 'out', '--shard', f'{number}/2',
+                          cwd=tmp_path)
+        assert result.returncode == 0, result.stdout
+    for name in ('labels-cvat/annotations.xml', 'uncertain.txt'):
+        assert (tmp_path / 'out' / name).read_bytes() == (
+            tmp_path / 'whole' / name).read_bytes()
+
+
+@pytest.mark.parametrize('kind', WRITERS)
+def test_more_images_need_no_more_memory(kind, tmp_path):
+    path = str(tmp_path / 'a.jpg')
+    Image.new('RGB', (40, 20)).save(path)
+
+    def peak(count):
+        lines = write_lines(tmp_path / str(count), [path] * count,
+                            [record([1, 2, 3, 4], 0, 0.5)] * 50)
+        tracemalloc.start()
+        assert write_labels(kind, lines, [path] * count, CLASSES) == count
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(1)
+    assert peak(60) < 1.5 * peak(20)

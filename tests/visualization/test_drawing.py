@@ -65,11 +65,11 @@ def test_masks_of_as_many_labels_as_a_byte_has():
     assert (without_frame(found) == (65, 0, 0)).all()
 
 
-def draw_scene(boxes, size=600, **kwargs):
+def draw_scene(boxes, size=600, right=True, **kwargs):
     image = np.full((size, size, 3), 100, np.uint8)
     names = ['dead tree'] * len(boxes)
     return np.asarray(drawing.draw_boxes(image, drawing.Boxes(
-        boxes, [0] * len(boxes), names, [True] * len(boxes), names, **kwargs),
+        boxes, [0] * len(boxes), names, [right] * len(boxes), names, **kwargs),
         PALETTE))[..., 0]
 
 
@@ -79,17 +79,17 @@ def grid(step, side):
 
 
 def hidden(picture, boxes):
-    """The part of the boxes' inner pixels that something covers."""
-    parts = [picture[top + 3:bottom - 3, left + 3:right - 3] for
+    """The part of the boxes' pixels that something covers, at most."""
+    parts = [picture[top:bottom, left:right] for
              left, top, right, bottom in (boxes + drawing.MARGIN).astype(int)]
-    return np.mean(np.stack(parts) != 100)
+    return np.mean(np.stack(parts) != 100, (1, 2)).max()
 
 
 @pytest.mark.parametrize('step', [25, 45, 100])
 def test_texts_hide_no_objects(step):
     boxes = grid(step, 18)
     picture = draw_scene(boxes)
-    assert hidden(picture, boxes) < 0.05
+    assert hidden(picture, boxes) <= drawing.MOST_HIDDEN
     lower_margin = picture[-drawing.MARGIN:]
     has_legend = (lower_margin == PALETTE[0][0]).any()
     assert has_legend == (step < 100)
@@ -100,18 +100,44 @@ def test_texts_hide_no_objects(step):
 def test_numbers_stand_for_texts_where_these_have_no_room():
     boxes = grid(45, 18)
     picture = draw_scene(boxes, numbers=list(range(len(boxes))))
-    assert hidden(picture, boxes) < 0.05
+    assert hidden(picture, boxes) <= drawing.MOST_HIDDEN
     assert (picture == PALETTE[0][0]).sum() > (
         draw_scene(boxes) == PALETTE[0][0]).sum()
     assert (picture[-drawing.MARGIN:] == PALETTE[0][0]).sum() == 0
 
 
-def test_lines_are_thin_around_small_objects():
-    """An object of a few pixels stays visible."""
-    for side, line in (10, 1), (24, 2), (100, 3):
-        picture = draw_scene(np.array([[300., 300, 300 + side, 300 + side]]))
-        row = picture[drawing.MARGIN + 300 + side // 2]
-        assert (row == PALETTE[0][0]).sum() == 2 * line
+@pytest.mark.parametrize('right', [True, False])
+@pytest.mark.parametrize(('side', 'line'), [
+    (2, 1), (10, 1), (24, 2), (100, 3)])
+def test_lines_are_thin_and_around_objects(right, side, line):
+    """All pixels of an object stay visible."""
+    box = np.array([[300., 300, 300 + side, 300 + side]])
+    picture = draw_scene(box, right=right)
+    assert hidden(picture, box) == 0
+    row = picture[drawing.MARGIN + 300 - line]
+    column = picture[:, drawing.MARGIN + 300 - line]
+    assert row[drawing.MARGIN + 300 - line] == PALETTE[0][0]
+    for pixels in row, column:
+        assert (pixels == PALETTE[0][0]).sum() > side / 3
+    assert (picture[drawing.MARGIN + 300 + side // 2] == PALETTE[0][0]
+            ).sum() in ((2 * line, ) if right else (0, line, 2 * line))
+
+
+def test_a_legend_names_a_color_that_no_text_names():
+    """The only box of a class has no room for its text."""
+    image = np.full((600, 600, 3), 100, np.uint8)
+    boxes = np.array([[60., 100, 560, 120], [60, 300, 560, 320],
+                      [60, 500, 560, 520], [300, 506, 304, 510]])
+    around = [[290., y, 310, y + 10] for y in range(460, 580, 12)]
+    names = ['tree'] * 3 + ['rare']
+    for corners, legend in ((boxes, False),
+                            (np.vstack([boxes, around]), True)):
+        labels = [0, 0, 0, 1] + [0] * (len(corners) - 4)
+        texts = names + ['tree'] * (len(corners) - 4)
+        picture = np.asarray(drawing.draw_boxes(image, drawing.Boxes(
+            corners, labels, texts, [True] * len(corners), texts), PALETTE))
+        lower = picture[-drawing.MARGIN:].reshape(-1, 3)
+        assert (lower == PALETTE[1]).all(1).any() == legend
 
 
 def test_thousands_of_boxes_are_drawn_at_once():

@@ -40,11 +40,11 @@ class _Drawer(NamedTuple):
     def draw(self, pixels: np.ndarray, items: Sequence[Annotation]
              ) -> Image.Image:
         """Draw boxes."""
+        names = [item.label for item in items]
         return drawing.draw_boxes(pixels, drawing.Boxes(
             np.array([item.box for item in items]).reshape(-1, 4),
-            [self.numbers[item.label] for item in items],
-            [item.label for item in items],
-            [not item.ignored for item in items]), self.palette)
+            [self.numbers[name] for name in names], names,
+            [not item.ignored for item in items], names), self.palette)
 
     def whole(self, image: AnnotatedImage) -> Image.Image:
         """Draw an image and all of its boxes."""

@@ -66,7 +66,8 @@ class RunSummaryHook(SwitchableHook):
             say(line('Validation',
                      describe_data(runner.val_dataloader.dataset)))
         text, warning = describe_batch(
-            runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper))
+            runner.cfg, get_world_size(), learning_rate(runner.optim_wrapper),
+            len(runner.train_dataloader.dataset))
         say(line('Steps', ', '.join(filter(None, (
             text, describe_speed(runner))))))
         say(line('Length', _length(runner)))
@@ -111,18 +112,22 @@ def _count_boxes(dataset: BaseDataset) -> int | None:
                for box in read(index)['instances'])
 
 
-def describe_batch(cfg: Config, world_size: int,
-                   lr: float | None) -> tuple[str, str]:
+def describe_batch(cfg: Config, world_size: int, lr: float | None,
+                   images: int) -> tuple[str, str]:
     """Batch size and learning rate, and a warning if they do not fit."""
-    batch = effective_batch_size(cfg, world_size)
+    batch = effective_batch_size(cfg, world_size, images)
     base = base_batch_size(cfg)
     recipe_lr = cfg.optim_wrapper.get('optimizer', {}).get('lr')
     if lr is None or recipe_lr is None:
         return f'batch size {batch}', ''
+    per_process = cfg.train_dataloader.batch_size
+    limit = ('' if images >= world_size * per_process else
+             f', as there are only {images}')
     text = (f'batch size {batch} = '
             f'{counted(world_size, "process", "processes")} x '
-            f'{counted(cfg.train_dataloader.batch_size, "image")} x '
-            f'{cfg.optim_wrapper.get("accumulative_counts", 1)} accumulation '
+            f'{counted(per_process, "image")} x '
+            f'{cfg.optim_wrapper.get("accumulative_counts", 1)} accumulation'
+            f'{limit} '
             f'(base batch size {base or "not in the config"}), learning '
             f'rate {lr:.4g}')
     if not math.isclose(lr, recipe_lr, rel_tol=1e-6):

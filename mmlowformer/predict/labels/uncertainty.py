@@ -1,7 +1,6 @@
 """Choose the images that are worth labeling next."""
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -9,16 +8,12 @@ import numpy as np
 
 from ...errors import UserError
 from ...utils.files import atomic_write
-from ...utils.images import opened
+from ...utils.images import SIMILAR, difference_hash, hash_distances
 from ..result_lines import read_lines
 
 LIST = 'uncertain.txt'
 # Of the most uncertain images, so many times the wanted number are compared.
 COMPARED = 10
-# Bits of 64 in which the hashes of similar images differ at most.
-SIMILAR = 6
-# Larger images are not compared, which would take long.
-MAX_PIXELS = 10 ** 8
 
 
 def uncertainty(records: Sequence[dict]) -> float:
@@ -61,13 +56,13 @@ def most_uncertain(lines: Path, paths: Sequence[str], number: int
         if len(paths[position].splitlines()) == 1}
     chosen: list[int] = []
     similar: list[int] = []
-    hashes: list[int] = []
+    hashes: list[np.ndarray] = []
     for position in ranked:
         if len(chosen) == number:
             break
-        code = _difference_hash(paths[position])
-        if code is not None and any((code ^ other).bit_count() <= SIMILAR
-                                    for other in hashes):
+        code = difference_hash(paths[position])
+        if code is not None and hashes and (hash_distances(
+                np.stack(hashes), code) <= SIMILAR).any():
             similar.append(position)
             continue
         chosen.append(position)
@@ -75,17 +70,6 @@ def most_uncertain(lines: Path, paths: Sequence[str], number: int
             hashes.append(code)
     return {position: ranked[position] for position in chain(
         chosen, similar[:number - len(chosen)])}
-
-
-def _difference_hash(path: str) -> int | None:
-    """64 bits, of neighboring pixels in 8 rows the brighter ones."""
-    with suppress(OSError, UserError), opened(path) as image:
-        if image.width * image.height <= MAX_PIXELS:
-            image.draft('L', (64, 64))
-            pixels = np.asarray(image.convert('L').resize((9, 8)))
-            bits = np.packbits(pixels[:, 1:] > pixels[:, :-1])
-            return int.from_bytes(bits.tobytes(), 'big')
-    return None
 
 
 def write_list(folder: Path, paths: Sequence[str]) -> Path:

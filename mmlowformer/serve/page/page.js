@@ -6,6 +6,7 @@ const canvas = $('canvas');
 let model = null;     // what the server says about itself
 let shown = null;     // the last result, with its pictures loaded
 let running = null;   // stops the request that is under way
+const MOST_HIDDEN = 0.15;  // part of a box that a text may cover
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
@@ -126,30 +127,67 @@ function paint(objects, opacity) {
   brush.globalAlpha = 1;
   // Lines and letters of one size on the screen, however large the image.
   const unit = Math.max(1, canvas.width / (canvas.clientWidth || 800));
-  // The surest is on top.
-  for (const one of [...objects].reverse()) frame(brush, one, unit);
+  frames(brush, objects, unit);
 }
 
-function frame(brush, one, unit) {
+/* Boxes, and texts that hide no object. If fewer than half have room, only
+   the list names the colors. */
+function frames(brush, objects, unit) {
   const across = canvas.width / shown.width;
   const down = canvas.height / shown.height;
-  const [left, top, right, bottom] = one.box.map(
-    (value, index) => value * (index % 2 ? down : across));
-  brush.lineWidth = 2.5 * unit;
-  brush.strokeStyle = one.color;
-  brush.strokeRect(left, top, right - left, bottom - top);
-  const text = `${one.name} ${one.score.toFixed(2)}`;
+  const taken = objects.map(({box}) => box.map(
+    (value, index) => value * (index % 2 ? down : across)));
+  // The surest is on top.
+  for (const [index, one] of [...objects.entries()].reverse()) {
+    const [left, top, right, bottom] = taken[index];
+    const side = Math.min(right - left, bottom - top);
+    const line = Math.min(Math.max(unit, side / 12), 2.5 * unit);
+    brush.lineWidth = line;
+    brush.strokeStyle = one.color;
+    brush.strokeRect(left - line / 2, top - line / 2, right - left + line,
+                     bottom - top + line);
+  }
   const size = 14 * unit;
   brush.font = `${size}px system-ui, sans-serif`;
-  const width = brush.measureText(text).width + 0.6 * size;
+  const texts = objects.map(
+    (one) => `${one.name} ${one.score.toFixed(2)}`);
+  const places = objects.map((one, index) => {
+    const place = around(taken[index], size,
+                         brush.measureText(texts[index]).width).find(
+      (one) => taken.every((other) => hidden(one, other) <= MOST_HIDDEN));
+    if (place) taken.push(place);
+    return place;
+  });
+  if (2 * places.filter(Boolean).length < places.length) return;
+  for (const [index, place] of places.entries()) {
+    if (place) write(brush, texts[index], place, objects[index].color, size);
+  }
+}
+
+/* Places for a text above and below a box. */
+function around([left, top, , bottom], size, width) {
   const height = 1.35 * size;
-  const x = Math.max(0, Math.min(left, canvas.width - width));
-  const y = top >= height ? top - height : Math.max(0, top);
-  brush.fillStyle = one.color;
-  brush.fillRect(x, y, width, height);
-  brush.fillStyle = ink(one.color);
+  const x = Math.max(0, Math.min(left, canvas.width - width - 0.6 * size));
+  return [top - height, bottom].map((y) => {
+    const inside = Math.max(0, Math.min(y, canvas.height - height));
+    return [x, inside, x + width + 0.6 * size, inside + height];
+  });
+}
+
+/* The share of a rectangle that a place covers. */
+function hidden(place, other) {
+  const width = Math.min(place[2], other[2]) - Math.max(place[0], other[0]);
+  const height = Math.min(place[3], other[3]) - Math.max(place[1], other[1]);
+  const area = (other[2] - other[0]) * (other[3] - other[1]);
+  return Math.max(width, 0) * Math.max(height, 0) / Math.max(area, 1);
+}
+
+function write(brush, text, [left, top, right, bottom], color, size) {
+  brush.fillStyle = color;
+  brush.fillRect(left, top, right - left, bottom - top);
+  brush.fillStyle = ink(color);
   brush.textBaseline = 'middle';
-  brush.fillText(text, x + 0.3 * size, y + height / 2);
+  brush.fillText(text, left + 0.3 * size, (top + bottom) / 2);
 }
 
 function ink(color) {
