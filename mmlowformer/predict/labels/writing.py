@@ -16,7 +16,7 @@ from ...datasets.formats.writers import WRITERS, LabelSet
 from ...errors import UserError, first_line, is_printable, printable, shown
 from ...utils.files import new_folder, write_errors
 from ...utils.images import upright_size
-from ...utils.terminal import show_line
+from ...utils.terminal import counting_bar, show_line
 from ...utils.text import counted, short
 from ..file_names import short_names
 from ..result_lines import read_lines
@@ -42,7 +42,7 @@ def save_labels(args: argparse.Namespace, folder: ResultsFolder,
         show_line('Uncertain', f'{counted(len(only), "image")}, listed in '
                   f'{short(file)}', always=True)
         for position, value in islice(only.items(), SHOWN):
-            show_line('', f'{value:.2f}  {printable(paths[position])}',
+            show_line('', f'{value:.2f} {printable(short(paths[position]))}',
                       always=True)
     if args.save_as:
         written = write_labels(
@@ -94,8 +94,9 @@ def write_labels(kind: str, lines: Path, paths: Sequence[str],
                 yield _labeled(paths[position], names[position], records,
                                score_thr)
                 written += 1
+                step()
 
-    with new_folder(target) as folder:
+    with new_folder(target) as folder, counting_bar('Labels', None) as step:
         WRITERS[kind](LabelSet(folder, target.absolute(), root, names,
                                list(classes), images(), model))
     return written
