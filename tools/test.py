@@ -68,6 +68,9 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.score_thr is not None and not (args.show_dir or args.report):
         raise UserError('--score-thr is for --show-dir and --report; metrics '
                         'count all boxes')
+    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
+        raise UserError('--score-thr has to be from 0 to 1, not '
+                        f'{args.score_thr}')
     settings = engine.deploy_settings(args)
     engine.check_outputs(args.out, args.show_dir, args.submission,
                          args.report, resume=args.resume)

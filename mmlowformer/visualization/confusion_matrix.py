@@ -23,7 +23,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
     image = axes.imshow(fractions, cmap='Blues', vmin=0, vmax=1)
     figure.colorbar(image, label=f"fraction of the class's {unit}", shrink=0.8)
     right, total = int(np.trace(counts)), int(counts.sum())
-    axes.set_title(f'{right} of {total} {unit} correct', fontsize='medium')
+    axes.set_title(f'{right:,} of {total:,} {unit} correct', fontsize='medium')
     axes.set(xlabel='predicted class', ylabel='class')
     if len(classes) <= NAMED:
         # Names may contain dollar signs.

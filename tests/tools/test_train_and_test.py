@@ -257,6 +257,11 @@ def test_missing_data(error_here, tmp_path):
     ((TRAIN, CONFIG, '--amp'), '--amp fp16 needs a GPU'),
     ((TEST, CONFIG, 'none.pth'), 'not found: none.pth'),
     ((TEST, CONFIG, 'none.pth', '--out', 'x.txt'), 'has to end in .pkl'),
+    ((TEST, CONFIG, 'none.pth', '--report', ROOT), 'is not empty'),
+    ((TEST, CONFIG, 'none.pth', '--score-thr', '0.5'),
+     'is for --show-dir and --report'),
+    ((TEST, CONFIG, 'none.pth', '--report', 'r', '--score-thr', 'nan'),
+     'has to be from 0 to 1'),
 ])
 def test_bad_input(arguments, message, error_here, tmp_path):
     if '--amp' in arguments and torch.cuda.is_available():
