@@ -40,7 +40,7 @@ PAGE, TROUBLESHOOTING = (
     for name in ('custom_data', 'troubleshooting'))
 
 
-def follow(section, run_here, folder):
+def follow(section, run_here, folder, after_block=lambda: None):
     """What each command prints, by its tool and sub-command."""
     assert 'followed by tests/test_custom_data.py' in PAGE
     text = re.search(rf'^## {section}$(.*?)^## ', PAGE, re.S | re.M)[1]
@@ -54,6 +54,7 @@ def follow(section, run_here, folder):
             assert check_suggestions(result.stdout, folder) >= 3 * (
                 tool == 'tools/train.py')
             printed[' '.join([tool, *words[:2]])] = result.stdout
+        after_block()
     return printed
 
 
@@ -80,6 +81,33 @@ def test_boxes(eight_shapes, run_here, here):
     assert len(list((here / 'predictions/pictures').iterdir())) == 8
     check_other_images('retinanet_lowformer_b0_custom', 'data/mine/voc.json',
                        8, run_here, here)
+
+
+@pytest.mark.slow
+def test_the_loop(eight_shapes, run_here, here):
+    write_custom_data(eight_shapes, here / 'data/mine')
+    follow('Detection', run_here, here)
+    (here / 'data/new/images').mkdir(parents=True)
+    for index, file in enumerate(sorted((
+            here / 'data/mine/images').iterdir())[:3]):
+        shutil.copy(file, here / f'data/new/images/new-{index}.jpg')
+    labels = here / 'data/new/predicted/labels-labelme'
+
+    def correct():
+        """Draw a box into each image that is to be labeled."""
+        for file in labels.iterdir():
+            content = json.loads(file.read_text())
+            content['shapes'] = [dict(label='star', shape_type='rectangle',
+                                      points=[[3, 4], [30, 40]])]
+            file.write_text(json.dumps(content))
+
+    follow('The loop', run_here, here, correct)
+    assert len(list(labels.iterdir())) == 2
+    merged = json.loads((here / 'data/merged.json').read_text())
+    assert len(merged['images']) == 10
+    assert [item['bbox'] for item in merged['annotations'][-2:]] == [
+        [3, 4, 27, 36]] * 2
+    assert (here / 'work_dirs/more/epoch_1.pth').exists()
 
 
 @pytest.mark.slow

@@ -226,6 +226,9 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
     if left_out:
         show_line('Left out', f'{engine.counted(left_out, "tile")} between '
                   'the parts')
+    if unused := datasets.missing_classes(content):
+        engine.warn(f'no object of {some_of(unused)}: tools/data.py convert '
+                    '--drop-unused leaves such classes out')
     for part, content in parts.items():
         engine.write_json(folder / f'{part}.json', content)
         engine.write_lines(folder / f'{part}.txt', [
@@ -233,7 +236,8 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
         show_line(part, f'{engine.counted(len(content["images"]), "image")}, '
                   f'{engine.counted(len(content["annotations"]), "object")} '
                   f'in {folder / part}.json, names in {part}.txt')
-        if missing := datasets.missing_classes(content):
+        if missing := [name for name in datasets.missing_classes(content)
+                       if name not in unused]:
             engine.warn(f'{part} has no {some_of(missing)}: try {remedy}')
 
 
@@ -251,10 +255,10 @@ def config(args: argparse.Namespace) -> None:
         engine.show(f'{written.file} is kept; replace it with --overwrite')
         return
     show_line('Written', written.file)
-    show_line('Size', '{}x{}'.format(*written.image_size))
-    show_line('Training', written.training.describe())
-    if args.kind == 'masks' and (note := datasets.resizing_note(
-            args.folder, written.image_size)):
+    size, training, note = written.chosen
+    show_line('Size', f'{size[0]}x{size[1]}')
+    show_line('Training', training.describe())
+    if note:
         engine.warn(note)
     suggest('Train', written.file, tool='train.py')
 

@@ -61,6 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--ann-file', metavar='F',
                         help='COCO annotations, whose ids of images and '
                         'categories the results use')
+    predict.add_label_arguments(parser)
     task = parser.add_mutually_exclusive_group()
     task.add_argument('--track', action='store_true',
                       help='track all objects of a video, or of a folder of '
@@ -250,7 +251,8 @@ def predict_inputs(args: argparse.Namespace) -> int:
     inputs = predict.collect_inputs(args.inputs, recursive=args.recursive)
     if args.profile and not inputs.images:
         raise UserError('--profile is for images: name some')
-    if not args.profile and show_complete(
+    predict.check_label_inputs(args, inputs)
+    if not (args.profile or args.save_as or args.uncertain) and show_complete(
             args, chain(inputs.images, inputs.videos)):
         return 0
     predictor = predict.build_predictor(args)
@@ -275,6 +277,7 @@ def predict_inputs(args: argparse.Namespace) -> int:
             run.videos(inputs.videos, len(inputs.images))
         print_summary(run)
         show_results(folder)
+        predict.save_labels(args, folder, inputs.images, predictor.classes)
         if args.shard and folder.is_merged:
             run.failed = show_missing(folder, [*inputs.images, *inputs.videos])
         elif processes > 1:
@@ -380,6 +383,7 @@ def main() -> None:
             raise UserError('--resume needs the folder of the run: name it '
                             'with --out')
         predict.check_json_file(args)
+        predict.check_label_options(args)
         if args.merge:
             sys.exit(merge(args))
         predict.check_shard_options(args)

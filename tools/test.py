@@ -40,12 +40,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', metavar='DIR',
                         help='draw the predictions into images or videos in '
                         'a new or empty folder')
+    parser.add_argument('--report', metavar='DIR',
+                        help='write a report to a new or empty folder: kinds '
+                        'of errors, confused classes, the worst images; for '
+                        'detectors, the best score threshold')
     parser.add_argument('--resume', action='store_true',
                         help='trackers of one object: resume an interrupted '
                         'test with its unfinished videos')
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help='with --show-dir: minimum score of a drawn box '
-                        "(default: the config's, or 0.3)")
+                        "(default: the config's, or 0.3); with --report: of "
+                        'a box that counts (default: the best)')
     parser.add_argument('--submission', metavar='ZIP',
                         help='trackers of one object: write an archive for '
                         'the server of GOT-10k or TrackingNet')
@@ -60,12 +65,15 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.out and not args.out.endswith(PREDICTIONS + METRICS):
         raise UserError(f'--out {args.out} has to end in '
                         f'{" or ".join(PREDICTIONS + METRICS)}')
-    if args.score_thr is not None and not args.show_dir:
-        raise UserError('--score-thr is for the images of --show-dir; '
-                        'metrics count all boxes')
+    if args.score_thr is not None and not (args.show_dir or args.report):
+        raise UserError('--score-thr is for --show-dir and --report; metrics '
+                        'count all boxes')
+    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
+        raise UserError('--score-thr has to be from 0 to 1, not '
+                        f'{args.score_thr}')
     settings = engine.deploy_settings(args)
     engine.check_outputs(args.out, args.show_dir, args.submission,
-                         resume=args.resume)
+                         args.report, resume=args.resume)
     cfg = engine.prepare_test(args, 'test')
     if settings:
         engine.use_deploy_hook(cfg, settings)
@@ -94,6 +102,8 @@ def test(cfg: Config, args: argparse.Namespace) -> dict:
     engine.print_compile_note(args)
     if args.show_dir:
         engine.add_visualization_hook(runner, args.show_dir, args.score_thr)
+    if args.report:
+        engine.add_report_hook(runner, args.report, args.score_thr)
     engine.save_tracks(runner, args)
     metrics = runner.test()
     engine.submit_tracks(runner, args.submission)
@@ -112,6 +122,8 @@ def report(metrics: dict, cfg: Config, args: argparse.Namespace) -> None:
         print(f'Written: {args.out}')
     if args.submission:
         print(f'Submission: {args.submission}')
+    if args.report:
+        print(f'Report: {args.report}')
     if args.show_dir:
         count = sum(file.is_file() for file in Path(args.show_dir).rglob('*'))
         print(f'Pictures: {count} in {args.show_dir}')

@@ -8,7 +8,7 @@ __getattr__ = lazy_names(__name__, {
     '.checks.coco_fix': 'fix_coco',
     '.commands.convert': 'convert describe merge show_findings',
     '.commands.inspect': 'annotated_in inspect',
-    '.config_writer': 'Settings resizing_note write_config',
+    '.config_writer': 'Settings write_config',
     '.formats':
         'BEYOND ImageFolder ReadErrors annotated_images as_coco '
         'check_annotations read_annotations',

@@ -31,6 +31,7 @@ from .inspection.settings import (
     choose_settings,
     describe_resizing,
     sampled_sizes,
+    small_boxes_note,
     usual_side,
 )
 
@@ -90,13 +91,20 @@ TASKS = dict(
         classification_data))
 
 
+class Chosen(NamedTuple):
+    """What a config has by the options or by the data."""
+
+    image_size: tuple[int, int]
+    training: TrainingSettings
+    note: str  # a warning of images that are too large for this size
+
+
 class Written(NamedTuple):
     """A config that was written, or differs from the one that exists."""
 
     file: str
     diff: str
-    image_size: tuple[int, int]
-    training: TrainingSettings
+    chosen: Chosen
 
 
 def write_config(kind: str, folder: str, settings: Settings,
@@ -106,7 +114,7 @@ def write_config(kind: str, folder: str, settings: Settings,
     path = Path(file or Path(folder, TASKS[kind].name.format(settings.arch)))
     if path.suffix != '.py':
         raise UserError(f'--out {path} must end in .py')
-    text, size, training = config_text(kind, folder, settings, path)
+    text, chosen = config_text(kind, folder, settings, path)
     try:
         known = path.read_text(encoding='utf-8') if path.exists() else None
         diff = '' if known is None else ''.join(difflib.unified_diff(
@@ -116,7 +124,7 @@ def write_config(kind: str, folder: str, settings: Settings,
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read or written: {error}'
                         ) from error
-    return Written(str(path), diff, size, training)
+    return Written(str(path), diff, chosen)
 
 
 def resizing_note(folder: str, crop: tuple[int, int]) -> str:
@@ -131,7 +139,7 @@ def _training_images(kind: str, folder: str) -> ImageFolder:
 
 
 def config_text(kind: str, folder: str, settings: Settings, file: Path
-                ) -> tuple[str, tuple[int, int], TrainingSettings]:
+                ) -> tuple[str, Chosen]:
     """Fill in the template of a task; what the data chose is returned, too."""
     task = TASKS[kind]
     try:
@@ -142,7 +150,7 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
     count, classes = task.look(dict(paths, data_root=folder, classes=None))
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
-    size = settings.image_size
+    size, note = settings.image_size, ''
     if kind == 'boxes':
         cfg = Config.fromfile(base)
         annotated = _annotated(os.path.join(folder, paths['train_ann_file']))
@@ -154,10 +162,13 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
             tta_scales=[tuple(round(side * factor) for side in size)
                         for factor in (0.75, 1, 1.25)])
         texts['anchor_fit'] = _anchor_fit(cfg, annotated, size)
+        note = small_boxes_note(annotated, size)
     elif not size:
         size = (choose_image_size(kind, usual_side(sampled_sizes(
             _training_images(kind, folder)))), ) * 2
-    if kind == 'folders':
+    if kind == 'masks':
+        note = resizing_note(folder, size)
+    elif kind == 'folders':
         values.update(short_edge=round(max(size) / 0.95),
                       topk=(1, 5) if len(classes) >= 10 else (1, ))
     training = choose_settings(kind, count, size, settings.batch_size,
@@ -182,7 +193,7 @@ def config_text(kind: str, folder: str, settings: Settings, file: Path
         texts['data_root'] = HERE
     text = Template(task.template).substitute(
         {name: literal(value) for name, value in values.items()} | texts)
-    return text, size, training
+    return text, Chosen(size, training, note)
 
 
 def _weights(weights: str | None, published: str | None) -> str | None:

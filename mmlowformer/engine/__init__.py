@@ -54,6 +54,7 @@ __getattr__ = lazy_names(__name__, {
         'describe_model describe_runner print_summary suggest_prediction',
     '.runner': 'QuietRunner',
     '.speed_options': 'apply_speed_options',
+    '.error_report': 'add_report_hook',
     '.testing': 'build_test_runner prepare_test use_deploy_hook',
     '.tracker_testing': 'prepare_tracker_test save_tracks submit_tracks',
 }, SaveSafely='AtomicCheckpointHook', StopAtNaN='CheckNaNHook',

@@ -9,8 +9,7 @@ from .mmcv_ops import needs_contiguous
 
 def to_channels_last(module: nn.Module) -> None:
     """Convert a module's weights, except those of mmcv's operators."""
-    # torch's annotations lack this overload.
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     for part in filter(needs_contiguous, module.modules()):
         for weight in part.parameters(recurse=False):
             weight.data = weight.data.contiguous()

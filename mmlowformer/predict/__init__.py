@@ -9,6 +9,9 @@ __getattr__ = lazy_names(__name__, {
     '.file_names': 'copy_name distinct_names picture_name short_names '
                    'video_names',
     '.inputs': 'Inputs collect_inputs',
+    '.labels.arguments': 'add_label_arguments check_label_inputs '
+                         'check_label_options',
+    '.labels.writing': 'save_labels',
     '.predictor': 'Predictor StreamItem',
     '.results': 'RetrievalResult',
     '.results_folder': 'RUN ResultsFolder Shard claim_folder merge_folders',

@@ -49,6 +49,18 @@ def scan(file: Path) -> Iterator[tuple[int, int, int, int]]:
             offset += len(line)
 
 
+def read_lines(lines: Path) -> Iterator[tuple[int, dict]]:
+    """Positions and contents of the lines of images."""
+    with open(lines, 'rb') as file:
+        for number, line in enumerate(file, 1):
+            try:
+                content = json.loads(line)
+                yield content['input'] - 1, content
+            except (LookupError, TypeError, ValueError) as error:
+                raise UserError(f'{lines}, line {number} is damaged: delete '
+                                'the line') from error
+
+
 def done_in(*files: Path) -> set[int]:
     """Images with a line, and videos with all of them."""
     return {position for file in files for position, frame, *_ in scan(file)

@@ -41,19 +41,22 @@ def unused(path: str | Path,
 
 
 def check_outputs(out: str | None, show_dir: str | None,
-                  submission: str | None = None, *,
-                  resume: bool = False) -> None:
+                  submission: str | None = None, report: str | None = None,
+                  *, resume: bool = False) -> None:
     """Make sure that the outputs of a test are new and can be written."""
     if out and Path(out).is_dir():
         raise UserError(f'--out {out} is a folder, it must be a file')
     check_new(*filter(None, (out, submission)))
     for option, path in (('--out', out and Path(out).parent),
-                         ('--show-dir', show_dir and Path(show_dir))):
+                         ('--show-dir', show_dir and Path(show_dir)),
+                         ('--report', report and Path(report))):
         problem = path and folder_problem(path)
         if problem:
             raise UserError(f'{option} {path} cannot be written: {problem}')
     if show_dir and not resume:
         check_new_folder(show_dir)
+    if report:
+        check_new_folder(report)
 
 
 def folder_problem(folder: Path) -> str | None:

@@ -9,19 +9,21 @@ from ..errors import printable
 
 # Largest numbers of classes with room for numbers, and for names.
 NUMBERED, NAMED = 20, 60
+# Numbers too long for a cell.
+LONG = 10**5
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str],
-                   file: str | Path) -> None:
-    """Draw the confusion matrix."""
+                   file: str | Path, unit: str = 'images') -> None:
+    """Draw the confusion matrix of images or pixels."""
     side = min(16, 3 + 0.4 * len(classes))
     figure = Figure(figsize=(side + 1, side), layout='constrained')
     axes = figure.add_subplot()
     fractions = counts / counts.sum(1, keepdims=True).clip(min=1)
     image = axes.imshow(fractions, cmap='Blues', vmin=0, vmax=1)
-    figure.colorbar(image, label="fraction of the class's images", shrink=0.8)
-    axes.set_title(f'{int(np.trace(counts))} of {int(counts.sum())} images '
-                   'correct', fontsize='medium')
+    figure.colorbar(image, label=f"fraction of the class's {unit}", shrink=0.8)
+    right, total = int(np.trace(counts)), int(counts.sum())
+    axes.set_title(f'{right:,} of {total:,} {unit} correct', fontsize='medium')
     axes.set(xlabel='predicted class', ylabel='class')
     if len(classes) <= NAMED:
         # Names may contain dollar signs.
@@ -32,7 +34,9 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str],
     if len(classes) <= NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             dark = fractions[row, column] > 0.5
-            axes.text(column, row, count, ha='center', va='center',
+            text = (f'{fractions[row, column]:.0%}'
+                    if counts.max() >= LONG else count)
+            axes.text(column, row, text, ha='center', va='center',
                       color='white' if dark else 'black')
     figure.savefig(file, dpi=120)
 

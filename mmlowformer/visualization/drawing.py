@@ -208,7 +208,8 @@ def _places(corners: np.ndarray, texts: list[str], size: tuple[int, int]
             ) -> list[list[float] | None]:
     """Places at the boxes for texts; None where one would hide others."""
     places: list[list[float] | None] = []
-    taken, covered = corners, np.zeros(len(corners))
+    taken = corners
+    covered: np.ndarray = np.zeros(len(corners))
     widths = [_font().getlength(text) + 2 for text in texts]
     if 4 * sum(widths) * FONT_SIZE > np.prod(size):
         return [None] * len(texts)

@@ -112,6 +112,17 @@ def test_images_much_larger_than_the_crops(size, note, mine):
     assert bool(note) == ('--tile-size 20' in said)
 
 
+@pytest.mark.parametrize(('kind', 'size', 'note'), [
+    ('boxes', None, ''), ('boxes', (16, 16), '100% of the boxes are below 8 '
+                          'pixels in images of 16x16'),
+    ('masks', None, ''), ('masks', (20, 20), '3.2 times smaller'),
+    ('folders', (20, 20), '')])
+def test_a_note_of_a_size_that_is_too_small(kind, size, note, mine):
+    found = write(kind, mine, image_size=size).chosen.note
+    assert found.startswith(note) if kind == 'boxes' else note in found
+    assert bool(found) == bool(note)
+
+
 def test_weights_that_were_not_published(mine):
     with pytest.raises(UserError, match='--weights published: none were'):
         write('boxes', mine, arch='b2', weights='published')

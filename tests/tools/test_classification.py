@@ -39,9 +39,14 @@ def test_train_and_test(trained, config, options, run_here, tmp_path):
     assert 'scope mmpretrain' in log
     assert 'Epoch 1/1  2/2' in log
     result = run_here(TEST, config, checkpoint, '--out', 'm.json',
-                      '--show-dir', 'pictures', *options, cwd=tmp_path)
+                      '--show-dir', 'pictures', '--report', 'report',
+                      *options, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     accuracy = json.loads((tmp_path / 'm.json').read_text())['accuracy/top1']
+    report = json.loads((tmp_path / 'report/report.json').read_text())
+    correct = sum(row['correct'] for row in report['classes'])
+    assert correct == 2 * accuracy / 100
+    assert len(report['worst']) == 2 - correct
     assert f'accuracy/top1 {accuracy:.4g}' in log
     pictures = [str(path.relative_to(tmp_path / 'pictures')) for path in
                 sorted((tmp_path / 'pictures').rglob('*.jpg'))]

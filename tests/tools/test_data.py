@@ -490,12 +490,23 @@ def test_part_that_teaches_nothing_is_not_written(error_here, mine, tmp_path):
 
 
 def test_warnings_of_a_split_are_short(run_here, mine, tmp_path):
-    edit(mine / 'all.json', lambda c: c['categories'].extend(
-        dict(id=100 + index, name=f'{index}' + 'x' * 3000)
-        for index in range(300)))
-    shown = ran(run_here(DATA, 'split', 'mine/all.json', cwd=tmp_path))
-    assert shown.count('Warning') == 2
-    assert 'more: try another --seed' in ' '.join(shown.split())
+    """Of classes in a single image, and of those in none."""
+    def add(content):
+        content['categories'].extend(
+            dict(id=100 + index, name=f'{index}' + 'x' * 3000)
+            for index in range(300))
+        first = content['annotations'][0]
+        content['annotations'].extend(
+            dict(first, id=900 + index, category_id=100 + index)
+            for index in range(150))
+
+    edit(mine / 'all.json', add)
+    shown = ' '.join(ran(run_here(DATA, 'split', 'mine/all.json',
+                                  cwd=tmp_path)).split())
+    assert shown.count('and 140 more: tools/data.py convert --drop-unused') \
+        == 1
+    assert 'more: try another --seed' in shown
+    assert shown.count('Warning') <= 4
     assert len(shown) < 5000
 
 

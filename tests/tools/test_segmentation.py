@@ -30,7 +30,8 @@ def trained(tmp_path_factory, options):
 
 def metrics_and_pictures(checkpoint, options, cwd, *arguments):
     result = run_tool(TEST, CONFIG, checkpoint, '--out', 'm.json',
-                      '--show-dir', 'pictures', *arguments, *options, cwd=cwd)
+                      '--show-dir', 'pictures', '--report', 'report',
+                      *arguments, *options, cwd=cwd)
     assert result.returncode == 0, result.stdout
     pictures = sorted((cwd / 'pictures').iterdir())
     assert [path.name for path in pictures] == ['000000.jpg', '000001.jpg']
@@ -54,6 +55,14 @@ def test_test(trained, options, tmp_path):
     # The mask of the data set, that of the network, and where they differ,
     # each five times as large as the image, with a margin.
     assert cv2.imread(str(pictures[0])).shape == (404, 1086, 3)
+    report = json.loads((tmp_path / 'report/report.json').read_text())
+    ious = [row['IoU'] for row in report['classes'] if row['IoU'] is not None]
+    assert 100 * sum(ious) / len(ious) == pytest.approx(metrics['mIoU'],
+                                                        abs=6e-3)
+    assert (tmp_path / 'report/confusion_matrix.png').is_file()
+    wrong = [row['wrong_pixels'] for row in report['worst']]
+    assert wrong == sorted(wrong, reverse=True)
+    assert len(list((tmp_path / 'report/worst').iterdir())) == len(wrong) == 2
 
 
 def test_deployed(trained, options, tmp_path):

@@ -50,11 +50,16 @@ def trained(tmp_path_factory, config, options):
     return folder / 'run', result.stdout
 
 
+def report_of(work_dir, *arguments):
+    return work_dir / f'report{len(arguments)}'
+
+
 def metrics_of(work_dir, config, options, *arguments):
     out = work_dir / f'metrics{len(arguments)}.json'
     result = run_program(
         *(arguments or (TEST, )), config, work_dir / 'epoch_2.pth',
         '--work-dir', work_dir / 'test', '--out', out,
+        '--report', report_of(work_dir, *arguments),
         *(['--launcher', 'pytorch'] if arguments else []), *options,
         cwd=work_dir)
     assert result.returncode == 0, result.stdout
@@ -103,6 +108,26 @@ def test_two_processes_give_the_same_metrics(
     launch = ('-m', 'torch.distributed.run', '--standalone',
               '--nproc-per-node', '2', TEST)
     assert metrics_of(work_dir, config, options, *launch)[0] == tested[0]
+    one, two = (json.loads((folder / 'report.json').read_text()) for folder in
+                (report_of(work_dir), report_of(work_dir, *launch)))
+    assert one == two
+
+
+def test_report(trained, tested):
+    metrics, printed = tested
+    folder = report_of(trained[0])
+    report = json.loads((folder / 'report.json').read_text())
+    averages = [row['AP50'] for row in report['classes']
+                if row['AP50'] is not None]
+    assert sum(averages) / len(averages) == pytest.approx(
+        metrics['coco/bbox_mAP_50'], abs=6e-4)
+    assert f'predict.py --score-thr {report["best_score_thr"]:g}' in printed
+    assert f'Report: {folder}' in printed
+    assert {file.name for file in folder.glob('*.png')} == {
+        'errors.png', 'thresholds.png'}
+    assert sorted(map(str, folder.glob('worst/*'))) == [
+        str(folder / row['picture']) for row in report['worst']]
+    assert report['worst']
 
 
 def test_predictions_and_pictures(trained, config, options, run_here,
@@ -232,6 +257,11 @@ def test_missing_data(error_here, tmp_path):
     ((TRAIN, CONFIG, '--amp'), '--amp fp16 needs a GPU'),
     ((TEST, CONFIG, 'none.pth'), 'not found: none.pth'),
     ((TEST, CONFIG, 'none.pth', '--out', 'x.txt'), 'has to end in .pkl'),
+    ((TEST, CONFIG, 'none.pth', '--report', ROOT), 'is not empty'),
+    ((TEST, CONFIG, 'none.pth', '--score-thr', '0.5'),
+     'is for --show-dir and --report'),
+    ((TEST, CONFIG, 'none.pth', '--report', 'r', '--score-thr', 'nan'),
+     'has to be from 0 to 1'),
 ])
 def test_bad_input(arguments, message, error_here, tmp_path):
     if '--amp' in arguments and torch.cuda.is_available():

@@ -28,7 +28,12 @@ def read_label_studio(source: str, images: ImageFolder, errors: ReadErrors,
     for file, _stem in annotation_files(source, '.json', errors):
         with errors.collect('file that is not of Label Studio', str(file),
                             OSError, RecursionError):
-            for index, task in enumerate(_tasks(read_json(file)), 1):
+            tasks = _tasks(read_json(file))
+            if not any(map(_is_answered, tasks)):
+                tasks = [_accepted(task) for task in tasks]
+                errors.notes.add('file without annotations, of which the '
+                                 'predictions are read', str(file))
+            for index, task in enumerate(tasks, 1):
                 where = f'{file}, task {shown(task.get("id", index), 40)}'
                 name = _find_image(task, images, where, errors)
                 size = name and images.size(name)
@@ -50,6 +55,16 @@ def _tasks(content: object) -> list[dict]:
                for task in tasks):
         raise ValueError('it is not a list of tasks: export it as JSON')
     return tasks
+
+
+def _is_answered(task: dict) -> bool:
+    return 'data' not in task or not task.get('predictions') or bool(
+        task.get('annotations') or task.get('completions'))
+
+
+def _accepted(task: dict) -> dict:
+    """A task whose prediction, from a model, is its annotation."""
+    return dict(task, annotations=_dicts(task['predictions'])[:1])
 
 
 def _find_image(task: dict, images: ImageFolder, where: str,

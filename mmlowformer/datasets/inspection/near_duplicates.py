@@ -2,25 +2,17 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from ...utils.images import opened
+from ...utils.images import SIMILAR, difference_hash, hash_distances
+from ...utils.terminal import counting_bar
 from .report import evenly_spaced
 
-# A hash has a bit for each of so many rows and columns.
-SIDE = 16
-# Bits of 256 that may differ. In scaled, compressed, darkened and slightly
-# cropped copies up to 30 do, in other images of one kind 70 and more.
-CLOSE = 32
-# Images of fewer gray levels are all alike, such as those of the sky.
-FLAT = 4
-# Images of a part to compare; larger ones take too long to decode.
-MOST_IMAGES, MOST_PIXELS = 4000, 50_000_000
+# Images of a part to compare.
+MOST_IMAGES = 4000
 # Rows of the table of distances at a time.
 ROWS = 500
 
@@ -68,27 +60,14 @@ def similar_groups(folder: str, names: Sequence[str],
 
 
 def _hashes(folder: str, names: Sequence[str]) -> list[np.ndarray | None]:
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(difference_hash, (
-            os.path.join(folder, name) for name in names)))
-
-
-def difference_hash(path: str) -> np.ndarray | None:
-    """Whether each pixel of a tiny copy is brighter than the last, as 1, -1.
-
-    Damaged, huge and uniform images have none.
-    """
-    with suppress(OSError, ValueError), opened(path) as image:
-        if image.width * image.height > MOST_PIXELS:
-            return None
-        # A JPEG file is decoded at an eighth of its size.
-        image.draft('L', (8 * SIDE, 8 * SIDE))
-        tiny = np.asarray(image.convert('L').resize(
-            (SIDE + 1, SIDE), Image.Resampling.BOX), np.float32)
-        if tiny.std() >= FLAT:
-            return np.where(np.diff(tiny).ravel() > 0, 1, -1).astype(
-                np.float32)
-    return None
+    hashes = []
+    with (ThreadPoolExecutor() as pool,
+          counting_bar('Near duplicates', len(names)) as step):
+        for found in pool.map(difference_hash, (
+                os.path.join(folder, name) for name in names)):
+            hashes.append(found)
+            step()
+    return hashes
 
 
 def _close(hashes: list, others: list
@@ -97,12 +76,14 @@ def _close(hashes: list, others: list
     known, sought = (np.array([index for index, item in enumerate(items)
                                if item is not None], int)
                      for items in (hashes, others))
-    table = np.array([hashes[index] for index in known]).reshape(-1, SIDE**2)
+    if not len(known):
+        return
+    table = np.stack([hashes[index] for index in known])
     for start in range(0, len(sought), ROWS):
         rows = sought[start:start + ROWS]
-        distances = (SIDE ** 2 - np.stack(
-            [others[index] for index in rows]) @ table.T) / 2
+        distances = hash_distances(
+            np.stack([others[index] for index in rows]), table)
         for index, row in zip(rows, distances):
-            close = row <= CLOSE
+            close = row <= SIMILAR
             if close.any():
                 yield index, known[close], known[row.argmin()]

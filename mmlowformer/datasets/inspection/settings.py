@@ -157,6 +157,18 @@ def choose_settings(kind: str, count: int, image_size: Sequence[int],
     return TrainingSettings(batch_size, epochs, iterations)
 
 
+def small_boxes_note(annotated: Sequence[AnnotatedImage],
+                     size: tuple[int, int]) -> str:
+    """What to do if a detector would hardly see the boxes."""
+    boxes = box_sizes(annotated)
+    tiny = boxes.below(HARDLY_SEEN, max(size)) if boxes else 0
+    if tiny <= 0.5:
+        return ''
+    return (f'{tiny:.0%} of the boxes are below {HARDLY_SEEN} pixels in '
+            f'images of {size[0]}x{size[1]}, where a detector hardly sees '
+            'them: tools/data.py inspect advises a size or tiles')
+
+
 def describe_resizing(width: int, height: int, crop: Sequence[int]) -> str:
     """What to do if images to segment are much larger than the crops."""
     factor = max(max(width, height) / max(crop),

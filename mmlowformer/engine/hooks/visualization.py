@@ -11,6 +11,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
+from PIL import Image
 
 from ...config.model_kind import follows_many, is_tracker
 from ...errors import UserError, printable
@@ -57,29 +58,39 @@ class VisualizationHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Look up what the data set is about."""
-        self._truth = _Truth(runner.test_dataloader.dataset)
-        self._classes, self._palette = _classes(self._truth.dataset)
+        self.use(runner.test_dataloader.dataset)
+
+    def use(self, dataset: BaseDataset) -> None:
+        """Draw images of this data set."""
+        self._truth = GroundTruth(dataset)
+        self._classes, self._palette = classes_of(dataset)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                         outputs: Sequence | None = None) -> None:
         """Draw the predictions of one batch."""
         for sample in outputs or ():
             name = _name_below_data(self._truth.dataset, sample.img_path)
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
-            draw = next((way for key, way in (
-                ('pred_instances', self._draw_boxes),
-                ('pred_sem_seg', self._draw_mask),
-                ('pred_label', self._draw_class)) if key in sample), None)
-            if draw is None:
-                runner.visualizer.add_datasample(
-                    image=image, name=name, data_sample=sample,
-                    out_file=os.path.join(self.out_dir, name))
-                continue
-            picture, counts = draw(image, sample, name)
             file = os.path.join(self.out_dir, name)
+            picture, counts = self.draw(sample, name)
+            if picture is None:
+                image = mmcv.imread(sample.img_path, channel_order='rgb')
+                runner.visualizer.add_datasample(
+                    image=image, name=name, data_sample=sample, out_file=file)
+                continue
             os.makedirs(os.path.dirname(file), exist_ok=True)
             picture.save(file)
             say(f'{name}  {counts}')
+
+    def draw(self, sample: BaseDataElement, name: str
+             ) -> tuple[Image.Image | None, str]:
+        """Draw one image, if its task is known, and count what is in it."""
+        for key, way in (('pred_instances', self._draw_boxes),
+                         ('pred_sem_seg', self._draw_mask),
+                         ('pred_label', self._draw_class)):
+            if key in sample:
+                image = mmcv.imread(sample.img_path, channel_order='rgb')
+                return way(image, sample, name)
+        return None, ''
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None
                          ) -> None:
@@ -129,7 +140,7 @@ class VisualizationHook(Hook):
         found = sample.pred_sem_seg.data.cpu().numpy().squeeze(0)
         panels = [('prediction', draw_mask(image, found, self._palette))]
         there, counts = np.unique(found), 'no mask to compare with'
-        truth = _mask_of(sample)
+        truth = mask_of(sample)
         if truth is not None and truth.shape == found.shape:
             labeled = truth != IGNORED
             wrong = labeled & (truth != found)
@@ -171,7 +182,7 @@ class VisualizationHook(Hook):
                 f'{names} predicted as {found}, {verdict}')
 
 
-class _Truth:
+class GroundTruth:
     """Ground truth in pixels of the original images.
 
     That of a data sample may have been resized with the image.
@@ -185,23 +196,27 @@ class _Truth:
         return {self.dataset.get_data_info(index)['img_path']: index
                 for index in range(len(self.dataset))}
 
+    def instances(self, path: str) -> list[dict]:
+        """All annotations of an image."""
+        index = self._indices.get(path)
+        return [] if index is None else (
+            self.dataset.get_data_info(index)['instances'])
+
     def boxes(self, sample: BaseDataElement) -> tuple[torch.Tensor, list[int]]:
         """Corners and classes."""
-        index = self._indices.get(sample.img_path)
-        boxes = [] if index is None else [
-            box for box in self.dataset.get_data_info(index)['instances']
-            if not box.get('ignore_flag')]
+        boxes = [box for box in self.instances(sample.img_path)
+                 if not box.get('ignore_flag')]
         return (torch.tensor([box['bbox'] for box in boxes]).reshape(-1, 4),
                 [box['bbox_label'] for box in boxes])
 
 
-def _mask_of(sample: BaseDataElement) -> np.ndarray | None:
+def mask_of(sample: BaseDataElement) -> np.ndarray | None:
     if 'gt_sem_seg' not in sample:
         return None
     return sample.gt_sem_seg.data.cpu().numpy().squeeze(0)
 
 
-def _classes(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
+def classes_of(dataset: BaseDataset) -> tuple[list[str], list[tuple]]:
     """Names and colors of a data set's classes."""
     meta = getattr(dataset, 'metainfo', None) or {}
     names = [printable(name) for name in

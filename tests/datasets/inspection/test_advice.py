@@ -235,6 +235,17 @@ def test_masks(inspect, paste, tmp_path):
     paste(advice['duplicates'])
 
 
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--regions'], '--regions is for a COCO annotation file'),
+    (['--regions', '--similar'], 'not allowed with')])
+def test_options_that_do_not_fit(options, message, run_here, tmp_path):
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(str(tmp_path / 'images/a.png'), texture(0, 40))
+    result = run_here(DATA, 'split', 'images', *options, cwd=tmp_path)
+    assert result.returncode
+    assert message in result.stdout + (result.stderr or '')
+
+
 def test_folders(inspect, paste, tmp_path):
     for number in range(48):
         folder = tmp_path / 'data/images' / ('rare' if number < 2 else 'often')

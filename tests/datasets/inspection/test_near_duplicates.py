@@ -5,10 +5,11 @@ from PIL import Image
 
 from mmlowformer.datasets.inspection import near_duplicates
 from mmlowformer.datasets.inspection.near_duplicates import (
-    difference_hash,
     find_near_duplicates,
     similar_groups,
 )
+from mmlowformer.utils import images
+from mmlowformer.utils.images import difference_hash
 
 
 def scenery(seed, width=480):
@@ -43,11 +44,11 @@ def test_copies_are_found(copy, folder):
 
 def test_others_are_not(shapes):
     """Shapes of a few kinds on backgrounds of one kind."""
-    images = shapes / 'coco'
+    root = shapes / 'coco'
     parts = {part: [f'{part}/{path.name}' for path in
-                    sorted((images / part).iterdir())]
+                    sorted((root / part).iterdir())]
              for part in ('train2017', 'val2017')}
-    assert not list(find_near_duplicates(str(images), parts))
+    assert not list(find_near_duplicates(str(root), parts))
 
 
 def test_large_parts_are_sampled(folder, monkeypatch):
@@ -55,7 +56,7 @@ def test_large_parts_are_sampled(folder, monkeypatch):
     parts = dict(train=['a.png', 'b.png'], val=['dark.jpg'])
     found, = find_near_duplicates(str(folder), parts)
     assert not found.complete
-    monkeypatch.setattr(near_duplicates, 'MOST_PIXELS', 100)
+    monkeypatch.setattr(images, 'MOST_HASHED', 100)
     assert difference_hash(str(folder / 'a.png')) is None
 
 

@@ -1,0 +1,1 @@
+"""Predictions as labels: which images to correct, and in which tool."""
