@@ -30,6 +30,7 @@ from mmlowformer.tracking.predict_mot import (
     Traces,
     tracker_settings,
 )
+from mmlowformer.visualization import drawing
 
 from ..helpers import ROOT, untrained
 
@@ -251,3 +252,17 @@ def test_faults_are_found_before_the_test(crossings, tmp_path, text):
     with pytest.raises(UserError, match=text):
         check_datasets(broken(crossings, tmp_path, change),
                        ['test_dataloader'])
+
+
+def test_traces_hide_little_of_small_objects():
+    image = np.full((1000, 1000, 3), 100, np.uint8)
+    boxes = np.array([[500, 500, 512, 512]], np.float32)
+    result = MOTResult(
+        name='a', image=image, classes=['crown'], palette=[(255, 0, 0)],
+        seconds=0., boxes=boxes, scores=np.ones(1), labels=np.zeros(1, int),
+        identities=np.ones(1, int),
+        traces={1: np.array([[500., 506], [506, 506]])})
+    inside = np.asarray(result.draw())[
+        500 + drawing.MARGIN:512 + drawing.MARGIN,
+        500 + drawing.MARGIN:512 + drawing.MARGIN]
+    assert 0 < (inside != 100).any(2).mean() < 0.1
