@@ -27,8 +27,8 @@ def test_no_group_is_in_two_parts():
         | groups[1] & groups[2]
 
 
-@pytest.mark.parametrize('wanted, number', [(0.35, 48), (0.49, 48), (0.51, 96),
-                                            (0.1, 48), (0.9, 96)])
+@pytest.mark.parametrize(('wanted', 'number'), [
+    (0.1, 48), (0.35, 48), (0.49, 48), (0.51, 96), (0.9, 96)])
 def test_a_part_has_the_nearest_number_of_groups(wanted, number):
     """Of three scenes of 48 tiles, a third is nearest to 35 percent."""
     scenes = ['a'] * 48 + ['b'] * 48 + ['c'] * 48
