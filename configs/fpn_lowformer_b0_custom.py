@@ -62,7 +62,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 max_iters = epochs * iterations
-warm_up = min(500, max_iters // 10)
+warm_up = min(500, max(max_iters // 10, min(20, max_iters // 2)))
 val_interval = max(1, epochs // 10) * iterations
 train_cfg = dict(max_iters=max_iters, val_interval=val_interval)
 # 2e-4 for 32 images is the rate on ADE20K, from weights of ImageNet.

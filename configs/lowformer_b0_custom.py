@@ -63,7 +63,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1, 5) if len(classes) >= 10 else (1, ))
 test_evaluator = val_evaluator
 
-warm_up = epochs * iterations // 10
+total = epochs * iterations
+warm_up = max(total // 10, min(20, total // 2))
 train_cfg = dict(max_epochs=epochs, val_interval=max(1, epochs // 10))
 # 1e-3 for 512 images is the rate on ImageNet, from random weights.
 lr_from_scratch = batch_size * (3e-4 / 32)

@@ -83,7 +83,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=os.path.join(data_root, val_ann_file))
 test_evaluator = val_evaluator
 
-warm_up = min(500, epochs * iterations // 10)
+total = epochs * iterations
+warm_up = min(500, max(total // 10, min(20, total // 2)))
 val_interval = max(1, epochs // 10)
 train_cfg = dict(max_epochs=epochs, val_interval=val_interval)
 # 1e-4 for 16 images is the rate on COCO, from weights of ImageNet.

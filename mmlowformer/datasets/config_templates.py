@@ -40,7 +40,7 @@ batch_size = $batch_size  # images per GPU
 lr_from_scratch = $lr_from_scratch
 lr_with_weights = $lr_with_weights
 lr = lr_with_weights if weights else lr_from_scratch
-# Iterations: a tenth of $epochs epochs x $iterations iterations, at most 500.
+# A tenth of $epochs epochs x $iterations iterations, about 20 to 500.
 warm_up = $warm_up
 val_interval = $val_interval  # epochs between checkpoints: ten in all
 log_interval = $log_interval  # five per epoch, at most 50 iterations apart
@@ -132,7 +132,7 @@ lr_from_scratch = $lr_from_scratch
 lr_with_weights = $lr_with_weights
 lr = lr_with_weights if weights else lr_from_scratch
 max_iters = $max_iters  # $epochs epochs x $iterations iterations
-warm_up = $warm_up  # a tenth of max_iters, at most 500
+warm_up = $warm_up  # a tenth of max_iters, about 20 to 500
 val_interval = $val_interval  # iterations between checkpoints: ten in all
 log_interval = $log_interval  # ten in all, at most 50 iterations apart
 
@@ -203,7 +203,7 @@ batch_size = $batch_size  # images per GPU
 lr_from_scratch = $lr_from_scratch
 lr_with_weights = $lr_with_weights
 lr = lr_with_weights if weights else lr_from_scratch
-# Iterations: a tenth of $epochs epochs x $iterations iterations.
+# A tenth of $epochs epochs x $iterations iterations, about 20 or more.
 warm_up = $warm_up
 val_interval = $val_interval  # epochs between checkpoints: ten in all
 log_interval = $log_interval  # five per epoch, at most 50 iterations apart

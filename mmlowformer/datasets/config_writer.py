@@ -244,13 +244,17 @@ def _base_path(base: str, file: Path) -> str:
 def _schedule(kind: str, epochs: int, iterations: int) -> dict[str, int]:
     total = epochs * iterations
     every = max(1, epochs // 10)
+    # With fewer, the loss of a short training rises first.
+    warm_up = max(total // 10, min(20, total // 2))
+    if kind != 'folders':
+        warm_up = min(500, warm_up)
     if kind == 'masks':
-        return dict(max_iters=total, warm_up=min(500, total // 10),
+        return dict(max_iters=total, warm_up=warm_up,
                     val_interval=every * iterations,
                     log_interval=max(1, min(50, total // 10)))
     return dict(
-        warm_up=total // 10 if kind == 'folders' else min(500, total // 10),
-        val_interval=every, log_interval=max(1, min(50, iterations // 5)))
+        warm_up=warm_up, val_interval=every,
+        log_interval=max(1, min(50, iterations // 5)))
 
 
 def _warm_up(kind: str) -> str:

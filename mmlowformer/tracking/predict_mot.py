@@ -51,10 +51,14 @@ class MOTResult(Detections):
     def draw(self) -> Image.Image:
         """Draw boxes and traces in the colors of identities."""
         image = self.image.copy()
-        thickness = max(1, round(min(image.shape[:2]) / 200))
+        widest = max(1, round(min(image.shape[:2]) / 200))
+        sides = dict(zip(self.identities.tolist(), (
+            self.boxes[:, 2:] - self.boxes[:, :2]).min(1, initial=np.inf)))
         for identity, points in self.traces.items():
+            width = sides.get(identity, 0) / 12
             cv2.polylines(image, [points.round().astype(np.int32)], False,
-                          PALETTE[identity % len(PALETTE)], thickness)
+                          PALETTE[identity % len(PALETTE)],
+                          int(min(max(1, round(width)), widest)))
         texts = [f'{identity} {self.classes[label]}'.strip()
                  for identity, label in zip(self.identities, self.labels)]
         return draw_boxes(image, Boxes(
