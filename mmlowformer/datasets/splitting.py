@@ -48,9 +48,11 @@ def group_split(groups: Sequence[Hashable], fractions: dict[str, float],
         wanted = max(1, round(fraction * len(groups)))
         # Each later part, and train, needs a group.
         reserve = len(fractions) - position
-        part: list[int] = []
-        while len(part) < wanted and len(remaining) > reserve:
-            part += members[remaining.pop()]
+        part = members[remaining.pop()]
+        # Another group only if it brings the part closer to its size.
+        while len(remaining) > reserve and (
+                len(part) + len(members[remaining[-1]]) / 2 <= wanted):
+            part = part + members[remaining.pop()]
         parts[name] = sorted(part)
     rest = [index for group in remaining for index in members[group]]
     return dict(train=sorted(rest), **parts)

@@ -27,6 +27,15 @@ def test_no_group_is_in_two_parts():
         | groups[1] & groups[2]
 
 
+@pytest.mark.parametrize(('wanted', 'number'), [
+    (0.1, 48), (0.35, 48), (0.49, 48), (0.51, 96), (0.9, 96)])
+def test_a_part_has_the_nearest_number_of_groups(wanted, number):
+    """Of three scenes of 48 tiles, a third is nearest to 35 percent."""
+    scenes = ['a'] * 48 + ['b'] * 48 + ['c'] * 48
+    parts = group_split(scenes, dict(val=wanted), 0)
+    assert len(parts['val']) == number
+
+
 def test_reproducible():
     """By the seed, whatever the order of the images."""
     first = group_split(GROUPS, dict(val=0.2), 3)
