@@ -128,8 +128,8 @@ def tile(args: argparse.Namespace) -> None:
     show_line('Originals', f'{len(annotated)}')
     datasets.describe(content, 0)
     show_line('Written', f'{folder / datasets.TILES}, and images beside it')
-    suggest('Split it', 'split', str(folder / datasets.TILES),
-            *(() if len(annotated) > 1 else ('--regions', )))
+    suggest('Inspect it, for advice on the split', 'inspect',
+            str(folder / datasets.TILES))
 
 
 def check_tile_folder(folder: Path, *, resume: bool) -> bool:
@@ -175,7 +175,7 @@ def split(args: argparse.Namespace) -> None:
     folder = Path(args.out or Path(args.source).parent)
     engine.check_new(*(
         folder / f'{part}.{suffix}' for part in ('train', *fractions)
-        for suffix in ('json', 'txt')))
+        for suffix in ('json', 'txt')), choose='another folder: --out DIR')
     if os.path.isfile(args.source):
         split_coco(args, folder, fractions)
     elif args.regions:
@@ -239,6 +239,8 @@ def split_coco(args: argparse.Namespace, folder: Path, fractions: dict
         if missing := [name for name in datasets.missing_classes(content)
                        if name not in unused]:
             engine.warn(f'{part} has no {some_of(missing)}: try {remedy}')
+    suggest('Write a config', 'config', 'boxes', str(folder), *(
+        ('--images', images.folder) if args.images else ()))
 
 
 def config(args: argparse.Namespace) -> None:

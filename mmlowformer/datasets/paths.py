@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..config.loading import kind_of
 from ..errors import UserError, first_line, is_printable, shown
+from ..utils.files import PREDICTIONS
 
 # Suffixes of readable images.
 IMAGES = ('.avif', '.bmp', '.dib', '.gif', '.jp2', '.jpe', '.jpeg', '.jpg',
@@ -110,7 +111,10 @@ def _option(dataset: dict, dataloader: str, data_root: str | None) -> str:
 
 def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
                 ) -> tuple[list[str], int]:
-    """Files of a folder and its sub-folders, and the number of hidden ones."""
+    """Files of a folder and its sub-folders, and the number of hidden ones.
+
+    Results in sub-folders are left out, as they hold drawings of images.
+    """
     names, hidden = [], 0
     for name, entry in _walk(str(folder), '', {os.path.realpath(folder)}):
         if (os.path.splitext(entry.name)[1].lower() not in suffixes
@@ -126,6 +130,8 @@ def files_below(folder: str | Path, suffixes: tuple[str, ...] = IMAGES
 def _walk(folder: str, below: str, seen: set[str]
           ) -> Iterator[tuple[str, os.DirEntry]]:
     """Files below a folder, by their paths in it; linked folders only once."""
+    if below and os.path.isfile(os.path.join(folder, below, PREDICTIONS)):
+        return
     inner, linked = [], []
     with os.scandir(os.path.join(folder, below)) as entries:
         for entry in entries:

@@ -1,6 +1,7 @@
 """Prepare the test of a checkpoint or an exported model."""
 import argparse
 import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -16,8 +17,13 @@ from ..config.loading import dicts_in, kind_of
 from ..config.model_kind import follows_many
 from ..config.requirements import require_packages, require_scope
 from ..datasets.checks.check_datasets import check_datasets, datasets_in
+from ..datasets.checks.coco import size_in
+from ..datasets.checks.coco_annotations import parse_coco
+from ..datasets.inspection.settings import usual_side
+from ..datasets.paths import paths_of
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
+from ..utils.console import warn
 from ..utils.safe_load import check_checkpoint
 from .cli import adapt_to_device, check_work_dir, load_config
 from .config_checks import check_settings, check_testing
@@ -121,4 +127,28 @@ def build_test_runner(cfg: Config, args: argparse.Namespace) -> Runner:
     runner = QuietRunner.from_cfg(cfg)
     if not is_exported(args.checkpoint):
         check_fits(runner.model, args.checkpoint, allow_nan=args.allow_nan)
+    if getattr(args, 'data', None):
+        warn_of_scenes(cfg, runner.test_dataloader.dataset)
     return runner
+
+
+def warn_of_scenes(cfg: Config, dataset: Any) -> None:
+    """Warn of a test of whole scenes after a training on tiles.
+
+    Resized as the tiles were, their objects would be too small to find.
+    """
+    known = next(iter(datasets_in(cfg.get('val_dataloader') or {})), None)
+    if known is None or kind_of(known) != 'CocoDataset':
+        return
+    try:
+        records = parse_coco(paths_of(known)['ann_file'])['images']
+        tile = usual_side([size for record in records
+                           if (size := size_in(record))])
+    except (UserError, LookupError, TypeError, AttributeError):
+        return  # Not what this test is about.
+    side = usual_side([(info['width'], info['height']) for info in (
+        dataset.get_data_info(index) for index in range(len(dataset)))])
+    if side > 2 * tile > 0:
+        warn(f'The images have {side} pixels a side, those of the validation '
+             f'{tile}. If the training was on tiles, cut these, too: '
+             f'tools/data.py tile --tile-size {tile}')

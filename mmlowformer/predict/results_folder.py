@@ -18,15 +18,20 @@ from typing import NamedTuple
 
 from ..errors import UserError, is_interrupt
 from ..utils.file_lock import LockedError, file_lock
-from ..utils.files import check_same_settings, replace_text, write_errors
+from ..utils.files import (
+    PREDICTIONS,
+    check_same_settings,
+    replace_text,
+    write_errors,
+)
 from .result_lines import done_in, merge, restore, write_coco
 
 # What the results depend on. It is created first.
 RUN = 'run.json'
 # Settings whose values say nothing.
 HASHED = ('checkpoint', 'config', 'inputs', 'ann_file', 'gallery')
-# A line for each image or frame; the same in COCO's format.
-LINES, RECORDS = 'predictions.jsonl', 'predictions.json'
+# The same lines in COCO's format.
+LINES, RECORDS = PREDICTIONS, 'predictions.json'
 # Files of the lines of shards, and of shards that have ended.
 PARTS, PART, COMPLETE = 'parts', '.jsonl', '.complete.jsonl'
 # Locks of the folder, and of the time in which shards are merged.

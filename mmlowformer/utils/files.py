@@ -10,13 +10,16 @@ from pathlib import Path
 
 from ..errors import UserError, first_line, shown
 
+# Results of tools/predict.py, a line for each image or frame.
+PREDICTIONS = 'predictions.jsonl'
 
-def check_new(*paths: str | Path) -> None:
+
+def check_new(*paths: str | Path, choose: str = 'another name') -> None:
     """Make sure that outputs do not exist yet."""
-    for path in paths:
-        if os.path.lexists(path):
-            raise UserError(f'{path} exists already: delete it, or choose '
-                            'another name')
+    if there := [path for path in paths if os.path.lexists(path)]:
+        more = f', and {len(there) - 1} more files' * (len(there) > 1)
+        raise UserError(f'{there[0]} exists already{more}: delete '
+                        f'{"them" if more else "it"}, or choose {choose}')
 
 
 def check_new_folder(path: str | Path) -> None:

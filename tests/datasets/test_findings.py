@@ -229,3 +229,30 @@ def test_before_splitting_and_tiling(command, root, run_here, log,
     assert len(errors) > 2
     assert all(line(item) in shown for item in errors)
     assert not (root / 'no').exists()
+
+
+def test_drawings_are_no_images_of_the_data(root, run_here):
+    """Those of predict.py, or others of the same name and another size."""
+    images = root / 'data/images'
+    for folder in ('predicted/pictures', 'elsewhere'):
+        drawings = images / folder
+        drawings.mkdir(parents=True)
+        Image.new('RGB', (82, 62)).save(drawings / 'a.png')
+    (images / 'predicted/predictions.jsonl').touch()
+    (images / 'a.png').unlink()
+    found, printed = inspected(run_here, root)
+    assert [item['kind'] for item in found] == [
+        'image that is not in its folder']
+    assert 'data.py fix' not in printed
+    fixed = root / 'data/fixed.json'
+    run_here(DATA, 'fix', 'data/all.json', str(fixed), '--images',
+             'data/images', cwd=root)
+    assert json.loads(fixed.read_text())['images'] == content_of(
+        root)['images']
+    # The image itself, which was moved.
+    Image.new('RGB', (40, 20)).save(images / 'predicted/a.png')
+    (images / 'elsewhere/a.png').unlink()
+    assert 'not in its folder' in inspected(run_here, root)[0][0]['kind']
+    (images / 'predicted/predictions.jsonl').unlink()
+    (images / 'predicted/pictures/a.png').unlink()
+    assert 'another path' in inspected(run_here, root)[0][0]['kind']

@@ -3,7 +3,8 @@ import pytest
 
 from mmlowformer import get_config
 from mmlowformer.datasets.paths import paths_of
-from mmlowformer.engine.testing import use_other_data
+from mmlowformer.engine import testing
+from mmlowformer.engine.testing import use_other_data, warn_of_scenes
 from mmlowformer.errors import UserError
 
 
@@ -48,3 +49,28 @@ def test_folders(other):
 def test_refused(config, data, message, other):
     with pytest.raises(UserError, match=message):
         use_other_data(get_config(config), str(other / data), None)
+
+
+@pytest.mark.parametrize(('side', 'warns'), [(1000, False), (2000, True)])
+def test_scenes_after_tiles(side, warns, tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(testing, 'warn', warnings.append)
+    cfg = get_config('retinanet_lowformer_b0_shapes')
+    cfg.val_dataloader.dataset.update(data_root=str(tmp_path),
+                                      ann_file='val.json')
+
+    class Scenes(list):
+        get_data_info = list.__getitem__
+
+    scenes = Scenes([dict(width=side, height=100)])
+    warn_of_scenes(cfg, scenes)  # The validation's file may be elsewhere.
+    assert not warnings
+    (tmp_path / 'val.json').write_text(
+        '{"images": [{"width": 512, "height": 500}, {}, 3]}')
+    warn_of_scenes(cfg, scenes)
+    assert not warnings
+    (tmp_path / 'val.json').write_text(
+        '{"images": [{"width": 512, "height": 500}, {}]}')
+    warn_of_scenes(cfg, scenes)
+    assert bool(warnings) == warns
+    assert not warns or '--tile-size 512' in warnings[0]

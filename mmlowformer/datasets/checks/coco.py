@@ -3,7 +3,7 @@ import logging
 import os
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -220,7 +220,9 @@ def _image_findings(content: dict, folder: str, most: int | None
     missing = {name for name in content['images'] if name not in present
                and not os.path.isfile(os.path.join(folder, name))}
     if missing:
-        yield from _missing(sorted(missing), folder)
+        yield from _missing({
+            image['file_name']: size_in(image) for image in
+            content['image_records'] if image['file_name'] in missing}, folder)
     records = [image for image in content['image_records']
                if image['file_name'] not in missing]
     step = -(-len(records) // most) if most and records else 1
@@ -235,14 +237,14 @@ def _image_findings(content: dict, folder: str, most: int | None
                if image['id'] in beyond else kind), example
 
 
-def _missing(names: Iterable[str], folder: str) -> Iterator[tuple[str, str]]:
+def _missing(sizes: dict, folder: str) -> Iterator[tuple[str, str]]:
     from ..formats.image_folder import ImageFolder
     try:
         images = ImageFolder(folder)
     except UserError:  # It holds no images.
         images = None
-    for name in names:
-        place = images and images.find(name)
+    for name, size in sorted(sizes.items()):
+        place = images and images.find_moved(name, size)
         yield ((PATH, f'{name}: it is {place}') if place else
                ('image that is not in its folder',
                 os.path.join(os.path.abspath(folder), name)))

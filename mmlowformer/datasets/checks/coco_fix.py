@@ -80,12 +80,13 @@ def _fix_images(content: dict, images: ImageFolder, step: Callable[[], None]
         boxes.setdefault(image_of(item), []).append(item)
     for record in content['image_records']:
         step()
-        name = images.find(record['file_name'])
-        if name and not os.path.isfile(images.path(record['file_name'])):
-            record['file_name'] = name
+        said = size_in(record)
+        if not os.path.isfile(images.path(record['file_name'])):
+            if not (place := images.find_moved(record['file_name'], said)):
+                continue
+            record['file_name'] = place
             yield PATH
         size = images.size(record['file_name'])
-        said = size_in(record)
         if size and size != said and (not said or not any(
                 excess(item, size) > ROUNDING
                 for item in boxes.get(record['id'], ()))):

@@ -81,6 +81,14 @@ class ImageFolder:
                        f'{called} ({where})')
         return None
 
+    def find_moved(self, called: str, size: tuple | None) -> str | None:
+        """Find an image that has another path, but its name and size.
+
+        Another size is another picture, such as a drawing of predictions.
+        """
+        found = self.find(called)
+        return found if found and size in (None, self.size(found)) else None
+
     def _matches(self, called: str) -> list[str]:
         # Paths of another machine have folders in front.
         parts = called[-LONGEST_PATH:].split('/')

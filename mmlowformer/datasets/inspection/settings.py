@@ -93,7 +93,7 @@ def sampled_sizes(images: ImageFolder) -> list[tuple[int, int]]:
             if (size := images.size(name))]
 
 
-def usual_side(sizes: Sequence[tuple[int, int]]) -> int:
+def usual_side(sizes: Sequence[tuple[float, float]]) -> int:
     """The longer side of an image, the median."""
     return int(median(map(max, sizes))) if sizes else 0
 
