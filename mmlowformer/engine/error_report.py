@@ -145,7 +145,7 @@ class DetectionReport:
         draw_thresholds(points.recall, points.precision, sweep, best, chosen,
                         folder / 'thresholds.png')
         draw_errors(kinds, tide.SIZES, f'errors at score {chosen:g}, by size '
-                    'of the object', folder / 'errors.png')
+                    'of the box', folder / 'errors.png')
         verdict = (f'Best score threshold {best:g} (F1 {f1:.2f} of '
                    f'{self._regions}): predict.py --score-thr {best:g}' if f1
                    else 'No prediction is a hit: no threshold is the best.')

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 GREEN, RED = '#00823c', '#c8001e'
-# Light to dark, for small to large objects.
+# Light to dark, for small to large boxes.
 SHADES = ('#9ecae1', '#4292c6', '#08519c')
 
 
@@ -34,7 +34,9 @@ def draw_thresholds(recall: np.ndarray, precision: np.ndarray,
         scores.plot(sweep['threshold'], sweep[name], color=color, label=name,
                     linewidth=width)
     scores.set(xlabel='score threshold')
-    marked = {f'best F1, at {best:g}': (best, '*', GREEN)}
+    marked = {}
+    if len(sweep['F1']) and sweep['F1'].max() > 0:
+        marked[f'best F1, at {best:g}'] = best, '*', GREEN
     if chosen != best:
         marked[f'chosen, {chosen:g}'] = chosen, 'o', RED
     for label, (threshold, marker, color) in marked.items():
@@ -47,7 +49,8 @@ def draw_thresholds(recall: np.ndarray, precision: np.ndarray,
     for axes in (curve, scores):
         axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
         axes.grid(alpha=0.3)
-    curve.legend(loc='lower left', fontsize=9)
+    if marked:
+        curve.legend(loc='lower left', fontsize=9)
     scores.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=9,
                   frameon=False)
     figure.suptitle('boxes or masks of all classes; a hit has an IoU of at '
@@ -57,7 +60,7 @@ def draw_thresholds(recall: np.ndarray, precision: np.ndarray,
 
 def draw_errors(counts: Mapping[str, Sequence[int]], sizes: Sequence[str],
                 title: str, file: str | Path) -> None:
-    """Draw the number of errors of each kind, by the size of the object."""
+    """Draw the number of errors of each kind, by the size of the box."""
     figure = Figure(figsize=(8, 0.9 + 0.42 * len(counts)),
                     layout='constrained')
     axes: Axes = figure.add_subplot()

@@ -50,7 +50,7 @@ def inspect(args: argparse.Namespace, images_of: Callable[[], ImageFolder]
     _print(inspected)
     if inspected.panels:
         write_preview(inspected, preview)
-        shown = counted(len(inspected.panels), 'image')
+        shown = counted(len(inspected.panels), 'picture')
         show_line('Preview', f'{shown} in {preview}')
     found = inspected.errors
     refused = bool(found.findings('error'))

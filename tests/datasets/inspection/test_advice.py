@@ -100,7 +100,8 @@ def test_a_scene_from_the_first_look_to_the_config(inspect, paste, tmp_path):
     paste(advice['unused'])
     advice = inspect('data/all-used.json')
     assert 'unused' not in advice
-    assert '--regions' in paste(advice['tiles'])
+    assert 'inspect data/tiles/annotations.json' in ' '.join(
+        paste(advice['tiles']).replace('\\\n', ' ').split())
     advice = inspect('data/tiles/annotations.json')
     assert advice['validation']['regions']
     paste(advice['validation'])
