@@ -31,10 +31,16 @@ from ..inspection.anchor_fit import smallest_fitting
 from ..inspection.boxes import inspect_boxes
 from ..inspection.folders import inspect_folders
 from ..inspection.masks import inspect_masks
-from ..inspection.parts import beside_coco, beside_folders, beside_masks
+from ..inspection.parts import (
+    beside_coco,
+    beside_folders,
+    beside_masks,
+    record_of,
+)
 from ..inspection.report import Inspection, class_lines, write_preview
 from ..inspection.settings import advised_size
 from ..paths import CLASSES_FILE
+from ..splitting import source_of
 from .convert import Next, show_findings
 
 # Its anchors are compared.
@@ -118,7 +124,8 @@ def _look_at_boxes(args: argparse.Namespace, images: ImageFolder
             DataSet('boxes', args.source, inspected.counts, images,
                     ('--images', args.images) if args.images else (),
                     {part: [record['file_name'] for record in items]
-                     for part, items in records.items()}),
+                     for part, items in records.items()},
+                    [source_of(record_of(image)) for image in annotated]),
             annotated, records, anchors)
 
     return inspected, advise

@@ -12,6 +12,7 @@ from ...utils.files import unused
 from ...utils.text import counted
 from ..formats import AnnotatedImage, ImageFolder
 from ..region_splitting import overlapping, tile_of
+from ..splitting import group_split
 from .anchor_fit import smallest_fitting
 from .near_duplicates import find_near_duplicates
 from .parts import PARTS, record_of
@@ -76,6 +77,8 @@ class DataSet(NamedTuple):
         options (tuple[str, ...]): Of commands that need this folder.
         parts (dict[str, list]): Names of the images of each part, if the data
             are split.
+        scenes (list[str]): The image of which each one is a tile, or its name;
+            it stays in one part.
     """
 
     kind: str
@@ -84,6 +87,7 @@ class DataSet(NamedTuple):
     images: ImageFolder
     options: tuple[str, ...]
     parts: Mapping[str, Sequence[str]]
+    scenes: Sequence[str] = ()
 
     def val_fraction(self, count: int) -> float | None:
         """How many of the images to split off, None if they are split."""
@@ -98,6 +102,9 @@ class DataSet(NamedTuple):
         if fraction is None:
             return (len(self.parts.get('train', ())),
                     len(self.parts.get('val', ())))
+        if len(set(self.scenes)) > 1:
+            split = group_split(self.scenes, dict(val=fraction), seed=0)
+            return len(split['train']), len(split['val'])
         val = max(1, round(fraction * count))
         return count - val, val
 
@@ -326,7 +333,8 @@ def _advise_parts(data: DataSet, count: int, one_scene: bool = False
     points = 50 / math.sqrt(max(1, val))
     text = f'{counted(val, "image")}'
     if fraction is not None:
-        text = f'--val {fraction:g}: {text}'
+        whole = 1 < len(set(data.scenes)) < len(data.scenes)
+        text = f'--val {fraction:g}: {text}{", of whole scenes" * whole}'
     if val < enough:
         text += (f'; below {enough}, chance chooses the best checkpoint: a '
                  f'score varies by about {points:.0f} points')

@@ -113,6 +113,20 @@ def test_a_scene_from_the_first_look_to_the_config(inspect, paste, tmp_path):
                  'data/tiles/retinanet_lowformer_b0_custom.py')
 
 
+def test_the_parts_are_whole_scenes(inspect, paste, tmp_path):
+    """So many validation images as split will choose."""
+    write_scenes(tmp_path / 'data', 3, 1600)
+    paste(inspect('data/all.json')['tiles'])
+    advice = inspect('data/tiles/annotations.json')
+    shown = paste(advice['validation'])
+    for part, number in (('val', advice['validation']['images']),
+                         ('train', advice['training']['images'])):
+        names = (tmp_path / f'data/tiles/{part}.txt').read_text().split()
+        assert len(names) == number
+        assert f'{number} images' in shown
+    assert 'whole scenes' in advice['validation']['text']
+
+
 def check_config(advice, shown, file):
     """The config has what was advised, and is told so."""
     cfg = Config.fromfile(file)
