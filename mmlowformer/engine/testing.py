@@ -19,7 +19,8 @@ from ..config.requirements import require_packages, require_scope
 from ..datasets.checks.check_datasets import check_datasets, datasets_in
 from ..datasets.checks.coco import size_in
 from ..datasets.checks.coco_annotations import parse_coco
-from ..datasets.inspection.settings import usual_side
+from ..datasets.inspection.report import evenly_spaced
+from ..datasets.inspection.settings import SAMPLES, usual_side
 from ..datasets.paths import paths_of
 from ..errors import UserError
 from ..runtime.model_spec import is_exported, read_description
@@ -147,7 +148,8 @@ def warn_of_scenes(cfg: Config, dataset: Any) -> None:
     except (UserError, LookupError, TypeError, AttributeError):
         return  # Not what this test is about.
     side = usual_side([(info['width'], info['height']) for info in (
-        dataset.get_data_info(index) for index in range(len(dataset)))])
+        dataset.get_data_info(index)
+        for index in evenly_spaced(range(len(dataset)), SAMPLES))])
     if side > 2 * tile > 0:
         warn(f'The images have {side} pixels a side, those of the validation '
              f'{tile}. If the training was on tiles, cut these, too: '

@@ -125,10 +125,16 @@ def _look_at_boxes(args: argparse.Namespace, images: ImageFolder
                     ('--images', args.images) if args.images else (),
                     {part: [record['file_name'] for record in items]
                      for part, items in records.items()},
-                    [source_of(record_of(image)) for image in annotated]),
+                    _scenes_of(annotated)),
             annotated, records, anchors)
 
     return inspected, advise
+
+
+def _scenes_of(annotated: list[AnnotatedImage]) -> list[str]:
+    """The image of which each image is a tile; nothing if none are tiles."""
+    scenes = [source_of(record_of(image)) for image in annotated]
+    return scenes if len(set(scenes)) < len(scenes) else []
 
 
 def use_in(cfg: Config | None) -> Use:

@@ -77,8 +77,8 @@ class DataSet(NamedTuple):
         options (tuple[str, ...]): Of commands that need this folder.
         parts (dict[str, list]): Names of the images of each part, if the data
             are split.
-        scenes (list[str]): The image of which each one is a tile, or its name;
-            it stays in one part.
+        scenes (list[str]): The image of which each one is a tile, if they are
+            tiles; it stays in one part.
     """
 
     kind: str
@@ -333,7 +333,7 @@ def _advise_parts(data: DataSet, count: int, one_scene: bool = False
     points = 50 / math.sqrt(max(1, val))
     text = f'{counted(val, "image")}'
     if fraction is not None:
-        whole = 1 < len(set(data.scenes)) < len(data.scenes)
+        whole = len(set(data.scenes)) > 1
         text = f'--val {fraction:g}: {text}{", of whole scenes" * whole}'
     if val < enough:
         text += (f'; below {enough}, chance chooses the best checkpoint: a '
