@@ -181,8 +181,7 @@ class DetectionReport:
               threshold: float) -> Image.Image:
         """Ground truth and predictions, in the colors of their errors."""
         image = mmcv.imread(path, channel_order='rgb')
-        objects = [item for item in self._truth.instances(path)
-                   if not item.get('ignore_flag')]
+        objects = self._truth.objects(path)
         hit = errors.hit_scores >= threshold
         truth = Boxes(
             np.reshape([item['bbox'] for item in objects], (-1, 4)),

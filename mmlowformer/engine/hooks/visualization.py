@@ -202,10 +202,14 @@ class GroundTruth:
         return [] if index is None else (
             self.dataset.get_data_info(index)['instances'])
 
+    def objects(self, path: str) -> list[dict]:
+        """Annotations of an image that are to be found."""
+        return [item for item in self.instances(path)
+                if not item.get('ignore_flag')]
+
     def boxes(self, sample: BaseDataElement) -> tuple[torch.Tensor, list[int]]:
         """Corners and classes."""
-        boxes = [box for box in self.instances(sample.img_path)
-                 if not box.get('ignore_flag')]
+        boxes = self.objects(sample.img_path)
         return (torch.tensor([box['bbox'] for box in boxes]).reshape(-1, 4),
                 [box['bbox_label'] for box in boxes])
 
